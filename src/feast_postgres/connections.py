@@ -1,0 +1,172 @@
+"""Connections to one PostgreSQL server: made at first use, shared, and outlasting restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+from psycopg import AsyncConnection, Connection, OperationalError
+from psycopg.errors import FeatureNotSupported
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+Result = TypeVar("Result")
+_Pool: TypeAlias = ConnectionPool[Connection[Any]]
+_AsyncPool: TypeAlias = AsyncConnectionPool[AsyncConnection[Any]]
+
+
+class Connections:
+    """A pool for threads, and one for each event loop.
+
+    Work is done again, once, if its connection turns out to be lost: it has to be safe to repeat.
+    Connections are in autocommit.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: _Pool | None = None
+        self._process = os.getpid()
+        self._async_pools: dict[asyncio.AbstractEventLoop, asyncio.Future[_AsyncPool]] = {}
+        self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+
+    def run(self, config: Any, work: Callable[[Connection[Any]], Result]) -> Result:
+        """What `work` returns.
+
+        Raises psycopg.OperationalError if the server can't be reached.
+        """
+        pool = self._open(config)
+        connection = None
+        try:
+            with pool.connection() as connection:
+                return work(connection)
+        except FeatureNotSupported as error:
+            if not _plan_outdated(error):
+                raise
+            pool.drain()
+        except OperationalError as error:
+            if connection is None or not _lost(connection, error):
+                raise
+            pool.check()
+        with pool.connection() as connection:
+            return work(connection)
+
+    async def run_async(
+        self, config: Any, work: Callable[[AsyncConnection[Any]], Awaitable[Result]]
+    ) -> Result:
+        """`run` for a coroutine function."""
+        pool = await self._open_async(config)
+        connection = None
+        try:
+            async with pool.connection() as connection:
+                return await work(connection)
+        except FeatureNotSupported as error:
+            if not _plan_outdated(error):
+                raise
+            await pool.drain()
+        except OperationalError as error:
+            if connection is None or not _lost(connection, error):
+                raise
+            await pool.check()
+        async with pool.connection() as connection:
+            return await work(connection)
+
+    async def close(self) -> None:
+        """Close the pool of the threads, and that of the running event loop."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.close)
+        if keeper := self._keepers.get(asyncio.get_running_loop()):
+            keeper.cancel()
+            await asyncio.wait([keeper])
+
+    def _open(self, config: Any) -> _Pool:
+        with self._lock:
+            if self._pool is None or self._process != os.getpid():
+                # A pool only ever says that it had to wait too long; a connection says why.
+                Connection.connect(**_arguments(config)).close()
+                pool = ConnectionPool(kwargs=_arguments(config), open=False, **_size(config))
+                pool.open(wait=True, timeout=config.connect_timeout_seconds)
+                self._pool, self._process = pool, os.getpid()
+                # At exit, or with the store; else threads of the pool would outlive either.
+                weakref.finalize(self, _close, self._pool, self._process)
+            return self._pool
+
+    async def _open_async(self, config: Any) -> _AsyncPool:
+        loop = asyncio.get_running_loop()
+        pool = self._async_pools.get(loop)
+        if pool is None:
+            pool = self._async_pools[loop] = loop.create_future()
+            self._keepers[loop] = loop.create_task(self._keep(config, loop, pool))
+        return pool.result() if pool.done() else await asyncio.shield(pool)
+
+    async def _keep(
+        self, config: Any, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[_AsyncPool]
+    ) -> None:
+        """Open the loop's pool, and close it when cancelled, as a loop does with its last tasks.
+
+        A task of the pool that is just then connecting takes its own cancellation for a failure
+        to connect, and waits for more work: without being closed it would keep the loop from ever
+        ending.
+        """
+        pool = AsyncConnectionPool(kwargs=_arguments(config), open=False, **_size(config))
+        try:
+            await (await AsyncConnection.connect(**_arguments(config))).close()
+            await pool.open(wait=True, timeout=config.connect_timeout_seconds)
+            opened.set_result(pool)
+            await loop.create_future()
+        except Exception as error:
+            opened.set_exception(error)
+        finally:
+            del self._async_pools[loop], self._keepers[loop]
+            opened.cancel()
+            await pool.close()
+
+
+def _close(pool: _Pool, process: int) -> None:
+    # A forked child has the parent's pool as well, and has to leave the sockets alone.
+    if process == os.getpid():
+        pool.close()
+
+
+def _lost(connection: Connection[Any] | AsyncConnection[Any], error: OperationalError) -> bool:
+    # 57P01 to 57P05: the server is shutting down or has ended the session.
+    return connection.closed or (error.sqlstate or "").startswith("57P")
+
+
+def _plan_outdated(error: FeatureNotSupported) -> bool:
+    # A statement prepared before a column changed its type; new connections have none.
+    return "cached plan" in str(error)
+
+
+def _size(config: Any) -> dict[str, Any]:
+    return {
+        "min_size": config.min_conn,
+        "max_size": config.max_conn,
+        "timeout": config.connect_timeout_seconds,
+        "name": "feast_postgres",
+    }
+
+
+def _arguments(config: Any) -> dict[str, Any]:
+    arguments = {
+        "host": config.host,
+        "port": config.port,
+        "dbname": config.database,
+        "user": config.user,
+        "password": config.password,
+        "sslmode": config.sslmode,
+        "sslkey": config.sslkey_path,
+        "sslcert": config.sslcert_path,
+        "sslrootcert": config.sslrootcert_path,
+        "keepalives_idle": config.keepalives_idle,
+        "connect_timeout": max(2, round(config.connect_timeout_seconds)),
+        "application_name": "feast_postgres",
+        "client_encoding": "UTF8",
+        "options": "-c timezone=UTC",
+        "autocommit": True,
+    }
+    return {name: value for name, value in arguments.items() if value is not None}

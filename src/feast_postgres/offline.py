@@ -1,0 +1,152 @@
+"""Feast's own PostgreSQL offline store, cut at what was known at a moment."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
+    EntitySelectMode,
+    PostgreSQLOfflineStore,
+    PostgreSQLOfflineStoreConfig,
+    PostgreSQLRetrievalJob,
+)
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
+    PostgreSQLSource,
+)
+from pydantic import AwareDatetime
+
+_NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+
+
+class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[misc]
+    """With `known_at`, which needs a time zone, no row created later takes part in any answer."""
+
+    type: Literal[
+        "feast_postgres.PostgresOfflineStore", "feast_postgres.offline.PostgresOfflineStore"
+    ]
+    entity_select_mode: EntitySelectMode = EntitySelectMode.embed_query
+    known_at: AwareDatetime | None = None
+
+
+class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
+    """Feast's job, of which `to_df` keeps integers: a column with nulls is Int32 or Int64."""
+
+    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
+        table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)
+        frame: pd.DataFrame = table.to_pandas()
+        for position, column in enumerate(table.columns):
+            if column.null_count and column.type in _NULLABLE_INTEGERS:
+                frame.isetitem(position, column.to_pandas(types_mapper=_NULLABLE_INTEGERS.get))
+        return frame
+
+
+class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
+    """Answers as Feast's own store would have at `known_at`; without it, as it does now.
+
+    The moment is fixed when a job is made. A source must name its created timestamp column, or
+    ValueError is raised: what was known when can't be told otherwise.
+    """
+
+    @staticmethod
+    def get_historical_features(
+        config: Any,
+        feature_views: list[Any],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | None,
+        registry: Any,
+        project: str,
+        full_feature_names: bool = False,
+        **arguments: Any,
+    ) -> PostgresRetrievalJob:
+        """Features of each row of `entity_df` (a query, or a frame) as of its event timestamp."""
+        job = PostgreSQLOfflineStore.get_historical_features(
+            # Feast makes a table of a frame in either mode, but drops it in this one only.
+            config if isinstance(entity_df, str) else _with_entity_table(config),
+            [_cut_view(config, view) for view in feature_views],
+            feature_refs,
+            entity_df,
+            registry,
+            project,
+            full_feature_names,
+            **arguments,
+        )
+        return _typed(job)
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: Any, data_source: Any, *positional: Any, **named: Any
+    ) -> PostgresRetrievalJob:
+        """The newest row of each entity in a window of event time, for materialization."""
+        return _typed(
+            PostgreSQLOfflineStore.pull_latest_from_table_or_query(
+                config, _cut(config, data_source), *positional, **named
+            )
+        )
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: Any, data_source: Any, *positional: Any, **named: Any
+    ) -> PostgresRetrievalJob:
+        """All rows in a window of event time, for materialization."""
+        return _typed(
+            PostgreSQLOfflineStore.pull_all_from_table_or_query(
+                config, _cut(config, data_source), *positional, **named
+            )
+        )
+
+
+def _cut_view(config: Any, view: Any) -> Any:
+    # Feast's registry hands out the same views again: never change one. Their own __copy__ goes
+    # through the constructor, which takes a stream view's batch source from its stream.
+    cut_view = object.__new__(type(view))
+    cut_view.__dict__.update(view.__dict__)
+    cut_view.batch_source = _cut(config, view.batch_source)
+    return cut_view
+
+
+def _cut(config: Any, source: Any) -> Any:
+    """The source, without rows that were created after the configured `known_at`."""
+    known_at = config.offline_store.known_at
+    if known_at is None:
+        return source
+    if known_at.utcoffset() is None:
+        raise ValueError(f"known_at {known_at} has no time zone")
+    mapped = {feature: column for column, feature in source.field_mapping.items()}
+    created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
+    if not created:
+        raise ValueError(
+            f"Source {source.name!r} has no created_timestamp_column: what it held at {known_at} "
+            "can't be told. Name the column, or leave known_at out."
+        )
+    column = '"' + created.replace('"', '""') + '"'
+    moment = known_at.astimezone(UTC).isoformat()
+    return PostgreSQLSource(
+        name=source.name,
+        query=f"SELECT * FROM {source.get_table_query_string_with_alias('known')} "
+        f"WHERE {column} <= '{moment}'::timestamptz",
+        timestamp_field=source.timestamp_field,
+        created_timestamp_column=source.created_timestamp_column,
+        field_mapping=source.field_mapping,
+    )
+
+
+def _with_entity_table(config: Any) -> Any:
+    changed = copy.copy(config)
+    changed._offline_store = config.offline_store.model_copy(
+        update={"entity_select_mode": EntitySelectMode.temp_table}
+    )
+    return changed
+
+
+def _typed(job: Any) -> PostgresRetrievalJob:
+    return PostgresRetrievalJob(
+        query=job._query_generator,
+        config=job.config,
+        full_feature_names=job.full_feature_names,
+        on_demand_feature_views=job.on_demand_feature_views,
+        metadata=job.metadata,
+    )

@@ -1,0 +1,1 @@
+"""Monthly tables in, a served prediction out that can be traced, trusted and re-created."""

@@ -1,0 +1,5 @@
+"""`python -m streamflow` is `streamflow`."""
+
+from streamflow.cli import main
+
+main()

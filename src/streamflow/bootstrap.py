@@ -1,0 +1,58 @@
+"""Settings into real collaborators: the only wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamflow import embedded
+from streamflow.database import Database
+from streamflow.features import sqlalchemy_url
+from streamflow.registry import Registry
+from streamflow.settings import Settings
+from streamflow.use_case import UseCase, load_use_case
+
+MLFLOW_SCHEMA = "mlflow"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the pipeline works with. `mlflow_uri` is a server's, or the database's own."""
+
+    settings: Settings
+    use_case: UseCase
+    database: Database
+    registry: Registry
+    mlflow_uri: str
+
+    @property
+    def artifacts(self) -> Path:
+        return self.settings.home / "mlflow"
+
+
+@contextmanager
+def platform(settings: Settings) -> Iterator[Platform]:
+    """The platform while the block runs, with the embedded PostgreSQL if no other is named.
+
+    Raises InvalidSettings, DatabaseUnavailable.
+    """
+    use_case = load_use_case(settings.use_case)
+    with ExitStack() as stack:
+        if settings.database_url is not None:
+            url = settings.database_url.get_secret_value()
+        else:
+            url = stack.enter_context(embedded.running(settings.home, settings.postgres_binaries))
+        database = stack.enter_context(Database(url))
+        database.migrate()
+        artifacts = settings.home / "mlflow"
+        registry = Registry(
+            # MLflow 3.17 compares version numbers with text when it moves a stage, which psycopg 3
+            # refuses and psycopg 2 lets PostgreSQL decide.
+            uri=settings.mlflow_tracking_uri or sqlalchemy_url(url, MLFLOW_SCHEMA, "psycopg2"),
+            model=use_case.registered_model,
+            artifacts=None if settings.mlflow_tracking_uri else artifacts,
+            cache=settings.home / "models",
+        )
+        yield Platform(settings, use_case, database, registry, registry.uri)

@@ -1,0 +1,322 @@
+"""The command line: one command per step of the pipeline. Exit codes are decided here.
+
+0 done · 1 an error that says what to do · 2 wrong usage · 130 interrupted. Everything that takes
+time to import waits for the command that needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json as json_module
+import sys
+import warnings
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streamflow import cli_servers
+from streamflow.errors import StreamFlowError
+from streamflow.terminal import Json, opened, plain, progress, show, table, tell_error
+
+app = typer.Typer(
+    name="streamflow",
+    help="Monthly tables in, a served prediction out that can be traced, trusted and re-created.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(cli_servers.app)
+
+AsOf = Annotated[
+    datetime,
+    typer.Option("--as-of", formats=["%Y-%m-%d"], help="The day that the data speaks of (UTC)."),
+]
+Why = Annotated[str, typer.Option("--why", help="The reason, for the audit.")]
+
+
+class Stage(StrEnum):
+    STAGING = "staging"
+    PRODUCTION = "production"
+    ARCHIVED = "archived"
+
+
+def main() -> None:
+    """Run the command line; with `--json`, errors too are JSON on standard output."""
+    as_json = "--json" in sys.argv[1:]
+    if not sys.warnoptions:
+        warnings.simplefilter(
+            "ignore"
+        )  # libraries' warnings are for developers: `python -W default`
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except StreamFlowError as error:
+        tell_error(error.code, error.message, error.next, as_json)
+        sys.exit(1)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "streamflow"
+        tell_error("usage", error.format_message(), f"See `{command} --help`.", as_json)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} isn't a time such as 2024-02-03T08:00:00Z.") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+@app.command(epilog="Example: streamflow generate data --users 7043 --months 2 --seed 42")
+def generate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the month folders go.")],
+    users: Annotated[int, typer.Option(help="Entities in each month.")] = 7043,
+    months: Annotated[int, typer.Option(help="Folders month_000, month_001, …")] = 2,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 42,
+    drift: Annotated[float, typer.Option(help="0 keeps months alike, 1 moves them.")] = 0.0,
+    json: Json = False,
+) -> None:
+    """Make synthetic months of the use case's tables."""
+    from streamflow.errors import InvalidSettings
+    from streamflow.settings import load_settings
+    from streamflow.use_case import Generation, load_use_case
+
+    use_case = load_use_case(load_settings().use_case)
+    if use_case.generate is None:
+        raise InvalidSettings(
+            f"The use case {use_case.name!r} has no generator.", "Ingest your own files instead."
+        )
+    files: list[str] = []
+    with progress(json, "generate") as step:
+
+        def written(file: str) -> None:
+            files.append(file)
+            step(file)
+
+        use_case.generate(Generation(folder, users, months, seed, drift, written))
+    answer = {"folder": str(folder), "users": users, "months": months, "seed": seed, "files": files}
+    show(answer, json, lambda: print(f"{users:,} users x {months} months in {folder}"))
+
+
+@app.command(epilog="Example: streamflow ingest data/month_000 --as-of 2024-01-31")
+def ingest(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One file per table.")],
+    as_of: AsOf,
+    recorded_at: Annotated[
+        str | None,
+        typer.Option(help="When the files arrived (ISO, UTC), for archives; default: now."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check a month's files and add what is new to history; all tables or none."""
+    from streamflow import pipeline
+
+    moment = _moment(recorded_at)
+    with opened() as platform, progress(json, "ingest") as step:
+        done = pipeline.ingest(
+            platform, folder, as_of.date(), moment, _now(), getpass.getuser(), step
+        )
+    rows = [[name, table.rows, table.added, table.unchanged] for name, table in done.tables.items()]
+
+    def lines() -> None:
+        table(f"AS_OF {done.as_of}", ["table", "rows", "added", "unchanged"], rows)
+        if not any(table.added for table in done.tables.values()):
+            print("Nothing is new: all of it was known before.")
+
+    show({name: asdict(table) for name, table in done.tables.items()}, json, lines)
+
+
+@app.command(epilog="Example: streamflow apply")
+def apply(json: Json = False) -> None:
+    """Bring Feast's registry and online store to the use case's definitions."""
+    from streamflow import pipeline
+
+    with opened() as platform, progress(json, "apply"):
+        done = pipeline.apply(platform)
+
+    def lines() -> None:
+        print(f"feature views: {', '.join(done.feature_views)}")
+        print(f"feature services: {', '.join(done.feature_services)}")
+        if done.removed:
+            print(f"removed: {', '.join(done.removed)}")
+
+    show(asdict(done), json, lines)
+
+
+@app.command(epilog="Example: streamflow materialize --as-of 2024-01-31")
+def materialize(
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Up to the end of this day; default: newest."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring each entity's newest features into the online store."""
+    from streamflow import pipeline
+
+    with opened() as platform, progress(json, "materialize") as step:
+        done = pipeline.materialize(platform, as_of.date() if as_of else None, _now(), step)
+    answer = {one.feature_view: {"rows": one.rows, "seconds": one.seconds} for one in done}
+    rows = [[one.feature_view, one.rows, f"{one.seconds:.2f}"] for one in done]
+    show(answer, json, lambda: table("online", ["feature view", "rows", "seconds"], rows))
+
+
+@app.command(epilog="Example: streamflow train --as-of 2024-01-31 --model logistic_regression")
+def train(
+    as_of: AsOf,
+    model: Annotated[str | None, typer.Option(help="By name; default: the use case's.")] = None,
+    random_state: Annotated[int, typer.Option(help="Decides split and fit.")] = 42,
+    json: Json = False,
+) -> None:
+    """Train at a fixed AS_OF, prove the served form, register a version."""
+    from streamflow import training_run
+
+    with opened() as platform, progress(json, "train") as step:
+        done = training_run.train(platform, as_of.date(), model, random_state, _now(), step)
+
+    def lines() -> None:
+        metrics = done.metrics
+        rows = [
+            ["version", f"{done.version} (run {done.run_id})"],
+            ["rows", f"{done.rows:,}, categorical: {', '.join(done.categorical) or 'none'}"],
+            [
+                "AUC",
+                f"{metrics['auc']:.4f} ({metrics['auc_low']:.4f} to {metrics['auc_high']:.4f})",
+            ],
+            ["F1, accuracy", f"{metrics['f1']:.4f}, {metrics['accuracy']:.4f}"],
+            ["served form", f"equal, largest difference {done.largest_difference:.1e}"],
+            ["data hash", done.data_hash],
+            ["model hash", done.model_hash],
+        ]
+        table(f"{done.model} as of {done.as_of}, known at {done.known_at}", ["", ""], rows)
+        if done.without_label or done.without_features:
+            print(
+                f"Left out: {done.without_label:,} without a label, "
+                f"{done.without_features:,} without all features."
+            )
+        print(f'Next: streamflow promote {done.version} --to production --why "…"')
+
+    show(asdict(done), json, lines)
+
+
+@app.command(epilog="Example: streamflow runs --json")
+def runs(json: Json = False) -> None:
+    """All training runs, newest first."""
+    from streamflow import pipeline
+
+    with opened() as platform, progress(json, "runs"):
+        done = pipeline.runs(platform)
+    answer = [
+        {**asdict(run), "started_at": datetime.fromtimestamp(run.started_at, UTC)} for run in done
+    ]
+    rows = [
+        [
+            run.run_id,
+            run.status,
+            f"{datetime.fromtimestamp(run.started_at, UTC):%Y-%m-%d %H:%M}",
+            run.params.get("as_of", ""),
+            run.params.get("model", ""),
+            f"{run.metrics.get('auc', float('nan')):.4f}",
+        ]
+        for run in done
+    ]
+    columns = ["run", "status", "started (UTC)", "as of", "model", "AUC"]
+    show(answer, json, lambda: table("runs", columns, rows))
+
+
+@app.command(epilog="Example: streamflow models")
+def models(json: Json = False) -> None:
+    """All versions of the registered model, newest first, with stage and alias."""
+    from streamflow import pipeline
+
+    with opened() as platform, progress(json, "models"):
+        done = pipeline.models(platform)
+        name = platform.use_case.registered_model
+    rows = [
+        [
+            str(one.version),
+            one.stage,
+            ", ".join(one.aliases),
+            f"{one.metrics.get('auc', float('nan')):.4f}",
+            one.run_id,
+        ]
+        for one in done
+    ]
+    columns = ["version", "stage", "alias", "AUC", "run"]
+    show([asdict(one) for one in done], json, lambda: table(name, columns, rows))
+
+
+@app.command(epilog='Example: streamflow promote 3 --to production --why "better on March"')
+def promote(
+    version: Annotated[int, typer.Argument(help="See `streamflow models`.")],
+    to: Annotated[Stage, typer.Option(help="The stage; who was in it is archived.")],
+    why: Why,
+    json: Json = False,
+) -> None:
+    """Move a version to a stage. Promotion to production is the deployment."""
+    from streamflow import deployment
+    from streamflow.promotion import STAGES
+
+    with opened() as platform, progress(json, "promote"):
+        done = deployment.promote(
+            platform, version, STAGES[to.value], why, getpass.getuser(), _now()
+        )
+    show(asdict(done), json, lambda: _tell_promotion(done))
+
+
+@app.command(epilog='Example: streamflow rollback --why "scores shifted"')
+def rollback(why: Why, json: Json = False) -> None:
+    """Bring back the version that was in production before."""
+    from streamflow import deployment
+
+    with opened() as platform, progress(json, "rollback"):
+        done = deployment.rollback(platform, why, getpass.getuser(), _now())
+    show(asdict(done), json, lambda: _tell_promotion(done))
+
+
+def _tell_promotion(done: Any) -> None:
+    if not done.changed:
+        print(f"Version {done.version} is in {done.to_stage} already.")
+        return
+    replaced = f", in place of version {done.replaced}" if done.replaced else ""
+    print(f"Version {done.version}: {done.from_stage} -> {done.to_stage}{replaced}.")
+
+
+@app.command(epilog="Example: streamflow predict 0013-MHZWF")
+def predict(
+    entity_id: Annotated[str, typer.Argument(metavar="USER_ID", help="Whom to ask about.")],
+    json: Json = False,
+) -> None:
+    """The Production model's answer for one entity, from the online features."""
+    from streamflow import pipeline
+
+    with opened() as platform, progress(json, "predict"):
+        answer = pipeline.predict(platform, entity_id, _now())
+    show(answer, json, lambda: print(json_module.dumps(answer, indent=2, default=plain)))
+
+
+@app.command("feast-config", epilog="Example: streamflow feast-config && feast -c . ui")
+def feast_config(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the file goes.")] = Path("."),
+    json: Json = False,
+) -> None:
+    """Write feature_store.yaml, with which Feast's own CLI and UI work (it holds the password)."""
+    from streamflow import pipeline
+
+    with opened() as platform:
+        file = pipeline.write_feast_config(platform, folder)
+    show({"file": str(file)}, json, lambda: print(file))

@@ -1,0 +1,110 @@
+"""The commands that run servers: `serve`, `up`, `status`, `demo`."""
+
+from __future__ import annotations
+
+import getpass
+import json as json_module
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from streamflow.terminal import Json, opened, show, table
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: streamflow serve --port 8001")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Default: STREAMFLOW_API_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: STREAMFLOW_API_PORT.")] = None,
+    json: Json = False,
+) -> None:
+    """Serve predictions over HTTP in the foreground; follows Production without a restart."""
+    from streamflow import server
+    from streamflow.settings import load_settings
+
+    settings = load_settings()
+    chosen_host, chosen_port = host or settings.api_host, port or settings.api_port
+    server.require_free_port(chosen_host, chosen_port)
+    with opened() as platform:
+        url = f"http://{chosen_host}:{chosen_port}"
+        show({"url": url}, json, lambda: print(f"API: {url}/docs", flush=True))
+        server.serve(platform, chosen_host, chosen_port)
+
+
+@app.command(epilog="Example: streamflow up")
+def up(json: Json = False) -> None:
+    """Run PostgreSQL, MLflow and the API until Ctrl-C; what ends is started again."""
+    from streamflow import processes, stack
+    from streamflow.settings import load_settings
+
+    settings = load_settings()
+    processes.require_free(settings.api_host, settings.api_port, "STREAMFLOW_API_PORT")
+    processes.require_free("127.0.0.1", settings.mlflow_port, "STREAMFLOW_MLFLOW_PORT")
+    with processes.interrupted_by_sigterm(), opened() as platform:
+        platform.registry.prepare()
+        _tell_part("PostgreSQL", "embedded" if not settings.database_url else "yours", json)
+        commands = [
+            stack.mlflow_server(platform, settings.mlflow_port),
+            stack.api_server(platform, settings.api_port),
+        ]
+        with processes.running(commands) as children:
+            for child in children:
+                child.wait_until_ready()
+                url = child.command.ready_url.removesuffix("/health")
+                _tell_part(child.command.name, f"{url} (log: {child.command.log})", json)
+            processes.supervise(children, lambda line: _tell_part("restarted", line, json))
+
+
+def _tell_part(name: str, where: str, as_json: bool) -> None:
+    line = json_module.dumps({"name": name, "where": where}) if as_json else f"{name:<11} {where}"
+    print(line, flush=True)
+
+
+@app.command(epilog="Example: streamflow status")
+def status(json: Json = False) -> None:
+    """What runs, what has been loaded, and which version is in Production."""
+    from streamflow import status as report
+    from streamflow.settings import load_settings
+
+    answer = report.look(load_settings())
+    rows = [[part.name, part.state, part.detail] for part in answer]
+    columns = ["part", "state", ""]
+    show([asdict(part) for part in answer], json, lambda: table("StreamFlow", columns, rows))
+
+
+@app.command(epilog="Example: streamflow demo --users 1000")
+def demo(
+    users: Annotated[int, typer.Option(help="Subscribers to generate.")] = 7043,
+    once: Annotated[bool, typer.Option(help="Stop after the first prediction.")] = False,
+    json: Json = False,
+) -> None:
+    """From nothing to a served prediction in one go; Ctrl-C stops it all."""
+    from streamflow import demo as story
+    from streamflow import processes
+
+    started = time.monotonic()
+
+    def tell(line: str) -> None:
+        if not json:
+            print(f"{time.monotonic() - started:6.1f} s  {line}", flush=True)
+
+    with processes.interrupted_by_sigterm(), opened() as platform:
+        tell("PostgreSQL is up")
+        with story.running(platform, users, getpass.getuser(), tell) as (done, children):
+            tell(f"asked for {done.entity_id}")
+            show(asdict(done), json, lambda: _tell_demo(done))
+            sys.stdout.flush()
+            if not once:
+                processes.supervise(children, tell)
+
+
+def _tell_demo(done: Any) -> None:
+    print(f"\nPOST {done.api}/predict")
+    print(json_module.dumps(done.prediction, indent=2))
+    print(f"\nAPI docs   {done.api}/docs")
+    print(f"MLflow UI  {done.mlflow}")
+    print("\nCtrl-C stops everything.")

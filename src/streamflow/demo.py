@@ -1,0 +1,126 @@
+"""From nothing to a served prediction: every step that a user would type, in one go."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from streamflow import deployment, pipeline, processes, stack, training_run
+from streamflow.bootstrap import Platform
+from streamflow.errors import InvalidSettings
+from streamflow.use_case import Generation
+
+MONTHS = (date(2024, 1, 31), date(2024, 2, 29))
+SEED = 42
+
+
+@dataclass(frozen=True)
+class Demo:
+    prediction: dict[str, Any]
+    entity_id: str
+    api: str
+    mlflow: str
+
+
+@contextmanager
+def running(
+    platform: Platform, users: int, who: str, tell: pipeline.Progress
+) -> Iterator[tuple[Demo, list[processes.Child]]]:
+    """A served prediction and the servers that gave it, while the block runs.
+
+    What an earlier demo left in STREAMFLOW_HOME is used again: data, history, model, features.
+    """
+    settings, use_case = platform.settings, platform.use_case
+    if use_case.generate is None:
+        raise InvalidSettings(
+            f"The use case {use_case.name!r} has no generator for the demo to use.",
+            "Run the steps with your own data: `streamflow ingest`, `apply`, `train`, …",
+        )
+    platform.registry.prepare()
+    ports = {}
+    for name, host, wanted in (
+        ("API", settings.api_host, settings.api_port),
+        ("MLflow", "127.0.0.1", settings.mlflow_port),
+    ):
+        ports[name] = processes.next_free(host, wanted)
+        if ports[name] != wanted:
+            tell(f"port {wanted} is in use, so the {name} takes {ports[name]}")
+    commands = [
+        stack.api_server(platform, ports["API"]),
+        stack.mlflow_server(platform, ports["MLflow"]),
+    ]
+    with processes.running(commands) as children:
+        entity_id = _pipeline(platform, users, who, tell)
+        for child in children:
+            child.wait_until_ready()
+        tell("MLflow and the API are up")
+        api = commands[0].ready_url.removesuffix("/health")
+        _until_ready(f"{api}/ready")
+        answer = _post(f"{api}/predict", {use_case.join_key: entity_id})
+        mlflow = commands[1].ready_url.removesuffix("/health")
+        yield Demo(answer, entity_id, api, mlflow), children
+
+
+def _pipeline(platform: Platform, users: int, who: str, tell: pipeline.Progress) -> str:
+    """All steps up to online features; the answer is an entity to ask about."""
+    use_case, registry = platform.use_case, platform.registry
+    data = platform.settings.home / "data" / f"{use_case.name}-{users}-{SEED}"
+    folders = [data / f"month_{i:03d}" for i in range(len(MONTHS))]
+    if all(folder.is_dir() for folder in folders):
+        tell(f"{users:,} subscribers are there from before: {data}")
+    else:
+        use_case.generate(Generation(data, users, len(MONTHS), SEED))  # type: ignore[misc]
+        tell(f"generated {users:,} subscribers over {len(MONTHS)} months: {data}")
+    for folder, as_of in zip(folders, MONTHS, strict=True):
+        ingested = pipeline.ingest(platform, folder, as_of, None, _now(), who)
+        added = sum(table.added for table in ingested.tables.values())
+        rows = sum(table.rows for table in ingested.tables.values())
+        tell(f"ingested {folder.name} as of {as_of}: {rows:,} rows, {added:,} of them new")
+    applied = pipeline.apply(platform)
+    tell(f"applied {len(applied.feature_views)} feature views to Feast")
+    done = pipeline.materialize(platform, MONTHS[-1], _now())
+    tell(f"materialized {sum(view.rows for view in done):,} feature rows into the online store")
+    serving = registry.production()
+    if serving is not None:
+        tell(f"version {serving.version} is in Production from before")
+    else:
+        trained = training_run.train(platform, MONTHS[0], None, 42, _now())
+        tell(
+            f"trained version {trained.version} on {trained.rows:,} rows as of {MONTHS[0]}: "
+            f"AUC {trained.metrics['auc']:.3f}"
+        )
+        deployment.promote(platform, trained.version, "Production", "demo", who, _now())
+        tell(f"promoted version {trained.version} to Production")
+    return _first_entity(folders[-1] / f"{use_case.entity_table}.csv", use_case.join_key)
+
+
+def _first_entity(file: Path, join_key: str) -> str:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return next(csv.DictReader(lines))[join_key]
+
+
+def _until_ready(url: str) -> None:
+    deadline = time.monotonic() + processes.READY_SECONDS
+    while not processes.answers(url) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _post(url: str, question: dict[str, str]) -> dict[str, Any]:
+    request = urllib.request.Request(
+        url, json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

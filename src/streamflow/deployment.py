@@ -1,0 +1,94 @@
+"""Promotion and rollback: the stage moves, and who did it and why is written down for good."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from streamflow import promotion
+from streamflow.bootstrap import Platform
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """`changed` is False if the version was in that stage already, and recorded so."""
+
+    version: int
+    from_stage: str
+    to_stage: str
+    replaced: int | None
+    why: str
+    who: str
+    changed: bool
+
+
+def promote(
+    platform: Platform,
+    version: int,
+    to_stage: str,
+    why: str,
+    who: str,
+    now: datetime,
+    action: str = "promote",
+) -> Promoted:
+    """Move the version to the stage, archive the one that was there, and write down why.
+
+    Raises UnknownVersion, GateFailed (Production only), MlflowUnavailable.
+    """
+    database, registry = platform.database, platform.registry
+    with database.transaction():
+        # One promotion at a time. The stage moves first and the line is written second: killed in
+        # between, the same command finds the stage moved and no line, and writes it.
+        database.execute("lock_promotion", model=registry.model)
+        candidate = registry.version(version)
+        verdict = promotion.judge(candidate.metrics, platform.use_case.acceptance)
+        if to_stage == promotion.PRODUCTION:
+            promotion.require(verdict, version)
+        audit = database.rows("promotions", model=registry.model)
+        told = next(
+            (row["to_stage"] for row in reversed(audit) if row["version"] == version), "None"
+        )
+        holder = next(
+            (row["version"] for row in reversed(audit) if row["to_stage"] == to_stage), None
+        )
+        recorded = candidate.stage == to_stage and told == to_stage and holder == version
+        from_stage = told if candidate.stage == to_stage else candidate.stage
+        replaced = next(
+            (
+                one.version
+                for one in registry.versions()
+                if one.stage == to_stage and one.version != version
+            ),
+            holder if candidate.stage == to_stage and holder != version else None,
+        )
+        if candidate.stage != to_stage:
+            registry.set_stage(version, to_stage)
+        else:
+            registry.align_aliases()
+        if not recorded:
+            database.execute(
+                "record_promotion",
+                promoted_at=now,
+                promoted_by=who,
+                model=registry.model,
+                version=version,
+                action=action,
+                from_stage=from_stage,
+                to_stage=to_stage,
+                replaced=replaced,
+                why=why,
+                verdict=json.dumps(verdict.as_dict()),
+            )
+    return Promoted(version, from_stage, to_stage, replaced, why, who, changed=not recorded)
+
+
+def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:
+    """Bring back the version that was in Production before; the same step backwards.
+
+    Raises NothingToRollBack, UnknownVersion, MlflowUnavailable.
+    """
+    current = platform.registry.production()
+    audit = platform.database.rows("promotions", model=platform.registry.model)
+    target = promotion.rollback_target(audit, current.version if current else None)
+    return promote(platform, target, promotion.PRODUCTION, why, who, now, action="rollback")

@@ -1,0 +1,298 @@
+"""The answers of the API when there is no other: RFC 9457 problem details.
+
+A part of `streamflow.api`: HTTP status codes are decided in these two modules alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from streamflow import telemetry
+from streamflow.errors import (
+    DatabaseUnavailable,
+    FeatureStoreUnavailable,
+    MissingFeatures,
+    MlflowUnavailable,
+    NoProductionModel,
+    ServiceUnavailable,
+    StaleFeatures,
+    StreamFlowError,
+    UnknownEntity,
+    UnseenCategory,
+    UnservableModel,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+LARGEST_BODY_BYTES = 64 * 1024
+SHOWN_FAULTS = 10
+
+
+class InvalidRequest(StreamFlowError):
+    """`faults` holds pairs of the field at fault and what is wrong with it."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.faults = tuple(faults)[:SHOWN_FAULTS]
+        told = "; ".join(f"{field}: {fault}" for field, fault in self.faults)
+        super().__init__(
+            f"The request isn't valid: {told}.", "Correct it; GET /docs shows an example."
+        )
+
+
+class NotFound(StreamFlowError):
+    def __init__(self) -> None:
+        super().__init__("There is nothing at this address.", "GET /docs lists every address.")
+
+
+class MethodNotAllowed(StreamFlowError):
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            f"This address doesn't answer {method}.", "GET /docs lists what each address answers."
+        )
+
+
+class ContentTooLarge(StreamFlowError):
+    def __init__(self) -> None:
+        super().__init__(
+            f"The request's body is larger than {LARGEST_BODY_BYTES} bytes.",
+            "Send one id a request.",
+        )
+
+
+class InternalError(StreamFlowError):
+    def __init__(self) -> None:
+        super().__init__(
+            "The API failed while it answered.", "Look for the request_id in the log of the API."
+        )
+
+
+STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
+    UnknownEntity: (404, "Unknown entity"),
+    NotFound: (404, "Not found"),
+    MethodNotAllowed: (405, "Method not allowed"),
+    StaleFeatures: (409, "Features too old"),
+    ContentTooLarge: (413, "Content too large"),
+    InvalidRequest: (422, "Invalid request"),
+    MissingFeatures: (422, "Missing features"),
+    UnseenCategory: (422, "Value unknown to the model"),
+    InternalError: (500, "Internal error"),
+    NoProductionModel: (503, "No model in Production"),
+    UnservableModel: (503, "The model in Production can't be served"),
+    FeatureStoreUnavailable: (503, "Feature store unavailable"),
+    MlflowUnavailable: (503, "MLflow unavailable"),
+    DatabaseUnavailable: (503, "Database unavailable"),
+}
+
+
+class Problem(BaseModel):
+    """Problem details as in RFC 9457; a program tells problems apart by `code`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="a URI that names the kind of problem")
+    title: str = Field(description="the kind of problem, the same each time")
+    status: int = Field(description="the HTTP status")
+    detail: str = Field(description="what happened this time")
+    instance: str = Field(description="the address that was asked")
+    code: str = Field(description="the kind of problem, for programs")
+    next: str = Field(description="what to do about it")
+    request_id: str = Field(description="the same as in the header X-Request-ID and in the log")
+
+
+def document(error: StreamFlowError, *, instance: str, request_id: str) -> dict[str, Any]:
+    """The problem details of `error`; anything that isn't in `STATUSES` is told without details."""
+    if _status(error) == STATUSES[InternalError]:
+        error = InternalError()
+    status, title = _status(error)
+    return {
+        "type": f"urn:streamflow:problem:{error.code}",
+        "title": title,
+        "status": status,
+        "detail": error.message,
+        "instance": quote(instance, errors="replace"),
+        "code": error.code,
+        "next": error.next,
+        "request_id": request_id,
+        **_extensions(error),
+    }
+
+
+def answer(
+    error: StreamFlowError,
+    *,
+    instance: str,
+    request_id: str,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The answer for `error`; a 503 says when to come again."""
+    content = document(error, instance=instance, request_id=request_id)
+    status = content["status"]
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    return JSONResponse(
+        content, status_code=status, headers={**(headers or {}), **retry}, media_type=MEDIA_TYPE
+    )
+
+
+def code(error: StreamFlowError) -> str:
+    """The code that the answer for `error` has."""
+    return InternalError().code if _status(error) == STATUSES[InternalError] else error.code
+
+
+def _status(error: StreamFlowError) -> tuple[int, str]:
+    if type(error) in STATUSES:
+        return STATUSES[type(error)]
+    if isinstance(error, ServiceUnavailable):
+        return 503, "Service unavailable"
+    return STATUSES[InternalError]
+
+
+def _extensions(error: StreamFlowError) -> dict[str, Any]:
+    if isinstance(error, MissingFeatures):
+        return {"missing_features": error.features}
+    if isinstance(error, StaleFeatures):
+        return {
+            "ages": {
+                feature_view: {"age_seconds": age, "max_age_seconds": allowed}
+                for feature_view, (age, allowed) in error.ages.items()
+            }
+        }
+    if isinstance(error, UnseenCategory):
+        return {"feature": error.feature}
+    if isinstance(error, InvalidRequest):
+        return {"errors": [{"field": field, "fault": fault} for field, fault in error.faults]}
+    return {}
+
+
+FAULTS = {
+    "string_pattern_mismatch": "has a character that can't be seen",
+    "string_unicode": "has a character that isn't Unicode",
+    "extra_forbidden": "isn't a field of this request",
+}
+
+
+def faults(errors: Sequence[Any]) -> list[tuple[str, str]]:
+    """Pydantic's errors as pairs of field and fault, without the values that were sent."""
+    return [
+        (
+            # A field's name is the client's own text, of any length.
+            ".".join(str(part)[:64] for part in error["loc"]),
+            FAULTS.get(error["type"], str(error["msg"])),
+        )
+        for error in errors
+    ]
+
+
+def responses(path: str, join_key: str, *kinds: type[StreamFlowError]) -> dict[int | str, Any]:
+    """OpenAPI's `responses` for the problems that a route can answer, with an example of each."""
+    documented: dict[int | str, Any] = {}
+    schema = Problem.model_json_schema()
+    for error in (_example(kind, join_key) for kind in (*kinds, InternalError)):
+        status, title = _status(error)
+        entry = documented.setdefault(
+            status,
+            {
+                "description": "",
+                "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}},
+            },
+        )
+        entry["description"] = f"{entry['description']}; {title}".lstrip("; ")
+        if status == 503:
+            seconds = {"description": "seconds to wait", "schema": {"type": "integer"}}
+            entry["headers"] = {"Retry-After": seconds}
+        entry["content"][MEDIA_TYPE]["examples"][error.code] = {
+            "summary": title,
+            "value": document(error, instance=path, request_id=EXAMPLE_REQUEST_ID),
+        }
+    return documented
+
+
+EXAMPLE_REQUEST_ID = "0f8fad5bd9cb469fa16570867728950e"
+EXAMPLE_ENTITY = "A-1001"
+
+
+def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
+    day = 86400.0
+    examples: list[StreamFlowError] = [
+        UnknownEntity(join_key, EXAMPLE_ENTITY),
+        MissingFeatures(["amount", "visits"]),
+        StaleFeatures({"activity_view": (65 * day, 40 * day)}),
+        UnseenCategory("plan", "Platinum"),
+        ContentTooLarge(),
+        InvalidRequest([(f"body.{join_key}", "Input should be a valid string")]),
+        InternalError(),
+        NoProductionModel("example_model"),
+        UnservableModel(
+            "Version 3 of 'example_model' can't be served: the feature store has no 'amount'.",
+            "Run `streamflow apply`.",
+        ),
+        FeatureStoreUnavailable(
+            "The feature store doesn't answer.", "Run `streamflow status` to see what is down."
+        ),
+        MlflowUnavailable("MLflow doesn't answer.", "Run `streamflow status` to see what is down."),
+        DatabaseUnavailable(
+            "The database doesn't answer.", "Run `streamflow status` to see what is down."
+        ),
+    ]
+    return next(example for example in examples if type(example) is kind)
+
+
+@dataclass
+class Exchange:
+    """One request and its answer, as the metrics and the log tell them."""
+
+    request_id: str
+    model_version: int | None = None
+    problem: str | None = None
+
+
+def exchange_of(request: Request) -> Exchange:
+    exchange: Exchange = request.scope["exchange"]
+    return exchange
+
+
+def respond(
+    request: Request, error: StreamFlowError, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Answer `error`, and note it for the metrics and the log."""
+    exchange = exchange_of(request)
+    exchange.problem = code(error)
+    return answer(
+        error, instance=request.scope["path"], request_id=exchange.request_id, headers=headers
+    )
+
+
+async def on_streamflow_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StreamFlowError)
+    if code(error) != error.code:
+        exchange = exchange_of(request)
+        telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
+    return respond(request, error)
+
+
+async def on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = faults(error.errors())
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found[0][0] == "body" and media_type != "application/json":
+        found = [("body", "must be JSON, sent with Content-Type: application/json")]
+    return respond(request, InvalidRequest(found))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answers: dict[int, StreamFlowError] = {
+        400: InvalidRequest([("body", "must be JSON in UTF-8")]),
+        404: NotFound(),
+        405: MethodNotAllowed(request.method),
+        413: ContentTooLarge(),
+    }
+    return respond(request, answers.get(error.status_code, InternalError()), error.headers)

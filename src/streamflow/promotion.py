@@ -1,0 +1,87 @@
+"""Which version may go to Production, and which one a rollback returns to: pure decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamflow.errors import GateFailed, NothingToRollBack
+
+PRODUCTION = "Production"
+STAGES = {"none": "None", "staging": "Staging", "production": PRODUCTION, "archived": "Archived"}
+ALIASES = {"Staging": "staging", PRODUCTION: "production"}
+
+
+@dataclass(frozen=True)
+class Gate:
+    name: str
+    passed: bool
+    said: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    gates: tuple[Gate, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            gate.name: f"{'passed' if gate.passed else 'failed'}: {gate.said}"
+            for gate in self.gates
+        }
+
+
+def judge(metrics: Mapping[str, float], acceptance: Mapping[str, float]) -> Verdict:
+    """Hold a version's metrics against the use case's acceptance bar."""
+    gates = []
+    for name, bar in acceptance.items():
+        value = metrics.get(name)
+        said = (
+            f"{name} is {value:.4f}, at least {bar} is asked"
+            if value is not None
+            else "not measured"
+        )
+        gates.append(Gate(name, value is not None and value >= bar, said))
+    return Verdict(tuple(gates))
+
+
+def require(verdict: Verdict, version: int) -> None:
+    """Raises GateFailed, naming the gates, if the version may not go to Production."""
+    failed = [gate for gate in verdict.gates if not gate.passed]
+    if failed:
+        raise GateFailed(
+            f"Version {version} may not go to Production: "
+            f"{'; '.join(gate.said for gate in failed)}.",
+            "Train a better one with `streamflow train`, or change the use case's acceptance bar.",
+        )
+
+
+def rollback_target(audit: Sequence[Mapping[str, Any]], current: int | None) -> int:
+    """The version that was in Production before `current`.
+
+    The audit's promotions to Production are a stack: promoting puts a version on it, a rollback
+    takes one off, so that a second rollback goes one further back. `current` may have got there by
+    other means (MLflow's UI); then the stack's top is what was before it.
+    Raises NothingToRollBack.
+    """
+    stack: list[int] = []
+    for row in audit:
+        if row["to_stage"] != PRODUCTION:
+            continue
+        if row["action"] == "rollback":
+            while stack and stack[-1] != row["version"]:
+                stack.pop()
+        if not stack or stack[-1] != row["version"]:
+            stack.append(row["version"])
+    while stack and stack[-1] == current:
+        stack.pop()
+    if not stack:
+        raise NothingToRollBack(
+            "No other version was in Production before.",
+            "See `streamflow models`; name a version with `streamflow promote VERSION`.",
+        )
+    return stack[-1]

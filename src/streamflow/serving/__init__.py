@@ -1,0 +1,1 @@
+"""From an entity's id to a score: read its features, check them, score, follow the registry."""

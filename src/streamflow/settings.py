@@ -1,0 +1,65 @@
+"""Every knob of StreamFlow: environment variables beginning `STREAMFLOW_`, or a `.env` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streamflow.errors import InvalidSettings
+
+
+class Settings(BaseSettings):
+    """`STREAMFLOW_API_PORT=8001` sets `api_port`, and so on for each field."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STREAMFLOW_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    home: Path = Field(
+        Path(".streamflow"),
+        description="where state lives: embedded database, MLflow artifacts, logs, generated data",
+    )
+    use_case: str = Field("churn", description="dotted path of the module that holds `use_case`")
+    database_url: SecretStr | None = Field(
+        None, description="a PostgreSQL server (15 to 18); without it, the embedded one is started"
+    )
+    postgres_binaries: Path | None = Field(
+        None, description="folder with initdb and postgres for the embedded server"
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None, description="an MLflow server; without it, runs are kept in the same PostgreSQL"
+    )
+    api_host: str = Field("127.0.0.1", description="where the API listens")
+    api_port: int = Field(8000, ge=1, le=65535)
+    mlflow_port: int = Field(5000, ge=1, le=65535)
+    stale_features: Literal["refuse", "warn"] = Field(
+        "refuse", description="what /predict does with features older than the model allows"
+    )
+    freshness_clock: Literal["materialized", "now"] = Field(
+        "materialized",
+        description="what a feature's age is measured from: the newest month in the online store "
+        "(right for archives and month-end batches), or the present moment",
+    )
+    registry_poll_seconds: float = Field(
+        1.0, gt=0, le=5, description="how often the API looks which version is in Production"
+    )
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from `overrides`, the environment and `.env`, in this order.
+
+    Raises InvalidSettings naming the variable, its value and what is allowed.
+    """
+    try:
+        settings = Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = "STREAMFLOW_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise InvalidSettings(
+            f"{variable}={first['input']!r} can't be used: {first['msg']}.",
+            f"Correct {variable} in the environment or in .env.",
+        ) from error
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})

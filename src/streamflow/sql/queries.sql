@@ -1,0 +1,173 @@
+-- Named queries. {…} are identifiers, %(…)s are values; nothing else is ever put into SQL.
+
+-- name: lock_ingestion
+SELECT pg_advisory_xact_lock(hashtext('streamflow ingestion'), hashtext(%(use_case)s))
+
+-- name: create_history_schema
+CREATE SCHEMA IF NOT EXISTS {schema}
+
+-- name: create_history
+CREATE TABLE IF NOT EXISTS {history} (
+    {key}           text        NOT NULL,
+    as_of           date        NOT NULL,
+    event_timestamp timestamptz NOT NULL
+        GENERATED ALWAYS AS
+            (((as_of + 1)::timestamp - interval '1 microsecond') AT TIME ZONE 'UTC') STORED,
+    recorded_at     timestamptz NOT NULL,
+    ingestion_id    bigint      NOT NULL,
+    {definitions},
+    PRIMARY KEY ({key}, event_timestamp, recorded_at)
+)
+
+-- name: history_columns
+SELECT column_name, data_type
+FROM information_schema.columns
+WHERE table_schema = %(schema)s AND table_name = %(table)s
+
+-- name: create_staging
+CREATE TEMPORARY TABLE {staging} (line bigint NOT NULL, {key} text, {definitions}) ON COMMIT DROP
+
+-- name: copy_staging
+COPY {staging} FROM STDIN WITH (FORMAT csv)
+
+-- name: analyze_staging
+ANALYZE {staging}
+
+-- name: count_staging
+SELECT count(*) AS rows FROM {staging}
+
+-- name: duplicate_keys
+SELECT line, value
+FROM (
+    SELECT line, {key} AS value, row_number() OVER (PARTITION BY {key} ORDER BY line) AS occurrence
+    FROM {staging}
+) AS numbered
+WHERE occurrence > 1
+ORDER BY line
+
+-- name: unknown_keys
+SELECT staging.line, staging.{key} AS value
+FROM {staging} AS staging
+LEFT JOIN {entities} AS entities USING ({key})
+WHERE entities.{key} IS NULL
+ORDER BY staging.line
+
+-- name: has_history
+SELECT EXISTS (
+    SELECT FROM {history} WHERE as_of = %(as_of)s
+) AS found
+
+-- name: create_latest
+CREATE TEMPORARY TABLE {latest} ON COMMIT DROP AS
+SELECT DISTINCT ON ({key}) {key}, recorded_at, {columns}
+FROM {history}
+WHERE as_of = %(as_of)s
+ORDER BY {key}, recorded_at DESC
+
+-- name: recorded_before
+SELECT count(*) AS conflicts, max(latest.recorded_at) AS recorded_at
+FROM {staging} AS staging
+JOIN {latest} AS latest USING ({key})
+WHERE latest.recorded_at >= %(recorded_at)s
+  AND ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+
+-- name: add_all
+INSERT INTO {history} ({key}, as_of, recorded_at, ingestion_id, {columns})
+SELECT {key}, %(as_of)s, %(recorded_at)s, %(ingestion_id)s, {columns}
+FROM {staging}
+
+-- name: add_changed
+INSERT INTO {history} ({key}, as_of, recorded_at, ingestion_id, {columns})
+SELECT staging.{key}, %(as_of)s, %(recorded_at)s, %(ingestion_id)s, {staging_columns}
+FROM {staging} AS staging
+LEFT JOIN {latest} AS latest USING ({key})
+WHERE latest.{key} IS NULL
+   OR ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+
+-- name: analyze_history
+-- Without statistics the planner takes a new month for a handful of rows and joins it by loops.
+ANALYZE {history}
+
+-- name: count_absent
+SELECT count(*) AS absent
+FROM {latest} AS latest
+WHERE NOT EXISTS (SELECT FROM {staging} AS staging WHERE staging.{key} = latest.{key})
+
+-- name: next_ingestion_id
+SELECT nextval(pg_get_serial_sequence('streamflow.ingestions', 'ingestion_id')) AS ingestion_id
+
+-- name: record_ingestion
+INSERT INTO streamflow.ingestions
+    (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_by, tables)
+OVERRIDING SYSTEM VALUE
+VALUES (%(ingestion_id)s, %(use_case)s, %(as_of)s, %(recorded_at)s, %(ingested_at)s,
+        %(ingested_by)s, %(tables)s)
+
+-- name: months
+SELECT as_of, min(ingested_at) AS ingested_at
+FROM streamflow.ingestions
+WHERE use_case = %(use_case)s
+GROUP BY as_of
+ORDER BY as_of
+
+-- name: entity_rows
+-- Everyone with a snapshot at the as_of, with the answer as it was known at known_at.
+SELECT entities.{key}, entities.event_timestamp, labels.{label}
+FROM (
+    SELECT DISTINCT {key}, event_timestamp
+    FROM {entity_history}
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+) AS entities
+JOIN (
+    SELECT DISTINCT ON ({key}) {key}, {label}
+    FROM {label_history}
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    ORDER BY {key}, recorded_at DESC
+) AS labels USING ({key})
+
+-- name: count_labelled
+SELECT count(*) AS labelled FROM ({query}) AS entity_rows
+
+-- name: count_entities
+SELECT count(DISTINCT {key}) AS entities
+FROM {history}
+WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+
+-- name: count_window
+SELECT count(DISTINCT {key}) AS entities
+FROM {history}
+WHERE event_timestamp <= %(end)s AND recorded_at <= %(known_at)s
+
+-- name: oldest_as_of
+SELECT min(as_of) AS as_of FROM {history}
+
+-- name: record_materialization
+INSERT INTO streamflow.materializations
+    (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds)
+VALUES (%(use_case)s, %(feature_view)s, %(as_of)s, %(event_timestamp)s, %(known_at)s, %(rows)s,
+        %(seconds)s)
+
+-- name: newest_materialized
+SELECT feature_view, max(event_timestamp) AS event_timestamp
+FROM streamflow.materializations
+WHERE use_case = %(use_case)s
+GROUP BY feature_view
+
+-- name: record_promotion
+INSERT INTO streamflow.promotions
+    (promoted_at, promoted_by, model, version, action, from_stage, to_stage, replaced, why, verdict)
+VALUES (%(promoted_at)s, %(promoted_by)s, %(model)s, %(version)s, %(action)s, %(from_stage)s,
+        %(to_stage)s, %(replaced)s, %(why)s, %(verdict)s)
+
+-- name: promotions
+SELECT promotion_id, promoted_at, promoted_by, version, action, from_stage, to_stage, replaced, why,
+       verdict
+FROM streamflow.promotions
+WHERE model = %(model)s
+ORDER BY promotion_id
+
+-- name: lock_promotion
+SELECT pg_advisory_xact_lock(hashtext('streamflow promotion'), hashtext(%(model)s))
+
+-- name: lock_training
+SELECT pg_advisory_xact_lock(hashtext('streamflow training'), hashtext(%(model)s))

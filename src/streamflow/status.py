@@ -1,0 +1,46 @@
+"""What runs and what is there, looked at without starting anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamflow import embedded, point_in_time, processes
+from streamflow.bootstrap import platform
+from streamflow.errors import StreamFlowError
+from streamflow.settings import Settings
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    state: str
+    detail: str
+
+
+def look(settings: Settings) -> list[Part]:
+    """PostgreSQL, MLflow, the API, the months in history, and the version in Production."""
+    api = f"http://{settings.api_host}:{settings.api_port}"
+    mlflow = settings.mlflow_tracking_uri or f"http://127.0.0.1:{settings.mlflow_port}"
+    servers = [
+        Part("MLflow", "up" if processes.answers(f"{mlflow}/health") else "down", mlflow),
+        Part("API", "up" if processes.answers(f"{api}/ready") else _api_state(api), api),
+    ]
+    if settings.database_url is None and embedded.server_pid(settings.home) is None:
+        asleep = Part("PostgreSQL", "asleep", "embedded; any command that needs it starts it")
+        return [asleep, *servers]
+    try:
+        with platform(settings) as ready:
+            known = point_in_time.months(ready.database, ready.use_case)
+            parts = [Part("PostgreSQL", "up", "embedded" if not settings.database_url else "yours")]
+            parts += servers
+            parts.append(Part("months", str(len(known)), ", ".join(str(month) for month in known)))
+            serving = ready.registry.production()
+            named = f"version {serving.version}, run {serving.run_id}" if serving else ""
+            parts.append(Part("Production", "set" if serving else "empty", named))
+            return parts
+    except StreamFlowError as error:
+        return [Part("PostgreSQL", "down", error.message), *servers]
+
+
+def _api_state(api: str) -> str:
+    return "not ready" if processes.answers(f"{api}/health") else "down"

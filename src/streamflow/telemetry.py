@@ -1,0 +1,168 @@
+"""What operators see of the API: Prometheus metrics, and a log of one JSON object a line.
+
+Neither ever holds a feature's value or an entity's id: both travel further than the answers do.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+LOGGER = "streamflow.api"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# From a quarter of a millisecond, what one prediction should cost, to what nobody waits for.
+LATENCY_BUCKETS = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0),
+)
+
+# A client may invent methods; a metric's labels may not grow with them.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Telemetry:
+    """The metrics of one app, in a registry of their own, so that two apps never collide."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "streamflow_requests",
+            "Requests answered, by route template.",
+            ["route", "method", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "streamflow_request_seconds",
+            "Time from a request's arrival to the end of its answer.",
+            ["route"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._predictions = Counter(
+            "streamflow_predictions",
+            "Predictions given, by model version and predicted label.",
+            ["version", "label"],
+            registry=self.registry,
+        )
+        self._problems = Counter(
+            "streamflow_problems",
+            "Problem answers, by code.",
+            ["code"],
+            registry=self.registry,
+        )
+        self._swaps = Counter(
+            "streamflow_model_swaps",
+            "Times that another model took over without a restart.",
+            registry=self.registry,
+        )
+        self._version = Gauge(
+            "streamflow_production_version",
+            "The model version that answers; 0 when there is none.",
+            registry=self.registry,
+        )
+        self._data_age = Gauge(
+            "streamflow_data_age_seconds",
+            "Age of the newest month in the online store, now.",
+            ["feature_view"],
+            registry=self.registry,
+        )
+
+    def request_answered(
+        self,
+        *,
+        request_id: str,
+        route: str,
+        method: str,
+        status: int,
+        seconds: float,
+        model_version: int | None,
+        problem: str | None,
+    ) -> None:
+        """Count and log one answer; `route` is the template (`/features/{user_id}`)."""
+        method = method if method in METHODS else "other"
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        if problem is not None:
+            self._problems.labels(problem).inc()
+        log(
+            "request",
+            request_id=request_id,
+            route=route,
+            method=method,
+            status=status,
+            ms=round(seconds * 1000, 3),
+            model_version=model_version,
+            problem=problem,
+        )
+
+    def predicted(self, version: int, label: int) -> None:
+        self._predictions.labels(str(version), str(label)).inc()
+
+    def model_swapped(self, version: int) -> None:
+        self._swaps.inc()
+        self._version.set(version)
+
+    def model_withdrawn(self) -> None:
+        self._version.set(0)
+
+    def data_seen(self, newest: Mapping[str, datetime], now: datetime) -> None:
+        """Note each feature view's age at `now`, both in UTC; a view that is gone is dropped."""
+        self._data_age.clear()
+        for feature_view, timestamp in newest.items():
+            self._data_age.labels(feature_view).set((now - timestamp).total_seconds())
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def log(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
+    """Log an event with its facts; where it goes is decided by `log_to`."""
+    logging.getLogger(LOGGER).log(level, event, extra={"facts": facts})
+
+
+def log_failure(event: str, error: BaseException, **facts: Any) -> None:
+    """Log an unexpected error by its type and the lines it passed through.
+
+    Its message is left out: drivers put the values of rows into theirs.
+    """
+    log(event, level=logging.ERROR, error=type(error).__name__, lines=lines_of(error), **facts)
+
+
+def lines_of(error: BaseException) -> list[str]:
+    """Where an error came from, outermost first: `file:line function`."""
+    return [
+        f"{frame.filename}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        return json.dumps(line, default=str)
+
+
+def log_to(stream: TextIO = sys.stderr) -> None:
+    """Send the API's log to `stream` as JSON lines; calling it again moves it there."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_JsonLines())
+    logger = logging.getLogger(LOGGER)
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

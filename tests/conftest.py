@@ -1,0 +1,140 @@
+"""A real PostgreSQL for every test that asks for one, and a fresh database each time.
+
+With STREAMFLOW_DATABASE_URL set, the tests make (and drop) databases of their own on that server;
+without it, the embedded server is started for the session.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from streamflow import embedded
+from streamflow.bootstrap import Platform, platform
+from streamflow.settings import Settings, load_settings
+
+REAL_MONTH = Path(__file__).parents[2] / "shared" / "data" / "month_000"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A superuser's URL of a PostgreSQL server."""
+    if given := os.environ.get("STREAMFLOW_DATABASE_URL"):
+        yield given
+        return
+    with embedded.running(tmp_path_factory.mktemp("a home")) as url:
+        yield url
+
+
+def _named(url: str, database: str) -> str:
+    before, _, query = url.partition("?")
+    base = before.rsplit("/", 1)[0]
+    return f"{base}/{database}" + (f"?{query}" if query else "")
+
+
+@pytest.fixture(scope="session")
+def new_database(server_url: str) -> Iterator[Callable[..., str]]:
+    """Makes a database, empty or a copy of another one, and returns its URL."""
+    made: list[str] = []
+
+    def make(template: str = "template0") -> str:
+        name = f"streamflow_test_{os.getpid()}_{next(_numbers)}"
+        source = str(conninfo_to_dict(template)["dbname"]) if "://" in template else template
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(source)
+                )
+            )
+        made.append(name)
+        return _named(server_url, name)
+
+    yield make
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        for name in made:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[..., str]) -> str:
+    """An empty database that tests share; each uses schemas of its own."""
+    return new_database()
+
+
+@pytest.fixture(scope="session")
+def prepared_database(
+    new_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A database with MLflow's and our own tables and no row, to copy: making them takes seconds."""
+    url = new_database()
+    home = tmp_path_factory.mktemp("prepared")
+    with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
+        ready.registry.prepare()
+    return url
+
+
+@pytest.fixture
+def settings(new_database: Callable[..., str], prepared_database: str, tmp_path: Path) -> Settings:
+    """Settings with a database and a home of their own."""
+    home = tmp_path / "a home"
+    return load_settings(home=home, database_url=new_database(prepared_database), use_case="churn")
+
+
+@pytest.fixture
+def ready(settings: Settings) -> Iterator[Platform]:
+    """The platform of `settings`."""
+    with platform(settings) as opened:
+        yield opened
+
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    """What a command needs in its environment to work on `settings`."""
+    assert settings.database_url is not None
+    return {
+        **os.environ,
+        "STREAMFLOW_HOME": str(settings.home),
+        "STREAMFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
+        "STREAMFLOW_USE_CASE": settings.use_case,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
+    """Runs `streamflow …` as a user would, in a process of its own."""
+
+    def run(*arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "streamflow", *arguments],
+            env={**environment, **overrides},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def real_month() -> Path:
+    """The real month, where it's at hand; it isn't part of the project."""
+    if not REAL_MONTH.is_dir():
+        pytest.skip("the real month isn't here: ../shared/data/month_000")
+    return REAL_MONTH

@@ -1,0 +1,206 @@
+"""Stand-ins for what the API depends on, and the API over them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+
+from streamflow.api import create_app
+from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
+from streamflow.online import OnlineValue
+from streamflow.registry import ModelVersion
+from streamflow.served_model import Feature, FeatureSchema, ServedModel
+from streamflow.settings import Settings
+
+JANUARY = datetime(2024, 1, 31, 23, 59, 59, 999999, UTC)
+FEBRUARY = datetime(2024, 2, 29, 23, 59, 59, 999999, UTC)
+DAY = 86400.0
+
+VISITS = Feature("visits", "activity_view", "INT64", nullable=False, max_age_seconds=20 * DAY)
+AMOUNT = Feature("amount", "billing_view", "FLOAT64", nullable=False)
+MEMBER = Feature("member", "billing_view", "BOOL", nullable=False)
+COUPON = Feature("coupon", "billing_view", "BOOL", nullable=True)
+PLAN = Feature("plan", "billing_view", "STRING", nullable=False, categories=("basic", "family"))
+FEATURES = (VISITS, PLAN, AMOUNT, COUPON, MEMBER)
+
+
+def schema(*features: Feature, join_key: str = "user_id") -> FeatureSchema:
+    return FeatureSchema("example_v1", "user", join_key, features or FEATURES)
+
+
+def model(probability: float, *features: Feature, join_key: str = "user_id") -> ServedModel:
+    """A model that answers `probability` for everyone."""
+
+    def score(matrix: Any) -> Any:
+        answers = np.full(len(matrix), probability)
+        return (answers > 0.5).astype(np.int64), answers
+
+    return ServedModel(schema(*features, join_key=join_key), score)
+
+
+class FakeRegistry:
+    """Versions in memory; `production` is what was promoted last, `down` makes it fail."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, ServedModel | Exception] = {}
+        self.current: ModelVersion | None = None
+        self.down = False
+        self.downloads: list[int] = []
+
+    def promote(
+        self, version: int, served: ServedModel | Exception, model_hash: str | None = None
+    ) -> None:
+        model_hash = model_hash or f"hash-{version}"
+        self.models[model_hash] = served
+        self.current = ModelVersion(
+            name="example_model",
+            version=version,
+            run_id=f"run-{version}",
+            stage="Production",
+            aliases=("production",),
+            metrics={"auc": 0.8},
+            model_hash=model_hash,
+        )
+
+    def archive(self) -> None:
+        self.current = None
+
+    def production(self) -> ModelVersion | None:
+        if self.down:
+            raise MlflowUnavailable("MLflow doesn't answer.", "Run `streamflow up`.")
+        return self.current
+
+    def download(self, version: ModelVersion) -> Path:
+        self.downloads.append(version.version)
+        return Path(version.model_hash)
+
+    def load(self, folder: Path) -> ServedModel:
+        served = self.models[str(folder)]
+        if isinstance(served, Exception):
+            raise served
+        return served
+
+
+class FakeOnlineFeatures:
+    """Rows in memory, `rows[view][entity_id] = (event_timestamp, values)`."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, tuple[datetime, Mapping[str, Any]]]] = {}
+        self.newest: dict[str, datetime] = {}
+        self.known: set[str] | None = None
+        self.failure: Exception | None = None
+        self.join_keys: set[str] = set()
+
+    def put(self, view: str, entity_id: str, event_timestamp: datetime, **values: Any) -> None:
+        self.rows.setdefault(view, {})[entity_id] = (event_timestamp, values)
+        self.newest[view] = max(event_timestamp, self.newest.get(view, event_timestamp))
+
+    def down(self) -> None:
+        self.failure = FeatureStoreUnavailable("The online store doesn't answer.", "Start it.")
+
+    def read(
+        self, references: list[str], entity_rows: list[dict[str, Any]]
+    ) -> list[list[OnlineValue]]:
+        self._fail()
+        return [[self._value(reference, row) for reference in references] for row in entity_rows]
+
+    def newest_event_timestamps(self) -> dict[str, datetime]:
+        self._fail()
+        return dict(self.newest)
+
+    def check(self, needs: FeatureSchema) -> None:
+        self._fail()
+        for feature in needs.features:
+            if self.known is not None and feature.name not in self.known:
+                raise UnservableModel(
+                    f"The feature store has no {feature.name!r}.", "Run `streamflow apply`."
+                )
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def _value(self, reference: str, row: dict[str, Any]) -> OnlineValue:
+        ((join_key, entity_id),) = row.items()
+        self.join_keys.add(join_key)
+        view, _, name = reference.partition(":")
+        stored = self.rows.get(view, {}).get(entity_id)
+        if stored is None:
+            return OnlineValue(False, None, None)
+        return OnlineValue(True, stored[1].get(name), stored[0])
+
+
+def stocked() -> FakeOnlineFeatures:
+    """An online store at January: `ann` is complete, without coupon; the others lack something."""
+    online = FakeOnlineFeatures()
+    billing = {"plan": "family", "amount": 0.1 + 0.2, "coupon": None, "member": False}
+    online.put("activity_view", "ann", JANUARY, visits=3)
+    online.put("billing_view", "ann", JANUARY, **billing)
+    online.put("activity_view", "bob", JANUARY, visits=4)
+    online.put("activity_view", "eve", JANUARY, visits=5)
+    online.put("billing_view", "eve", JANUARY, **{**billing, "plan": "platinum"})
+    return online
+
+
+def eventually(what: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until `what` holds; fail when it doesn't within `seconds`."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not what():
+        assert time.monotonic() < deadline, "it never came to hold"
+        pause.wait(0.005)
+
+
+class Service:
+    """The API over fakes, with a client of it."""
+
+    def __init__(self, client, registry, online):
+        self.client = client
+        self.registry = registry
+        self.online = online
+
+    def predict(self, entity_id="ann", **headers):
+        return self.client.post("/predict", json={"user_id": entity_id}, headers=headers)
+
+    def version(self):
+        answer = self.predict()
+        return answer.json()["model"]["version"] if answer.status_code == 200 else None
+
+    def metrics(self):
+        return self.client.get("/metrics").text
+
+
+@contextmanager
+def serving(registry=None, online=None, join_key="user_id", now=FEBRUARY, **settings):
+    registry = registry or FakeRegistry()
+    online = online or stocked()
+    app = create_app(
+        Settings(_env_file=None, registry_poll_seconds=0.01, **settings),
+        registry,
+        online,
+        registered_model="example_model",
+        join_key=join_key,
+        now=lambda: now,
+        load=registry.load,
+    )
+    with TestClient(app) as client:
+        yield Service(client, registry, online)
+
+
+def assert_problem(answer, status, code):
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["code"]) == (status, status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert body["type"] == f"urn:streamflow:problem:{code}"
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert all(body[field] for field in ("title", "detail", "instance", "next"))
+    assert ("retry-after" in answer.headers) == (status == 503)
+    return body

@@ -1,0 +1,251 @@
+"""The served form: that it equals the estimator, that it's the same bytes, that damage shows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.orchard import orchard, real_month, small_forest
+
+from churn.model import MODELS
+from streamflow import served_form
+from streamflow.errors import ServedFormDiffers, UnservableModel
+from streamflow.served_form import prove, write
+from streamflow.served_model import (
+    SCHEMA_FILE,
+    digest,
+    load,
+)
+from streamflow.training import Fitted, fit
+
+
+def boosting(random_state: int) -> Any:
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    return GradientBoostingClassifier(n_estimators=20, random_state=random_state)
+
+
+def extra_trees(random_state: int) -> Any:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return ExtraTreesClassifier(10, random_state=random_state)
+
+
+def one_tree(random_state: int) -> Any:
+    from sklearn.tree import DecisionTreeClassifier
+
+    return DecisionTreeClassifier(max_depth=4, random_state=random_state)
+
+
+def forest_without_a_split(random_state: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(3, min_samples_leaf=200, random_state=random_state)
+
+
+ESTIMATORS = {
+    **MODELS,
+    "boosting": boosting,
+    "extra_trees": extra_trees,
+    "one_tree": one_tree,
+    "forest_without_a_split": forest_without_a_split,
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_served_form_is_proved_equal_to_the_estimator(name: str, tmp_path: Path) -> None:
+    fitted = fit(orchard(), ESTIMATORS[name], 42)
+    write(fitted, tmp_path)
+    proof = prove(fitted, tmp_path)
+    assert (proof.rows, proof.label_flips) == (100, 0)
+    assert proof.largest_difference <= 1e-5
+    if name != "boosting":
+        assert proof.largest_difference <= 1e-15
+    assert load(tmp_path).schema == fitted.schema
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_row_scores_as_it_does_among_others(name: str, tmp_path: Path) -> None:
+    training_set = orchard()
+    fitted = fit(training_set, MODELS[name], 42)
+    write(fitted, tmp_path)
+    model = load(tmp_path)
+    labels, probabilities = model.predict(training_set.columns)
+    for row in range(20):
+        one = {name: values[row : row + 1] for name, values in training_set.columns.items()}
+        label, probability = model.predict(one)
+        assert label.tolist() == [labels[row]]
+        assert probability[0] == pytest.approx(probabilities[row], abs=1e-15)
+
+
+def test_no_rows_are_scored_as_no_rows(tmp_path: Path) -> None:
+    fitted = fit(orchard(), small_forest, 42)
+    write(fitted, tmp_path)
+    labels, probabilities = load(tmp_path).predict({f.name: [] for f in fitted.schema.features})
+    assert (labels.tolist(), probabilities.tolist()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("ones", "leaf_rows", "label"),
+    [
+        ([3, 3, 3], 6, 0),
+        # The mean share of 1 is 0.5, that of 0 is 0.49999999999999994: so its sum is rounded.
+        ([2, 3, 4], 6, 1),
+        ([3, 4, 8], 10, 1),
+        ([4, 3, 2], 6, 0),
+    ],
+)
+def test_a_tie_gets_the_forests_own_label_however_its_sums_are_rounded(
+    ones: list[int], leaf_rows: int, label: int, tmp_path: Path
+) -> None:
+    fitted = fit(orchard(), forest_without_a_split, 42)
+    for tree, one in zip(fitted.estimator.estimators_, ones, strict=True):
+        tree.tree_.value[0, 0, :] = [(leaf_rows - one) / leaf_rows, one / leaf_rows]
+    assert fitted.predict()[0].tolist() == [label] * 100
+    write(fitted, tmp_path)
+    proof = prove(fitted, tmp_path)
+    assert (proof.label_flips, proof.largest_difference) == (0, 0.0)
+
+
+def forest_of_50(random_state: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(50, random_state=random_state, n_jobs=1)
+
+
+def test_on_the_real_month_a_forest_with_many_ties_flips_no_label(tmp_path: Path) -> None:
+    fitted = fit(real_month(), forest_of_50, 0)
+    assert np.sum(fitted.predict()[1] == 0.5) > 10
+    write(fitted, tmp_path)
+    proof = prove(fitted, tmp_path)
+    assert (proof.rows, proof.label_flips, proof.largest_difference) == (1761, 0, 0.0)
+
+
+DIGEST_IN_A_NEW_PROCESS = """
+import sys
+from pathlib import Path
+from churn.model import MODELS
+from streamflow.served_form import write
+from streamflow.served_model import digest
+from streamflow.training import fit
+from tests.orchard import orchard
+for name, build in MODELS.items():
+    folder = Path(sys.argv[1]) / name
+    write(fit(orchard(), build, 42), folder)
+    print(name, digest(folder))
+"""
+
+
+def test_the_same_fit_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", DIGEST_IN_A_NEW_PROCESS, str(tmp_path / "there")],
+        env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    there = dict(line.split() for line in told.splitlines())
+    for name, build in MODELS.items():
+        write(fit(orchard(), build, 42), tmp_path / name)
+        assert digest(tmp_path / name) == there[name], name
+
+
+def test_writing_again_in_another_form_leaves_no_trace_of_the_first(tmp_path: Path) -> None:
+    write(fit(orchard(), small_forest, 42), tmp_path)
+    write(fit(orchard(), MODELS["lightgbm"], 42), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [SCHEMA_FILE, "model.lightgbm.txt"]
+    write(fit(orchard(), MODELS["lightgbm"], 42), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [SCHEMA_FILE, "model.lightgbm.txt"]
+
+
+def with_one_threshold_moved(content: bytes) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(content)
+    trees = next(node for node in model.graph.node if node.op_type == "TreeEnsemble")
+    splits = next(attribute for attribute in trees.attribute if attribute.name == "nodes_splits")
+    thresholds = np.frombuffer(splits.t.raw_data).copy()
+    thresholds[0] = 1e9
+    splits.t.raw_data = thresholds.tobytes()
+    damaged: bytes = model.SerializeToString()
+    return damaged
+
+
+def test_a_model_with_one_threshold_changed_is_refused_with_how_far_it_is_off(
+    tmp_path: Path,
+) -> None:
+    fitted = fit(orchard(), small_forest, 42)
+    write(fitted, tmp_path)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(with_one_threshold_moved(path.read_bytes()))
+    with pytest.raises(ServedFormDiffers, match=r"RandomForestClassifier .* of 100 labels flip"):
+        prove(fitted, tmp_path)
+
+
+def test_a_model_that_differs_by_its_labels_alone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = fit(orchard(), small_forest, 42)
+    write(fitted, tmp_path)
+    labels, probabilities = fitted.predict()
+    labels[0] = 1 - labels[0]
+    monkeypatch.setattr(Fitted, "predict", lambda self: (labels, probabilities))
+    with pytest.raises(ServedFormDiffers, match="1 of 100 labels flip"):
+        prove(fitted, tmp_path)
+
+
+def test_a_probability_that_is_no_number_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = fit(orchard(), small_forest, 42)
+    write(fitted, tmp_path)
+    labels, probabilities = fitted.predict()
+    monkeypatch.setattr(Fitted, "predict", lambda self: (labels, probabilities * np.nan))
+    with pytest.raises(ServedFormDiffers, match="up to nan apart"):
+        prove(fitted, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["random_forest", "lightgbm", "xgboost"])
+def test_a_model_cut_short_is_refused(name: str, tmp_path: Path) -> None:
+    fitted = fit(orchard(), MODELS[name], 42)
+    write(fitted, tmp_path)
+    path = next(path for path in tmp_path.iterdir() if path.name != SCHEMA_FILE)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ServedFormDiffers):
+        prove(fitted, tmp_path)
+
+
+def test_an_estimator_without_a_form_free_of_code_is_refused_by_name(tmp_path: Path) -> None:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Oracle(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        def fit(self, matrix: Any, labels: Any) -> Any:
+            self.classes_ = np.unique(labels)
+            return self
+
+        def predict(self, matrix: Any) -> Any:
+            return np.zeros(len(matrix), dtype=int)
+
+        def predict_proba(self, matrix: Any) -> Any:
+            return np.tile([0.9, 0.1], (len(matrix), 1))
+
+    with pytest.raises(UnservableModel, match="Oracle") as refused:
+        write(fit(orchard(), lambda random_state: Oracle(), 42), tmp_path)
+    assert "--model" in refused.value.next
+
+
+def test_importing_the_writer_of_served_forms_imports_no_library_of_models() -> None:
+    code = (
+        f"import sys, {served_form.__name__}, streamflow.plots, churn.model; "
+        "print([m for m in ('sklearn', 'onnx', 'skl2onnx', 'matplotlib', 'lightgbm', 'xgboost', "
+        "'pandas') if m in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert told.strip() == "[]"

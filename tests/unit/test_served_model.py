@@ -1,0 +1,154 @@
+"""The model as it's served: what a matrix is made of, identity, and MLflow's face."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.orchard import orchard, small_forest
+
+from streamflow.served_form import write
+from streamflow.served_model import (
+    SCHEMA_FILE,
+    Feature,
+    FeatureSchema,
+    UnseenCategory,
+    _load_pyfunc,
+    digest,
+    encode,
+    encoded_columns,
+    encoded_names,
+    load,
+)
+from streamflow.training import fit
+
+SCHEMA = FeatureSchema(
+    "orchard_v1",
+    "tree",
+    "tree_id",
+    (
+        Feature("age_years", "tree_fv", "INT64", nullable=False),
+        Feature("grafted", "tree_fv", "BOOL", nullable=True),
+        Feature("variety", "tree_fv", "STRING", nullable=True, categories=("Boskoop", "Cox")),
+    ),
+)
+COLUMNS = {
+    "age_years": [3, 50, 7],
+    "grafted": [True, None, False],
+    "variety": ["Cox", "Boskoop", None],
+}
+MATRIX = [
+    [3, 1, 0, 0, 1, 0],
+    [50, 0, 1, 1, 0, 0],
+    [7, 0, 0, 0, 0, 1],
+]
+
+
+def test_a_null_is_a_column_of_its_own_and_a_category_one_of_several() -> None:
+    assert encoded_names(SCHEMA) == [
+        "age_years",
+        "grafted",
+        "grafted=null",
+        "variety=Boskoop",
+        "variety=Cox",
+        "variety=null",
+    ]
+    assert encode(SCHEMA, COLUMNS).tolist() == MATRIX
+    assert encoded_columns(SCHEMA) == [slice(0, 1), slice(1, 3), slice(3, 6)]
+
+
+def test_arrays_and_nans_are_encoded_like_lists_and_nones() -> None:
+    arrays = {
+        "age_years": np.array([3, 50, 7], dtype=np.int32),
+        "grafted": np.array([1.0, np.nan, 0.0]),
+        "variety": np.array(["Cox", "Boskoop", float("nan")], dtype=object),
+    }
+    assert encode(SCHEMA, arrays).tolist() == MATRIX
+
+
+def test_rows_are_encoded_one_by_one_as_all_at_once() -> None:
+    for row in range(3):
+        one = {name: values[row : row + 1] for name, values in COLUMNS.items()}
+        assert encode(SCHEMA, one).tolist() == [MATRIX[row]]
+
+
+@pytest.mark.parametrize("null", [None, float("nan")])
+def test_a_null_that_the_model_doesnt_allow_is_refused(null: Any) -> None:
+    with pytest.raises(ValueError, match="'age_years' is null"):
+        encode(SCHEMA, {**COLUMNS, "age_years": [null, 50, 7]})
+    strict = replace(
+        SCHEMA, features=(*SCHEMA.features[:2], replace(SCHEMA.features[2], nullable=False))
+    )
+    with pytest.raises(ValueError, match="'variety' is null"):
+        encode(strict, {**COLUMNS, "variety": ["Cox", "Boskoop", null]})
+
+
+def test_a_category_that_training_never_saw_is_refused_by_name() -> None:
+    with pytest.raises(UnseenCategory) as refused:
+        encode(SCHEMA, {**COLUMNS, "variety": ["Cox", "Elstar", None]})
+    assert (refused.value.feature, refused.value.value) == ("variety", "Elstar")
+
+
+def test_a_missing_column_and_one_of_another_length_are_refused() -> None:
+    with pytest.raises(KeyError, match="variety"):
+        encode(SCHEMA, {"age_years": [3], "grafted": [True]})
+    with pytest.raises(ValueError, match="'grafted' has 1 values for 3 rows"):
+        encode(SCHEMA, {**COLUMNS, "grafted": [True]})
+
+
+def test_a_schema_survives_its_file() -> None:
+    assert FeatureSchema.from_json(SCHEMA.to_json()) == SCHEMA
+
+
+def test_a_folder_without_a_model_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / SCHEMA_FILE).write_text(SCHEMA.to_json())
+    with pytest.raises(FileNotFoundError, match=r"model\.onnx"):
+        load(tmp_path)
+
+
+def test_the_digest_tells_any_byte_and_any_name(tmp_path: Path) -> None:
+    digests = set()
+    for name, content in (("a", b"12"), ("b", b"12"), ("a", b"13")):
+        (tmp_path / name).write_bytes(content)
+        digests.add(digest(tmp_path))
+    assert len(digests) == 3
+
+
+def test_mlflows_face_takes_a_frame_with_every_kind_of_null(tmp_path: Path) -> None:
+    import pandas
+
+    training_set = orchard()
+    fitted = fit(training_set, small_forest, 42)
+    write(fitted, tmp_path)
+    expected = load(tmp_path).predict(training_set.columns)[1].tolist()
+    frame = pandas.DataFrame(
+        {
+            name: pandas.Series(values, dtype=object if name == "grafted" else None)
+            for name, values in training_set.columns.items()
+        }
+    ).set_axis(training_set.entities)
+    for same in (frame, frame.convert_dtypes(), frame.astype({"grafted": float})):
+        answer = _load_pyfunc(str(tmp_path)).predict(same)
+        assert answer["probability"].tolist() == expected
+        assert answer.index.tolist() == training_set.entities
+
+
+def test_the_file_that_travels_with_a_model_needs_numpy_alone() -> None:
+    from streamflow import served_model
+
+    code = (
+        "import sys, runpy; runpy.run_path(sys.argv[1]); "
+        "print([m for m in ('streamflow', 'pandas', 'onnxruntime', 'sklearn') if m in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(served_model.__file__)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.strip() == "[]"

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+
+import pytest
+from tests.fakes import (
+    AMOUNT,
+    FEBRUARY,
+    JANUARY,
+    VISITS,
+    FakeRegistry,
+    eventually,
+    model,
+    schema,
+    stocked,
+)
+
+from streamflow.errors import (
+    FeatureStoreUnavailable,
+    MlflowUnavailable,
+    NoProductionModel,
+    UnservableModel,
+)
+from streamflow.served_model import ServedModel
+from streamflow.serving.predictor import Predictor
+from streamflow.serving.watcher import RETRY_SECONDS, Watcher
+from streamflow.telemetry import Telemetry
+
+
+class World:
+    """A watcher over fakes; `look` lets a moment pass and looks once."""
+
+    def __init__(self, poll_seconds=60.0):
+        self.registry = FakeRegistry()
+        self.online = stocked()
+        self.telemetry = Telemetry()
+        self.time = 0.0
+        self.predictor = Predictor(
+            self.online, registered_model="example_model", join_key="user_id"
+        )
+        self.watcher = Watcher(
+            self.predictor,
+            self.registry,
+            self.online,
+            self.telemetry,
+            poll_seconds=poll_seconds,
+            now=lambda: FEBRUARY,
+            load=self.registry.load,
+            monotonic=lambda: self.time,
+        )
+
+    def look(self, seconds_later=0.0):
+        self.time += seconds_later
+        self.watcher.look()
+        return self.watcher.sight
+
+    def version(self):
+        return self.predictor.production().version.version
+
+    def metric(self, name, **labels):
+        return self.telemetry.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_a_promoted_version_takes_over(world):
+    world.look()
+    with pytest.raises(NoProductionModel):
+        world.version()
+    world.registry.promote(1, model(0.1))
+    world.look()
+    assert world.version() == 1
+    assert world.metric("streamflow_model_swaps_total") == 1
+    assert world.metric("streamflow_production_version") == 1
+
+
+def test_a_model_is_fetched_once_while_its_version_stays(world):
+    world.registry.promote(1, model(0.1))
+    for _ in range(3):
+        world.look()
+    assert world.registry.downloads == [1]
+
+
+def test_a_rollback_is_followed(world):
+    for version in (1, 2, 1):
+        world.registry.promote(version, model(version / 10))
+        world.look()
+    assert world.version() == 1
+    assert world.predictor.predict("ann", FEBRUARY).probability == 0.1
+
+
+def test_another_model_under_the_same_version_number_is_loaded(world):
+    world.registry.promote(1, model(0.1), model_hash="one")
+    world.look()
+    world.registry.promote(1, model(0.2), model_hash="other")
+    world.look()
+    assert world.predictor.predict("ann", FEBRUARY).probability == 0.2
+
+
+def test_another_alias_of_the_same_model_is_shown_without_loading_it_again(world):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.current = replace(world.registry.current, aliases=("champion",))
+    world.look()
+    assert world.predictor.production().version.aliases == ("champion",)
+    assert world.registry.downloads == [1]
+
+
+def test_an_archived_version_answers_no_more(world):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.archive()
+    world.look()
+    with pytest.raises(NoProductionModel):
+        world.version()
+    assert world.metric("streamflow_production_version") == 0
+
+
+def test_a_model_whose_needs_cannot_be_met_is_refused_and_the_last_good_one_keeps_serving(world):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.online.known = {"plan"}
+    world.registry.promote(2, model(0.2))
+    sight = world.look()
+    assert world.version() == 1
+    assert isinstance(sight.refusal.error, UnservableModel)
+    assert sight.refusal.version.version == 2
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (FileNotFoundError("no model.onnx"), "no model.onnx"),
+        (model(float("nan")), "probability nan"),
+        (model(1.5), "probability 1.5"),
+        (model(0.2, join_key="shop_id"), "shop_id"),
+        (ServedModel(schema(VISITS), lambda matrix: 1 / 0), "ZeroDivisionError"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_refused_before_any_request(world, broken, told):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.promote(2, broken)
+    sight = world.look()
+    assert world.version() == 1
+    assert told in sight.refusal.error.message
+
+
+def test_without_a_last_good_model_a_refusal_is_told_as_what_it_is(world):
+    world.registry.promote(1, FileNotFoundError("no model.onnx"))
+    world.look()
+    with pytest.raises(UnservableModel, match=r"no model\.onnx"):
+        world.version()
+
+
+def test_a_refused_version_is_tried_again_after_a_pause(world):
+    world.online.known = set()
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.look(RETRY_SECONDS - 0.1)
+    assert world.registry.downloads == [1]
+    world.online.known = None
+    sight = world.look(0.2)
+    assert (world.version(), sight.refusal) == (1, None)
+
+
+def test_a_refusal_is_logged_once_per_version(world, caplog):
+    caplog.set_level(logging.INFO, "streamflow.api")
+    for version in (1, 2):
+        world.registry.promote(version, FileNotFoundError("no model.onnx"))
+        for _ in range(3):
+            world.look(RETRY_SECONDS + 1)
+    refused = [r.facts["model_version"] for r in caplog.records if r.msg == "model_refused"]
+    assert refused == [1, 2]
+
+
+def test_the_last_good_model_keeps_serving_while_mlflow_is_down(world):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.down = True
+    sight = world.look()
+    assert world.version() == 1
+    assert isinstance(sight.registry_error, MlflowUnavailable)
+    world.registry.down = False
+    assert world.look().registry_error is None
+
+
+def test_without_a_model_mlflow_being_down_is_told_as_what_it_is(world):
+    world.registry.down = True
+    world.look()
+    with pytest.raises(MlflowUnavailable):
+        world.version()
+
+
+def test_an_unforeseen_failure_of_the_registry_leaves_the_model_in_place(world):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.production = lambda: 1 / 0
+    sight = world.look()
+    assert world.version() == 1
+    assert "ZeroDivisionError" in sight.registry_error.message
+
+
+def test_a_feature_store_that_is_down_at_the_start_is_told_and_its_return_noticed(world):
+    world.online.down()
+    world.registry.promote(1, model(0.1))
+    assert isinstance(world.look().feature_store_error, FeatureStoreUnavailable)
+    with pytest.raises(FeatureStoreUnavailable):
+        world.version()
+    world.online.failure = None
+    assert world.look().feature_store_error is None
+    assert world.version() == 1
+
+
+def test_the_newest_month_is_refreshed_with_each_look(world):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    assert world.predictor.newest["activity_view"] == JANUARY
+    assert world.metric("streamflow_data_age_seconds", feature_view="activity_view") == 29 * 86400
+    world.online.put("activity_view", "new", FEBRUARY, visits=1)
+    del world.online.newest["billing_view"]
+    world.look()
+    assert world.predictor.newest == {"activity_view": FEBRUARY}
+    assert world.metric("streamflow_data_age_seconds", feature_view="activity_view") == 0
+    assert world.metric("streamflow_data_age_seconds", feature_view="billing_view") is None
+
+
+@pytest.mark.parametrize("moment", ["reading", "scoring"])
+def test_a_request_keeps_its_model_when_another_takes_over_meanwhile(world, moment):
+    first, second = model(0.1, VISITS), model(0.9, AMOUNT)
+
+    def swap():
+        world.registry.promote(2, second)
+        world.look()
+
+    def score(matrix):
+        if moment == "scoring" and world.registry.current.version == 1 and started:
+            swap()
+        return first.score(matrix)
+
+    started = False
+    world.registry.promote(1, ServedModel(first.schema, score))
+    world.look()
+    started = True
+    if moment == "reading":
+        read = world.online.read
+
+        def read_and_swap(references, rows):
+            world.online.read = read
+            swap()
+            return read(references, rows)
+
+        world.online.read = read_and_swap
+    answer = world.predictor.predict("ann", FEBRUARY)
+    assert (answer.model.version, answer.probability) == (1, 0.1)
+    assert dict(answer.features_used) == {"visits": 3}
+    assert world.version() == 2
+
+
+def test_the_thread_looks_before_the_start_returns_and_ends_when_told():
+    world = World(poll_seconds=0.01)
+    world.registry.promote(1, model(0.1))
+    world.watcher.start(patience_seconds=5)
+    assert world.version() == 1
+    world.registry.promote(2, model(0.2))
+    eventually(lambda: world.version() == 2)
+    world.watcher.stop()
+    assert "watcher" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_registry_that_hangs_does_not_keep_the_api_from_starting_or_ending():
+    world = World()
+    answered = threading.Event()
+
+    def hang():
+        answered.wait()
+        return None
+
+    world.registry.production = hang
+    world.watcher.start(patience_seconds=0.05)
+    with pytest.raises(NoProductionModel):
+        world.version()
+    world.watcher.stop(patience_seconds=0.05)
+    answered.set()
+    world.watcher.stop()
