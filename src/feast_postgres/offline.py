@@ -17,8 +17,11 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
     PostgreSQLSource,
 )
+from feast.infra.utils.postgres.connection_utils import _get_conn
+from feast.type_map import pg_type_code_to_arrow
 from pydantic import AwareDatetime
 
+_CHUNK_ROWS = 50_000
 _NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
 
 
@@ -33,7 +36,27 @@ class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[
 
 
 class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
-    """Feast's job, of which `to_df` keeps integers: a column with nulls is Int32 or Int64."""
+    """Feast's job, read in chunks; `to_df` keeps integers with nulls as Int32 or Int64."""
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        with self._query_generator() as query, _get_conn(self.config.offline_store) as connection:
+            connection.read_only = True
+            # The join is a tower of CTEs, each of which the planner takes for a single row, so that
+            # it chooses nested loops: 45 s for 7,043 entities and four views, which take 0.2 s
+            # without them. A cursor is planned for its first rows unless told that all are wanted.
+            connection.execute("SET LOCAL enable_nestloop = off")
+            connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+            with connection.cursor("feast_postgres", binary=True) as cursor:
+                cursor.execute(query)
+                schema = pa.schema(
+                    [(c.name, pg_type_code_to_arrow(c.type_code)) for c in cursor.description or ()]
+                )
+                batches = []
+                while rows := cursor.fetchmany(_CHUNK_ROWS):
+                    columns = zip(schema, zip(*rows, strict=True), strict=True)
+                    arrays = [pa.array(values, field.type) for field, values in columns]
+                    batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+                return pa.Table.from_batches(batches, schema)
 
     def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
         table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)

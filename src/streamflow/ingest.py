@@ -79,6 +79,7 @@ def ingest(
     report_file = reports / f"violations-{as_of}-{now:%Y%m%dT%H%M%S%f}.csv"
     with database.transaction(), Violations(report_file) as violations:
         database.execute("lock_ingestion", use_case=use_case.name)
+        database.execute("enlarge_memory")
         staged = [table for table in tables if table.name in files]
         digests = {}
         for table in staged:

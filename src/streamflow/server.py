@@ -17,8 +17,10 @@ def serve(platform: Platform, host: str, port: int) -> None:
     """Answer until SIGINT or SIGTERM, which let requests under way finish first."""
     import uvicorn
 
+    from streamflow import telemetry
     from streamflow.api import create_app
 
+    telemetry.log_to()
     use_case = platform.use_case
     store = features.open_store(platform.database.url, use_case)
     app = create_app(

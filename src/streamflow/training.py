@@ -81,8 +81,8 @@ def fit(
 ) -> Fitted:
     """Fit what `build` makes on all rows but a stratified `validation_share` of them.
 
-    Raises UntrainableData if the training set is too small, has one class only, has a null where none
-    may be, or a STRING feature with more than 1,000 values.
+    Raises UntrainableData if the training set is too small, has one class only, has a null where
+    none may be, or a STRING feature with more than 1,000 values.
     """
     from sklearn.model_selection import train_test_split
 

@@ -535,14 +535,17 @@ def test_projects_in_one_schema_stay_apart(
     assert first.read(view_of_first, "ada") == [(JANUARY, number(1))]
 
 
-def test_a_feature_of_another_type_starts_anew_in_open_connections_too(postgres: Sut) -> None:
+def test_a_feature_of_another_type_starts_anew_in_other_processes_too(
+    tmp_path: Path, postgres: Sut, postgres_config: dict[str, Any], project: str
+) -> None:
+    other = Sut(tmp_path, postgres_config, project)
     for dtype, value in [
         (Int64, Value(int64_val=1)),
         (String, Value(string_val="1")),
         (Bytes, Value(bytes_val=b"1")),
         (Array(Int64), Value(int64_list_val=Int64List(val=[1]))),
     ]:
-        view = postgres.view(months=dtype, fee=Float64)
+        view = other.view(months=dtype, fee=Float64)
         assert "months" not in (postgres.read(view, "ada")[0][1] or {})
         postgres.write(view, ("ada", number(1) | {"months": value}, JANUARY))
         for _ in range(8):  # psycopg prepares a statement that it has seen five times
