@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,17 +74,10 @@ def _csv(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.csv
 
-    skipped: set[int] = set()  # lines that became no row, so that later rows know their line
-
-    def on_invalid_row(row: Any) -> str:
-        skipped.add(row.number)
-        rule = f"a row has {row.expected_columns} values, not {row.actual_columns}"
-        report(Violation(path.name, row.number, None, row.text[:SHOWN_CHARACTERS], rule))
-        return "skip"
-
     if unreadable := _not_utf8(path):
         report(unreadable)
         return
+    lines = _Lines(path.name, report)
     try:
         header = _header(path)
         if not header or not _columns_fit(header, expected, path.name, report):
@@ -92,7 +86,9 @@ def _csv(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
             path,
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=CHUNK_BYTES),
             parse_options=pa.csv.ParseOptions(
-                ignore_empty_lines=False, invalid_row_handler=on_invalid_row
+                newlines_in_values=True,
+                ignore_empty_lines=False,
+                invalid_row_handler=lines.skip,
             ),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(expected, pa.string()),
@@ -100,35 +96,64 @@ def _csv(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
                 strings_can_be_null=False,
             ),
         )
-        line = 2
         for batch in reader:
-            lines, line = _lines(batch, line, skipped)
-            yield batch.append_column("line", pa.array(lines, pa.int64()))
+            yield batch.append_column("line", pa.array(lines.of(batch), pa.int64()))
     except (pa.ArrowInvalid, csv.Error) as error:
+        if "Empty CSV" in str(error):  # a header and no more: no row, which the caller tells
+            return
         rule = f"a file is CSV ({error})"
         if "straddling" in str(error) or isinstance(error, csv.Error):
             rule = f"a row is shorter than {CHUNK_BYTES // 2**20} MB"
         report(Violation(path.name, None, None, None, rule))
+    finally:
+        lines.tell_skipped()
 
 
-def _lines(batch: Any, first: int, skipped: set[int]) -> tuple[list[int], int]:
-    """Each row's line in the file, and the line after the batch."""
-    import pyarrow.compute as pc
+class _Lines:
+    """Counts the lines on which rows begin, past rows that were skipped and quoted line breaks."""
 
-    breaks = [0] * batch.num_rows
-    for column in batch.columns:
-        if pc.any(pc.match_substring(column, "\n")).as_py():
-            counts = pc.count_substring(column, "\n").to_pylist()
-            breaks = [total + count for total, count in zip(breaks, counts, strict=True)]
-    if not skipped and not any(breaks):
-        return list(range(first, first + batch.num_rows)), first + batch.num_rows
-    lines = []
-    for extra in breaks:
-        while first in skipped:
-            first += 1
-        lines.append(first)
-        first += 1 + extra
-    return lines, first
+    def __init__(self, file: str, report: Report) -> None:
+        self._file = file
+        self._report = report
+        self._row = 2  # as Arrow counts them, the header's being 1
+        self._breaks = 0
+        # Arrow reads ahead: a skipped row waits here until the rows before it have been counted.
+        self._skipped: deque[Any] = deque()
+
+    def skip(self, row: Any) -> str:
+        self._skipped.append(row)
+        return "skip"
+
+    def of(self, batch: Any) -> list[int]:
+        """Each row's line."""
+        import pyarrow.compute as pc
+
+        breaks = [0] * batch.num_rows
+        for column in batch.columns:
+            if pc.any(pc.match_substring(column, "\n")).as_py():
+                counts = pc.count_substring(column, "\n").to_pylist()
+                breaks = [total + count for total, count in zip(breaks, counts, strict=True)]
+        if not self._skipped and not any(breaks):
+            first = self._row + self._breaks
+            self._row += batch.num_rows
+            return list(range(first, first + batch.num_rows))
+        lines = []
+        for count in breaks:
+            self.tell_skipped(until_counted=True)
+            lines.append(self._row + self._breaks)
+            self._row += 1
+            self._breaks += count
+        return lines
+
+    def tell_skipped(self, until_counted: bool = False) -> None:
+        """Report the skipped rows that come next, or all that are left."""
+        while self._skipped and not (until_counted and self._skipped[0].number != self._row):
+            row = self._skipped.popleft()
+            self._row = row.number + 1
+            shown = row.text[:SHOWN_CHARACTERS]
+            rule = f"a row has {row.expected_columns} values, not {row.actual_columns}"
+            self._report(Violation(self._file, row.number + self._breaks, None, shown, rule))
+            self._breaks += row.text.count("\n")
 
 
 def _parquet(path: Path, expected: list[str], report: Report) -> Iterator[Any]:

@@ -1,0 +1,48 @@
+"""One script per claim: ours and a peer on the same data in the same run, interleaved.
+
+Each prints a table with medians, the ratio and the machine, and writes `bench/results/NAME.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], float]], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds per contestant and round; each round runs all of them in turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            seconds[name].append(run())
+    return seconds
+
+
+def report(name: str, claim: str, ours: str, seconds: Mapping[str, list[float]]) -> None:
+    """Print medians and how many times ours is faster, and keep them."""
+    medians = {contestant: statistics.median(runs) for contestant, runs in seconds.items()}
+    print(f"{claim}\n{machine()}\n")
+    for contestant, median in medians.items():
+        spread = f"{min(seconds[contestant]):.2f} to {max(seconds[contestant]):.2f}"
+        ratio = "" if contestant == ours else f"   {median / medians[ours]:.1f} times ours"
+        print(f"{contestant:<40} {median:9.2f} s  ({spread}){ratio}")
+    print()
+    RESULTS.mkdir(exist_ok=True)
+    result = {"claim": claim, "machine": machine(), "seconds": seconds, "medians": medians}
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
