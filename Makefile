@@ -16,7 +16,7 @@ demo: .venv/installed ## from nothing to a served prediction
 	$(RUN) streamflow demo
 
 test: .venv/installed ## unit, integration and end-to-end tests
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses 2 --dist loadfile
 
 check: .venv/installed ## format, lint, types
 	$(RUN) ruff format --check src tests bench
