@@ -33,6 +33,13 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     with embedded.running(tmp_path_factory.mktemp("a home")) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Processes are killed in these tests, machines aren't: the disk needn't be waited for.
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(
+                    sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting))
+                )
+            connection.execute("SELECT pg_reload_conf()")
         yield url
 
 
@@ -51,6 +58,11 @@ def new_database(server_url: str) -> Iterator[Callable[..., str]]:
         name = f"streamflow_test_{os.getpid()}_{next(_numbers)}"
         source = str(conninfo_to_dict(template)["dbname"]) if "://" in template else template
         with psycopg.connect(server_url, autocommit=True) as connection:
+            # MLflow's connection pool keeps a session in what it made; nobody needs it any more.
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [source],
+            )
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
                     sql.Identifier(name), sql.Identifier(source)
@@ -60,6 +72,8 @@ def new_database(server_url: str) -> Iterator[Callable[..., str]]:
         return _named(server_url, name)
 
     yield make
+    if "STREAMFLOW_DATABASE_URL" not in os.environ:
+        return  # they go with the server
     with psycopg.connect(server_url, autocommit=True) as connection:
         for name in made:
             connection.execute(

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from streamflow.api import create_app
 from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
 from streamflow.online import OnlineValue
-from streamflow.registry import ModelVersion
+from streamflow.runs import ModelVersion
 from streamflow.served_model import Feature, FeatureSchema, ServedModel
 from streamflow.settings import Settings
 

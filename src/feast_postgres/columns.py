@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
+from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.Value_pb2 import Value
 
-OWN_COLUMNS = ("entity_key", "event_timestamp", "created_timestamp", "unwritten")
+OWN_COLUMNS = ("event_timestamp", "created_timestamp", "unwritten")
 
 # Of Feast's types, those that PostgreSQL has too: column type, and field of Feast's Value.
 _NATIVE: dict[str, tuple[LiteralString, str | None]] = {
@@ -23,15 +23,20 @@ _NATIVE: dict[str, tuple[LiteralString, str | None]] = {
     "BYTES": ("bytea", "bytes_val"),
     "UNIX_TIMESTAMP": ("timestamptz", "unix_timestamp_val"),
 }
+# Of those, what Feast lets an entity be found by.
+_KEY_TYPES = ("INT32", "INT64", "STRING", "BYTES", "UNIX_TIMESTAMP")
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _LONGEST_IDENTIFIER = 63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+# What a null among moments becomes on Feast's way from a data frame.
+_NOT_A_TIME = -(2**63)
 
 
 @dataclass(frozen=True)
 class Column:
-    """Where a feature is kept; `field` is the one of Feast's Value, None if kept serialized."""
+    """Where a feature or a join key is kept; `field` is the one of Feast's Value, None if kept
+    serialized."""
 
     feature: str
     name: str
@@ -42,7 +47,7 @@ class Column:
     def to_sql(self, value: Any) -> object:
         """The Value as PostgreSQL keeps it; None for a null.
 
-        Raises ValueError if the feature's type can't hold it.
+        Raises ValueError if the column's type can't hold it.
         """
         field = value.WhichOneof("val")
         if field is None or field == "null_val":
@@ -50,19 +55,19 @@ class Column:
         if self.field is None:
             return value.SerializeToString()
         if field != self.field:
-            raise ValueError(f"Feature {self.feature!r} is a {self.field}, and was given a {field}")
+            raise ValueError(f"{self.feature!r} is a {self.field}, and was given a {field}")
         native = getattr(value, field)
         if field == "unix_timestamp_val":
+            if native == _NOT_A_TIME:
+                return None
             try:
                 return _EPOCH + timedelta(seconds=native)
             except OverflowError as error:
                 raise ValueError(
-                    f"Feature {self.feature!r}: {native} seconds is before year 1 or after 9999"
+                    f"{self.feature!r}: {native} seconds is before year 1 or after 9999"
                 ) from error
         if field == "string_val" and "\0" in native:
-            raise ValueError(
-                f"Feature {self.feature!r}: a PostgreSQL text can't hold the NUL character"
-            )
+            raise ValueError(f"{self.feature!r}: a PostgreSQL text can't hold the NUL character")
         return native
 
     def from_sql(self, native: Any) -> Any:
@@ -71,20 +76,81 @@ class Column:
             return Value()
         if self.field is None:
             return Value.FromString(native)
+        return Value(**{self.field: self.to_field(native)})
+
+    def to_field(self, native: Any) -> Any:
+        """What PostgreSQL gave, as `field` of a Value wants it."""
         if self.field == "unix_timestamp_val":
-            native = (native - _EPOCH) // _SECOND
-        return Value(**{self.field: native})
+            return (native - _EPOCH) // _SECOND
+        return native
 
 
-def columns_of(feature_view: Any) -> dict[str, Column]:
-    """By feature name, the columns of a feature view's features."""
-    return {field.name: _column(field) for field in feature_view.features}
+# Where a view's join keys aren't known, or of a type that's no key: Feast's serialization of all.
+SERIALIZED_KEY = Column("entity_key", "entity_key", "ENTITY_KEY", "bytea", None)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a feature view's table: its join keys in order of name, and its features."""
+
+    view: str
+    keys: tuple[Column, ...]
+    features: dict[str, Column]
+
+    @property
+    def serialized(self) -> bool:
+        return self.keys == (SERIALIZED_KEY,)
+
+    def key_to_sql(self, entity_key: Any, version: int) -> tuple[object, ...]:
+        """The entity key as the key columns keep it, whatever the order of its join keys.
+
+        Raises ValueError if its join keys aren't those of the view, or can't be held.
+        """
+        if self.serialized:
+            return (serialize_entity_key(entity_key, entity_key_serialization_version=version),)
+        values = self.values_by_key(entity_key)
+        natives = tuple(key.to_sql(values[key.feature]) for key in self.keys)
+        if None in natives:
+            null = self.keys[natives.index(None)].feature
+            raise ValueError(f"Feature view {self.view!r}: the join key {null!r} is null")
+        return natives
+
+    def values_by_key(self, entity_key: Any) -> dict[str, Any]:
+        """The entity key's Values by join key. Raises ValueError if they aren't the view's."""
+        values = dict(zip(entity_key.join_keys, entity_key.entity_values, strict=True))
+        if values.keys() != {key.feature for key in self.keys}:
+            raise ValueError(
+                f"Feature view {self.view!r} is found by {[key.feature for key in self.keys]}, "
+                f"not by {list(entity_key.join_keys)}"
+            )
+        return values
+
+
+def layout_of(feature_view: Any) -> Layout:
+    """The columns of the feature view's table. A column is named like its feature or join key,
+    unless that's too long or a column of our own."""
+    taken = {*OWN_COLUMNS, *_SYSTEM_COLUMNS}
+    keys: list[Column] = []
+    for field in sorted(feature_view.entity_columns, key=lambda field: str(field.name)):
+        value_type = field.dtype.to_value_type().name
+        if value_type not in _KEY_TYPES:
+            keys = []
+            break
+        keys.append(_column(field, value_type, taken))
+    if not keys:
+        keys = [SERIALIZED_KEY]
+        taken = {*OWN_COLUMNS, *_SYSTEM_COLUMNS, SERIALIZED_KEY.name}
+    features = {
+        field.name: _column(field, field.dtype.to_value_type().name, taken)
+        for field in feature_view.features
+    }
+    return Layout(feature_view.name, tuple(keys), features)
 
 
 def table_name(project: str, feature_view: str) -> str:
     # No project has a dot in its name, so that no two views share a table, as `a` + `b_c` and
     # `a_b` + `c` would with an underscore.
-    return _identifier(f"{project}.{feature_view}")
+    return _identifier(f"{project}.{feature_view}", set())
 
 
 def utc(moment: datetime) -> datetime:
@@ -92,14 +158,14 @@ def utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _column(field: Any) -> Column:
-    value_type = field.dtype.to_value_type().name
+def _column(field: Any, value_type: str, taken: set[str]) -> Column:
     sql_type, value_field = _NATIVE.get(value_type, ("bytea", None))
-    name = _identifier(field.name, taken=(*OWN_COLUMNS, *_SYSTEM_COLUMNS))
+    name = _identifier(field.name, taken)
+    taken.add(name)
     return Column(field.name, name, value_type, sql_type, value_field)
 
 
-def _identifier(name: str, taken: Iterable[str] = ()) -> str:
+def _identifier(name: str, taken: set[str]) -> str:
     """The name, or if it's too long or taken, what fits of it and a digest of the whole."""
     encoded = name.encode()
     if len(encoded) <= _LONGEST_IDENTIFIER and name not in taken:

@@ -17,6 +17,19 @@ Result = TypeVar("Result")
 _Pool: TypeAlias = ConnectionPool[Connection[Any]]
 _AsyncPool: TypeAlias = AsyncConnectionPool[AsyncConnection[Any]]
 
+# Reads are joins of tables by their primary keys, prepared once: in the order written, one index
+# scan each, whatever the planner would have thought of tables that were empty when it was asked.
+_SESSION = {
+    "timezone": "UTC",
+    "plan_cache_mode": "force_generic_plan",
+    "join_collapse_limit": "1",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_memoize": "off",
+    "jit": "off",
+}
+
 
 class Connections:
     """A pool for threads, and one for each event loop.
@@ -166,7 +179,7 @@ def _arguments(config: Any) -> dict[str, Any]:
         "connect_timeout": max(2, round(config.connect_timeout_seconds)),
         "application_name": "feast_postgres",
         "client_encoding": "UTF8",
-        "options": "-c timezone=UTC",
+        "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
         "autocommit": True,
     }
     return {name: value for name, value in arguments.items() if value is not None}

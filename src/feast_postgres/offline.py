@@ -106,7 +106,7 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
         """The newest row of each entity in a window of event time, for materialization."""
         return _typed(
             PostgreSQLOfflineStore.pull_latest_from_table_or_query(
-                config, _cut(config, data_source), *positional, **named
+                config, cut(config, data_source), *positional, **named
             )
         )
 
@@ -117,7 +117,7 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
         """All rows in a window of event time, for materialization."""
         return _typed(
             PostgreSQLOfflineStore.pull_all_from_table_or_query(
-                config, _cut(config, data_source), *positional, **named
+                config, cut(config, data_source), *positional, **named
             )
         )
 
@@ -127,11 +127,11 @@ def _cut_view(config: Any, view: Any) -> Any:
     # through the constructor, which takes a stream view's batch source from its stream.
     cut_view = object.__new__(type(view))
     cut_view.__dict__.update(view.__dict__)
-    cut_view.batch_source = _cut(config, view.batch_source)
+    cut_view.batch_source = cut(config, view.batch_source)
     return cut_view
 
 
-def _cut(config: Any, source: Any) -> Any:
+def cut(config: Any, source: Any) -> Any:
     """The source, without rows that were created after the configured `known_at`."""
     known_at = config.offline_store.known_at
     if known_at is None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from psycopg import AsyncConnection, Connection, sql
 
-from feast_postgres.columns import Column, columns_of, table_name, utc
-from feast_postgres.connections import Connections
-from feast_postgres.tables import Row, drop, reconcile, select, stage, upsert
+from feast_postgres.columns import layout_of, table_name
+from feast_postgres.connections import Connections, Result
+from feast_postgres.reading import (
+    Part,
+    Rows,
+    answers,
+    fetch,
+    fetch_async,
+    key_arrays,
+    part,
+    select,
+)
+from feast_postgres.request import Grouped, Plans, Read, populate
+from feast_postgres.tables import drop, reconcile
+from feast_postgres.writing import Row, write
 
 # One row read: event timestamp and values by feature; both None if there's no such entity.
 Answer = tuple[datetime | None, dict[str, Any] | None]
@@ -33,11 +44,13 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
     whatever the order of writing; of equals, the one that was written last.
 
     A write of some of a view's features leaves the others as they were. Timestamps without a time
-    zone are UTC; what's read is in UTC.
+    zone are UTC; what's read is in UTC. A request for online features is one round trip, however
+    many feature views it asks.
     """
 
     def __init__(self) -> None:
         self._connections = Connections()
+        self._plans = Plans()
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
@@ -54,7 +67,8 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
     ) -> None:
         """Make tables and columns what the feature views say.
 
-        A feature that was removed, or has another type now, loses its column and its values.
+        A feature that was removed, or has another type now, loses its column and its values. With
+        other join keys, the view's table starts anew: it has to be materialized again.
         """
         schema = config.online_store.db_schema
 
@@ -70,9 +84,9 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
                 ).fetchone():
                     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
                 for view in tables_to_delete:
-                    drop(connection, _table(config, view))
+                    drop(connection, table_of(config, view))
                 for view in tables_to_keep:
-                    reconcile(connection, _table(config, view), list(columns_of(view).values()))
+                    reconcile(connection, table_of(config, view), layout_of(view))
 
         self._connections.run(config.online_store, work)
 
@@ -82,7 +96,7 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         def work(connection: Connection[Any]) -> None:
             with connection.transaction():
                 for view in tables:
-                    drop(connection, _table(config, view))
+                    drop(connection, table_of(config, view))
 
         self._connections.run(config.online_store, work)
 
@@ -95,24 +109,14 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
     ) -> None:
         """Write all of the rows in one transaction, or none.
 
-        Raises ValueError for a value that its feature can't hold, or a feature not in the view.
+        Raises ValueError for a value that its feature can't hold, a feature not in the view, or a
+        key that isn't the view's.
         """
-        columns = columns_of(table)
-        version = config.entity_key_serialization_version
-        rows_by_features: dict[frozenset[str], list[Row]] = {}
-        for row in data:
-            rows_by_features.setdefault(frozenset(row[1]), []).append(row)
-        for features in rows_by_features:
-            if unknown := sorted(features - columns.keys()):
-                raise ValueError(f"Feature view {table.name!r} has no feature {unknown[0]!r}")
+        layout = layout_of(table)
 
         def work(connection: Connection[Any]) -> None:
-            with connection.transaction():
-                for number, (features, rows) in enumerate(rows_by_features.items()):
-                    given = [column for column in columns.values() if column.feature in features]
-                    staging = sql.Identifier(f"staging_{number}")
-                    stage(connection, staging, given, rows, version)
-                    connection.execute(upsert(connection, _table(config, table), staging, given))
+            version = config.entity_key_serialization_version
+            write(connection, table_of(config, table), layout, data, version)
 
         self._connections.run(config.online_store, work)
         if progress:
@@ -137,15 +141,15 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
     ) -> list[Answer]:
         """In the order of `entity_keys`, event timestamp and values by feature; for one that was
         never written, (None, None). A null is an empty Value; a feature never written is left out.
+
+        Raises ValueError for keys whose join keys aren't the view's.
         """
-        columns = _requested(table, requested_features)
-        keys = _serialized(config, entity_keys)
+        one, asked = _ask(config, table, entity_keys, requested_features)
 
-        def work(connection: Connection[Any]) -> list[tuple[Any, ...]]:
-            query = select(connection, _table(config, table), columns)
-            return connection.cursor(binary=True).execute(query, [keys]).fetchall()
+        def work(connection: Connection[Any]) -> list[Rows]:
+            return fetch(connection, [asked])
 
-        return _answers(keys, columns, self._connections.run(config.online_store, work))
+        return answers(one, self._connections.run(config.online_store, work)[0])
 
     async def online_read_async(
         self,
@@ -155,43 +159,96 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         requested_features: list[str] | None = None,
     ) -> list[Answer]:
         """`online_read` without blocking the event loop."""
-        columns = _requested(table, requested_features)
-        keys = _serialized(config, entity_keys)
+        one, asked = _ask(config, table, entity_keys, requested_features)
 
-        async def work(connection: AsyncConnection[Any]) -> list[tuple[Any, ...]]:
-            query = select(connection, _table(config, table), columns)
-            return await (await connection.cursor(binary=True).execute(query, [keys])).fetchall()
+        async def work(connection: AsyncConnection[Any]) -> list[Rows]:
+            return await fetch_async(connection, [asked])
 
-        return _answers(keys, columns, await self._connections.run_async(config.online_store, work))
+        return answers(one, (await self._connections.run_async(config.online_store, work))[0])
+
+    # What Feast's get_online_features and its async twin read with; the rest of them is Feast's.
+
+    def _read_features_per_fv(
+        self,
+        config: Any,
+        grouped_refs: Grouped,
+        join_key_values: Mapping[str, Sequence[Any]],
+        entity_name_to_join_key_map: Mapping[str, str],
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        reads, asked = self._prepare(
+            config, grouped_refs, join_key_values, entity_name_to_join_key_map
+        )
+
+        def work(connection: Connection[Any]) -> list[Rows]:
+            return fetch(connection, asked)
+
+        populate(
+            online_features_response,
+            grouped_refs,
+            reads,
+            self._connections.run(config.online_store, work),
+            full_feature_names,
+            include_feature_view_version_metadata,
+        )
+
+    async def _read_features_per_fv_async(
+        self,
+        config: Any,
+        grouped_refs: Grouped,
+        join_key_values: Mapping[str, Sequence[Any]],
+        entity_name_to_join_key_map: Mapping[str, str],
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        reads, asked = self._prepare(
+            config, grouped_refs, join_key_values, entity_name_to_join_key_map
+        )
+
+        async def work(connection: AsyncConnection[Any]) -> list[Rows]:
+            return await fetch_async(connection, asked)
+
+        populate(
+            online_features_response,
+            grouped_refs,
+            reads,
+            await self._connections.run_async(config.online_store, work),
+            full_feature_names,
+            include_feature_view_version_metadata,
+        )
+
+    def _prepare(
+        self,
+        config: Any,
+        grouped: Grouped,
+        given: Mapping[str, Sequence[Any]],
+        join_keys: Mapping[str, str],
+    ) -> tuple[list[Read], list[tuple[bytes, list[list[object]]]]]:
+        reads = self._plans.reads(grouped, given, join_keys, lambda view: table_of(config, view))
+        version = config.entity_key_serialization_version
+        return reads, [(read.statement, read.parameters(given, version)) for read in reads]
+
+    def run(self, config: Any, work: Callable[[Connection[Any]], Result]) -> Result:
+        """What `work` returns, given a connection in autocommit; done again if that gets lost."""
+        return self._connections.run(config.online_store, work)
 
     async def close(self) -> None:
         await self._connections.close()
 
 
-def _table(config: Any, view: Any) -> sql.Identifier:
+def table_of(config: Any, view: Any) -> sql.Identifier:
+    """The table of a feature view, in the schema that the configuration names."""
     return sql.Identifier(config.online_store.db_schema, table_name(config.project, view.name))
 
 
-def _requested(view: Any, features: list[str] | None) -> list[Column]:
-    columns = columns_of(view)
-    return [columns[name] for name in features or columns if name in columns]
-
-
-def _serialized(config: Any, entity_keys: Iterable[Any]) -> list[bytes]:
-    version = config.entity_key_serialization_version
-    return [
-        serialize_entity_key(key, entity_key_serialization_version=version) for key in entity_keys
-    ]
-
-
-def _answers(keys: list[bytes], columns: list[Column], rows: list[tuple[Any, ...]]) -> list[Answer]:
-    found: dict[bytes, Answer] = {}
-    for key, event_timestamp, unwritten, *natives in rows:
-        values = {
-            column.feature: column.from_sql(native)
-            for column, native in zip(columns, natives, strict=True)
-            if not unwritten or column.name not in unwritten
-        }
-        if values:
-            found[key] = (utc(event_timestamp), values)
-    return [found.get(key, (None, None)) for key in keys]
+def _ask(
+    config: Any, view: Any, entity_keys: Sequence[Any], names: Sequence[str] | None
+) -> tuple[Part, tuple[bytes, list[list[object]]]]:
+    layout = layout_of(view)
+    known = [name for name in names or layout.features if name in layout.features]
+    one = part(table_of(config, view), layout, known)
+    arrays = key_arrays(layout, entity_keys, config.entity_key_serialization_version)
+    return one, (select([one]).as_bytes(None), arrays)

@@ -17,7 +17,7 @@ from streamflow.serving.reader import FeatureReading
 from streamflow.serving.watcher import Sight
 
 if TYPE_CHECKING:
-    from streamflow.registry import ModelVersion
+    from streamflow.runs import ModelVersion
 
 Value = bool | int | float | str | None
 

@@ -12,13 +12,12 @@ import sys
 import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from streamflow import cli_servers
+from streamflow import cli_registry, cli_servers
 from streamflow.errors import StreamFlowError
 from streamflow.terminal import Json, opened, plain, progress, show, table, tell_error
 
@@ -30,19 +29,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(cli_registry.app)
 app.add_typer(cli_servers.app)
 
 AsOf = Annotated[
     datetime,
     typer.Option("--as-of", formats=["%Y-%m-%d"], help="The day that the data speaks of (UTC)."),
 ]
-Why = Annotated[str, typer.Option("--why", help="The reason, for the audit.")]
-
-
-class Stage(StrEnum):
-    STAGING = "staging"
-    PRODUCTION = "production"
-    ARCHIVED = "archived"
 
 
 def main() -> None:
@@ -211,89 +204,6 @@ def train(
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     show(asdict(done), json, lines)
-
-
-@app.command(epilog="Example: streamflow runs --json")
-def runs(json: Json = False) -> None:
-    """All training runs, newest first."""
-    from streamflow import pipeline
-
-    with opened() as platform, progress(json, "runs"):
-        done = pipeline.runs(platform)
-    answer = [
-        {**asdict(run), "started_at": datetime.fromtimestamp(run.started_at, UTC)} for run in done
-    ]
-    rows = [
-        [
-            run.run_id,
-            run.status,
-            f"{datetime.fromtimestamp(run.started_at, UTC):%Y-%m-%d %H:%M}",
-            run.params.get("as_of", ""),
-            run.params.get("model", ""),
-            f"{run.metrics.get('auc', float('nan')):.4f}",
-        ]
-        for run in done
-    ]
-    columns = ["run", "status", "started (UTC)", "as of", "model", "AUC"]
-    show(answer, json, lambda: table("runs", columns, rows))
-
-
-@app.command(epilog="Example: streamflow models")
-def models(json: Json = False) -> None:
-    """All versions of the registered model, newest first, with stage and alias."""
-    from streamflow import pipeline
-
-    with opened() as platform, progress(json, "models"):
-        done = pipeline.models(platform)
-        name = platform.use_case.registered_model
-    rows = [
-        [
-            str(one.version),
-            one.stage,
-            ", ".join(one.aliases),
-            f"{one.metrics.get('auc', float('nan')):.4f}",
-            one.run_id,
-        ]
-        for one in done
-    ]
-    columns = ["version", "stage", "alias", "AUC", "run"]
-    show([asdict(one) for one in done], json, lambda: table(name, columns, rows))
-
-
-@app.command(epilog='Example: streamflow promote 3 --to production --why "better on March"')
-def promote(
-    version: Annotated[int, typer.Argument(help="See `streamflow models`.")],
-    to: Annotated[Stage, typer.Option(help="The stage; who was in it is archived.")],
-    why: Why,
-    json: Json = False,
-) -> None:
-    """Move a version to a stage. Promotion to production is the deployment."""
-    from streamflow import deployment
-    from streamflow.promotion import STAGES
-
-    with opened() as platform, progress(json, "promote"):
-        done = deployment.promote(
-            platform, version, STAGES[to.value], why, getpass.getuser(), _now()
-        )
-    show(asdict(done), json, lambda: _tell_promotion(done))
-
-
-@app.command(epilog='Example: streamflow rollback --why "scores shifted"')
-def rollback(why: Why, json: Json = False) -> None:
-    """Bring back the version that was in production before."""
-    from streamflow import deployment
-
-    with opened() as platform, progress(json, "rollback"):
-        done = deployment.rollback(platform, why, getpass.getuser(), _now())
-    show(asdict(done), json, lambda: _tell_promotion(done))
-
-
-def _tell_promotion(done: Any) -> None:
-    if not done.changed:
-        print(f"Version {done.version} is in {done.to_stage} already.")
-        return
-    replaced = f", in place of version {done.replaced}" if done.replaced else ""
-    print(f"Version {done.version}: {done.from_stage} -> {done.to_stage}{replaced}.")
 
 
 @app.command(epilog="Example: streamflow predict 0013-MHZWF")

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from streamflow import promotion
 from streamflow.bootstrap import Platform
+from streamflow.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,13 @@ def promote(
         if to_stage == promotion.PRODUCTION:
             promotion.require(verdict, version)
         audit = database.rows("promotions", model=registry.model)
-        told = next(
-            (row["to_stage"] for row in reversed(audit) if row["version"] == version), "None"
-        )
-        holder = next(
-            (row["version"] for row in reversed(audit) if row["to_stage"] == to_stage), None
-        )
-        recorded = candidate.stage == to_stage and told == to_stage and holder == version
-        from_stage = told if candidate.stage == to_stage else candidate.stage
-        replaced = next(
-            (
-                one.version
-                for one in registry.versions()
-                if one.stage == to_stage and one.version != version
-            ),
-            holder if candidate.stage == to_stage and holder != version else None,
-        )
-        if candidate.stage != to_stage:
+        moved = candidate.stage == to_stage
+        told = promotion.recorded_stage(audit, version)
+        recorded = moved and told == to_stage
+        from_stage = told if moved else candidate.stage
+        holder = promotion.holder(audit, to_stage) if moved else _holder(registry, to_stage)
+        replaced = None if holder == version else holder
+        if not moved:
             registry.set_stage(version, to_stage)
         else:
             registry.align_aliases()
@@ -81,6 +72,13 @@ def promote(
                 verdict=json.dumps(verdict.as_dict()),
             )
     return Promoted(version, from_stage, to_stage, replaced, why, who, changed=not recorded)
+
+
+def _holder(registry: Registry, stage: str) -> int | None:
+    """The version in a stage that one version at a time is in."""
+    if stage not in promotion.ALIASES:
+        return None
+    return next((one.version for one in registry.versions() if one.stage == stage), None)
 
 
 def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:

@@ -15,7 +15,7 @@ from streamflow import features, online, point_in_time
 from streamflow import ingest as ingestion
 from streamflow.bootstrap import Platform
 from streamflow.errors import NoProductionModel
-from streamflow.registry import ModelVersion, Run
+from streamflow.runs import ModelVersion, Run
 
 Progress = Callable[[str], None]
 

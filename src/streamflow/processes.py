@@ -120,6 +120,9 @@ class Child:
         if self.alive:
             return False
         self.restarts += 1
+        # A worker that outlived its server would hold the port that the new one needs.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._start()
         return True
 

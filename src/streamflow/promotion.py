@@ -60,6 +60,25 @@ def require(verdict: Verdict, version: int) -> None:
         )
 
 
+def recorded_stage(audit: Sequence[Mapping[str, Any]], version: int) -> str:
+    """The stage that the audit says the version is in; whoever was replaced is archived."""
+    stage = "None"
+    for row in audit:
+        if row["version"] == version:
+            stage = row["to_stage"]
+        elif row["to_stage"] == stage and stage in ALIASES:
+            stage = "Archived"
+    return stage
+
+
+def holder(audit: Sequence[Mapping[str, Any]], stage: str) -> int | None:
+    """The version that the audit says is in a stage that holds one version at a time."""
+    if stage not in ALIASES:
+        return None
+    versions = {row["version"] for row in audit}
+    return next((one for one in versions if recorded_stage(audit, one) == stage), None)
+
+
 def rollback_target(audit: Sequence[Mapping[str, Any]], current: int | None) -> int:
     """The version that was in Production before `current`.
 
@@ -77,6 +96,8 @@ def rollback_target(audit: Sequence[Mapping[str, Any]], current: int | None) -> 
                 stack.pop()
         if not stack or stack[-1] != row["version"]:
             stack.append(row["version"])
+    if len(stack) > 1 and stack[-1] != current == stack[-2]:
+        return stack[-2]  # the stage moved, and whoever rolled back was killed before writing it
     while stack and stack[-1] == current:
         stack.pop()
     if not stack:

@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,44 +24,8 @@ from streamflow.errors import (
     UnservableModel,
 )
 from streamflow.promotion import ALIASES, PRODUCTION
+from streamflow.runs import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
 from streamflow.served_model import FeatureSchema
-
-MODEL_HASH_TAG = "streamflow.model_hash"
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    name: str
-    version: int
-    run_id: str
-    stage: str
-    aliases: tuple[str, ...]
-    metrics: dict[str, float]
-    model_hash: str
-
-
-@dataclass(frozen=True)
-class Run:
-    run_id: str
-    status: str
-    started_at: float  # seconds since 1970, UTC
-    params: dict[str, str]
-    metrics: dict[str, float]
-    tags: dict[str, str]
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """Everything of a finished training that MLflow is to keep."""
-
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    artifacts: Path  # a folder of files, plots among them
-    served_form: Path  # a folder as `served_model.load` reads it
-    schema: FeatureSchema
-    input_example: Any  # a DataFrame of a few rows
-    requirements: list[str]
 
 
 class Registry:

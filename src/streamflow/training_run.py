@@ -15,7 +15,7 @@ from streamflow import lineage, point_in_time
 from streamflow.bootstrap import Platform
 from streamflow.errors import UnknownModel
 from streamflow.pipeline import Progress, silent
-from streamflow.registry import MODEL_HASH_TAG, RunRecord
+from streamflow.runs import MODEL_HASH_TAG, RunRecord
 
 
 @dataclass(frozen=True)

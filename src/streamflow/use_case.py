@@ -90,7 +90,7 @@ def load_use_case(dotted_path: str) -> UseCase:
     """
     try:
         module = importlib.import_module(dotted_path)
-    except ModuleNotFoundError as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise InvalidSettings(
             f"The use case {dotted_path!r} can't be imported: {error}.",
             "Set STREAMFLOW_USE_CASE to the dotted path of a module on PYTHONPATH.",

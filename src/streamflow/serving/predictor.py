@@ -22,7 +22,7 @@ from streamflow.serving.reader import Clock, FeatureReading, read_features
 
 if TYPE_CHECKING:
     from streamflow.online import OnlineFeatures
-    from streamflow.registry import ModelVersion
+    from streamflow.runs import ModelVersion
 
 
 @dataclass(frozen=True)

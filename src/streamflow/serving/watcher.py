@@ -31,7 +31,8 @@ from streamflow.telemetry import Telemetry, lines_of, log, log_failure
 
 if TYPE_CHECKING:
     from streamflow.online import OnlineFeatures
-    from streamflow.registry import ModelVersion, Registry
+    from streamflow.registry import Registry
+    from streamflow.runs import ModelVersion
 
 # A refused version may become servable (`streamflow apply`), but trying costs more than a look.
 RETRY_SECONDS = 3.0

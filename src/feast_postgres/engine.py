@@ -1,0 +1,233 @@
+"""Materialization inside the database, where offline and online store are the same PostgreSQL."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from feast import FeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.infra.common.materialization_job import MaterializationJobStatus
+from feast.infra.compute_engines.local.compute import LocalComputeEngine
+from feast.infra.compute_engines.local.job import LocalMaterializationJob
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
+    PostgreSQLOfflineStoreConfig,
+)
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
+    PostgreSQLSource,
+)
+from feast.repo_config import FeastConfigBaseModel
+from psycopg import Connection, sql
+
+from feast_postgres.columns import Column, Layout, layout_of, utc
+from feast_postgres.offline import PostgresOfflineStoreConfig, cut
+from feast_postgres.online import PostgresOnlineStore, table_of
+from feast_postgres.tables import insert, lock_if_empty, upsert
+
+_logger = logging.getLogger(__name__)
+
+_MOMENTS = ("timestamptz", "timestamp")
+# Of a source's types, those that PostgreSQL turns into the feature's without changing a value.
+_FITTING: dict[str, tuple[str, ...]] = {
+    "BOOL": ("bool",),
+    "INT32": ("int2", "int4"),
+    "INT64": ("int2", "int4", "int8"),
+    "FLOAT": ("float4",),
+    "DOUBLE": ("int2", "int4", "float4", "float8"),
+    "STRING": ("text", "varchar"),
+    "BYTES": ("bytea",),
+    "UNIX_TIMESTAMP": _MOMENTS,
+}
+# The store's sessions are set for reads by key; this is one large statement.
+_SESSION = {
+    "enable_seqscan": "on",
+    "enable_hashjoin": "on",
+    "enable_mergejoin": "on",
+    "enable_memoize": "on",
+    "join_collapse_limit": "8",
+    "work_mem": "64MB",
+}
+
+
+class PostgresEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
+    """`backend` is that of Feast's local engine, for what can't be done in the database."""
+
+    type: Literal["feast_postgres.PostgresEngine", "feast_postgres.engine.PostgresEngine"]
+    backend: str | None = None
+
+
+class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
+    """Materializes a feature view by one statement in one transaction: all of the window or
+    nothing, and never an older row over a newer one.
+
+    Nothing passes through this process, so that no value changes on the way: not-a-number stays
+    one, and integers beside nulls are exact. Where a view needs more than PostgreSQL can do alone
+    (another database, a transformation, a type that PostgreSQL doesn't have), Feast's local engine
+    does it; the log says why, at level INFO.
+    """
+
+    @property
+    def supports_batch(self) -> bool:
+        return True
+
+    def _materialize_one(self, registry: Any, task: Any, **arguments: Any) -> Any:
+        try:
+            self._materialize_in_database(task)
+        except _Ordinary as reason:
+            name = task.feature_view.name
+            _logger.info("Feature view %r goes through Feast's local engine: %s", name, reason)
+            return super()._materialize_one(registry, task, **arguments)
+        except Exception as error:
+            return _job(task, MaterializationJobStatus.ERROR, error)
+        return _job(task, MaterializationJobStatus.SUCCEEDED)
+
+    def _materialize_in_database(self, task: Any) -> None:
+        """Raises _Ordinary if it can't be done here; whatever the database raises."""
+        config, view = self.repo_config, task.feature_view
+        _check_stores(config, self.online_store)
+        _check_view(view)
+        layout = layout_of(view)
+        if layout.serialized or any(column.field is None for column in layout.features.values()):
+            raise _Ordinary("it has a type that PostgreSQL doesn't have")
+        source = view.batch_source
+        if isinstance(config.offline_store, PostgresOfflineStoreConfig):
+            source = cut(config, source)
+        origin = _Origin(source)
+        start, end = utc(task.start_time), utc(task.end_time)
+
+        def work(connection: Connection[Any]) -> None:
+            with connection.transaction():
+                _prepare_session(connection, config.offline_store)
+                rows = origin.rows(connection, layout, start, end)
+                columns = list(layout.features.values())
+                table = table_of(config, view)
+                statement = insert if lock_if_empty(connection, table) else upsert
+                connection.execute(statement(connection, table, layout, columns, rows))
+
+        self.online_store.run(config, work)
+
+
+class _Ordinary(Exception):
+    """Why a feature view has to be materialized the ordinary way."""
+
+
+def _check_stores(config: Any, online_store: Any) -> None:
+    offline, online = config.offline_store, config.online_store
+    if not isinstance(online_store, PostgresOnlineStore):
+        raise _Ordinary("its online store is another")
+    if not isinstance(offline, PostgreSQLOfflineStoreConfig):
+        raise _Ordinary("its offline store isn't PostgreSQL")
+    for what in ("host", "port", "database", "user"):
+        if getattr(offline, what) != getattr(online, what):
+            raise _Ordinary(f"offline and online store differ in {what}")
+
+
+def _check_view(view: Any) -> None:
+    if type(view) is not FeatureView:
+        raise _Ordinary(f"it's a {type(view).__name__}")
+    if view.source_views or not isinstance(view.batch_source, PostgreSQLSource):
+        raise _Ordinary("its source isn't PostgreSQL")
+    if getattr(view.batch_source, "connection_ref", None):
+        raise _Ordinary("its source has a connection of its own")
+    for what in ("feature_transformation", "aggregations", "filter", "enable_validation"):
+        if getattr(view, what, None):
+            raise _Ordinary(f"it has {what}")
+    if view.offline or not view.online:
+        raise _Ordinary("it isn't for the online store alone")
+
+
+def _prepare_session(connection: Connection[Any], offline: Any) -> None:
+    path = (offline.db_schema or offline.user).strip()  # which Feast's own sessions take as it is
+    settings = {**_SESSION, "search_path": path if path == "public" else f"{path},public"}
+    calls = sql.SQL(", ").join(sql.SQL("set_config(%s, %s, true)") for _ in settings)
+    values = [part for setting in settings.items() for part in setting]
+    connection.execute(sql.SQL("SELECT {}").format(calls), values)
+
+
+class _Origin:
+    """A feature view's source, as an item of FROM with the columns of the online table."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._names = {feature: column for column, feature in source.field_mapping.items()}
+        table = source.get_table_query_string_with_alias("source")
+        self._from = sql.SQL(table)
+
+    def rows(
+        self, connection: Connection[Any], layout: Layout, start: datetime, end: datetime
+    ) -> sql.Composed:
+        """Rows with an event timestamp from `start` to `end`, both included.
+
+        Raises _Ordinary if a column isn't there in a type that fits, ValueError for a moment that
+        Feast can't hold.
+        """
+        head = sql.SQL("SELECT * FROM {} LIMIT 0").format(self._from)
+        described = connection.execute(head).description or []
+        known = connection.adapters.types
+        types = {
+            column.name: kind.name for column in described if (kind := known.get(column.type_code))
+        }
+        event = self._moment(self._source.timestamp_field, types)
+        created = self._source.created_timestamp_column
+        window = sql.SQL("{} BETWEEN {} AND {}").format(
+            sql.Identifier(self._column(self._source.timestamp_field)),
+            sql.Literal(start),
+            sql.Literal(end),
+        )
+        columns = [*layout.keys, *layout.features.values()]
+        self._check_moments(connection, columns, window)
+        selected = sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(self._value(column, types), sql.Identifier(column.name))
+            for column in columns
+        )
+        return sql.SQL(
+            "(SELECT {} AS event_timestamp, {} AS created_timestamp, 0 AS position, {} "
+            "FROM {} WHERE {}) AS given"
+        ).format(
+            event,
+            self._moment(created, types) if created else sql.SQL("NULL::timestamptz"),
+            selected,
+            self._from,
+            window,
+        )
+
+    def _column(self, name: str) -> str:
+        return str(self._names.get(name, name))
+
+    def _moment(self, name: str, types: dict[str, str]) -> sql.Composed:
+        column = self._column(name)
+        if types.get(column) not in _MOMENTS:
+            raise _Ordinary(f"column {column!r} is {types.get(column, 'not there')}")
+        return sql.SQL("{}::timestamptz").format(sql.Identifier(column))
+
+    def _value(self, column: Column, types: dict[str, str]) -> sql.Composable:
+        if column.feature == DUMMY_ENTITY_ID:
+            return sql.SQL("{}::text").format(sql.Literal(DUMMY_ENTITY_VAL))
+        name = self._column(column.feature)
+        if types.get(name) not in _FITTING[column.value_type]:
+            kind = types.get(name, "not there")
+            raise _Ordinary(f"column {name!r} is {kind}, for a feature of {column.value_type}")
+        cast = sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(column.sql_type))
+        if column.value_type == "UNIX_TIMESTAMP":  # which Feast has in seconds
+            return sql.SQL("date_trunc('second', {})").format(cast)
+        return cast
+
+    def _check_moments(
+        self, connection: Connection[Any], columns: Sequence[Column], window: sql.Composed
+    ) -> None:
+        for column in columns:
+            if column.value_type != "UNIX_TIMESTAMP":
+                continue
+            outside = sql.SQL(
+                "SELECT 1 FROM {} WHERE {} AND {}::timestamptz NOT BETWEEN "
+                "'0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00' LIMIT 1"
+            ).format(self._from, window, sql.Identifier(self._column(column.feature)))
+            if connection.execute(outside).fetchone():
+                raise ValueError(f"{column.feature!r} has moments before year 1 or after 9999")
+
+
+def _job(task: Any, status: Any, error: Exception | None = None) -> Any:
+    job_id = f"{task.feature_view.name}-{task.start_time}-{task.end_time}"
+    return LocalMaterializationJob(job_id=job_id, status=status, error=error)

@@ -1,0 +1,225 @@
+"""A request for online features: the statements that it takes, and Feast's answer to it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from feast import utils
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from psycopg import sql
+
+from feast_postgres.columns import Column, layout_of
+from feast_postgres.reading import (
+    Part,
+    Rows,
+    in_statements,
+    key_array,
+    part,
+    select,
+    serialized_keys,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_PLANS = 256
+
+# Feature views and what's asked of each, as Feast groups them.
+Grouped = Sequence[tuple[Any, list[str]]]
+
+
+@dataclass(frozen=True)
+class Read:
+    """One statement of a request, for tables that have the same keys from the same input.
+
+    `inputs` are the join keys' names in the request, in the order of the tables' keys; None if the
+    request has no such key. `positions` are those of the parts in the request.
+    """
+
+    statement: bytes
+    inputs: tuple[tuple[str, str | None], ...]
+    positions: tuple[int, ...]
+    parts: tuple[Part, ...]
+
+    def parameters(self, given: Mapping[str, Sequence[Any]], version: int) -> list[list[object]]:
+        entities = len(next(iter(given.values())))
+        layout = self.parts[0].layout
+        columns = [given[name] if name else () for _, name in self.inputs]
+        if layout.serialized:
+            join_keys = [join_key for join_key, _ in self.inputs]
+            return serialized_keys(layout, join_keys, columns, version)
+        return [
+            key_array(key, values) if values else [None] * entities
+            for key, values in zip(layout.keys, columns, strict=True)
+        ]
+
+
+class Plans:
+    """The reads that requests take, remembered as long as they ask the same of the same views."""
+
+    def __init__(self) -> None:
+        self._plans: dict[Any, tuple[list[Any], list[Read]]] = {}
+
+    def reads(
+        self,
+        grouped: Grouped,
+        given: Mapping[str, Sequence[Any]],
+        join_keys: Mapping[str, str],
+        table_of: Callable[[Any], sql.Identifier],
+    ) -> list[Read]:
+        """Raises KeyError, as Feast does, if the request has none of a feature view's join keys."""
+        inputs = [_inputs(view, given, join_keys) for view, _ in grouped]
+        asked = tuple(
+            (id(view), tuple(names), one)
+            for (view, names), one in zip(grouped, inputs, strict=True)
+        )
+        plan = self._plans.get(asked)
+        if plan is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            # The views are kept too: as long as they are, no other object has their ids.
+            plan = [view for view, _ in grouped], _plan(grouped, inputs, table_of)
+            self._plans[asked] = plan
+        return plan[1]
+
+
+def _inputs(
+    view: Any, given: Mapping[str, Sequence[Any]], join_keys: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """Of the view's join keys that the request has, its name and the request's name for it."""
+    aliases = {alias: join_key for join_key, alias in view.projection.join_key_map.items()}
+    wanted = {join_keys[entity] for entity in view.entities}
+    found = tuple(
+        sorted(
+            (aliases.get(name, name), name) for name in given if aliases.get(name, name) in wanted
+        )
+    )
+    if not any(given[name] for _, name in found):
+        utils._get_unique_entities(view, given, join_keys)
+    return found
+
+
+def _plan(
+    grouped: Grouped,
+    inputs: Sequence[tuple[tuple[str, str], ...]],
+    table_of: Callable[[Any], sql.Identifier],
+) -> list[Read]:
+    alike: dict[Any, list[tuple[int, Part]]] = {}
+    for position, ((view, names), found) in enumerate(zip(grouped, inputs, strict=True)):
+        layout = layout_of(view)
+        given: tuple[tuple[str, str | None], ...] = found
+        if not layout.serialized:
+            by_key = dict(found)
+            given = tuple((key.feature, by_key.get(key.feature)) for key in layout.keys)
+        one = part(table_of(view), layout, names)
+        alike.setdefault((given, layout.keys), []).append((position, one))
+    reads = []
+    for (given, _), positioned in alike.items():
+        numbers = iter([position for position, _ in positioned])
+        for together in in_statements([one for _, one in positioned]):
+            statement = select(together).as_bytes(None)
+            positions = tuple(next(numbers) for _ in together)
+            reads.append(Read(statement, given, positions, tuple(together)))
+    return reads
+
+
+def populate(
+    response: Any,
+    grouped: Grouped,
+    reads: Sequence[Read],
+    rows_of_reads: Sequence[Rows],
+    full_feature_names: bool,
+    include_feature_view_version_metadata: bool,
+) -> None:
+    """Add to Feast's response what the reads gave, as its own path would have."""
+    found: list[Any] = [None] * len(grouped)
+    for read, rows in zip(reads, rows_of_reads, strict=True):
+        columns = iter(list(zip(*rows, strict=True))[1:])
+        for position, one in zip(read.positions, read.parts, strict=True):
+            moments, unwritten = next(columns), next(columns)
+            found[position] = one, moments, unwritten, [next(columns) for _ in one.kept]
+    for (view, names), (one, moments, unwritten, natives) in zip(grouped, found, strict=True):
+        prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+        response.metadata.feature_names.val.extend(prefix + name for name in names)
+        if include_feature_view_version_metadata:
+            _add_version(response, view)
+        present = _add_vectors(response, one, moments, unwritten, natives)
+        with contextlib.suppress(Exception):  # metrics are an extra of Feast's
+            from feast.metrics import track_feature_statuses
+
+            track_feature_statuses(view.name, present, len(names) * len(moments) - present)
+
+
+def _add_version(response: Any, view: Any) -> None:
+    name = view.projection.name_alias or view.projection.name
+    if name not in [known.name for known in response.metadata.feature_view_metadata]:
+        version = getattr(view, "current_version_number", 0) or 0
+        response.metadata.feature_view_metadata.add(name=name, version=version)
+
+
+def _add_vectors(
+    response: Any,
+    one: Part,
+    moments: Sequence[datetime | None],
+    unwritten: Sequence[list[str] | None],
+    natives: Sequence[Sequence[Any]],
+) -> int:
+    """A vector per feature; returns how many values are present."""
+    whole = not any(unwritten)
+    if not whole:
+        # A row that none of what's asked was ever written to is as good as none.
+        asked = {column.name for column in one.kept}
+        moments = [
+            None if missing and asked <= set(missing) else moment
+            for moment, missing in zip(moments, unwritten, strict=True)
+        ]
+    template = GetOnlineFeaturesResponse.FeatureVector()
+    _add_timestamps(template, moments)
+    there, absent = FieldStatus.PRESENT, FieldStatus.NOT_FOUND
+    by_row = [absent if moment is None else there for moment in moments]
+    remaining = iter(natives)
+    present = 0
+    for column in one.columns:
+        vector = response.results.add()
+        vector.CopyFrom(template)
+        statuses = by_row
+        if column is None:
+            statuses = [absent] * len(by_row)
+        elif not whole:
+            statuses = [
+                absent if missing and column.name in missing else status
+                for status, missing in zip(by_row, unwritten, strict=True)
+            ]
+        vector.statuses.extend(statuses)
+        present += statuses.count(there)
+        _add_values(vector.values.add, column, next(remaining) if column else [None] * len(by_row))
+    return present
+
+
+def _add_timestamps(vector: Any, moments: Sequence[datetime | None]) -> None:
+    add = vector.event_timestamps.add
+    for moment in moments:
+        if moment is None:
+            add()
+        else:
+            since = moment - _EPOCH
+            add(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
+
+
+def _add_values(add: Callable[..., Any], column: Column | None, natives: Sequence[Any]) -> None:
+    if column is None or column.field is None:
+        for native in natives:
+            value = add()
+            if native is not None:
+                value.MergeFromString(native)
+        return
+    field = column.field
+    if field == "unix_timestamp_val":
+        natives = [None if native is None else column.to_field(native) for native in natives]
+    for native in natives:
+        if native is None:
+            add()
+        else:
+            add(**{field: native})

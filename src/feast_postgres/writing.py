@@ -1,0 +1,117 @@
+"""Rows on their way into a feature view's table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import Connection, RawCursor, sql
+
+from feast_postgres.columns import Column, Layout, utc
+from feast_postgres.tables import upsert
+
+# One row to write: entity key, values by feature, event timestamp, created timestamp.
+Row = tuple[Any, dict[str, Any], datetime, datetime | None]
+
+# Up to so many rows, arrays in a statement beat COPY into a table that has to be made first.
+_FEW_ROWS = 200
+
+
+def write(
+    connection: Connection[Any],
+    table: sql.Identifier,
+    layout: Layout,
+    rows: Sequence[Row],
+    version: int,
+) -> None:
+    """Write all of the rows in one transaction, or none.
+
+    Raises ValueError for a value that its feature can't hold, or a feature not in the view.
+    """
+    keys = {key.feature for key in layout.keys}
+    rows_by_features: dict[frozenset[str], list[Row]] = {}
+    for row in rows:
+        rows_by_features.setdefault(frozenset(row[1]), []).append(row)
+    for features in rows_by_features:
+        # Feast repeats join keys among the values of an on-demand feature view.
+        if unknown := sorted(features - layout.features.keys() - keys):
+            raise ValueError(f"Feature view {layout.view!r} has no feature {unknown[0]!r}")
+    with connection.transaction():
+        for number, (features, alike) in enumerate(rows_by_features.items()):
+            given = [column for column in layout.features.values() if column.feature in features]
+            natives = _natives(layout, given, alike, version)
+            if len(alike) <= _FEW_ROWS:
+                _insert(connection, table, layout, given, natives)
+            else:
+                staging = sql.Identifier("pg_temp", f"staging_{number}")
+                _copy(connection, staging, layout, given, natives)
+                staged = sql.SQL("(SELECT *, ctid AS position FROM {}) AS given").format(staging)
+                connection.execute(upsert(connection, table, layout, given, staged))
+
+
+def _insert(
+    connection: Connection[Any],
+    table: sql.Identifier,
+    layout: Layout,
+    given: Sequence[Column],
+    rows: Iterator[tuple[object, ...]],
+) -> None:
+    columns = _columns(layout, given)
+    arrays = sql.SQL(", ").join(
+        sql.SQL("${}::{}[]").format(sql.Literal(number), sql.SQL(sql_type))
+        for number, (_, sql_type) in enumerate(columns, 1)
+    )
+    names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
+    unnested = sql.SQL("unnest({}) WITH ORDINALITY AS given ({}, position)").format(arrays, names)
+    statement = upsert(connection, table, layout, given, unnested)
+    RawCursor(connection).execute(statement, [list(v) for v in zip(*rows, strict=True)])
+
+
+def _copy(
+    connection: Connection[Any],
+    staging: sql.Identifier,
+    layout: Layout,
+    given: Sequence[Column],
+    rows: Iterator[tuple[object, ...]],
+) -> None:
+    """Copy the rows into a new table that lasts until commit."""
+    columns = _columns(layout, given)
+    declared = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(sql_type))
+        for name, sql_type in columns
+    )
+    make = sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(staging, declared)
+    connection.execute(make)
+    into = sql.SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(staging)
+    with connection.cursor().copy(into) as copy:
+        copy.set_types([sql_type for _, sql_type in columns])
+        for row in rows:
+            copy.write_row(row)
+
+
+def _columns(layout: Layout, given: Sequence[Column]) -> list[tuple[str, LiteralString]]:
+    """Name and type of what `_natives` gives."""
+    return [
+        *((key.name, key.sql_type) for key in layout.keys),
+        ("event_timestamp", "timestamptz"),
+        ("created_timestamp", "timestamptz"),
+        *((column.name, column.sql_type) for column in given),
+    ]
+
+
+def _natives(
+    layout: Layout, given: Sequence[Column], rows: Sequence[Row], version: int
+) -> Iterator[tuple[object, ...]]:
+    for entity_key, values, event_timestamp, created_timestamp in rows:
+        yield (
+            *layout.key_to_sql(entity_key, version),
+            utc(event_timestamp),
+            _created(created_timestamp),
+            *(column.to_sql(values[column.feature]) for column in given),
+        )
+
+
+def _created(moment: datetime | None) -> datetime | None:
+    # Where pandas has no moment, it gives one that doesn't equal itself.
+    return None if moment is None or moment != moment else utc(moment)

@@ -1,0 +1,420 @@
+"""What was known when: training sets and online features, on a real PostgreSQL through Feast."""
+
+from __future__ import annotations
+
+import csv
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from churn import use_case
+from churn.generator import generate
+from streamflow import features, online, point_in_time
+from streamflow.as_of import event_timestamp
+from streamflow.bootstrap import Platform, platform
+from streamflow.database import Database
+from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
+from streamflow.ingest import ingest
+from streamflow.lineage import data_hash
+from streamflow.online import OnlineFeatures
+from streamflow.point_in_time import Assembled
+from streamflow.settings import Settings, load_settings
+from streamflow.training import TrainingSet
+from streamflow.use_case import Generation, UseCase
+
+USERS = 60
+JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
+JANUARY_KNOWN = datetime(2024, 2, 3, 6, tzinfo=UTC)
+FEBRUARY_KNOWN = datetime(2024, 3, 3, 6, tzinfo=UTC)
+CORRECTED = datetime(2024, 3, 20, 6, tzinfo=UTC)
+NOW = datetime(2024, 4, 15, 12, tzinfo=UTC)
+TABLES = [table.name for table in use_case.tables()]
+VIEWS = ["payments_agg_90d_fv", "subs_profile_fv", "support_agg_90d_fv", "usage_agg_30d_fv"]
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("months")
+    generate(Generation(folder, users=USERS, months=2, seed=11))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def january_loaded(
+    months: Path,
+    new_database: Callable[..., str],
+    prepared_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """A database with January in history and the definitions applied, to copy."""
+    url = new_database(prepared_database)
+    home = tmp_path_factory.mktemp("january")
+    with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
+        load(ready.database, months / "month_000", JANUARY, JANUARY_KNOWN)
+        features.apply(features.open_store(url, use_case), use_case)
+    return url
+
+
+@pytest.fixture
+def settings(new_database: Callable[..., str], january_loaded: str, tmp_path: Path) -> Settings:
+    """In place of an empty database: one that knows January."""
+    url = new_database(january_loaded)
+    return load_settings(home=tmp_path / "a home", database_url=url, use_case="churn")
+
+
+@pytest.fixture
+def database(ready: Platform) -> Database:
+    return ready.database
+
+
+@pytest.fixture
+def january(months: Path, tmp_path: Path) -> Path:
+    """January's files, free to be changed."""
+    return shutil.copytree(months / "month_000", tmp_path / "january")
+
+
+def load(
+    database: Database,
+    folder: Path,
+    as_of: date,
+    recorded_at: datetime,
+    use_case: UseCase = use_case,
+) -> None:
+    ingest(database, use_case, folder, as_of, recorded_at, NOW, "test", folder / "reports")
+
+
+Rows = list[dict[str, str]]
+
+
+def edit(folder: Path, table: str, change: Callable[[Rows], Rows]) -> None:
+    file = folder / f"{table}.csv"
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(change(rows))
+
+
+def correct_fee(folder: Path, fee: str, user: int = 0) -> str:
+    """Give a user another monthly fee; who that is."""
+    found: list[str] = []
+
+    def change(rows: Rows) -> Rows:
+        rows[user]["monthly_fee"] = fee
+        found.append(rows[user]["user_id"])
+        return rows
+
+    edit(folder, "subscriptions", change)
+    return found[0]
+
+
+def ids(folder: Path) -> list[str]:
+    with (folder / "users.csv").open(newline="") as lines:
+        return sorted(row["user_id"] for row in csv.DictReader(lines))
+
+
+def assemble(
+    database: Database,
+    as_of: date = JANUARY,
+    known_at: datetime = NOW,
+    use_case: UseCase = use_case,
+) -> Assembled:
+    return point_in_time.assemble(database, use_case, as_of, known_at)
+
+
+def training_set(database: Database, **arguments: Any) -> TrainingSet:
+    return assemble(database, **arguments).training_set
+
+
+def test_a_training_set_holds_each_users_own_values_in_order_of_users(
+    database: Database, january: Path
+) -> None:
+    found = training_set(database)
+
+    assert found.entities == ids(january)
+    assert (found.as_of, found.known_at) == (JANUARY, NOW)
+    with (january / "subscriptions.csv").open(newline="") as lines:
+        file = {row["user_id"]: row for row in csv.DictReader(lines)}
+    rows = [file[user] for user in found.entities]
+    assert found.columns["monthly_fee"] == [float(row["monthly_fee"]) for row in rows]
+    assert found.columns["months_active"] == [int(row["months_active"]) for row in rows]
+    assert found.columns["plan_stream_tv"] == [
+        {"": None, "True": True, "False": False}[row["plan_stream_tv"]] for row in rows
+    ]
+    with (january / "labels.csv").open(newline="") as lines:
+        labels = {row["user_id"]: row["churn_label"] == "True" for row in csv.DictReader(lines)}
+    assert found.labels == [labels[user] for user in found.entities]
+
+
+def test_loading_february_leaves_january_as_it_was(
+    database: Database, january: Path, months: Path, tmp_path: Path
+) -> None:
+    before = data_hash(training_set(database))
+    february = shutil.copytree(months / "month_001", tmp_path / "february")
+    # The same users come again, all with the other answer.
+    january_answers = (january / "labels.csv").read_text()
+    for table in TABLES:
+        shutil.copy(january / f"{table}.csv", february)
+    swapped = {"True": "False", "False": "True"}
+    edit(
+        february,
+        "labels",
+        lambda rows: [{**row, "churn_label": swapped[row["churn_label"]]} for row in rows],
+    )
+    correct_fee(february, "1.25")
+    assert (february / "labels.csv").read_text() != january_answers
+    load(database, february, FEBRUARY, FEBRUARY_KNOWN)
+
+    assert data_hash(training_set(database)) == before
+    assert data_hash(training_set(database, known_at=JANUARY_KNOWN)) == before
+    of_february = training_set(database, as_of=FEBRUARY)
+    assert of_february.entities == training_set(database).entities
+    assert of_february.labels == [not label for label in training_set(database).labels]
+
+
+def test_a_correction_is_seen_from_when_it_was_known_and_not_before(
+    database: Database, january: Path
+) -> None:
+    before = data_hash(training_set(database))
+    user = correct_fee(january, "1.25")
+    load(database, january, JANUARY, CORRECTED)
+
+    just_before = CORRECTED - timedelta(microseconds=1)
+    assert data_hash(training_set(database, known_at=just_before)) == before
+    for known_at in (CORRECTED, NOW):
+        now = training_set(database, known_at=known_at)
+        assert data_hash(now) != before
+        assert now.columns["monthly_fee"][now.entities.index(user)] == 1.25
+
+
+def test_a_corrected_answer_is_seen_from_when_it_was_known_and_not_before(
+    database: Database, january: Path
+) -> None:
+    before = training_set(database)
+
+    def other_answer(rows: Rows) -> Rows:
+        rows[0]["churn_label"] = "False" if rows[0]["churn_label"] == "True" else "True"
+        return rows
+
+    edit(january, "labels", other_answer)
+    load(database, january, JANUARY, CORRECTED)
+
+    assert training_set(database, known_at=FEBRUARY_KNOWN).labels == before.labels
+    after = training_set(database)
+    assert sum(a != b for a, b in zip(after.labels, before.labels, strict=True)) == 1
+
+
+def test_who_became_known_later_isnt_in_what_was_known_before(
+    database: Database, january: Path
+) -> None:
+    before = training_set(database)
+    for table in TABLES:
+        edit(january, table, lambda rows: [*rows, {**rows[0], "user_id": "0000-NEW"}])
+    load(database, january, JANUARY, CORRECTED)
+
+    assert training_set(database, known_at=FEBRUARY_KNOWN).entities == before.entities
+    assert training_set(database).entities == ["0000-NEW", *before.entities]
+
+
+def test_the_order_of_a_files_rows_doesnt_matter(
+    database: Database, january: Path, new_database: Callable[..., str], prepared_database: str
+) -> None:
+    for table in TABLES:
+        edit(january, table, lambda rows: random.Random(3).sample(rows, len(rows)))
+    url = new_database(prepared_database)
+    with Database(url) as other:
+        load(other, january, JANUARY, JANUARY_KNOWN)
+        features.apply(features.open_store(url, use_case), use_case)
+        assert data_hash(training_set(other)) == data_hash(training_set(database))
+
+
+def test_answers_that_havent_matured_are_refused_with_their_number(
+    database: Database, january: Path
+) -> None:
+    patient = replace(use_case, label=replace(use_case.label, horizon=timedelta(days=30)))
+    matured = event_timestamp(JANUARY) + timedelta(days=30)
+    with pytest.raises(LabelsNotMatured, match=rf"^{USERS} label\(s\)") as refused:
+        assemble(database, known_at=matured - timedelta(microseconds=1), use_case=patient)
+    assert matured.isoformat() in refused.value.message
+    assert len(training_set(database, known_at=matured, use_case=patient).labels) == USERS
+
+
+def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
+    january: Path, new_database: Callable[..., str], prepared_database: str
+) -> None:
+    everyone = ids(january)
+    unanswered, unmeasured, unknown_plan = everyone[3], everyone[7], everyone[9]
+    edit(january, "labels", lambda rows: [r for r in rows if r["user_id"] != unanswered])
+    edit(january, "payments_agg_90d", lambda rows: [r for r in rows if r["user_id"] != unmeasured])
+
+    def no_plan(rows: Rows) -> Rows:
+        return [{**r, "plan_stream_tv": ""} if r["user_id"] == unknown_plan else r for r in rows]
+
+    edit(january, "subscriptions", no_plan)
+    url = new_database(prepared_database)
+    with Database(url) as database:
+        load(database, january, JANUARY, JANUARY_KNOWN)
+        features.apply(features.open_store(url, use_case), use_case)
+        found = assemble(database)
+
+    assert (found.without_label, found.without_features) == (1, 1)
+    assert found.training_set.entities == [
+        user for user in everyone if user not in (unanswered, unmeasured)
+    ]
+    # Where a null is a value, it isn't missing.
+    position = found.training_set.entities.index(unknown_plan)
+    assert found.training_set.columns["plan_stream_tv"][position] is None
+
+
+@pytest.mark.parametrize(
+    ("as_of", "known_at", "reason"),
+    [
+        (date(2023, 12, 31), NOW, "no data at AS_OF 2023-12-31; there is at: 2024-01-31"),
+        (FEBRUARY, NOW, "no data at AS_OF 2024-02-29; there is at: 2024-01-31"),
+        (date(2024, 4, 15), NOW, "hasn't ended yet"),
+        (date(2030, 1, 31), NOW, "hasn't ended yet"),
+        (JANUARY, datetime(2024, 1, 31, 12, tzinfo=UTC), "hasn't ended yet"),
+    ],
+)
+def test_a_day_without_data_or_in_the_future_is_refused(
+    database: Database, as_of: date, known_at: datetime, reason: str
+) -> None:
+    with pytest.raises(AsOfRefused, match=reason):
+        assemble(database, as_of, known_at)
+    with pytest.raises(AsOfRefused, match=reason):
+        online.materialize(database, use_case, as_of, known_at)
+
+
+def test_a_month_that_wasnt_known_yet_is_refused(database: Database) -> None:
+    with pytest.raises(AsOfRefused, match="2024-01-31"):
+        assemble(database, known_at=JANUARY_KNOWN - timedelta(microseconds=1))
+
+
+def test_a_join_that_multiplies_rows_is_refused(database: Database) -> None:
+    """History can't hold such rows, unless somebody takes its key away."""
+    database.connection.execute(
+        "ALTER TABLE churn.subscriptions_history DROP CONSTRAINT subscriptions_history_pkey"
+    )
+    database.connection.execute(
+        "INSERT INTO churn.subscriptions_history (user_id, as_of, recorded_at, ingestion_id, "
+        "months_active, contract_type, paperless_billing, monthly_fee, total_paid, net_service) "
+        "SELECT user_id, as_of, recorded_at, ingestion_id, months_active, contract_type, "
+        "paperless_billing, monthly_fee + 1, total_paid, net_service "
+        "FROM churn.subscriptions_history LIMIT 1"
+    )
+    with pytest.raises(FeatureStoreUnavailable, match=rf"made {USERS + 1} rows .*out of {USERS}"):
+        assemble(database)
+
+
+Fees = dict[str, tuple[Any, datetime | None]]
+OnlineNow = Callable[[list[str]], Fees]
+
+
+@pytest.fixture
+def online_now(ready: Platform) -> OnlineNow:
+    """Reads the fees that are online of the users named, with their event timestamps."""
+    references = ["subs_profile_fv:monthly_fee", "payments_agg_90d_fv:failed_payments_90d"]
+    store = features.open_store(ready.database.url, use_case)
+    reader = OnlineFeatures(store, ready.database, use_case)
+
+    def read(users: list[str]) -> Fees:
+        answers = reader.read(references, [{"user_id": user} for user in users])
+        for fee, payments in answers:
+            assert fee.event_timestamp == payments.event_timestamp
+        return {
+            user: (fee.value, fee.event_timestamp)
+            for user, (fee, _) in zip(users, answers, strict=True)
+            if fee.found
+        }
+
+    return read
+
+
+def fees(training_set: TrainingSet) -> Fees:
+    moment = event_timestamp(training_set.as_of)
+    values = training_set.columns["monthly_fee"]
+    return {user: (fee, moment) for user, fee in zip(training_set.entities, values, strict=True)}
+
+
+@pytest.fixture
+def february(database: Database, months: Path) -> Path:
+    """February's files, once they are in history."""
+    load(database, months / "month_001", FEBRUARY, FEBRUARY_KNOWN)
+    return months / "month_001"
+
+
+def test_materializing_an_older_month_again_doesnt_go_back_in_time(
+    database: Database, january: Path, february: Path, online_now: OnlineNow
+) -> None:
+    everyone = sorted({*ids(january), *ids(february)})
+    of_january = fees(training_set(database))
+    of_february = fees(training_set(database, as_of=FEBRUARY))
+    # Who left in January keeps January's values; of all others, February's count.
+    expected = {**of_january, **of_february}
+    assert set(of_january) & set(of_february)
+    assert of_january.keys() - of_february.keys()
+
+    online.materialize(database, use_case, FEBRUARY, NOW)
+    assert online_now(everyone) == expected
+    online.materialize(database, use_case, JANUARY, NOW)
+    assert online_now(everyone) == expected
+
+
+def test_materializing_never_looks_past_the_end_of_its_month(
+    database: Database, january: Path, february: Path, online_now: OnlineNow
+) -> None:
+    everyone = sorted({*ids(january), *ids(february)})
+    done = online.materialize(database, use_case, JANUARY, NOW)
+
+    assert online_now(everyone) == fees(training_set(database))
+    assert {one.feature_view: one.rows for one in done} == dict.fromkeys(VIEWS, USERS)
+
+
+def test_materializing_at_a_past_moment_brings_what_was_known_then(
+    database: Database, january: Path, online_now: OnlineNow
+) -> None:
+    before = fees(training_set(database))
+    correct_fee(january, "1.25")
+    load(database, january, JANUARY, CORRECTED)
+    online.materialize(database, use_case, JANUARY, CORRECTED - timedelta(microseconds=1))
+    assert online_now(ids(january)) == before
+
+
+def test_a_corrected_month_gets_online_with_the_next_materialization_and_stays(
+    database: Database, january: Path, february: Path, online_now: OnlineNow
+) -> None:
+    online.materialize(database, use_case, JANUARY, FEBRUARY_KNOWN)
+    user = correct_fee(january, "1.25")
+    load(database, january, JANUARY, CORRECTED)
+
+    online.materialize(database, use_case, JANUARY, NOW)
+    assert online_now([user])[user] == (1.25, event_timestamp(JANUARY))
+    # Knowing less again doesn't take it back.
+    online.materialize(database, use_case, JANUARY, FEBRUARY_KNOWN)
+    assert online_now([user])[user] == (1.25, event_timestamp(JANUARY))
+
+
+def test_the_newest_event_timestamps_are_those_of_the_newest_month_materialized(
+    database: Database, february: Path
+) -> None:
+    reader = OnlineFeatures(None, database, use_case)
+    assert reader.newest_event_timestamps() == {}
+    online.materialize(database, use_case, JANUARY, NOW)
+    assert reader.newest_event_timestamps() == dict.fromkeys(VIEWS, event_timestamp(JANUARY))
+    online.materialize(database, use_case, FEBRUARY, NOW)
+    online.materialize(database, use_case, JANUARY, NOW)
+    assert reader.newest_event_timestamps() == dict.fromkeys(VIEWS, event_timestamp(FEBRUARY))
+
+
+def test_months_are_those_that_were_ingested_oldest_first(database: Database, months: Path) -> None:
+    assert point_in_time.months(database, use_case) == [JANUARY]
+    load(database, months / "month_001", FEBRUARY, FEBRUARY_KNOWN)
+    load(database, months / "month_000", JANUARY, CORRECTED)
+    assert point_in_time.months(database, use_case) == [JANUARY, FEBRUARY]

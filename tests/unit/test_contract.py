@@ -1,0 +1,411 @@
+"""A month's file held against its contract: what is read, and what is said of the rest."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamflow import source_file
+from streamflow.contract import read_checked
+from streamflow.errors import ContractViolation, InvalidSettings
+from streamflow.use_case import Table
+from streamflow.violations import SHOWN_CHARACTERS, SHOWN_VIOLATIONS, Violation, Violations
+
+HEADER = "tree,age,height,grafted,planted,note"
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    from pandera.pandas import Check, Column, DataFrameSchema
+
+    return Table(
+        "trees",
+        DataFrameSchema(
+            {
+                "tree": Column("string", Check.str_length(1, 64), unique=True),
+                "age": Column("Int64", Check.ge(0)),
+                "height": Column("Float64", Check.in_range(0, 100)),
+                "grafted": Column("boolean", nullable=True),
+                "planted": Column("date"),
+                "note": Column("string", nullable=True),
+            }
+        ),
+    )
+
+
+class Reading:
+    """Everything that reading a file gives."""
+
+    def __init__(self, table: Table, path: Path) -> None:
+        self.violations: list[Violation] = []
+        self.batches = [batch.to_pylist() for batch in read_checked(table, path, self.add)]
+        self.rows: list[dict[str, Any]] = [row for batch in self.batches for row in batch]
+
+    def add(self, violation: Violation) -> None:
+        self.violations.append(violation)
+
+    @property
+    def lines(self) -> dict[str, int]:
+        return {row["tree"]: row["line"] for row in self.rows}
+
+    @property
+    def told(self) -> list[tuple[int | None, str | None, str | None, str]]:
+        return sorted(
+            ((one.line, one.column, one.value, one.rule) for one in self.violations), key=str
+        )
+
+
+def read_csv(table: Table, folder: Path, text: str | bytes) -> Reading:
+    path = folder / "trees.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return Reading(table, path)
+
+
+def rows(*lines: str) -> str:
+    return "\n".join([HEADER, *lines, ""])
+
+
+def good(tree: str, note: str = "") -> str:
+    return f"{tree},3,2.5,True,2020-02-29,{note}"
+
+
+def test_a_good_file_comes_back_typed_with_its_lines(table: Table, tmp_path: Path) -> None:
+    done = read_csv(table, tmp_path, rows(good("007", "old"), "b,0,1e1,,1999-12-31,"))
+    assert done.violations == []
+    assert done.rows == [
+        {
+            "line": 2,
+            "tree": "007",
+            "age": 3,
+            "height": 2.5,
+            "grafted": True,
+            "planted": date(2020, 2, 29),
+            "note": "old",
+        },
+        {
+            "line": 3,
+            "tree": "b",
+            "age": 0,
+            "height": 10.0,
+            "grafted": None,
+            "planted": date(1999, 12, 31),
+            "note": None,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        pytest.param(lambda text: b"\xef\xbb\xbf" + text.encode(), id="a byte-order mark"),
+        pytest.param(lambda text: text.replace("\n", "\r\n").encode(), id="CRLF"),
+        pytest.param(lambda text: (text + "\n").encode(), id="a blank last line"),
+        pytest.param(lambda text: text.rstrip("\n").encode(), id="no last line end"),
+        pytest.param(
+            lambda text: "\n".join(
+                ",".join(f'"{value}"' for value in line.split(","))
+                for line in text.strip().split("\n")
+            ).encode(),
+            id="quoted",
+        ),
+        pytest.param(
+            lambda text: "\n".join(
+                ",".join(reversed(line.split(","))) for line in text.strip().split("\n")
+            ).encode(),
+            id="other order",
+        ),
+    ],
+)
+def test_a_file_in_another_dress_is_read_as_what_it_is(
+    table: Table, tmp_path: Path, dress: Any
+) -> None:
+    text = rows(good("a", "Kräuter"), "b,0,10.5,,1999-12-31,x")
+    plain = read_csv(table, tmp_path, text)
+    dressed = read_csv(table, tmp_path, dress(text))
+    assert dressed.violations == []
+    assert dressed.rows == plain.rows
+
+
+WRONG = [
+    ("age", "1.0", "a value is a whole number"),
+    ("age", "twelve", "a value is a whole number"),
+    ("age", " 3", "a value is a whole number"),
+    ("age", "12345678901234567890", "a value is a whole number"),
+    ("age", "-1", "greater than or equal to(0)"),
+    ("height", "nan", "a value is a finite number"),
+    ("height", "inf", "a value is a finite number"),
+    ("height", "1e999", "a value is a finite number"),
+    ("height", "1,5", "a value is a finite number"),
+    ("height", "100.5", "in range(0, 100)"),
+    ("grafted", "1", "a value is true or false"),
+    ("grafted", "yes", "a value is true or false"),
+    ("planted", "29.02.2020", "a value is a date as YYYY-MM-DD"),
+    ("planted", "2023-02-29", "a value is a date as YYYY-MM-DD"),
+    ("note", "a\0b", "a value is text without NUL characters"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "rule"), WRONG)
+def test_a_wrong_value_is_told_once_with_line_column_value_and_rule(
+    table: Table, tmp_path: Path, column: str, value: str, rule: str
+) -> None:
+    values = dict(zip(HEADER.split(","), good("b").split(","), strict=True)) | {
+        column: f'"{value}"'
+    }
+    done = read_csv(table, tmp_path, rows(good("a"), ",".join(values.values()), good("c")))
+    assert len(done.violations) == 1
+    (line, where, found, broken) = done.told[0]
+    assert (line, where, found) == (3, column, value)
+    assert broken.startswith(rule)
+    assert list(done.lines) == ["a", "b", "c"], "reading goes on, so that one look tells all"
+
+
+@pytest.mark.parametrize("column", ["tree", "age", "height", "planted"])
+def test_a_missing_value_is_told_where_one_has_to_be(
+    table: Table, tmp_path: Path, column: str
+) -> None:
+    values = dict(zip(HEADER.split(","), good("b").split(","), strict=True)) | {column: ""}
+    done = read_csv(table, tmp_path, rows(good("a"), ",".join(values.values())))
+    assert done.told == [(3, column, None, "a value is there")]
+
+
+def test_a_long_value_is_told_by_its_beginning(table: Table, tmp_path: Path) -> None:
+    long = "x" * 1_000_000
+    done = read_csv(table, tmp_path, rows(good(long), f"b,{long},1,,2020-01-01,", f"c,{long}"))
+    assert [one.line for one in done.violations].count(2) == 1
+    assert len(done.violations) == 3
+    for one in done.violations:
+        assert one.value is not None
+        assert len(one.value) == SHOWN_CHARACTERS
+
+
+def test_lines_are_right_after_a_row_with_too_few_or_too_many_values(
+    table: Table, tmp_path: Path
+) -> None:
+    text = rows("a,1", good("b"), good("c") + ",extra", "d,1", "e,-5,1,,2020-01-01,")
+    done = read_csv(table, tmp_path, text)
+    assert done.lines == {"b": 3, "e": 6}
+    assert done.told == [
+        (2, None, "a,1", "a row has 6 values, not 2"),
+        (4, None, good("c") + ",extra", "a row has 6 values, not 7"),
+        (5, None, "d,1", "a row has 6 values, not 2"),
+        (6, "age", "-5", "greater than or equal to(0)"),
+    ]
+
+
+def test_lines_are_right_after_a_quoted_line_break(table: Table, tmp_path: Path) -> None:
+    text = rows(good("a", '"two\nlines"'), "b,-5,1,,2020-01-01,", good("c", '"\n\n"'), good("d"))
+    done = read_csv(table, tmp_path, text)
+    assert done.lines == {"a": 2, "b": 4, "c": 5, "d": 8}
+    assert [one.line for one in done.violations] == [4]
+
+
+def test_lines_are_right_where_quoted_line_breaks_and_broken_rows_meet(
+    table: Table, tmp_path: Path
+) -> None:
+    text = rows(good("a", '"two\nlines"'), good("b"), "c,1", good("d"), 'e,"\n",1', good("f"))
+    done = read_csv(table, tmp_path, text)
+    assert done.lines == {"a": 2, "b": 4, "d": 6, "f": 9}
+    assert [one.line for one in done.violations] == [5, 7]
+
+
+def test_lines_are_right_after_a_blank_line(table: Table, tmp_path: Path) -> None:
+    done = read_csv(table, tmp_path, rows(good("a"), "", good("b"), "", "", good("c")))
+    assert done.violations == []
+    assert done.lines == {"a": 2, "b": 4, "c": 7}
+
+
+def test_lines_are_right_in_the_second_chunk(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_file, "CHUNK_BYTES", 128)
+    lines = [good(f"t{i:02}") for i in range(20)]
+    lines[2], lines[11] = "short,1", "wrong,x,1,,2020-01-01,"
+    done = read_csv(table, tmp_path, rows(*lines))
+    assert len(done.batches) > 3
+    assert done.lines == {line.split(",")[0]: i + 2 for i, line in enumerate(lines) if i != 2}
+    assert sorted(one.line or 0 for one in done.violations) == [4, 13]
+
+
+@pytest.mark.parametrize("padding", range(0, 40, 3))
+def test_a_chunk_may_end_inside_a_quoted_line_break(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: int
+) -> None:
+    monkeypatch.setattr(source_file, "CHUNK_BYTES", 128)
+    notes = ['"' + "x" * padding + '"', *['"two\nlines"'] * 19]
+    done = read_csv(
+        table, tmp_path, rows(*(good(f"t{i:02}", note) for i, note in enumerate(notes)))
+    )
+    assert done.violations == []
+    assert list(done.lines.values()) == [2, *range(3, 3 + 2 * 19, 2)]
+    assert [row["note"] for row in done.rows[1:]] == ["two\nlines"] * 19
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (HEADER.replace(",note", ""), [("note", "the column is there")]),
+        (HEADER + ",colour", [("colour", "only the contract's columns are there")]),
+        (HEADER + ",age", [("age", "a column is there once")]),
+        (
+            HEADER.replace("note", "Note"),
+            [("note", "the column is there"), ("Note", "only the contract's columns are there")],
+        ),
+        (HEADER.replace(",", ";"), None),
+    ],
+)
+def test_columns_that_do_not_fit_are_named(
+    table: Table, tmp_path: Path, header: str, told: list[tuple[str, str]] | None
+) -> None:
+    done = read_csv(table, tmp_path, f"{header}\n{good('a')}\n")
+    assert done.rows == []
+    assert all(one.line == 1 for one in done.violations)
+    if told is not None:
+        assert [(one.column, one.rule) for one in done.violations] == told
+    else:
+        assert {one.column for one in done.violations} >= set(HEADER.split(","))
+
+
+@pytest.mark.parametrize("text", ["", HEADER, HEADER + "\n", HEADER + "\n\n"])
+def test_a_file_without_rows_is_told(table: Table, tmp_path: Path, text: str) -> None:
+    done = read_csv(table, tmp_path, text)
+    assert [one.rule for one in done.violations] == ["a file has a header and at least one row"]
+
+
+def test_the_first_line_that_is_not_utf8_is_told(table: Table, tmp_path: Path) -> None:
+    text = rows(good("a"), good("b", "Äpfel"), good("c")).encode("latin-1")
+    done = read_csv(table, tmp_path, text)
+    assert done.told == [(3, None, "\\xc4", "a file is UTF-8")]
+    assert done.rows == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(rows(good("a"), good("b" * 10_000_000), good("c")), id="a key"),
+        pytest.param(rows(good("a"), "b," + "9" * 10_000_000 + ",1,,2020-01-01,"), id="a number"),
+        pytest.param(rows(good("a"), good("b", "x" * 20_000_000)), id="more than a chunk"),
+        pytest.param("x" * 10_000_000, id="the header"),
+    ],
+)
+def test_a_value_of_ten_million_characters_is_told_in_a_few(
+    table: Table, tmp_path: Path, text: str
+) -> None:
+    done = read_csv(table, tmp_path, text)
+    assert len(done.violations) == 1
+    assert len(str(done.violations[0])) < 300
+
+
+def write_parquet(folder: Path, **columns: Any) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    path = folder / "trees.parquet"
+    pa.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet_gives_what_csv_gives(table: Table, tmp_path: Path) -> None:
+    csv = read_csv(table, tmp_path, rows(good("a", "x"), "b,-1,10.5,,1999-12-31,"))
+    parquet = Reading(
+        table,
+        write_parquet(
+            tmp_path,
+            note=["x", None],
+            planted=[date(2020, 2, 29), date(1999, 12, 31)],
+            grafted=[True, None],
+            height=[2.5, 10.5],
+            age=[3, -1],
+            tree=["a", "b"],
+        ),
+    )
+    assert parquet.rows == csv.rows
+    assert parquet.told == csv.told == [(3, "age", "-1", "greater than or equal to(0)")]
+
+
+def test_parquet_with_other_types_is_taken_where_nothing_is_lost(
+    table: Table, tmp_path: Path
+) -> None:
+    import pyarrow as pa
+
+    path = write_parquet(
+        tmp_path,
+        tree=pa.array(["a", "b"]).dictionary_encode(),
+        age=pa.array([3.0, 4.0], pa.float32()),
+        height=pa.array([2, 3], pa.int8()),
+        grafted=pa.array(["True", "false"]),
+        planted=pa.array(["2020-02-29", "2021-01-01"]),
+        note=pa.array([None, None]),
+    )
+    done = Reading(table, path)
+    assert done.violations == []
+    assert done.rows[0] == {
+        "line": 2,
+        "tree": "a",
+        "age": 3,
+        "height": 2.0,
+        "grafted": True,
+        "planted": date(2020, 2, 29),
+        "note": None,
+    }
+
+
+def test_parquet_with_other_types_is_told_where_something_would_be_lost(
+    table: Table, tmp_path: Path
+) -> None:
+    import pyarrow as pa
+
+    path = write_parquet(
+        tmp_path,
+        tree=["a", "b"],
+        age=[3.0, 3.5],
+        height=pa.array([1.0, float("nan")]),
+        grafted=[True, False],
+        planted=["2020-02-29", "29.02.2020"],
+        note=pa.array([["a", "list"], ["another"]]),
+    )
+    told = Reading(table, path).told
+    assert [(line, column) for line, column, _, _ in told] == [
+        (2, "note"),
+        (3, "age"),
+        (3, "height"),
+        (3, "note"),
+        (3, "planted"),
+    ]
+
+
+def test_a_file_that_is_not_parquet_is_told(table: Table, tmp_path: Path) -> None:
+    path = tmp_path / "trees.parquet"
+    path.write_text(rows(good("a")))
+    done = Reading(table, path)
+    assert [(one.line, one.rule[:17]) for one in done.violations] == [(None, "a file is Parquet")]
+
+
+def test_a_type_that_history_can_not_keep_is_refused(tmp_path: Path) -> None:
+    from pandera.pandas import Column, DataFrameSchema
+
+    table = Table("trees", DataFrameSchema({"tree": Column("string"), "age": Column("int8")}))
+    (tmp_path / "trees.csv").write_text("tree,age\na,1\n")
+    with pytest.raises(InvalidSettings, match=r"'age' of table 'trees' has the type 'int8'"):
+        Reading(table, tmp_path / "trees.csv")
+
+
+def test_the_first_violations_are_shown_the_rest_counted_and_all_listed(tmp_path: Path) -> None:
+    report = tmp_path / "reports" / "violations.csv"
+    with Violations(report) as violations:
+        violations.refuse_if_any(tmp_path)  # none yet
+        for line in range(2, 52):
+            violations.add(Violation("trees.csv", line, "age", "x", "a value is a whole number"))
+        with pytest.raises(ContractViolation) as caught:
+            violations.refuse_if_any(tmp_path)
+    message = caught.value.message
+    assert message.startswith("50 value(s)")
+    assert f"line {2 + SHOWN_VIOLATIONS - 1}, column age: 'x'" in message
+    assert f"line {2 + SHOWN_VIOLATIONS}," not in message
+    assert "50 x trees.csv, column age: a value is a whole number" in message
+    assert str(report) in message
+    assert len(report.read_text().splitlines()) == 51
+    assert "`streamflow ingest`" in caught.value.next

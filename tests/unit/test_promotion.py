@@ -1,0 +1,180 @@
+"""The gates' verdict, and where a rollback leads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamflow.errors import GateFailed, NothingToRollBack
+from streamflow.promotion import ALIASES, PRODUCTION, STAGES, judge, require, rollback_target
+
+Audit = list[dict[str, Any]]
+
+
+def promoted(version: int, to_stage: str = PRODUCTION) -> dict[str, Any]:
+    return {"version": version, "action": "promote", "to_stage": to_stage}
+
+
+def rolled_back(version: int) -> dict[str, Any]:
+    return {"version": version, "action": "rollback", "to_stage": PRODUCTION}
+
+
+def promotions(*versions: int) -> Audit:
+    return [promoted(version) for version in versions]
+
+
+@pytest.mark.parametrize(("auc", "passed"), [(0.7, True), (0.6999999, False), (0.9, True)])
+def test_the_bar_itself_is_good_enough(auc: float, passed: bool) -> None:
+    assert judge({"auc": auc}, {"auc": 0.7}).passed is passed
+
+
+def test_every_gate_has_its_say() -> None:
+    verdict = judge({"auc": 0.8123, "f1": 0.4}, {"auc": 0.7, "f1": 0.5, "recall": 0.1})
+    assert not verdict.passed
+    assert verdict.as_dict() == {
+        "auc": "passed: auc is 0.8123, at least 0.7 is asked",
+        "f1": "failed: f1 is 0.4000, at least 0.5 is asked",
+        "recall": "failed: not measured",
+    }
+
+
+def test_a_metric_that_is_no_number_fails() -> None:
+    assert not judge({"auc": float("nan")}, {"auc": 0.7}).passed
+
+
+def test_without_a_bar_everything_passes() -> None:
+    assert judge({}, {}).passed
+    require(judge({}, {}), 1)
+
+
+def test_a_refusal_names_the_version_and_the_failed_gates_alone() -> None:
+    verdict = judge({"auc": 0.8, "f1": 0.4}, {"auc": 0.7, "f1": 0.5})
+    with pytest.raises(GateFailed) as refused:
+        require(verdict, 7)
+    assert "Version 7" in refused.value.message
+    assert "f1 is 0.4000, at least 0.5" in refused.value.message
+    assert "auc" not in refused.value.message
+
+
+def test_every_stage_with_an_alias_is_a_stage() -> None:
+    assert set(ALIASES) <= set(STAGES.values())
+
+
+def test_a_rollback_leads_to_the_version_before() -> None:
+    assert rollback_target(promotions(1, 2), 2) == 1
+
+
+def test_rollbacks_lead_further_and_further_back() -> None:
+    audit = promotions(1, 2, 3)
+    assert rollback_target(audit, 3) == 2
+    audit.append(rolled_back(2))
+    assert rollback_target(audit, 2) == 1
+    audit.append(rolled_back(1))
+    with pytest.raises(NothingToRollBack):
+        rollback_target(audit, 1)
+
+
+def test_a_promotion_after_a_rollback_is_rolled_back_to_where_it_came_from() -> None:
+    assert rollback_target([*promotions(1, 2), rolled_back(1), promoted(3)], 3) == 1
+
+
+def test_a_version_that_was_promoted_twice_is_passed_over_while_its_the_current() -> None:
+    assert rollback_target(promotions(1, 2, 1), 1) == 2
+    assert rollback_target(promotions(1, 1), None) == 1
+    with pytest.raises(NothingToRollBack):
+        rollback_target(promotions(1, 1), 1)
+
+
+def test_what_got_into_production_by_other_means_is_rolled_back_to_the_last_we_know() -> None:
+    assert rollback_target(promotions(1, 2), 9) == 2
+    assert rollback_target(promotions(1), 9) == 1
+
+
+def test_an_empty_production_gets_the_last_one_back() -> None:
+    assert rollback_target(promotions(1, 2), None) == 2
+
+
+def test_a_rollback_that_moved_the_stage_and_was_killed_is_the_same_one_again() -> None:
+    assert rollback_target(promotions(1, 2, 3), 2) == 2
+
+
+@pytest.mark.parametrize("current", [None, 1])
+def test_without_a_history_there_is_nothing_to_roll_back(current: int | None) -> None:
+    with pytest.raises(NothingToRollBack):
+        rollback_target([], current)
+
+
+VERSIONS = st.integers(1, 6)
+# A version to promote, None for a rollback, and other stages in between.
+STORIES = st.lists(
+    st.one_of(VERSIONS, st.none(), st.tuples(VERSIONS, st.sampled_from(["Staging"])))
+)
+
+
+def told(story: list[Any]) -> tuple[Audit, int | None]:
+    """The audit of a story, and who is in Production in the end."""
+    audit: Audit = []
+    current: int | None = None
+    for move in story:
+        if isinstance(move, tuple):
+            audit.append(promoted(*move))
+        elif move is not None:
+            if move != current:  # `promote` writes no line for what is there already
+                audit.append(promoted(move))
+            current = move
+        else:
+            try:
+                current = rollback_target(audit, current)
+            except NothingToRollBack:
+                continue
+            audit.append(rolled_back(current))
+    return audit, current
+
+
+@given(STORIES, VERSIONS)
+def test_a_rollback_undoes_a_promotion_whatever_went_before(story: list[Any], new: int) -> None:
+    audit, current = told(story)
+    if current is None or new == current:
+        return
+    assert rollback_target([*audit, promoted(new)], new) == current
+
+
+@given(STORIES)
+def test_a_rollback_leads_to_another_version_that_was_in_production(story: list[Any]) -> None:
+    audit, current = told(story)
+    try:
+        target = rollback_target(audit, current)
+    except NothingToRollBack:
+        return
+    assert target != current
+    assert target in {row["version"] for row in audit if row["to_stage"] == PRODUCTION}
+
+
+@given(STORIES)
+def test_rollbacks_come_to_an_end(story: list[Any]) -> None:
+    audit, current = told(story)
+    promoted_so_far = sum(row["action"] == "promote" for row in audit)
+    for _ in range(promoted_so_far + 1):
+        try:
+            current = rollback_target(audit, current)
+        except NothingToRollBack:
+            return
+        audit.append(rolled_back(current))
+    pytest.fail("there are more rollbacks than promotions")
+
+
+@given(STORIES)
+def test_other_stages_have_no_part_in_it(story: list[Any]) -> None:
+    audit, current = told(story)
+    others = [row for row in audit if row["to_stage"] == PRODUCTION]
+
+    def target(rows: Audit) -> int | None:
+        try:
+            return rollback_target(rows, current)
+        except NothingToRollBack:
+            return None
+
+    assert target(audit) == target(others)
