@@ -43,14 +43,16 @@ def up(json: Json = False) -> None:
 
     settings = load_settings()
     processes.require_free(settings.api_host, settings.api_port, "STREAMFLOW_API_PORT")
-    processes.require_free("127.0.0.1", settings.mlflow_port, "STREAMFLOW_MLFLOW_PORT")
+    if settings.mlflow_tracking_uri is None:
+        processes.require_free("127.0.0.1", settings.mlflow_port, "STREAMFLOW_MLFLOW_PORT")
     with processes.interrupted_by_sigterm(), opened() as platform:
         platform.registry.prepare()
         _tell_part("PostgreSQL", "embedded" if not settings.database_url else "yours", json)
-        commands = [
-            stack.mlflow_server(platform, settings.mlflow_port),
-            stack.api_server(platform, settings.api_port),
-        ]
+        commands = [stack.api_server(platform, settings.api_port)]
+        if settings.mlflow_tracking_uri is None:
+            commands.append(stack.mlflow_server(platform, settings.mlflow_port))
+        else:
+            _tell_part("MLflow", f"{settings.mlflow_tracking_uri} (yours)", json)
         with processes.running(commands) as children:
             for child in children:
                 child.wait_until_ready()
@@ -78,7 +80,7 @@ def status(json: Json = False) -> None:
 
 @app.command(epilog="Example: streamflow demo --users 1000")
 def demo(
-    users: Annotated[int, typer.Option(help="Subscribers to generate.")] = 7043,
+    users: Annotated[int, typer.Option(help="Entities to generate.")] = 7043,
     once: Annotated[bool, typer.Option(help="Stop after the first prediction.")] = False,
     json: Json = False,
 ) -> None:
@@ -99,6 +101,8 @@ def demo(
             show(asdict(done), json, lambda: _tell_demo(done))
             sys.stdout.flush()
             if not once:
+                if not json:
+                    print("\nCtrl-C stops everything.", flush=True)
                 processes.supervise(children, tell)
 
 
@@ -107,4 +111,3 @@ def _tell_demo(done: Any) -> None:
     print(json_module.dumps(done.prediction, indent=2))
     print(f"\nAPI docs   {done.api}/docs")
     print(f"MLflow UI  {done.mlflow}")
-    print("\nCtrl-C stops everything.")

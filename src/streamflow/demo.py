@@ -45,18 +45,20 @@ def running(
             "Run the steps with your own data: `streamflow ingest`, `apply`, `train`, …",
         )
     platform.registry.prepare()
-    ports = {}
-    for name, host, wanted in (
-        ("API", settings.api_host, settings.api_port),
-        ("MLflow", "127.0.0.1", settings.mlflow_port),
-    ):
-        ports[name] = processes.next_free(host, wanted)
-        if ports[name] != wanted:
-            tell(f"port {wanted} is in use, so the {name} takes {ports[name]}")
-    commands = [
-        stack.api_server(platform, ports["API"]),
-        stack.mlflow_server(platform, ports["MLflow"]),
-    ]
+
+    def port(name: str, host: str, wanted: int) -> int:
+        found = processes.next_free(host, wanted)
+        if found != wanted:
+            tell(f"port {wanted} is in use: {name} takes {found}")
+        return found
+
+    api_port = port("the API", settings.api_host, settings.api_port)
+    commands = [stack.api_server(platform, api_port)]
+    mlflow = settings.mlflow_tracking_uri
+    if mlflow is None:
+        mlflow_port = port("MLflow", "127.0.0.1", settings.mlflow_port)
+        commands.append(stack.mlflow_server(platform, mlflow_port))
+        mlflow = f"http://127.0.0.1:{mlflow_port}"
     with processes.running(commands) as children:
         entity_id = _pipeline(platform, users, who, tell)
         for child in children:
@@ -65,7 +67,6 @@ def running(
         api = commands[0].ready_url.removesuffix("/health")
         _until_ready(f"{api}/ready")
         answer = _post(f"{api}/predict", {use_case.join_key: entity_id})
-        mlflow = commands[1].ready_url.removesuffix("/health")
         yield Demo(answer, entity_id, api, mlflow), children
 
 
@@ -75,10 +76,10 @@ def _pipeline(platform: Platform, users: int, who: str, tell: pipeline.Progress)
     data = platform.settings.home / "data" / f"{use_case.name}-{users}-{SEED}"
     folders = [data / f"month_{i:03d}" for i in range(len(MONTHS))]
     if all(folder.is_dir() for folder in folders):
-        tell(f"{users:,} subscribers are there from before: {data}")
+        tell(f"{users:,} {use_case.entity_table} are there from before: {data}")
     else:
         use_case.generate(Generation(data, users, len(MONTHS), SEED))  # type: ignore[misc]
-        tell(f"generated {users:,} subscribers over {len(MONTHS)} months: {data}")
+        tell(f"generated {users:,} {use_case.entity_table} over {len(MONTHS)} months: {data}")
     for folder, as_of in zip(folders, MONTHS, strict=True):
         ingested = pipeline.ingest(platform, folder, as_of, None, _now(), who)
         added = sum(table.added for table in ingested.tables.values())

@@ -80,12 +80,13 @@ def ingest(
     with database.transaction(), Violations(report_file) as violations:
         database.execute("lock_ingestion", use_case=use_case.name)
         database.execute("enlarge_memory")
+        for table in tables:  # a table that arrives later can be asked for already
+            _create_history(database, use_case, table)
         staged = [table for table in tables if table.name in files]
         digests = {}
         for table in staged:
             progress(table.name)
             digests[table.name] = sha256_of(files[table.name])
-            _create_history(database, use_case, table)
             _stage(database, use_case, table, files[table.name], violations.add)
         violations.refuse_if_any(folder)
         ingestion_id = database.row("next_ingestion_id")["ingestion_id"]

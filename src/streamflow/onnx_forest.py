@@ -3,7 +3,7 @@
 scikit-learn rounds features to float32, compares them with float64 thresholds, adds up the leaves'
 float64 shares of each class tree by tree, divides by the number of trees, and labels a row 1 where
 class 1 has the greater mean. The graph does just that. (skl2onnx sums in float32, which
-turns labels over at ties: 30 of 7,043 for a forest of 50 on the real month.)
+turns labels over at ties: docs/decisions/0002 has the figures.)
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamflow import embedded, point_in_time, processes
-from streamflow.bootstrap import platform
-from streamflow.errors import StreamFlowError
+from streamflow.bootstrap import Platform, platform
+from streamflow.errors import MlflowUnavailable, StreamFlowError
 from streamflow.settings import Settings
 
 
@@ -34,12 +34,19 @@ def look(settings: Settings) -> list[Part]:
             parts = [Part("PostgreSQL", "up", "embedded" if not settings.database_url else "yours")]
             parts += servers
             parts.append(Part("months", str(len(known)), ", ".join(str(month) for month in known)))
-            serving = ready.registry.production()
-            named = f"version {serving.version}, run {serving.run_id}" if serving else ""
-            parts.append(Part("Production", "set" if serving else "empty", named))
-            return parts
+            return [*parts, _production(ready)]
     except StreamFlowError as error:
         return [Part("PostgreSQL", "down", error.message), *servers]
+
+
+def _production(ready: Platform) -> Part:
+    try:
+        serving = ready.registry.production()
+    except MlflowUnavailable as error:
+        return Part("Production", "unknown", error.message)
+    if serving is None:
+        return Part("Production", "empty", "")
+    return Part("Production", "set", f"version {serving.version}, run {serving.run_id}")
 
 
 def _api_state(api: str) -> str:
