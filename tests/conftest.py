@@ -91,7 +91,7 @@ def database_url(new_database: Callable[..., str]) -> str:
 def prepared_database(
     new_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """A database with MLflow's and our own tables and no row, to copy: making them takes seconds."""
+    """A database with MLflow's and our own tables and no row, to copy: making one takes seconds."""
     url = new_database()
     home = tmp_path_factory.mktemp("prepared")
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:

@@ -183,7 +183,7 @@ class _Origin:
             for column in columns
         )
         return sql.SQL(
-            "(SELECT {} AS event_timestamp, {} AS created_timestamp, 0 AS position, {} "
+            "(SELECT {} AS event_timestamp, {} AS created_timestamp, 0 AS ctid, {} "
             "FROM {} WHERE {}) AS given"
         ).format(
             event,

@@ -89,12 +89,14 @@ def _inputs(
     view: Any, given: Mapping[str, Sequence[Any]], join_keys: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     """Of the view's join keys that the request has, its name and the request's name for it."""
-    aliases = {alias: join_key for join_key, alias in view.projection.join_key_map.items()}
-    wanted = {join_keys[entity] for entity in view.entities}
+    wanted = {join_keys[entity]: join_keys[entity] for entity in view.entities}
+    # What a view calls its join key counts more than the key's own name, which may be for another
+    # view: Feast takes what comes last in the request.
+    aliases = {key: alias for key, alias in view.projection.join_key_map.items() if alias in given}
     found = tuple(
-        sorted(
-            (aliases.get(name, name), name) for name in given if aliases.get(name, name) in wanted
-        )
+        (key, name)
+        for key, name in sorted({**wanted, **aliases}.items())
+        if key in wanted and name in given
     )
     if not any(given[name] for _, name in found):
         utils._get_unique_entities(view, given, join_keys)

@@ -21,7 +21,7 @@ CREATE TABLE {table} (
 )
 """
 
-# `rows` has the keys, event_timestamp, created_timestamp and position besides the given columns.
+# Rows have their position as `ctid`: a system column's name, which no feature's column has.
 _INSERT = """
 INSERT INTO {table} AS stored
     ({key_names}, event_timestamp, created_timestamp, unwritten {columns})
@@ -33,7 +33,7 @@ SELECT DISTINCT ON ({sorted_keys}) {key_names}, event_timestamp, created_timesta
 ) {columns}
 FROM {rows}
 -- by key, so that concurrent writers meet in the same order and can't lock each other out
-ORDER BY {sorted_keys}, event_timestamp DESC, created_timestamp DESC NULLS LAST, position DESC
+ORDER BY {sorted_keys}, event_timestamp DESC, created_timestamp DESC NULLS LAST, ctid DESC
 """
 
 _ON_CONFLICT = """
@@ -122,8 +122,8 @@ def upsert(
     """Move `rows`, an item of FROM, into the table, in one statement: of an entity's rows the
     newest, unless the table has a newer one.
 
-    `rows` has the columns of the keys, event_timestamp, created_timestamp, position (of rows that
-    are as new, the one with the highest wins) and the given columns.
+    `rows` has the columns of the keys, event_timestamp, created_timestamp, ctid (of rows that are
+    as new, the one with the highest wins) and the given columns.
     """
     names = [sql.Identifier(column.name) for column in given]
     on_conflict = sql.SQL(_ON_CONFLICT).format(

@@ -46,7 +46,7 @@ def write(
             else:
                 staging = sql.Identifier("pg_temp", f"staging_{number}")
                 _copy(connection, staging, layout, given, natives)
-                staged = sql.SQL("(SELECT *, ctid AS position FROM {}) AS given").format(staging)
+                staged = sql.SQL("(SELECT *, ctid FROM {}) AS given").format(staging)
                 connection.execute(upsert(connection, table, layout, given, staged))
 
 
@@ -63,7 +63,7 @@ def _insert(
         for number, (_, sql_type) in enumerate(columns, 1)
     )
     names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
-    unnested = sql.SQL("unnest({}) WITH ORDINALITY AS given ({}, position)").format(arrays, names)
+    unnested = sql.SQL("unnest({}) WITH ORDINALITY AS given ({}, ctid)").format(arrays, names)
     statement = upsert(connection, table, layout, given, unnested)
     RawCursor(connection).execute(statement, [list(v) for v in zip(*rows, strict=True)])
 

@@ -212,21 +212,20 @@ def test_the_story(start: Start, api: httpx.Client, ready: Platform, tmp_path: P
         until(lambda: load.versions[-1] == new)
     assert_swapped(load, old, new)
 
-    # A change made in MLflow is followed: the UI does this.
+    # A rollback is followed, and so is a change made in MLflow, as its UI makes it.
+    with Load(api, question).running() as load:
+        rolled_back = start("rollback", "--why", "scores shifted").result()
+        assert (rolled_back["version"], rolled_back["replaced"]) == (old, new)
+        until(lambda: load.versions[-1] == old)
+    assert_swapped(load, new, old)
     client = mlflow.MlflowClient(ready.mlflow_uri, ready.mlflow_uri)
     with Load(api, question).running() as load:
         client.transition_model_version_stage(
-            name, str(old), "Production", archive_existing_versions=True
+            name, str(new), "Production", archive_existing_versions=True
         )
-        until(lambda: load.versions[-1] == old)
-    assert_swapped(load, new, old)
-
-    # So is a rollback, to what was promoted before the hand in the UI.
-    with Load(api, question).running() as load:
-        rolled_back = start("rollback", "--why", "scores shifted").result()
-        assert (rolled_back["version"], rolled_back["replaced"]) == (new, old)
         until(lambda: load.versions[-1] == new)
     assert_swapped(load, old, new)
+    start("promote", str(new), "--to", "production", "--why", "by hand").result()
 
     # Everybody tells the same: the API, the command line, MLflow, the audit.
     commands = start("predict", entities[0]), start("models"), start("runs"), start("status")
@@ -257,7 +256,8 @@ def test_the_story(start: Start, api: httpx.Client, ready: Platform, tmp_path: P
     assert [(row["action"], row["version"], row["why"]) for row in audit] == [
         ("promote", old, "the first"),
         ("promote", new, "the second"),
-        ("rollback", new, "scores shifted"),
+        ("rollback", old, "scores shifted"),
+        ("promote", new, "by hand"),
     ]
 
 

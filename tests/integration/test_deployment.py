@@ -443,7 +443,10 @@ def test_two_promotions_at_the_same_time_come_one_after_the_other(
 def until_waiting(url: str, number: int) -> None:
     deadline = time.monotonic() + 60
     with psycopg.connect(url, autocommit=True) as connection:
-        waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting = (
+            "SELECT FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+        )
         while len(connection.execute(waiting).fetchall()) < number:
             assert time.monotonic() < deadline
             time.sleep(0.01)

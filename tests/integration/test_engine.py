@@ -2,163 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import random
-import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+import struct
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
-from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
-from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
-    PostgreSQLSource,
-)
-from feast.types import Bool, Bytes, Float64, Int64, String, UnixTimestamp
+from feast import Entity, FeatureView, Field, ValueType
+from feast.types import Array, Float64, Int64, String
 from psycopg import sql
-from tests.feast_stores import DAY, JANUARY, server_of
-
-pytest_plugins = "tests.feast_stores"
-
-START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
-DELIVERED, CORRECTED = datetime(2024, 2, 3, 6, tzinfo=UTC), datetime(2024, 3, 20, 6, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
-COLUMNS = (
-    "user_id text, fee float8, months bigint, plan boolean, city varchar(20), photo bytea, "
-    "born timestamptz, event_timestamp timestamptz, recorded_at timestamptz"
+from tests.feast_stores import FEBRUARY, JANUARY, cut_connections, server_of
+from tests.feast_warehouse import (
+    CORRECTED,
+    DELIVERED,
+    END,
+    MICROSECOND,
+    START,
+    USER,
+    Warehouse,
+    applied,
+    fees,
+    profile,
+    random_rows,
 )
-TYPES = {
-    "fee": Float64,
-    "months": Int64,
-    "plan": Bool,
-    "city": String,
-    "photo": Bytes,
-    "born": UnixTimestamp,
-}
 
-
-class Warehouse:
-    """A schema with a table `profile`, and Feast stores on it."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
-        self.schema = f"warehouse_{uuid.uuid4().hex[:12]}"
-        self.execute(f"CREATE SCHEMA {self.schema}")
-        self.execute(f"CREATE TABLE {self.schema}.profile ({COLUMNS})")
-
-    def execute(self, query: str, *rows: Any) -> None:
-        with psycopg.connect(self.url) as connection:
-            if rows:
-                connection.cursor().executemany(query, rows)
-            else:
-                connection.execute(query)
-
-    def insert(self, *rows: tuple[Any, ...]) -> None:
-        self.execute(f"INSERT INTO {self.schema}.profile VALUES ({', '.join(['%s'] * 9)})", *rows)
-
-    def fee(self, user: str, fee: float | None, at: datetime, known: datetime = DELIVERED) -> None:
-        self.insert((user, fee, None, None, None, None, None, at, known))
-
-    def store(self, engine: str = "feast_postgres.PostgresEngine", **offline: Any) -> FeatureStore:
-        """Feast, each time as another project: with an online store of its own."""
-        server = {"db_schema": self.schema, **server_of(self.url)}
-        project = f"p{uuid.uuid4().hex[:12]}"
-        return FeatureStore(
-            config=RepoConfig(
-                project=project,
-                provider="local",
-                registry={"registry_type": "file", "path": str(self.folder / f"{project}.db")},
-                offline_store={
-                    "type": "feast_postgres.PostgresOfflineStore",
-                    **server,
-                    **offline,
-                },
-                online_store={"type": "feast_postgres.PostgresOnlineStore", **server},
-                batch_engine=engine,
-                entity_key_serialization_version=3,
-            )
-        )
-
-    def online(self, store: FeatureStore, view: str = "profile") -> list[tuple[Any, ...]]:
-        """All rows of the view's online table."""
-        with psycopg.connect(self.url, options="-c timezone=UTC") as connection:
-            table = sql.Identifier(self.schema, f"{store.project}.{view}")
-            return connection.execute(
-                sql.SQL("SELECT * FROM {} ORDER BY 1").format(table)
-            ).fetchall()
-
-
-@pytest.fixture
-def warehouse(database_url: str, tmp_path: Path) -> Iterator[Warehouse]:
-    made = Warehouse(database_url, tmp_path)
-    yield made
-    made.execute(f"DROP SCHEMA {made.schema} CASCADE")
-
-
-def profile(types: dict[str, Any] = TYPES, **changes: Any) -> FeatureView:
-    source = {
-        "name": "profile_source",
-        "table": "profile",
-        "timestamp_field": "event_timestamp",
-        "created_timestamp_column": "recorded_at",
-    }
-    source.update(
-        {
-            key: changes.pop(key)
-            for key in list(changes)
-            if key in {*source, "query", "field_mapping"}
-        }
-    )
-    if "query" in source:
-        del source["table"]
-    fields = [Field(name=name, dtype=dtype) for name, dtype in types.items()]
-    arguments = {
-        "name": "profile",
-        "entities": [USER],
-        "schema": [Field(name="user_id", dtype=String), *fields],
-        "ttl": timedelta(0),
-        **changes,
-    }
-    return FeatureView(source=PostgreSQLSource(**source), **arguments)
-
-
-def applied(store: FeatureStore, view: FeatureView) -> FeatureStore:
-    store.apply([USER, view])
-    return store
-
-
-def fees(store: FeatureStore, *users: str) -> list[float | None]:
-    rows = [{"user_id": user} for user in users]
-    return list(store.get_online_features(["profile:fee"], rows).to_dict()["fee"])
-
-
-def random_rows(seed: int, count: int) -> list[tuple[Any, ...]]:
-    dice = random.Random(seed)
-
-    def maybe(value: Any) -> Any:
-        return None if dice.random() < 0.2 else value
-
-    def row() -> tuple[Any, ...]:
-        at = JANUARY + dice.choice(
-            [-40 * DAY, -DAY, timedelta(0), MICROSECOND, DAY, 20 * DAY, 90 * DAY]
-        )
-        return (
-            f"user{dice.randrange(40)}",
-            maybe(dice.choice([0.1 + 0.2, -0.0, 5e-324, math.inf, dice.random()])),
-            dice.randrange(-(2**63), 2**63),
-            maybe(dice.random() < 0.5),
-            maybe(dice.choice(["", "O'Brien \\N\t\n", "ünïcödé %s", "seoul"])),
-            maybe(dice.randbytes(dice.randrange(4))),
-            maybe(JANUARY - dice.randrange(40_000) * DAY - dice.randrange(10**6) * MICROSECOND),
-            at,
-            at + dice.randrange(1, 10**9) * MICROSECOND,
-        )
-
-    return [row() for _ in range(count)]
+pytest_plugins = "tests.feast_warehouse"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -169,3 +40,272 @@ def test_random_tables_come_out_as_from_feasts_own_engine(warehouse: Warehouse, 
         applied(store, profile()).materialize(START, END)
     assert warehouse.online(ours) == warehouse.online(ordinary)
     assert len(warehouse.online(ours)) > 30
+
+
+def test_nothing_is_lost_that_the_way_through_pandas_loses(warehouse: Warehouse) -> None:
+    months = {"ada": 2**53 + 1, "bob": None, "eve": -(2**63)}
+    for user, count in months.items():
+        warehouse.insert((user, math.nan, count, None, None, None, None, JANUARY, DELIVERED))
+    store = applied(warehouse.store(), profile())
+    store.materialize(START, END)
+    rows = [{"user_id": user} for user in months]
+    answer = store.get_online_features(["profile:months", "profile:fee"], rows).to_dict()
+    assert answer["months"] == list(months.values())
+    assert [struct.pack("<d", fee) for fee in answer["fee"]] == [struct.pack("<d", math.nan)] * 3
+
+
+def test_the_window_includes_both_its_ends_and_nothing_else(warehouse: Warehouse) -> None:
+    for user, at in [
+        ("before", START - MICROSECOND),
+        ("start", START),
+        ("end", END),
+        ("after", END + MICROSECOND),
+    ]:
+        warehouse.fee(user, 1.0, at)
+    store = applied(warehouse.store(), profile())
+    store.materialize(START, END)
+    assert fees(store, "before", "start", "end", "after") == [None, 1.0, 1.0, None]
+
+
+def test_of_an_entitys_rows_the_newest_wins_and_of_those_the_last_correction(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.fee("ada", 1.0, JANUARY, CORRECTED)
+    warehouse.fee("ada", 2.0, FEBRUARY, DELIVERED)
+    warehouse.fee("ada", 3.0, FEBRUARY, CORRECTED)
+    warehouse.fee("ada", 3.0, FEBRUARY, CORRECTED)
+    store = applied(warehouse.store(), profile())
+    store.materialize(START, END)
+    assert fees(store, "ada") == [3.0]
+
+
+def test_only_what_was_known_then_is_materialized(warehouse: Warehouse) -> None:
+    warehouse.fee("ada", 1.0, JANUARY, DELIVERED)
+    warehouse.fee("ada", 2.0, JANUARY, CORRECTED)
+    warehouse.fee("new", 2.0, JANUARY, CORRECTED)
+    store = applied(warehouse.store(known_at=DELIVERED), profile())
+    store.materialize(START, END)
+    assert fees(store, "ada", "new") == [1.0, None]
+    store.config.offline_store.known_at = CORRECTED
+    store.materialize(START, END)
+    assert fees(store, "ada", "new") == [2.0, 2.0]
+
+
+def test_a_cut_that_cannot_be_made_is_an_error_and_writes_nothing(warehouse: Warehouse) -> None:
+    warehouse.fee("ada", 1.0, JANUARY)
+    store = applied(warehouse.store(known_at=DELIVERED), profile(created_timestamp_column=""))
+    with pytest.raises(ValueError, match="no created_timestamp_column"):
+        store.materialize(START, END)
+    assert warehouse.online(store) == []
+
+
+def test_the_same_window_again_leaves_every_row_as_it_is(warehouse: Warehouse) -> None:
+    warehouse.insert(*random_rows(7, 100))
+    store = applied(warehouse.store(), profile())
+    store.materialize(START, END)
+
+    def versions() -> Any:
+        table = sql.Identifier(warehouse.schema, f"{store.project}.profile")
+        with psycopg.connect(warehouse.url) as connection:
+            query = sql.SQL("SELECT user_id, ctid::text FROM {} ORDER BY 1").format(table)
+            return connection.execute(query).fetchall()
+
+    before = warehouse.online(store), versions()
+    store.materialize(START, END)
+    assert (warehouse.online(store), versions()) == before
+
+
+def test_an_older_window_after_a_newer_one_fills_gaps_and_replaces_nothing(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.fee("ada", 1.0, JANUARY)
+    warehouse.fee("ada", 2.0, FEBRUARY)
+    warehouse.fee("bob", 1.0, JANUARY)
+    store = applied(warehouse.store(), profile())
+    store.materialize(FEBRUARY, END)
+    assert fees(store, "ada", "bob") == [2.0, None]
+    store.materialize(START, JANUARY)
+    assert fees(store, "ada", "bob") == [2.0, 1.0]
+
+
+def test_negative_zero_replaces_zero(warehouse: Warehouse) -> None:
+    warehouse.fee("ada", 0.0, JANUARY, DELIVERED)
+    store = applied(warehouse.store(), profile())
+    store.materialize(START, END)
+    warehouse.execute(f"UPDATE {warehouse.schema}.profile SET fee = '-0'")
+    store.materialize(START, END)
+    assert math.copysign(1, fees(store, "ada")[0]) == -1
+
+
+def test_mapped_columns_composite_keys_and_queries(warehouse: Warehouse) -> None:
+    warehouse.execute(
+        f'CREATE TABLE {warehouse.schema}.orders ("User %s" text, shop int4, "Amount" float4, '
+        '"At" timestamp, "Known" timestamp)'
+    )
+    warehouse.execute(
+        f"INSERT INTO {warehouse.schema}.orders VALUES (%s, %s, %s, %s, %s)",
+        *[("a1", 1, 0.5, "2024-01-31", "2024-02-01"), ("a", 11, 1.5, "2024-01-31", "2024-02-01")],
+    )
+    shop = Entity(name="shop", join_keys=["shop_id"], value_type=ValueType.INT64)
+    view = profile(
+        {"amount": Float64},
+        entities=[USER, shop],
+        schema=[
+            Field(name="shop_id", dtype=Int64),
+            Field(name="user_id", dtype=String),
+            Field(name="amount", dtype=Float64),
+        ],
+        query="SELECT * FROM orders",
+        timestamp_field="at",
+        created_timestamp_column="known",
+        field_mapping={
+            "User %s": "user_id",
+            "shop": "shop_id",
+            "Amount": "amount",
+            "At": "at",
+            "Known": "known",
+        },
+    )
+    store = warehouse.store()
+    store.apply([USER, shop, view])
+    store.materialize(START, END)
+    rows = [{"user_id": user, "shop_id": shop} for user, shop in [("a", 11), ("a1", 1), ("a1", 11)]]
+    assert store.get_online_features(["profile:amount"], rows).to_dict()["amount"] == [
+        1.5,
+        0.5,
+        None,
+    ]
+
+
+def test_a_view_without_entities_has_one_row(warehouse: Warehouse) -> None:
+    warehouse.fee("ignored", 1.0, JANUARY)
+    warehouse.fee("ignored too", 2.0, FEBRUARY)
+    fee = [Field(name="fee", dtype=Float64)]
+    store = applied(warehouse.store(), profile(entities=[], schema=fee))
+    store.materialize(START, END)
+    assert fees(store, "anybody") == [2.0]
+    assert len(warehouse.online(store)) == 1
+
+
+def test_a_failing_view_raises_leaves_no_row_and_keeps_no_other_from_its_turn(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.fee("ada", 1.0, JANUARY)
+    warehouse.insert((None, 1.0, *[None] * 5, JANUARY, DELIVERED))
+    whole = profile(name="whole", query="SELECT * FROM profile WHERE user_id = 'ada'")
+    store = warehouse.store()
+    store.apply([USER, profile(), whole])
+    with pytest.raises(psycopg.errors.NotNullViolation, match="user_id"):
+        store.materialize(START, END, ["profile", "whole"])
+    assert warehouse.online(store) == []
+    assert len(warehouse.online(store, "whole")) == 1
+    assert store.get_feature_view("profile").materialization_intervals == []
+    assert len(store.get_feature_view("whole").materialization_intervals) == 1
+
+
+def test_a_moment_that_feast_cannot_hold_is_named(warehouse: Warehouse) -> None:
+    warehouse.insert(("ada", *[None] * 5, "infinity", JANUARY, DELIVERED))
+    store = applied(warehouse.store(), profile())
+    with pytest.raises(ValueError, match="'born' has moments before year 1 or after 9999"):
+        store.materialize(START, END)
+
+
+def test_a_session_ended_half_way_leaves_nothing_half_there(warehouse: Warehouse) -> None:
+    warehouse.execute(
+        f"INSERT INTO {warehouse.schema}.profile (user_id, fee, event_timestamp, recorded_at) "
+        f"SELECT n, n, '{JANUARY}', '{DELIVERED}' FROM generate_series(1, 100) AS n"
+    )
+    slow = (
+        "SELECT user_id, fee, CASE WHEN fee = 50 THEN pg_sleep(20)::text END AS city, "
+        "event_timestamp, recorded_at FROM profile"
+    )
+    view = profile({"fee": Float64, "city": String}, query=slow)
+    store = applied(warehouse.store(), view)
+    failed: list[BaseException] = []
+
+    def materialize() -> None:
+        try:
+            store.materialize(START, END)
+        except psycopg.OperationalError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=materialize)
+    thread.start()
+    while thread.is_alive():  # the store tries once more; that ends as well
+        cut_connections(warehouse.url)
+        thread.join(0.05)
+    assert failed
+    assert warehouse.online(store) == []
+    quick = profile({"fee": Float64, "city": String}, query=slow.replace("pg_sleep(20)", "now()"))
+    applied(store, quick).materialize(START, END)
+    assert len(warehouse.online(store)) == 100
+
+
+def test_another_writer_waits_while_an_empty_table_is_filled_and_the_newest_stays(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.fee("ada", 1.0, JANUARY)
+    store = applied(warehouse.store(), profile({"fee": Float64}))
+    online = store._get_provider().online_store
+    table = sql.Identifier(warehouse.schema, f"{store.project}.profile")
+    with psycopg.connect(warehouse.url) as other:
+        other.execute(
+            sql.SQL("INSERT INTO {} (user_id, event_timestamp, fee) VALUES ('ada', %s, 2)").format(
+                table
+            ),
+            [FEBRUARY],
+        )
+        thread = threading.Thread(target=store.materialize, args=(START, END))
+        thread.start()  # finds the table empty, and waits for the lock
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join()
+    assert fees(store, "ada") == [2.0]
+    assert online is store._get_provider().online_store
+
+
+def ordinary(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("feast_po")]
+
+
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        (
+            profile({"tags": Array(String)}, query="SELECT *, ARRAY['a'] AS tags FROM profile"),
+            "type",
+        ),
+        (profile({"fee": Int64}), "column 'fee' is float8, for a feature of INT64"),
+        (profile({"fee": Float64}, enable_validation=True), "it has enable_validation"),
+    ],
+    ids=["array", "float for integer", "validation"],
+)
+def test_what_the_database_cannot_do_alone_goes_the_ordinary_way(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture, view: FeatureView, reason: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    warehouse.insert(("ada", 1.0, 1, True, "x", b"x", JANUARY, JANUARY, DELIVERED))
+    store = applied(warehouse.store(), view)
+    store.materialize(START, END)
+    assert reason in "".join(ordinary(caplog))
+    assert [row[0] for row in warehouse.online(store)] == ["ada"]
+
+
+def test_another_database_goes_the_ordinary_way(
+    warehouse: Warehouse, new_database: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    warehouse.fee("ada", 1.0, JANUARY)
+    store = warehouse.store()
+    store.config.online_store.database = server_of(new_database())["database"]
+    applied(store, profile({"fee": Float64})).materialize(START, END)
+    assert "offline and online store differ in database" in "".join(ordinary(caplog))
+    assert fees(store, "ada") == [1.0]
+
+
+def test_views_that_stay_in_the_database_say_nothing(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    applied(warehouse.store(), profile()).materialize(START, END)
+    assert ordinary(caplog) == []

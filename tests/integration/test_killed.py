@@ -29,21 +29,23 @@ STEPS = ("ingest", "materialize", "train", "promote")
 # Reads one job a line: which step, on which database, and when to die. `after` is seconds; `at` is
 # a place such as "before create_model_version", a method of MLflow's client or a named query.
 FORKING = """
-import gc, json, os, signal, sys, time, traceback
+import contextlib, gc, importlib, json, os, signal, sys, time, traceback
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import feast, feast_postgres, lightgbm, matplotlib.pyplot, mlflow, onnxruntime, pandera.pandas
 import skl2onnx, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
-from streamflow import deployment, pipeline, plots, served_form, training, training_run
+from streamflow import deployment, lineage, pipeline, plots, served_form, training_run
 from streamflow.bootstrap import platform
 from streamflow.database import Database
 from streamflow.settings import load_settings
 
 NOW = datetime(2024, 3, 15, tzinfo=UTC)
 MONTHS = {"month_000": date(2024, 1, 31), "month_001": date(2024, 2, 29)}
-MONTH = Path(sys.argv[1])
-plots.draw = lambda *arguments: None  # seconds that no test here is about
+MONTH, IMPORTED = Path(sys.argv[1]), Path(sys.argv[2])
+installed = lineage.environment()  # seconds that no test here is about, as are the plots
+lineage.environment = lambda: installed
+plots.draw = lambda *arguments: None
 
 
 def ingest(ready, month="month_000"):
@@ -119,11 +121,22 @@ def work(job):
         globals()[job["step"]](ready)
         if job["answer"]:
             Path(job["answer"]).write_text(json.dumps(look(ready)))
+    IMPORTED.write_text(json.dumps(list(sys.modules)))
 
 
-gc.freeze()  # or every child would copy all of it, looking for garbage
+def import_what_a_child_did():
+    if not IMPORTED.exists():
+        return
+    for name in set(json.loads(IMPORTED.read_text())) - set(sys.modules):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    IMPORTED.unlink()
+
+
 print("ready", flush=True)
 for line in sys.stdin:
+    import_what_a_child_did()
+    gc.freeze()  # or every child would copy all of it, looking for garbage
     job = json.loads(line)
     started = time.monotonic()
     child = os.fork()
@@ -154,9 +167,10 @@ class Place:
 class Forking:
     """Does steps in processes of their own, and kills them when told to."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], log: Path, temporary: Path) -> None:
         self._process = process
         self._log = log
+        self.temporary = temporary
 
     def start(self, step: str, place: Place, **when: Any) -> tuple[int, float]:
         """The exit code (-9 if it was killed) and the seconds that it took."""
@@ -187,20 +201,27 @@ def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forking]:
     folder = tmp_path_factory.mktemp("killed")
     generate(Generation(folder, users=300, months=2, seed=5))
     log = folder / "log"
+    temporary = folder / "temporary"
+    temporary.mkdir()
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            [sys.executable, "-c", FORKING, str(folder)],
+            [sys.executable, "-c", FORKING, str(folder), str(folder / "imported")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MPLBACKEND": "agg"},
+            env={
+                **os.environ,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MPLBACKEND": "agg",
+                "TMPDIR": str(temporary),
+            },
         ) as process,
     ):
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", log.read_text()
-        yield Forking(process, log)
+        yield Forking(process, log, temporary)
         assert process.stdin is not None
         process.stdin.close()
 
@@ -388,3 +409,17 @@ def test_a_step_killed_between_two_writes_and_run_again_ends_as_if_undisturbed(
     code, _ = forking.start(step, place, at=at)
     assert code == -9, f"{step} never came to {at}"
     assert_as_undisturbed(place, forking.do(step, place), expected)
+
+
+def test_folders_that_a_killed_training_worked_in_are_gone_after_the_next(
+    forking: Forking, copies: Copies
+) -> None:
+    def left() -> list[Path]:
+        return [*forking.temporary.glob("streamflow-*"), *place.home.glob("scratch/*")]
+
+    place = copies("train")
+    code, _ = forking.start("train", place, at="after log_batch")
+    assert code == -9
+    assert left(), "the training should have been killed while it had a folder"
+    forking.do("train", place)
+    assert left() == []

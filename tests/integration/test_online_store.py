@@ -26,7 +26,6 @@ from feast.types import (
     UnixTimestamp,
 )
 from feast.types import Map as MapType
-
 from tests.feast_stores import FEBRUARY, HOUR, JANUARY, NULL, SHOP, USER, Sut, number, user
 
 pytest_plugins = "tests.feast_stores"

@@ -14,19 +14,15 @@ from typing import Any
 import pandas as pd
 import psycopg
 import pytest
-from feast import Entity, FeatureView, Field, ValueType
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast import FeatureView, Field
 from feast.protos.feast.types.Value_pb2 import Int64List, Value
 from feast.types import Array, Bool, Bytes, Float64, Int64, String, UnixTimestamp
 from psycopg import sql
-
 from tests.feast_stores import (
     DAY,
     FEBRUARY,
     JANUARY,
     NULL,
-    SHOP,
-    USER,
     Sut,
     cut_connections,
     number,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import random
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -221,6 +223,55 @@ def test_who_became_known_later_isnt_in_what_was_known_before(
 
     assert training_set(database, known_at=FEBRUARY_KNOWN).entities == before.entities
     assert training_set(database).entities == ["0000-NEW", *before.entities]
+
+
+def test_an_ingestion_under_way_is_seen_wholly_or_never_at_a_moment_of_knowing(
+    database: Database, january: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it records is past by the time that it commits, and the answer mustn't change then."""
+    user = correct_fee(january, "1.25")
+    whole, about_to_commit, commit = Database.execute, threading.Event(), threading.Event()
+
+    def waiting(self: Database, name: str, *arguments: Any, **values: Any) -> Any:
+        if name == "record_ingestion":
+            about_to_commit.set()
+            assert commit.wait(60)
+        return whole(self, name, *arguments, **values)
+
+    monkeypatch.setattr(Database, "execute", waiting)
+    hashes: list[str] = []
+
+    def ingesting() -> None:
+        with Database(database.url) as own:
+            load(own, january, JANUARY, CORRECTED)
+
+    def assembling() -> None:
+        with Database(database.url) as own:
+            hashes.append(data_hash(training_set(own)))
+
+    ingestion, assembly = threading.Thread(target=ingesting), threading.Thread(target=assembling)
+    ingestion.start()
+    assert about_to_commit.wait(60)
+    assembly.start()
+    until_ended_or_waiting(assembly, database)
+    commit.set()
+    for thread in (ingestion, assembly):
+        thread.join(60)
+
+    now = training_set(database)
+    assert now.columns["monthly_fee"][now.entities.index(user)] == 1.25
+    assert hashes == [data_hash(now)]
+
+
+def until_ended_or_waiting(thread: threading.Thread, database: Database) -> None:
+    deadline = time.monotonic() + 60
+    waiting = (
+        "SELECT FROM pg_locks JOIN pg_database d ON d.oid = database "
+        "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+    )
+    while thread.is_alive() and not database.connection.execute(waiting).fetchall():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_order_of_a_files_rows_doesnt_matter(

@@ -1,0 +1,240 @@
+"""Claim: the online store is filled at the speed of PostgreSQL's own `INSERT ... SELECT`.
+
+Peer: Feast's own PostgreSQL stores, written in batches. Limits: the plain statement into a plain
+table with a primary key, and COPY through this process. Four feature views, one row per user and
+view, online tables emptied before each run. USERS="10000 200000" by default, PEER=0 leaves out
+the peer, which takes a minute for 200,000 users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from bench import interleaved, report
+from streamflow import embedded
+
+END = datetime(2024, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)
+VIEWS = {
+    "profile": {
+        "months_active": "INT64",
+        "monthly_fee": "DOUBLE",
+        "paperless_billing": "BOOL",
+        "plan_stream_tv": "BOOL",
+        "plan_stream_movies": "BOOL",
+        "net_service": "STRING",
+    },
+    "usage": {
+        "watch_hours": "DOUBLE",
+        "avg_session_mins": "DOUBLE",
+        "unique_devices": "INT64",
+        "skips": "INT64",
+        "rebuffer_events": "INT64",
+    },
+    "payments": {"failed_payments": "INT64"},
+    "support": {"tickets": "INT64", "resolution_hours": "DOUBLE"},
+}
+SQL_TYPES = {"INT64": "int8", "DOUBLE": "float8", "BOOL": "boolean", "STRING": "text"}
+VALUES = {
+    "INT64": "(random() * 100)::int8",
+    "DOUBLE": "random() * 100",
+    "BOOL": "random() < 0.5",
+    "STRING": "(ARRAY['dsl', 'fibre', 'none'])[1 + (random() * 2)::int]",
+}
+
+
+def main() -> None:
+    sizes = [int(size) for size in os.environ.get("USERS", "10000 200000").split()]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with embedded.running(folder / "home") as url:
+            for users in sizes:
+                compare(url, folder, users)
+
+
+def compare(url: str, folder: Path, users: int) -> None:
+    fill(url, users)
+    ours = feast_store(url, folder, f"ours_{users}", ours=True)
+    before = _peak_megabytes()
+    contestants: dict[str, Callable[[], float]] = {
+        "feast_postgres": lambda: materialize(url, ours, users),
+        "plain INSERT ... SELECT DISTINCT ON": lambda: insert_select(url),
+        "COPY out and in": lambda: copy(url),
+    }
+    seconds = {name: [] for name in contestants}
+    materialize(url, ours, users)  # Feast imports much on first use
+    grown = _peak_megabytes() - before
+    if os.environ.get("PEER", "1") != "0":
+        peer = feast_store(url, folder, f"peer_{users}", ours=False)
+        contestants["Feast's PostgreSQL store"] = lambda: materialize(url, peer, users)
+        seconds = interleaved(contestants, rounds=1)
+        del contestants["Feast's PostgreSQL store"]
+    for name, runs in interleaved(contestants, rounds=3).items():
+        seconds[name] += runs
+    rate = users / sorted(seconds["feast_postgres"])[len(seconds["feast_postgres"]) // 2]
+    report(
+        f"materialize_{users}",
+        f"Materialization of {users:,} users x {len(VIEWS)} feature views; feast_postgres: "
+        f"{rate:,.0f} users/s, {grown:.0f} MB of memory more than before",
+        "feast_postgres",
+        seconds,
+    )
+
+
+def fill(url: str, users: int) -> None:
+    """A history table per view, with a row per user."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for schema in ("history", "online", "plain"):
+            connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")
+        for view, features in VIEWS.items():
+            declared = ", ".join(f"{name} {SQL_TYPES[kind]}" for name, kind in features.items())
+            values = ", ".join(VALUES[kind] for kind in features.values())
+            columns = f"user_id text, {declared}, event_timestamp timestamptz"
+            connection.execute(
+                f"CREATE TABLE history.{view} ({columns}, recorded_at timestamptz, "
+                "PRIMARY KEY (user_id, event_timestamp, recorded_at))"
+            )
+            connection.execute(
+                f"INSERT INTO history.{view} SELECT 'U' || lpad(n::text, 9, '0'), {values}, "
+                f"'{END}', '{END}'::timestamptz + interval '1 day' "
+                f"FROM generate_series(1, {users}) AS n ORDER BY random()"
+            )
+            connection.execute(f"CREATE TABLE plain.{view} ({columns}, PRIMARY KEY (user_id))")
+        connection.execute("VACUUM ANALYZE")
+
+
+def feast_store(url: str, folder: Path, project: str, ours: bool) -> Any:
+    """Feast with all views applied; either store of either kind in the same database."""
+    from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
+        PostgreSQLSource,
+    )
+    from feast.types import from_value_type
+
+    parts = conninfo_to_dict(url)
+    server = {
+        "host": parts["host"],
+        "port": int(parts.get("port") or 5432),
+        "database": parts["dbname"],
+        "user": parts["user"],
+        "password": parts.get("password", ""),
+        "sslmode": "disable",
+    }
+    configuration = {
+        "project": project,
+        "provider": "local",
+        "registry": {"registry_type": "file", "path": str(folder / f"{project}.db")},
+        "offline_store": {
+            "type": "feast_postgres.PostgresOfflineStore" if ours else "postgres",
+            "db_schema": "history",
+            **server,
+        },
+        "online_store": {
+            "type": "feast_postgres.PostgresOnlineStore" if ours else "postgres",
+            "db_schema": "online",
+            **server,
+        },
+        "batch_engine": "feast_postgres.PostgresEngine" if ours else "local",
+        "materialization": {"online_write_batch_size": 10_000},
+        "entity_key_serialization_version": 3,
+    }
+    user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
+    store = FeatureStore(config=RepoConfig(**configuration))
+    views = [
+        FeatureView(
+            name=view,
+            entities=[user],
+            schema=[
+                Field(name="user_id", dtype=from_value_type(ValueType.STRING)),
+                *(
+                    Field(name=name, dtype=from_value_type(ValueType[kind]))
+                    for name, kind in features.items()
+                ),
+            ],
+            source=PostgreSQLSource(
+                name=view,
+                table=view,
+                timestamp_field="event_timestamp",
+                created_timestamp_column="recorded_at",
+            ),
+            ttl=timedelta(0),
+        )
+        for view, features in VIEWS.items()
+    ]
+    store.apply([user, *views])
+    return store
+
+
+def materialize(url: str, store: Any, users: int) -> float:
+    with psycopg.connect(url, autocommit=True) as connection:
+        tables = connection.execute(
+            "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables "
+            "WHERE schemaname = 'online' AND tablename LIKE %s",
+            [f"{store.project}%"],
+        ).fetchall()
+        connection.execute(f"TRUNCATE {', '.join(table for (table,) in tables)}")
+        connection.execute("CHECKPOINT")
+        started = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            store.materialize(END - timedelta(days=1), END)
+        seconds = time.perf_counter() - started
+        features = ["profile:monthly_fee"]
+        rows = [{"user_id": f"U{number:09}"} for number in (1, users)]
+        assert None not in store.get_online_features(features, rows).to_dict()["monthly_fee"]
+        return seconds
+
+
+def insert_select(url: str) -> float:
+    def one(connection: psycopg.Connection[Any], view: str, columns: str) -> None:
+        connection.execute(
+            f"INSERT INTO plain.{view} SELECT DISTINCT ON (user_id) {columns} FROM history.{view} "
+            f"WHERE event_timestamp BETWEEN '{END - timedelta(days=1)}' AND '{END}' "
+            "ORDER BY user_id, event_timestamp DESC, recorded_at DESC"
+        )
+
+    return _each_view(url, one)
+
+
+def copy(url: str) -> float:
+    def one(connection: psycopg.Connection[Any], view: str, columns: str) -> None:
+        out = f"COPY (SELECT {columns} FROM history.{view}) TO STDOUT (FORMAT BINARY)"
+        into = f"COPY plain.{view} FROM STDIN (FORMAT BINARY)"
+        with (
+            psycopg.connect(url) as other,
+            other.cursor().copy(out) as source,
+            connection.cursor().copy(into) as target,
+        ):
+            for block in source:
+                target.write(block)
+
+    return _each_view(url, one)
+
+
+def _each_view(url: str, one: Callable[[psycopg.Connection[Any], str, str], None]) -> float:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {', '.join(f'plain.{view}' for view in VIEWS)}")
+        connection.execute("CHECKPOINT")
+        started = time.perf_counter()
+        for view, features in VIEWS.items():
+            one(connection, view, ", ".join(["user_id", *features, "event_timestamp"]))
+        return time.perf_counter() - started
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
