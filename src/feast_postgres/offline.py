@@ -46,6 +46,9 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
             # without them. A cursor is planned for its first rows unless told that all are wanted.
             connection.execute("SET LOCAL enable_nestloop = off")
             connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+            # Arrow takes a moment's wall time once anybody sets PYARROW_IGNORE_TIMEZONE: pandera
+            # does. In UTC that's the same.
+            connection.execute("SET LOCAL TimeZone = 'UTC'")
             with connection.cursor("feast_postgres", binary=True) as cursor:
                 cursor.execute(query)
                 schema = pa.schema(

@@ -31,6 +31,7 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
     has no label, or lacks a feature that may not be null, is left out and counted.
     Raises AsOfRefused if there is no snapshot, LabelsNotMatured, FeatureStoreUnavailable.
     """
+    database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, known_at)
     label = use_case.label
     names = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from streamflow.errors import (
 )
 from streamflow.promotion import ALIASES, PRODUCTION
 from streamflow.runs import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
+from streamflow.scratch import scratch
 from streamflow.served_model import FeatureSchema
 
 
@@ -94,7 +94,7 @@ class Registry:
     def record(self, run_id: str, record: RunRecord) -> ModelVersion:
         """Keep the run and register its model as a new version, which is the last step.
 
-        Killed before that, there is a run without a version, which `discard` takes away.
+        Killed before that, there is a run without a version, which `settle` hides.
         """
         import mlflow
         from mlflow.entities import Metric, Param, RunTag
@@ -120,23 +120,27 @@ class Registry:
                     input_example=record.input_example,
                     pip_requirements=record.requirements,
                 )
-            try:
-                client.create_registered_model(self.model)
-            except mlflow.exceptions.MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            version = client.create_model_version(
-                self.model,
-                source=logged.model_uri,
-                run_id=run_id,
-                model_id=logged.model_id,
-                tags={MODEL_HASH_TAG: record.tags[MODEL_HASH_TAG]},
-            )
+                try:
+                    client.create_registered_model(self.model)
+                except mlflow.exceptions.MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                # While the run is RUNNING, so that no finished run is without a version.
+                version = client.create_model_version(
+                    self.model,
+                    source=logged.model_uri,
+                    run_id=run_id,
+                    model_id=logged.model_id,
+                    tags={MODEL_HASH_TAG: record.tags[MODEL_HASH_TAG]},
+                )
         return self.version(int(version.version))
 
-    def discard(self, run_id: str) -> None:
-        """Mark a run that never finished as killed, and hide it; MLflow can restore it."""
+    def settle(self, run_id: str) -> None:
+        """End an interrupted run: with a version it's finished, without one it's hidden."""
         with self._answering():
+            if any(item.run_id == run_id for item in self._found()):
+                self._client.set_terminated(run_id)
+                return
             self._client.set_terminated(run_id, status="KILLED")
             self._client.delete_run(run_id)
 
@@ -231,14 +235,14 @@ class Registry:
         if version.model_hash and kept.is_dir() and served_model.digest(kept) == version.model_hash:
             return kept
         self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._cache) as temporary:
+        with scratch(self._cache / "scratch") as temporary:
             with self._answering():
                 import mlflow
 
                 mlflow.set_tracking_uri(self.uri)
                 mlflow.set_registry_uri(self.uri)
                 uri = f"models:/{self.model}/{version.version}"
-                folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
+                folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(temporary)))
             found = [path.parent for path in folder.rglob(served_model.SCHEMA_FILE)]
             if len(found) != 1 or served_model.digest(found[0]) != version.model_hash:
                 raise UnservableModel(

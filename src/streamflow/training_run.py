@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from streamflow.bootstrap import Platform
 from streamflow.errors import UnknownModel
 from streamflow.pipeline import Progress, silent
 from streamflow.runs import MODEL_HASH_TAG, RunRecord
+from streamflow.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def train(
     evaluation = training.evaluate(
         fitted.validation_labels, predictions, probabilities, random_state
     )
-    with tempfile.TemporaryDirectory(prefix="streamflow-") as temporary:
-        served = Path(temporary) / "served"
-        artifacts = Path(temporary) / "artifacts"
+    with scratch(platform.settings.home / "scratch") as folder:
+        served, artifacts = folder / "served", folder / "artifacts"
         (artifacts / "plots").mkdir(parents=True)
         progress("prove the served form")
         served_form.write(fitted, served)
@@ -156,12 +155,12 @@ def _run(platform: Platform, name: str) -> Iterator[str]:
         database.execute("lock_training", model=registry.model)
         for run in registry.runs():
             if run.status == "RUNNING":
-                registry.discard(run.run_id)
+                registry.settle(run.run_id)
         run_id = registry.create_run(name)
         try:
             yield run_id
         except BaseException:
-            registry.discard(run_id)
+            registry.settle(run_id)
             raise
 
 

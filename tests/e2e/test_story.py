@@ -277,6 +277,7 @@ def mlflow_predictions(uri: str, model: str, answers: list[Answer]) -> list[tupl
     import pandas
 
     mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
     frame = pandas.DataFrame([answer["features_used"] for answer in answers])
     predicted = mlflow.pyfunc.load_model(model).predict(frame)
     return list(zip(predicted["prediction"], predicted["probability"], strict=True))

@@ -245,11 +245,13 @@ def test_a_moment_without_time_zone_is_refused(opened: Opened) -> None:
         fees(store)
 
 
+@pytest.mark.parametrize("ignoring", ["", "1"])
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
 def test_values_arrive_with_type_and_to_the_last_bit(
-    opened: Opened, monkeypatch: pytest.MonkeyPatch, zone: str
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, zone: str, ignoring: str
 ) -> None:
     monkeypatch.setenv("PGTZ", zone)  # the time zone of sessions, whatever the server's
+    monkeypatch.setenv("PYARROW_IGNORE_TIMEZONE", ignoring)  # as pandera sets it
     job = opened().get_historical_features(entities("ada", "bob", "new", "nobody"), FEATURES)
     table = job.to_arrow().sort_by("user_id")
     assert table["user_id"].to_pylist() == ["ada", "bob", "new", "nobody"]

@@ -7,6 +7,10 @@ SET LOCAL work_mem = '64MB'
 -- name: lock_ingestion
 SELECT pg_advisory_xact_lock(hashtext('streamflow ingestion'), hashtext(%(use_case)s))
 
+-- name: wait_for_ingestion
+-- What an ingestion under way has recorded in the past can't be seen yet, and is about to be.
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow ingestion'), hashtext(%(use_case)s))
+
 -- name: create_history_schema
 CREATE SCHEMA IF NOT EXISTS {schema}
 
