@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,10 @@ from fastapi.testclient import TestClient
 
 from streamflow.api import create_app
 from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
-from streamflow.online import OnlineValue
 from streamflow.runs import ModelVersion
 from streamflow.served_model import Feature, FeatureSchema, ServedModel
+from streamflow.serving.reader import EntityRow
+from streamflow.serving.stores import ThreadLane
 from streamflow.settings import Settings
 
 JANUARY = datetime(2024, 1, 31, 23, 59, 59, 999999, UTC)
@@ -106,36 +107,35 @@ class FakeOnlineFeatures:
     def down(self) -> None:
         self.failure = FeatureStoreUnavailable("The online store doesn't answer.", "Start it.")
 
-    def read(
-        self, references: list[str], entity_rows: list[dict[str, Any]]
-    ) -> list[list[OnlineValue]]:
+    def read(self, plan: FeatureSchema, entity_ids: Sequence[str]) -> list[EntityRow]:
         self._fail()
-        return [[self._value(reference, row) for reference in references] for row in entity_rows]
+        self.join_keys.add(plan.join_key)
+        return [self._row(plan, entity_id) for entity_id in entity_ids]
+
+    def lane(self, changed: Callable[[], None]) -> ThreadLane:
+        return ThreadLane(self, changed)
 
     def newest_event_timestamps(self) -> dict[str, datetime]:
         self._fail()
         return dict(self.newest)
 
-    def check(self, needs: FeatureSchema) -> None:
+    def plan(self, needs: FeatureSchema) -> FeatureSchema:
         self._fail()
         for feature in needs.features:
             if self.known is not None and feature.name not in self.known:
                 raise UnservableModel(
                     f"The feature store has no {feature.name!r}.", "Run `streamflow apply`."
                 )
+        return needs
 
     def _fail(self) -> None:
         if self.failure is not None:
             raise self.failure
 
-    def _value(self, reference: str, row: dict[str, Any]) -> OnlineValue:
-        ((join_key, entity_id),) = row.items()
-        self.join_keys.add(join_key)
-        view, _, name = reference.partition(":")
-        stored = self.rows.get(view, {}).get(entity_id)
-        if stored is None:
-            return OnlineValue(False, None, None)
-        return OnlineValue(True, stored[1].get(name), stored[0])
+    def _row(self, plan: FeatureSchema, entity_id: str) -> EntityRow:
+        stored = {view: self.rows.get(view, {}).get(entity_id, (None, {})) for view in plan.views}
+        values = [stored[one.feature_view][1].get(one.name) for one in plan.features]
+        return EntityRow(tuple(time for time, _ in stored.values()), tuple(values))
 
 
 def stocked() -> FakeOnlineFeatures:

@@ -48,6 +48,7 @@ class Sut:
 
     def __init__(self, folder: Path, online: dict[str, Any], project: str) -> None:
         self.folder = folder
+        self.turns = 0  # of a test that writes again and again: each has to be newer
         self.feast = FeatureStore(
             config=RepoConfig(
                 project=project,

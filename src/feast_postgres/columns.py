@@ -1,4 +1,7 @@
-"""How a feature view becomes a table: its name, its columns, and values on their way in and out."""
+"""How a feature view becomes a table: its name, its columns, and values on their way in and out.
+
+Importing this doesn't import Feast, so that a process without it can read the tables too.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,6 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
-
-from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.protos.feast.types.Value_pb2 import Value
 
 OWN_COLUMNS = ("event_timestamp", "created_timestamp", "unwritten")
 
@@ -72,6 +72,8 @@ class Column:
 
     def from_sql(self, native: Any) -> Any:
         """The Value that `to_sql` was given."""
+        from feast.protos.feast.types.Value_pb2 import Value
+
         if native is None:
             return Value()
         if self.field is None:
@@ -107,6 +109,8 @@ class Layout:
         Raises ValueError if its join keys aren't those of the view, or can't be held.
         """
         if self.serialized:
+            from feast.infra.key_encoding_utils import serialize_entity_key
+
             return (serialize_entity_key(entity_key, entity_key_serialization_version=version),)
         values = self.values_by_key(entity_key)
         natives = tuple(key.to_sql(values[key.feature]) for key in self.keys)
@@ -158,11 +162,19 @@ def utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def column_name(feature: str, key: str) -> str:
+    """The column of a feature in a table that has one join key."""
+    return _identifier(feature, {*OWN_COLUMNS, *_SYSTEM_COLUMNS, key})
+
+
+def column_of_type(feature: str, name: str, value_type: str) -> Column:
+    return Column(feature, name, value_type, *_NATIVE.get(value_type, ("bytea", None)))
+
+
 def _column(field: Any, value_type: str, taken: set[str]) -> Column:
-    sql_type, value_field = _NATIVE.get(value_type, ("bytea", None))
     name = _identifier(field.name, taken)
     taken.add(name)
-    return Column(field.name, name, value_type, sql_type, value_field)
+    return column_of_type(field.name, name, value_type)
 
 
 def _identifier(name: str, taken: set[str]) -> str:

@@ -19,7 +19,7 @@ _AsyncPool: TypeAlias = AsyncConnectionPool[AsyncConnection[Any]]
 
 # Reads are joins of tables by their primary keys, prepared once: in the order written, one index
 # scan each, whatever the planner would have thought of tables that were empty when it was asked.
-_SESSION = {
+SESSION = {
     "timezone": "UTC",
     "plan_cache_mode": "force_generic_plan",
     "join_collapse_limit": "1",
@@ -34,14 +34,15 @@ _SESSION = {
 class Connections:
     """A pool for threads, and one for each event loop.
 
-    Work is done again, once, if its connection turns out to be lost: it has to be safe to repeat.
-    Connections are in autocommit.
+    Work is done again, once, if its connection turns out to be lost or it lost to another in a
+    deadlock: it has to be safe to repeat. Connections are in autocommit. A forked child makes
+    connections of its own.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
-        self._process = os.getpid()
+        _in_this_process.add(self)
         self._async_pools: dict[asyncio.AbstractEventLoop, asyncio.Future[_AsyncPool]] = {}
         self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
@@ -60,7 +61,7 @@ class Connections:
                 raise
             pool.drain()
         except OperationalError as error:
-            if connection is None or not _lost(connection, error):
+            if connection is None or not (_lost(connection, error) or _deadlocked(error)):
                 raise
             pool.check()
         with pool.connection() as connection:
@@ -80,7 +81,7 @@ class Connections:
                 raise
             await pool.drain()
         except OperationalError as error:
-            if connection is None or not _lost(connection, error):
+            if connection is None or not (_lost(connection, error) or _deadlocked(error)):
                 raise
             await pool.check()
         async with pool.connection() as connection:
@@ -96,16 +97,21 @@ class Connections:
             keeper.cancel()
             await asyncio.wait([keeper])
 
+    def forget(self) -> None:
+        """Leave the pool of the threads to the process that forked this one."""
+        # Its lock may be held by a thread that isn't here to release it.
+        self._lock, self._pool = threading.Lock(), None
+
     def _open(self, config: Any) -> _Pool:
         with self._lock:
-            if self._pool is None or self._process != os.getpid():
+            if self._pool is None:
                 # A pool only ever says that it had to wait too long; a connection says why.
                 Connection.connect(**_arguments(config)).close()
                 pool = ConnectionPool(kwargs=_arguments(config), open=False, **_size(config))
                 pool.open(wait=True, timeout=config.connect_timeout_seconds)
-                self._pool, self._process = pool, os.getpid()
+                self._pool = pool
                 # At exit, or with the store; else threads of the pool would outlive either.
-                weakref.finalize(self, _close, self._pool, self._process)
+                weakref.finalize(self, _close, pool, os.getpid())
             return self._pool
 
     async def _open_async(self, config: Any) -> _AsyncPool:
@@ -139,6 +145,17 @@ class Connections:
             await pool.close()
 
 
+_in_this_process: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for connections in _in_this_process:
+        connections.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _close(pool: _Pool, process: int) -> None:
     # A forked child has the parent's pool as well, and has to leave the sockets alone.
     if process == os.getpid():
@@ -148,6 +165,12 @@ def _close(pool: _Pool, process: int) -> None:
 def _lost(connection: Connection[Any] | AsyncConnection[Any], error: OperationalError) -> bool:
     # 57P01 to 57P05: the server is shutting down or has ended the session.
     return connection.closed or (error.sqlstate or "").startswith("57P")
+
+
+def _deadlocked(error: OperationalError) -> bool:
+    # 40001 and 40P01: of two transactions one had to give way, as of a reader of several tables and
+    # whoever changes them. The other is through by now.
+    return (error.sqlstate or "").startswith("40")
 
 
 def _plan_outdated(error: FeatureNotSupported) -> bool:
@@ -179,7 +202,7 @@ def _arguments(config: Any) -> dict[str, Any]:
         "connect_timeout": max(2, round(config.connect_timeout_seconds)),
         "application_name": "feast_postgres",
         "client_encoding": "UTF8",
-        "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+        "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
         "autocommit": True,
     }
     return {name: value for name, value in arguments.items() if value is not None}

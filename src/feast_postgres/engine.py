@@ -29,16 +29,16 @@ from feast_postgres.tables import insert, lock_if_empty, upsert
 _logger = logging.getLogger(__name__)
 
 _MOMENTS = ("timestamptz", "timestamp")
-# Of a source's types, those that PostgreSQL turns into the feature's without changing a value.
+# Of a source's types, those that PostgreSQL turns into the feature's as the offline store does.
 _FITTING: dict[str, tuple[str, ...]] = {
     "BOOL": ("bool",),
     "INT32": ("int2", "int4"),
     "INT64": ("int2", "int4", "int8"),
     "FLOAT": ("float4",),
-    "DOUBLE": ("int2", "int4", "float4", "float8"),
+    "DOUBLE": ("int2", "int4", "float4", "float8", "numeric"),
     "STRING": ("text", "varchar"),
     "BYTES": ("bytea",),
-    "UNIX_TIMESTAMP": _MOMENTS,
+    "UNIX_TIMESTAMP": (*_MOMENTS, "date"),
 }
 # The store's sessions are set for reads by key; this is one large statement.
 _SESSION = {
@@ -167,7 +167,10 @@ class _Origin:
         described = connection.execute(head).description or []
         known = connection.adapters.types
         types = {
-            column.name: kind.name for column in described if (kind := known.get(column.type_code))
+            column.name: kind.name
+            for column in described
+            # an array is found by its elements' type
+            if (kind := known.get(column.type_code)) and kind.oid == column.type_code
         }
         event = self._moment(self._source.timestamp_field, types)
         created = self._source.created_timestamp_column

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, time
 from typing import Any, Literal
 
 import pandas as pd
@@ -23,6 +24,14 @@ from pydantic import AwareDatetime
 
 _CHUNK_ROWS = 50_000
 _NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+
+
+# What psycopg makes of a type of PostgreSQL, and its array, that Arrow doesn't take for Feast's.
+_CONVERTED: dict[str, Callable[[Any], Any]] = {
+    "numeric": float,
+    "uuid": str,
+    "date": lambda day: datetime.combine(day, time()),
+}
 
 
 class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[misc]
@@ -51,13 +60,16 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
             connection.execute("SET LOCAL TimeZone = 'UTC'")
             with connection.cursor("feast_postgres", binary=True) as cursor:
                 cursor.execute(query)
+                described = cursor.description or ()
                 schema = pa.schema(
-                    [(c.name, pg_type_code_to_arrow(c.type_code)) for c in cursor.description or ()]
+                    [(c.name, pg_type_code_to_arrow(c.type_code)) for c in described]
                 )
+                known = connection.adapters.types
+                kinds = [kind.name if (kind := known.get(c.type_code)) else "" for c in described]
                 batches = []
                 while rows := cursor.fetchmany(_CHUNK_ROWS):
-                    columns = zip(schema, zip(*rows, strict=True), strict=True)
-                    arrays = [pa.array(values, field.type) for field, values in columns]
+                    columns = zip(schema, kinds, zip(*rows, strict=True), strict=True)
+                    arrays = [pa.array(_fit(kind, v), field.type) for field, kind, v in columns]
                     batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
                 return pa.Table.from_batches(batches, schema)
 
@@ -158,6 +170,19 @@ def cut(config: Any, source: Any) -> Any:
         created_timestamp_column=source.created_timestamp_column,
         field_mapping=source.field_mapping,
     )
+
+
+def _fit(kind: str, values: Sequence[Any]) -> Sequence[Any]:
+    convert = _CONVERTED.get(kind)
+    if convert is None:
+        return values
+
+    def fit(value: Any) -> Any:
+        if isinstance(value, list):
+            return [fit(element) for element in value]
+        return None if value is None else convert(value)
+
+    return [fit(value) for value in values]
 
 
 def _with_entity_table(config: Any) -> Any:

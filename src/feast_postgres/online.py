@@ -25,7 +25,7 @@ from feast_postgres.reading import (
     select,
 )
 from feast_postgres.request import Grouped, Plans, Read, populate
-from feast_postgres.tables import drop, reconcile
+from feast_postgres.tables import alone, drop, reconcile
 from feast_postgres.writing import Row, write
 
 # One row read: event timestamp and values by feature; both None if there's no such entity.
@@ -65,27 +65,28 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         entities_to_keep: Sequence[Any],
         partial: bool,
     ) -> None:
-        """Make tables and columns what the feature views say.
+        """Make tables and columns what the feature views say, one view after another: each whole or
+        not at all, and reads go on meanwhile.
 
         A feature that was removed, or has another type now, loses its column and its values. With
         other join keys, the view's table starts anew: it has to be materialized again.
         """
         schema = config.online_store.db_schema
 
+        # A transaction over all would wait for a reader of one table while another reader waits for
+        # a table that it has changed.
         def work(connection: Connection[Any]) -> None:
-            with connection.transaction():
-                connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                    [f"feast_postgres {schema}"],
-                )
+            with alone(connection, schema):
                 # IF NOT EXISTS would need the right to create schemas even if it exists.
                 if not connection.execute(
                     "SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]
                 ).fetchone():
                     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-                for view in tables_to_delete:
+            for view in tables_to_delete:
+                with alone(connection, schema):
                     drop(connection, table_of(config, view))
-                for view in tables_to_keep:
+            for view in tables_to_keep:
+                with alone(connection, schema):
                     reconcile(connection, table_of(config, view), layout_of(view))
 
         self._connections.run(config.online_store, work)
@@ -94,9 +95,8 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         """Drop the tables of the feature views."""
 
         def work(connection: Connection[Any]) -> None:
-            with connection.transaction():
-                for view in tables:
-                    drop(connection, table_of(config, view))
+            for view in tables:
+                drop(connection, table_of(config, view))
 
         self._connections.run(config.online_store, work)
 
@@ -227,7 +227,8 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         given: Mapping[str, Sequence[Any]],
         join_keys: Mapping[str, str],
     ) -> tuple[list[Read], list[tuple[bytes, list[list[object]]]]]:
-        reads = self._plans.reads(grouped, given, join_keys, lambda view: table_of(config, view))
+        schema = config.online_store.db_schema
+        reads = self._plans.reads(grouped, given, join_keys, schema, config.project)
         version = config.entity_key_serialization_version
         return reads, [(read.statement, read.parameters(given, version)) for read in reads]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor, sql
 
 from feast_postgres.columns import Column, Layout, utc
@@ -140,6 +139,8 @@ def serialized_keys(
     layout: Layout, names: Sequence[str], columns: Sequence[Sequence[Any]], version: int
 ) -> list[list[object]]:
     """`key_arrays` of values by join key, for a table that keeps its keys serialized."""
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
     entity_keys = [
         EntityKey(join_keys=names, entity_values=values) for values in zip(*columns, strict=True)
     ]

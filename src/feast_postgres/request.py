@@ -12,7 +12,7 @@ from feast import utils
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from psycopg import sql
 
-from feast_postgres.columns import Column, layout_of
+from feast_postgres.columns import Column, layout_of, table_name
 from feast_postgres.reading import (
     Part,
     Rows,
@@ -67,20 +67,26 @@ class Plans:
         grouped: Grouped,
         given: Mapping[str, Sequence[Any]],
         join_keys: Mapping[str, str],
-        table_of: Callable[[Any], sql.Identifier],
+        schema: str,
+        project: str,
     ) -> list[Read]:
         """Raises KeyError, as Feast does, if the request has none of a feature view's join keys."""
         inputs = [_inputs(view, given, join_keys) for view, _ in grouped]
-        asked = tuple(
-            (id(view), tuple(names), one)
-            for (view, names), one in zip(grouped, inputs, strict=True)
+        asked = (
+            schema,
+            project,
+            *(
+                (id(view), tuple(names), one)
+                for (view, names), one in zip(grouped, inputs, strict=True)
+            ),
         )
         plan = self._plans.get(asked)
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             # The views are kept too: as long as they are, no other object has their ids.
-            plan = [view for view, _ in grouped], _plan(grouped, inputs, table_of)
+            reads = _plan(grouped, inputs, schema, project)
+            plan = [view for view, _ in grouped], reads
             self._plans[asked] = plan
         return plan[1]
 
@@ -106,7 +112,8 @@ def _inputs(
 def _plan(
     grouped: Grouped,
     inputs: Sequence[tuple[tuple[str, str], ...]],
-    table_of: Callable[[Any], sql.Identifier],
+    schema: str,
+    project: str,
 ) -> list[Read]:
     alike: dict[Any, list[tuple[int, Part]]] = {}
     for position, ((view, names), found) in enumerate(zip(grouped, inputs, strict=True)):
@@ -115,7 +122,7 @@ def _plan(
         if not layout.serialized:
             by_key = dict(found)
             given = tuple((key.feature, by_key.get(key.feature)) for key in layout.keys)
-        one = part(table_of(view), layout, names)
+        one = part(sql.Identifier(schema, table_name(project, view.name)), layout, names)
         alike.setdefault((given, layout.keys), []).append((position, one))
     reads = []
     for (given, _), positioned in alike.items():

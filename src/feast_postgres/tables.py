@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, LiteralString
 
 from psycopg import Connection, sql
+from psycopg.rows import tuple_row
 
 from feast_postgres.columns import OWN_COLUMNS, Column, Layout
 
@@ -32,8 +34,9 @@ SELECT DISTINCT ON ({sorted_keys}) {key_names}, event_timestamp, created_timesta
         AND attname <> ALL({given})
 ) {columns}
 FROM {rows}
--- by key, so that concurrent writers meet in the same order and can't lock each other out
-ORDER BY {sorted_keys}, event_timestamp DESC, created_timestamp DESC NULLS LAST, ctid DESC
+-- by key, so that concurrent writers meet in the same order and can't lock each other out; of rows
+-- that nothing else tells apart the same one each time
+ORDER BY {sorted_keys}, event_timestamp DESC, created_timestamp DESC NULLS LAST, ctid DESC {columns}
 """
 
 _ON_CONFLICT = """
@@ -66,6 +69,16 @@ WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 
 
+@contextmanager
+def alone(connection: Connection[Any], schema: str) -> Iterator[None]:
+    """A transaction during which nobody else changes tables of the schema."""
+    with connection.transaction():
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"feast_postgres {schema}"]
+        )
+        yield
+
+
 def drop(connection: Connection[Any], table: sql.Identifier) -> None:
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
 
@@ -76,7 +89,7 @@ def reconcile(connection: Connection[Any], table: sql.Identifier, layout: Layout
     A column's comment is its Feast type; a feature of another type than it had starts anew. With
     other join keys than it had, the whole table does: its rows can't be found by them.
     """
-    rows = connection.execute(_EXISTING, [table.as_string(connection)]).fetchall()
+    rows = columns_of(connection, table)
     keys = {name: value_type for name, value_type, is_key in rows if is_key}
     if rows and keys != {key.name: key.value_type for key in layout.keys}:
         drop(connection, table)
@@ -110,6 +123,14 @@ def reconcile(connection: Connection[Any], table: sql.Identifier, layout: Layout
     if changes:
         connection.execute(sql.SQL("ALTER TABLE {} {}").format(table, sql.SQL(", ").join(changes)))
     _comment(connection, table, added)
+
+
+def columns_of(
+    connection: Connection[Any], table: sql.Identifier
+) -> list[tuple[str, str | None, bool]]:
+    """The table's columns: name, Feast type (None if it's ours), and whether it's of the key."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(_EXISTING, [table.as_string(connection)]).fetchall()
 
 
 def upsert(

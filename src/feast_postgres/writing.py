@@ -38,6 +38,10 @@ def write(
         if unknown := sorted(features - layout.features.keys() - keys):
             raise ValueError(f"Feature view {layout.view!r} has no feature {unknown[0]!r}")
     with connection.transaction():
+        if len(rows_by_features) > 1:
+            # Each statement locks rows in order of key, but one after another they don't: two such
+            # batches would lock each other out.
+            connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
         for number, (features, alike) in enumerate(rows_by_features.items()):
             given = [column for column in layout.features.values() if column.feature in features]
             natives = _natives(layout, given, alike, version)

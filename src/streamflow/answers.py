@@ -1,132 +1,20 @@
-"""The API's good answers: their schemas for the documentation, and how they're filled.
-
-What is documented is what is sent: a test holds the two together.
-"""
+"""The API's good answers, as what is written as JSON; `streamflow.schemas` documents them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
-
-from streamflow.errors import NoProductionModel, StreamFlowError
-from streamflow.serving.predictor import Prediction, Predictor, Served
+from streamflow.errors import NoAnswer, StreamFlowError
+from streamflow.serving.predictor import Predictor
 from streamflow.serving.reader import FeatureReading
+from streamflow.serving.scoring import Prediction, Served
 from streamflow.serving.watcher import Sight
 
 if TYPE_CHECKING:
     from streamflow.runs import ModelVersion
-
-Value = bool | int | float | str | None
-
-EXAMPLE_TIME = "2024-01-31T23:59:59.999999+00:00"
-EXAMPLE_MODEL = {
-    "name": "example_model",
-    "version": 3,
-    "run_id": "b7a1c2d3e4f5461788990a0b0c0d0e0f",
-    "stage": "Production",
-}
-
-
-class ModelAnswer(BaseModel):
-    """The model version that answered."""
-
-    name: str
-    version: int
-    run_id: str = Field(description="the MLflow run that trained it")
-    stage: str
-
-
-class FeatureAnswer(BaseModel):
-    """One feature as the model would be given it."""
-
-    status: Literal["present", "null", "missing", "stale"]
-    value: Value
-    type: Literal["INT64", "FLOAT64", "BOOL", "STRING"]
-    feature_view: str
-    event_timestamp: datetime | None = Field(description="the moment that the value speaks of")
-    age_seconds: float | None
-    max_age_seconds: float | None = Field(description="the age that the model allows, if it does")
-
-
-class HealthAnswer(BaseModel):
-    status: Literal["alive"]
-
-
-class PartAnswer(BaseModel):
-    """A part that a prediction needs. `detail` and `next` are there when something is amiss."""
-
-    model_config = ConfigDict(extra="allow")
-
-    ready: bool
-
-
-class ReadyAnswer(BaseModel):
-    """Ready when each part is; `not_ready` names those that aren't."""
-
-    ready: bool
-    not_ready: list[Literal["model", "feature_store"]]
-    model: PartAnswer
-    feature_store: PartAnswer
-    looked_at: datetime | None = Field(description="when the registry was last looked at")
-
-
-def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:
-    """The schema of an answer of /predict, with an example."""
-    example: dict[str, Any] = {
-        join_key: example_id,
-        "prediction": 0,
-        "probability": 0.1875,
-        "features_used": {"visits": 3, "amount": 45.25, "member": False, "discount": None},
-        "model": EXAMPLE_MODEL,
-        "features_as_of": EXAMPLE_TIME,
-        "feature_times": {"activity_view": EXAMPLE_TIME},
-        "warnings": [],
-        "request_id": request_id,
-    }
-    return create_model(
-        "PredictionAnswer",
-        __config__=ConfigDict(json_schema_extra={"examples": [example]}),
-        entity_id=(str, Field(alias=join_key)),
-        prediction=(Literal[0, 1], Field(description="the model's own label")),
-        probability=(float, Field(ge=0, le=1, description="the probability of 1")),
-        features_used=(dict[str, Value], Field(description="in the model's order")),
-        model=(ModelAnswer, ...),
-        features_as_of=(datetime, Field(description="the oldest of feature_times")),
-        feature_times=(dict[str, datetime], Field(description="event time per feature view")),
-        warnings=(list[str], ...),
-        request_id=(str, ...),
-    )
-
-
-def features_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:
-    """The schema of an answer of /features, with an example."""
-    reading = {
-        "status": "present",
-        "value": 3,
-        "type": "INT64",
-        "feature_view": "activity_view",
-        "event_timestamp": EXAMPLE_TIME,
-        "age_seconds": 0.0,
-        "max_age_seconds": 3456000.0,
-    }
-    discount = {"status": "null", "value": None, "type": "FLOAT64"}
-    example: dict[str, Any] = {
-        join_key: example_id,
-        "model": EXAMPLE_MODEL,
-        "features": {"visits": reading, "discount": {**reading, **discount}},
-        "request_id": request_id,
-    }
-    return create_model(
-        "FeaturesAnswer",
-        __config__=ConfigDict(json_schema_extra={"examples": [example]}),
-        entity_id=(str, Field(alias=join_key)),
-        model=(ModelAnswer, Field(description="the model whose features these are")),
-        features=(dict[str, FeatureAnswer], Field(description="in the model's order")),
-        request_id=(str, ...),
-    )
 
 
 def prediction(join_key: str, given: Prediction) -> dict[str, Any]:
@@ -134,13 +22,56 @@ def prediction(join_key: str, given: Prediction) -> dict[str, Any]:
         join_key: given.entity_id,
         "prediction": given.prediction,
         "probability": given.probability,
-        "features_used": dict(given.features_used),
+        "features_used": given.features_used,
         "model": _model(given.model),
         "features_as_of": _iso(given.features_as_of),
         "feature_times": {view: _iso(time) for view, time in given.feature_times.items()},
-        "warnings": list(given.warnings),
+        "warnings": given.warnings,
         "request_id": given.request_id,
     }
+
+
+def batch(
+    join_key: str,
+    model: ModelVersion,
+    entity_ids: Sequence[str],
+    given: Sequence[Prediction | NoAnswer],
+    request_id: str,
+) -> dict[str, Any]:
+    rows = [
+        _problem_row(join_key, entity_id, one)
+        if isinstance(one, NoAnswer)
+        else batch_row(join_key, one)
+        for entity_id, one in zip(entity_ids, given, strict=True)
+    ]
+    return {"predictions": rows, "model": _model(model), "request_id": request_id}
+
+
+def batch_row(join_key: str, given: Prediction) -> dict[str, Any]:
+    return {
+        join_key: given.entity_id,
+        "prediction": given.prediction,
+        "probability": given.probability,
+        "features_used": given.features_used,
+        "features_as_of": _iso(given.features_as_of),
+        "feature_times": {view: _iso(time) for view, time in given.feature_times.items()},
+        "warnings": given.warnings,
+    }
+
+
+def _problem_row(join_key: str, entity_id: str, error: NoAnswer) -> dict[str, Any]:
+    return {join_key: entity_id, "problem": trouble(error)}
+
+
+CSV_COLUMNS = ("prediction", "probability", "model_version", "run_id", "features_as_of", "problem")
+
+
+def csv_row(model: ModelVersion, given: Prediction | NoAnswer) -> tuple[Any, ...]:
+    """What follows the id in a file of predictions, as `CSV_COLUMNS` names it."""
+    if isinstance(given, NoAnswer):
+        return "", "", model.version, model.run_id, "", given.code
+    moment = _iso(given.features_as_of)
+    return given.prediction, given.probability, model.version, model.run_id, moment, ""
 
 
 def features(
@@ -193,13 +124,13 @@ def _model_part(predictor: Predictor, sight: Sight) -> dict[str, Any]:
     try:
         served = predictor.production()
     except StreamFlowError as error:
-        part = {"ready": False, "name": predictor.registered_model, **_trouble(error)}
+        part = {"ready": False, "name": predictor.registered_model, **trouble(error)}
     else:
         part = {"ready": True, **_model(served.version)}
     if sight.registry_error is not None:
-        part["registry"] = _trouble(sight.registry_error)
+        part["registry"] = trouble(sight.registry_error)
     if sight.refusal is not None:
-        refused = {"version": sight.refusal.version.version, **_trouble(sight.refusal.error)}
+        refused = {"version": sight.refusal.version.version, **trouble(sight.refusal.error)}
         part["refused"] = refused
     return part
 
@@ -208,7 +139,7 @@ def _feature_store_part(predictor: Predictor, sight: Sight) -> dict[str, Any]:
     newest = predictor.newest
     part: dict[str, Any] = {"ready": True}
     if sight.feature_store_error is not None:
-        part = {"ready": False, **_trouble(sight.feature_store_error)}
+        part = {"ready": False, **trouble(sight.feature_store_error)}
     elif newest is not None:
         served = predictor.served
         needed = {feature.feature_view for feature in served.schema.features} if served else set()
@@ -231,21 +162,8 @@ def _feature_store_part(predictor: Predictor, sight: Sight) -> dict[str, Any]:
     return part
 
 
-def _trouble(error: StreamFlowError) -> dict[str, str]:
+def trouble(error: StreamFlowError) -> dict[str, str]:
     return {"code": error.code, "detail": error.message, "next": error.next}
-
-
-def ready_examples(registered_model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two examples of /ready: one that is, and one without a model."""
-    shared = {
-        "feature_store": {"ready": True, "materialized": {"activity_view": EXAMPLE_TIME}},
-        "looked_at": EXAMPLE_TIME,
-    }
-    none = {"name": registered_model, **_trouble(NoProductionModel(registered_model))}
-    return (
-        {"ready": True, "not_ready": [], "model": {"ready": True, **EXAMPLE_MODEL}, **shared},
-        {"ready": False, "not_ready": ["model"], "model": {"ready": False, **none}, **shared},
-    )
 
 
 def _model(version: ModelVersion) -> dict[str, Any]:
@@ -257,5 +175,7 @@ def _model(version: ModelVersion) -> dict[str, Any]:
     }
 
 
+# A month has few event timestamps, and each is told thousands of times.
+@lru_cache(maxsize=1024)
 def _iso(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).isoformat(timespec="microseconds")

@@ -5,13 +5,11 @@ HTTP status codes are decided here and in `streamflow.problems`, nowhere else.
 
 # No `from __future__ import annotations`: FastAPI reads types that are made inside `create_app`.
 import re
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import uuid4
 
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,38 +17,35 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi_offline import FastAPIOffline
 from pydantic import ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamflow import __doc__ as DESCRIPTION
-from streamflow import answers, problems, served_model, telemetry
+from streamflow import answers, problem_examples, problems, schemas, served_model, telemetry
+from streamflow.asking import Asking
+from streamflow.boundary import RequestBoundary
 from streamflow.errors import (
     DatabaseUnavailable,
     FeatureStoreUnavailable,
     MissingFeatures,
     MlflowUnavailable,
     NoProductionModel,
+    Overloaded,
     StaleFeatures,
     StreamFlowError,
     UnknownEntity,
     UnseenCategory,
     UnservableModel,
 )
-from streamflow.problems import (
-    LARGEST_BODY_BYTES,
-    ContentTooLarge,
-    InternalError,
-    InvalidRequest,
-)
+from streamflow.problems import ContentTooLarge, InvalidRequest
+from streamflow.serving.batches import MOST_TOGETHER, Batches
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.watcher import Watcher
 from streamflow.settings import Settings
 from streamflow.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from streamflow.online import OnlineFeatures
-    from streamflow.registry import Registry
+    from streamflow.production import Production
+    from streamflow.serving.stores import OnlineStore
 
 # How long a start waits for the first model. One that takes longer is picked up when it's there.
 FIRST_LOOK_SECONDS = 15.0
@@ -59,7 +54,6 @@ ID_PATTERN = (
     r"^[^\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f"
     r"\ufeff\ufff9-\ufffb]+$"
 )
-REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 NOT_AVAILABLE = (
     *(NoProductionModel, UnservableModel, MlflowUnavailable),
     *(FeatureStoreUnavailable, DatabaseUnavailable),
@@ -68,8 +62,8 @@ NOT_AVAILABLE = (
 
 def create_app(
     settings: Settings,
-    registry: "Registry",
-    online: "OnlineFeatures",
+    registry: "Production",
+    online: "OnlineStore",
     *,
     registered_model: str,
     join_key: str,
@@ -88,6 +82,10 @@ def create_app(
         stale_features=settings.stale_features,
         freshness_clock=settings.freshness_clock,
     )
+    batches = Batches(
+        predictor, online, now=now, latency_budget_seconds=settings.latency_budget_ms / 1000
+    )
+    asking = Asking(batches, metrics, join_key)
     watcher = Watcher(
         predictor,
         registry,
@@ -100,9 +98,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await batches.open(FIRST_LOOK_SECONDS)
         await run_in_threadpool(watcher.start, FIRST_LOOK_SECONDS)
         yield
         await run_in_threadpool(watcher.stop)
+        await batches.close()
 
     # Its docs page brings its own scripts and styles, so that it's there without the internet.
     app = FastAPIOffline(
@@ -113,12 +113,12 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(RequestBoundary, metrics=metrics)
     app.add_exception_handler(StreamFlowError, problems.on_streamflow_error)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
 
-    example = problems.EXAMPLE_ENTITY
+    example = problem_examples.EXAMPLE_ENTITY
+    told = (join_key, example, problem_examples.EXAMPLE_REQUEST_ID)
     rules: dict[str, Any] = {"min_length": 1, "max_length": 64, "pattern": ID_PATTERN}
     question = create_model(
         "PredictRequest",
@@ -130,10 +130,23 @@ def create_app(
     )
     # The name of a path parameter is an identifier, whatever the join key is.
     parameter = re.sub(r"\W|^(?=\d)", "_", join_key, flags=re.ASCII)
-    is_ready, is_not_ready = answers.ready_examples(registered_model)
+    questions = create_model(
+        "PredictBatchRequest",
+        __config__=ConfigDict(
+            extra="forbid",
+            strict=True,
+            json_schema_extra={"examples": [{f"{join_key}s": [example]}]},
+        ),
+        entity_ids=(
+            list[Annotated[str, Field(**rules)]],
+            Field(alias=f"{join_key}s", min_length=1, max_length=MOST_TOGETHER),
+        ),
+    )
+    app.add_middleware(RequestBoundary, metrics=metrics, direct=asking.direct(question, questions))
+    is_ready, is_not_ready = schemas.ready_examples(registered_model)
 
     # The operators' routes are async, so that they answer even when every thread is predicting.
-    @app.get("/health", tags=["operations"], response_model=answers.HealthAnswer)
+    @app.get("/health", tags=["operations"], response_model=schemas.HealthAnswer)
     async def health() -> JSONResponse:
         """Whether the process lives; it says nothing of what it depends on."""
         return JSONResponse({"status": "alive"})
@@ -141,11 +154,11 @@ def create_app(
     @app.get(
         "/ready",
         tags=["operations"],
-        response_model=answers.ReadyAnswer,
+        response_model=schemas.ReadyAnswer,
         responses={
             200: {"content": {"application/json": {"example": is_ready}}},
             503: {
-                "model": answers.ReadyAnswer,
+                "model": schemas.ReadyAnswer,
                 "description": "Not ready",
                 "content": {"application/json": {"example": is_not_ready}},
             },
@@ -165,8 +178,10 @@ def create_app(
         # With `:path`, so that an id may have a slash.
         f"/features/{{{parameter}:path}}",
         tags=["predictions"],
-        response_model=answers.features_schema(join_key, example, problems.EXAMPLE_REQUEST_ID),
-        responses=problems.responses(
+        response_model=schemas.features_schema(
+            join_key, example, problem_examples.EXAMPLE_REQUEST_ID
+        ),
+        responses=problem_examples.responses(
             f"/features/{example}",
             join_key,
             *(UnknownEntity, InvalidRequest),
@@ -190,75 +205,40 @@ def create_app(
     @app.post(
         "/predict",
         tags=["predictions"],
-        response_model=answers.prediction_schema(join_key, example, problems.EXAMPLE_REQUEST_ID),
-        responses=problems.responses(
+        response_model=schemas.prediction_schema(
+            join_key, example, problem_examples.EXAMPLE_REQUEST_ID
+        ),
+        responses=problem_examples.responses(
             "/predict",
             join_key,
             *(UnknownEntity, StaleFeatures, ContentTooLarge),
             *(InvalidRequest, MissingFeatures, UnseenCategory),
             *NOT_AVAILABLE,
+            Overloaded,
         ),
     )
-    def predict(body: question, request: Request) -> JSONResponse:  # type: ignore[valid-type]
+    async def predict(body: question, request: Request) -> Response:  # type: ignore[valid-type]
         """Score one entity with the model in Production: an answer with its receipt, or none."""
         exchange = problems.exchange_of(request)
-        given = predictor.predict(body.entity_id, now(), exchange.request_id)  # type: ignore[attr-defined]
-        exchange.model_version = given.model.version
-        metrics.predicted(given.model.version, given.prediction)
-        return JSONResponse(answers.prediction(join_key, given))
+        content = await asking.one(body.entity_id, exchange)  # type: ignore[attr-defined]
+        return Response(content, media_type="application/json")
+
+    @app.post(
+        problems.BATCH_PATH,
+        tags=["predictions"],
+        response_model=schemas.batch_schema(*told),
+        responses=problem_examples.responses(
+            problems.BATCH_PATH,
+            join_key,
+            *(ContentTooLarge, InvalidRequest),
+            *NOT_AVAILABLE,
+            Overloaded,
+        ),
+    )
+    async def predict_batch(body: questions, request: Request) -> Response:  # type: ignore[valid-type]
+        """Score up to 1,000 entities at once: each has its answer, or the problem in its place."""
+        exchange = problems.exchange_of(request)
+        content = await asking.many(body.entity_ids, exchange)  # type: ignore[attr-defined]
+        return Response(content, media_type="application/json")
 
     return app
-
-
-class RequestBoundary:
-    """What holds for every request: an id, a largest body, always an answer, a line in the log."""
-
-    def __init__(self, app: ASGIApp, metrics: Telemetry) -> None:
-        self.app = app
-        self.metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        arrived = time.perf_counter()
-        given_id = Headers(scope=scope).get("x-request-id", "")
-        exchange = problems.Exchange(given_id if REQUEST_ID.fullmatch(given_id) else uuid4().hex)
-        scope["exchange"] = exchange
-        status = 0  # until an answer was started
-        received = 0
-
-        async def receive_limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > LARGEST_BODY_BYTES:
-                raise HTTPException(413)
-            return message
-
-        async def send_marked(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = exchange.request_id
-            await send(message)
-
-        try:
-            await self.app(scope, receive_limited, send_marked)
-        except Exception as error:
-            telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
-            if status:
-                raise  # half an answer is out: only the connection's end can tell
-            await problems.respond(Request(scope), InternalError())(scope, receive, send_marked)
-        finally:
-            # Raw paths hold ids, and have no end: only a route's template may be a label.
-            unnamed = "unmatched" if status == 404 else "other"
-            self.metrics.request_answered(
-                request_id=exchange.request_id,
-                route=getattr(scope.get("route"), "path_format", unnamed),
-                method=scope["method"],
-                status=status,
-                seconds=time.perf_counter() - arrived,
-                model_version=exchange.model_version,
-                problem=exchange.problem,
-            )

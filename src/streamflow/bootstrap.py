@@ -10,6 +10,7 @@ from pathlib import Path
 from streamflow import embedded
 from streamflow.database import Database
 from streamflow.features import sqlalchemy_url
+from streamflow.production import InDatabase, OnServer, Production
 from streamflow.registry import Registry
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase, load_use_case
@@ -26,6 +27,7 @@ class Platform:
     database: Database
     registry: Registry
     mlflow_uri: str
+    production: Production
 
     @property
     def artifacts(self) -> Path:
@@ -55,4 +57,15 @@ def platform(settings: Settings) -> Iterator[Platform]:
             artifacts=None if settings.mlflow_tracking_uri else artifacts,
             cache=settings.home / "models",
         )
-        yield Platform(settings, use_case, database, registry, registry.uri)
+        production = _production(settings, database, registry)
+        yield Platform(settings, use_case, database, registry, registry.uri, production)
+
+
+def _production(settings: Settings, database: Database, registry: Registry) -> Production:
+    """The thinnest way to see which version is in Production."""
+    uri, cache = settings.mlflow_tracking_uri, settings.home / "models"
+    if uri is None:
+        return InDatabase(database, registry.model, cache, registry)
+    if uri.startswith(("http://", "https://")):
+        return OnServer(uri, registry.model, cache, registry)
+    return registry

@@ -7,7 +7,6 @@ time to import waits for the command that needs it, so that `--help` answers at 
 from __future__ import annotations
 
 import getpass
-import json as json_module
 import sys
 import warnings
 from dataclasses import asdict
@@ -17,9 +16,9 @@ from typing import Annotated
 
 import typer
 
-from streamflow import cli_registry, cli_servers
+from streamflow import cli_predict, cli_registry, cli_servers
 from streamflow.errors import StreamFlowError
-from streamflow.terminal import Json, opened, plain, progress, show, table, tell_error
+from streamflow.terminal import Json, opened, progress, show, table, tell_error
 
 app = typer.Typer(
     name="streamflow",
@@ -31,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_registry.app)
 app.add_typer(cli_servers.app)
+app.add_typer(cli_predict.app)
 
 AsOf = Annotated[
     datetime,
@@ -204,19 +204,6 @@ def train(
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     show(asdict(done), json, lines)
-
-
-@app.command(epilog="Example: streamflow predict 0013-MHZWF")
-def predict(
-    entity_id: Annotated[str, typer.Argument(metavar="USER_ID", help="Whom to ask about.")],
-    json: Json = False,
-) -> None:
-    """The Production model's answer for one entity, from the online features."""
-    from streamflow import pipeline
-
-    with opened() as platform, progress(json, "predict"):
-        answer = pipeline.predict(platform, entity_id, _now())
-    show(answer, json, lambda: print(json_module.dumps(answer, indent=2, default=plain)))
 
 
 @app.command("feast-config", epilog="Example: streamflow feast-config && feast -c . ui")

@@ -4,6 +4,7 @@
     ├── InvalidSettings              a setting, or the use case that it names, can't be used
     ├── DataRefused                  input that was turned away; nothing was changed
     │   ├── MissingFiles             a table of the month has no file
+    │   ├── UnreadableFile           not the kind of file that was asked for
     │   ├── ContractViolation        a row or a file breaks its table's contract
     │   ├── RecordedAtRefused        a time of knowing in the future, or before what is known
     │   ├── AsOfRefused              a day that hasn't ended, or that has no data
@@ -13,6 +14,7 @@
     │   ├── DatabaseUnavailable
     │   ├── MlflowUnavailable
     │   ├── FeatureStoreUnavailable
+    │   ├── Overloaded               more is asked than can be answered in time
     │   ├── PortInUse
     │   └── ProcessFailed            a child process ended or never became ready
     ├── ModelRefused                 a version that can't be had, trained, promoted or served
@@ -67,6 +69,10 @@ class MissingFiles(DataRefused):
     pass
 
 
+class UnreadableFile(DataRefused):
+    pass
+
+
 class ContractViolation(DataRefused):
     pass
 
@@ -101,6 +107,14 @@ class MlflowUnavailable(ServiceUnavailable):
 
 class FeatureStoreUnavailable(ServiceUnavailable):
     pass
+
+
+class Overloaded(ServiceUnavailable):
+    def __init__(self, under_way: int) -> None:
+        super().__init__(
+            f"More is asked than can be answered in time: {under_way} predictions are under way.",
+            "Ask again in a moment; if it stays so, add workers with STREAMFLOW_API_WORKERS.",
+        )
 
 
 class PortInUse(ServiceUnavailable):

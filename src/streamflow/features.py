@@ -27,7 +27,9 @@ from streamflow.use_case import UseCase
 ONLINE_SCHEMA = "online"
 REGISTRY_SCHEMA = "feast"
 
+# A model's type for a feature, by the name of Feast's type, and Feast's value type for it.
 FEATURE_TYPES = {"Int64": "INT64", "Float64": "FLOAT64", "Bool": "BOOL", "String": "STRING"}
+VALUE_TYPES = {"INT64": "INT64", "FLOAT64": "DOUBLE", "BOOL": "BOOL", "STRING": "STRING"}
 
 
 def history_source(table: str) -> Any:
@@ -45,9 +47,15 @@ def history_source(table: str) -> Any:
 
 
 def configuration(
-    database_url: str, use_case: UseCase, known_at: datetime | None = None
+    database_url: str,
+    use_case: UseCase,
+    known_at: datetime | None = None,
+    online_store: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Feast's `feature_store.yaml` as a dict: what Feast's own CLI and UI need as well."""
+    """Feast's `feature_store.yaml` as a dict: what Feast's own CLI and UI need as well.
+
+    `online_store` is Feast's configuration of another online store than our own.
+    """
     parts = conninfo_to_dict(database_url)
     host = str(parts.get("host") or "localhost")
     # An embedded server has no TLS, and on a socket or loopback there is nothing to protect from.
@@ -76,11 +84,14 @@ def configuration(
             "cache_ttl_seconds": 5,
         },
         "offline_store": offline,
-        "online_store": {
+        "online_store": online_store
+        or {
             "type": "feast_postgres.PostgresOnlineStore",
             "db_schema": ONLINE_SCHEMA,
             **connection,
         },
+        # It does by itself what it can't do inside the database.
+        "batch_engine": {"type": "feast_postgres.PostgresEngine"},
         "entity_key_serialization_version": 3,
     }
 
@@ -94,12 +105,18 @@ def sqlalchemy_url(database_url: str, schema: str, driver: str = "psycopg") -> s
     return f"postgresql+{driver}://{credentials}@/{name}?{urlencode(parts)}"
 
 
-def open_store(database_url: str, use_case: UseCase, known_at: datetime | None = None) -> Any:
+def open_store(
+    database_url: str,
+    use_case: UseCase,
+    known_at: datetime | None = None,
+    online_store: dict[str, Any] | None = None,
+) -> Any:
     """A Feast FeatureStore. Raises FeatureStoreUnavailable if its registry can't be reached."""
     from feast import FeatureStore, RepoConfig
 
     with unavailable("Feast's registry can't be opened"):
-        return FeatureStore(config=RepoConfig(**configuration(database_url, use_case, known_at)))
+        described = configuration(database_url, use_case, known_at, online_store)
+        return FeatureStore(config=RepoConfig(**described))
 
 
 @dataclass(frozen=True)

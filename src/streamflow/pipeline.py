@@ -5,17 +5,22 @@ Each function is one step, safe to repeat; time and who acts are arguments.
 
 from __future__ import annotations
 
+import csv
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from streamflow import features, online, point_in_time
 from streamflow import ingest as ingestion
 from streamflow.bootstrap import Platform
-from streamflow.errors import NoProductionModel
+from streamflow.errors import NoAnswer, NoProductionModel
 from streamflow.runs import ModelVersion, Run
+
+if TYPE_CHECKING:
+    from streamflow.serving.predictor import Predictor
 
 Progress = Callable[[str], None]
 
@@ -49,7 +54,9 @@ def ingest(
 
 def apply(platform: Platform) -> features.Applied:
     """Feast's definitions into its registry, and tables for them into the online store."""
-    store = features.open_store(platform.database.url, platform.use_case)
+    store = features.open_store(
+        platform.database.url, platform.use_case, online_store=platform.settings.online_store
+    )
     return features.apply(store, platform.use_case)
 
 
@@ -60,7 +67,8 @@ def materialize(
     if as_of is None:
         known = point_in_time.months(platform.database, platform.use_case)
         as_of = known[-1] if known else now.date()
-    return online.materialize(platform.database, platform.use_case, as_of, now, progress)
+    other = platform.settings.online_store
+    return online.materialize(platform.database, platform.use_case, as_of, now, progress, other)
 
 
 def runs(platform: Platform) -> list[Run]:
@@ -71,32 +79,68 @@ def models(platform: Platform) -> list[ModelVersion]:
     return platform.registry.versions()
 
 
-def predict(platform: Platform, entity_id: str, now: datetime) -> dict[str, Any]:
-    """What the API would answer for the entity, without the API.
+def predictor(platform: Platform) -> Predictor:
+    """The Production model over the online features, as the API has it, without the API.
 
-    Raises NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures, UnseenCategory,
-    UnservableModel, FeatureStoreUnavailable, MlflowUnavailable.
+    Raises NoProductionModel, UnservableModel, FeatureStoreUnavailable, MlflowUnavailable.
     """
-    from streamflow import answers, served_model
-    from streamflow.serving.predictor import Predictor, Served
+    from streamflow import served_model
+    from streamflow.serving.predictor import Predictor
+    from streamflow.serving.scoring import Served
+    from streamflow.serving.stores import online_store
 
     use_case, settings = platform.use_case, platform.settings
-    version = platform.registry.production()
+    version = platform.production.production()
     if version is None:
         raise NoProductionModel(use_case.registered_model)
-    model = served_model.load(platform.registry.download(version))
-    store = features.open_store(platform.database.url, use_case)
-    features_online = online.OnlineFeatures(store, platform.database, use_case)
-    predictor = Predictor(
-        features_online,
+    model = served_model.load(platform.production.download(version))
+    online = online_store(settings, platform.database, use_case)
+    ready = Predictor(
+        online,
         registered_model=use_case.registered_model,
         join_key=use_case.join_key,
         stale_features=settings.stale_features,
         freshness_clock=settings.freshness_clock,
     )
-    predictor.know_newest(features_online.newest_event_timestamps())
-    predictor.serve(Served(version, model))
-    return answers.prediction(use_case.join_key, predictor.predict(entity_id, now))
+    ready.know_newest(online.newest_event_timestamps())
+    ready.serve(Served(version, model, online.plan(model.schema)))
+    return ready
+
+
+def predict(platform: Platform, entity_id: str, now: datetime) -> dict[str, Any]:
+    """What the API would answer for the entity; raises what it would."""
+    from streamflow import answers
+
+    return answers.prediction(
+        platform.use_case.join_key, predictor(platform).predict(entity_id, now)
+    )
+
+
+def predict_file(
+    platform: Platform, file: Path, output: TextIO, now: datetime, progress: Progress = silent
+) -> Counter[str]:
+    """A line of CSV per id of `file`: its prediction, or the code of the problem in its place.
+
+    The file is CSV with a column named like the join key, or has an id a line. All ids are
+    answered by one model, in chunks, so that memory stays flat. The counts are of `predicted` and
+    of each problem. Raises MissingFiles, ContractViolation if it can't be read, and what
+    `predictor` raises.
+    """
+    from streamflow import answers, id_file
+    from streamflow.serving.scoring import Question
+
+    ready = predictor(platform)
+    model = ready.production().version
+    counts: Counter[str] = Counter()
+    lines = csv.writer(output, lineterminator="\n")
+    lines.writerow([ready.join_key, *answers.CSV_COLUMNS])
+    for entity_ids in id_file.chunks(file, ready.join_key):
+        questions = [Question(one, "") for one in entity_ids]
+        for entity_id, one in zip(entity_ids, ready.predict_many(questions, now), strict=True):
+            counts[one.code if isinstance(one, NoAnswer) else "predicted"] += 1
+            lines.writerow([entity_id, *answers.csv_row(model, one)])
+        progress(f"{counts.total():,} ids")
+    return counts
 
 
 def write_feast_config(platform: Platform, folder: Path) -> Path:
@@ -106,7 +150,10 @@ def write_feast_config(platform: Platform, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "feature_store.yaml"
     text = yaml.safe_dump(
-        features.configuration(platform.database.url, platform.use_case), sort_keys=False
+        features.configuration(
+            platform.database.url, platform.use_case, online_store=platform.settings.online_store
+        ),
+        sort_keys=False,
     )
     descriptor, temporary = tempfile.mkstemp(dir=folder)  # made with mode 0600
     with open(descriptor, "w", encoding="utf-8") as handle:

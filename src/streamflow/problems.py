@@ -23,6 +23,7 @@ from streamflow.errors import (
     MissingFeatures,
     MlflowUnavailable,
     NoProductionModel,
+    Overloaded,
     ServiceUnavailable,
     StaleFeatures,
     StreamFlowError,
@@ -34,6 +35,9 @@ from streamflow.errors import (
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 LARGEST_BODY_BYTES = 64 * 1024
+BATCH_PATH = "/predict/batch"
+# A thousand ids of 64 characters, each escaped as \\uXXXX.
+LARGEST_BATCH_BYTES = 512 * 1024
 SHOWN_FAULTS = 10
 
 
@@ -61,10 +65,11 @@ class MethodNotAllowed(StreamFlowError):
 
 
 class ContentTooLarge(StreamFlowError):
-    def __init__(self) -> None:
+    def __init__(self, path: str = "/predict") -> None:
         super().__init__(
-            f"The request's body is larger than {LARGEST_BODY_BYTES} bytes.",
-            "Send one id a request.",
+            f"The request's body is larger than {largest_body(path)} bytes.",
+            "Send an id a request to /predict, up to 1,000 to /predict/batch; "
+            "for more, `streamflow predict --file`.",
         )
 
 
@@ -90,6 +95,7 @@ STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
     FeatureStoreUnavailable: (503, "Feature store unavailable"),
     MlflowUnavailable: (503, "MLflow unavailable"),
     DatabaseUnavailable: (503, "Database unavailable"),
+    Overloaded: (503, "Overloaded"),
 }
 
 
@@ -106,6 +112,10 @@ class Problem(BaseModel):
     code: str = Field(description="the kind of problem, for programs")
     next: str = Field(description="what to do about it")
     request_id: str = Field(description="the same as in the header X-Request-ID and in the log")
+
+
+def largest_body(path: str) -> int:
+    return LARGEST_BATCH_BYTES if path == BATCH_PATH else LARGEST_BODY_BYTES
 
 
 def document(error: StreamFlowError, *, instance: str, request_id: str) -> dict[str, Any]:
@@ -136,7 +146,8 @@ def answer(
     """The answer for `error`; a 503 says when to come again."""
     content = document(error, instance=instance, request_id=request_id)
     status = content["status"]
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    pause = 1 if isinstance(error, Overloaded) else RETRY_AFTER_SECONDS
+    retry = {"Retry-After": str(pause)} if status == 503 else {}
     return JSONResponse(
         content, status_code=status, headers={**(headers or {}), **retry}, media_type=MEDIA_TYPE
     )
@@ -191,65 +202,12 @@ def faults(errors: Sequence[Any]) -> list[tuple[str, str]]:
     ]
 
 
-def responses(path: str, join_key: str, *kinds: type[StreamFlowError]) -> dict[int | str, Any]:
-    """OpenAPI's `responses` for the problems that a route can answer, with an example of each."""
-    documented: dict[int | str, Any] = {}
-    schema = Problem.model_json_schema()
-    for error in (_example(kind, join_key) for kind in (*kinds, InternalError)):
-        status, title = _status(error)
-        entry = documented.setdefault(
-            status,
-            {
-                "description": "",
-                "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}},
-            },
-        )
-        entry["description"] = f"{entry['description']}; {title}".lstrip("; ")
-        if status == 503:
-            seconds = {"description": "seconds to wait", "schema": {"type": "integer"}}
-            entry["headers"] = {"Retry-After": seconds}
-        entry["content"][MEDIA_TYPE]["examples"][error.code] = {
-            "summary": title,
-            "value": document(error, instance=path, request_id=EXAMPLE_REQUEST_ID),
-        }
-    return documented
-
-
-EXAMPLE_REQUEST_ID = "0f8fad5bd9cb469fa16570867728950e"
-EXAMPLE_ENTITY = "A-1001"
-
-
-def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
-    day = 86400.0
-    examples: list[StreamFlowError] = [
-        UnknownEntity(join_key, EXAMPLE_ENTITY),
-        MissingFeatures(["amount", "visits"]),
-        StaleFeatures({"activity_view": (65 * day, 40 * day)}),
-        UnseenCategory("plan", "Platinum"),
-        ContentTooLarge(),
-        InvalidRequest([(f"body.{join_key}", "Input should be a valid string")]),
-        InternalError(),
-        NoProductionModel("example_model"),
-        UnservableModel(
-            "Version 3 of 'example_model' can't be served: the feature store has no 'amount'.",
-            "Run `streamflow apply`.",
-        ),
-        FeatureStoreUnavailable(
-            "The feature store doesn't answer.", "Run `streamflow status` to see what is down."
-        ),
-        MlflowUnavailable("MLflow doesn't answer.", "Run `streamflow status` to see what is down."),
-        DatabaseUnavailable(
-            "The database doesn't answer.", "Run `streamflow status` to see what is down."
-        ),
-    ]
-    return next(example for example in examples if type(example) is kind)
-
-
 @dataclass
 class Exchange:
     """One request and its answer, as the metrics and the log tell them."""
 
     request_id: str
+    route: str | None = None
     model_version: int | None = None
     problem: str | None = None
 
@@ -293,6 +251,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         400: InvalidRequest([("body", "must be JSON in UTF-8")]),
         404: NotFound(),
         405: MethodNotAllowed(request.method),
-        413: ContentTooLarge(),
+        413: ContentTooLarge(request.scope["path"]),
     }
     return respond(request, answers.get(error.status_code, InternalError()), error.headers)

@@ -7,7 +7,6 @@ import and as long to open its store, so both wait for the first use.
 from __future__ import annotations
 
 import os
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,15 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from streamflow import served_model
-from streamflow.errors import (
-    MlflowUnavailable,
-    StreamFlowError,
-    UnknownVersion,
-    UnservableModel,
-)
+from streamflow.errors import MlflowUnavailable, StreamFlowError, UnknownVersion
+from streamflow.production import keep
 from streamflow.promotion import ALIASES, PRODUCTION
 from streamflow.runs import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
-from streamflow.scratch import scratch
 from streamflow.served_model import FeatureSchema
 
 
@@ -231,32 +225,18 @@ class Registry:
 
         Raises UnservableModel if it isn't what was registered, MlflowUnavailable.
         """
-        kept = self._cache / version.model_hash
-        if version.model_hash and kept.is_dir() and served_model.digest(kept) == version.model_hash:
-            return kept
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with scratch(self._cache / "scratch") as temporary:
-            with self._answering():
-                import mlflow
 
-                mlflow.set_tracking_uri(self.uri)
-                mlflow.set_registry_uri(self.uri)
-                uri = f"models:/{self.model}/{version.version}"
-                folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(temporary)))
-            found = [path.parent for path in folder.rglob(served_model.SCHEMA_FILE)]
-            if len(found) != 1 or served_model.digest(found[0]) != version.model_hash:
-                raise UnservableModel(
-                    f"The files of {self.model} version {version.version} aren't the ones that "
-                    "were registered: their hash differs.",
-                    "Train again with `streamflow train`, and promote that version.",
-                )
-            shutil.rmtree(kept, ignore_errors=True)
-            try:
-                found[0].rename(kept)
-            except OSError:
-                if served_model.digest(kept) != version.model_hash:  # not another process's copy
-                    raise
-        return kept
+        def fetch(folder: Path) -> Path:
+            import mlflow
+
+            folder.mkdir()
+            mlflow.set_tracking_uri(self.uri)
+            mlflow.set_registry_uri(self.uri)
+            uri = f"models:/{version.name}/{version.version}"
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+
+        with self._answering():
+            return keep(self._cache, version, fetch)
 
 
 def _model_version(

@@ -52,6 +52,11 @@ class FeatureSchema:
     features: tuple[Feature, ...]
 
     @property
+    def views(self) -> tuple[str, ...]:
+        """The feature views, in the order in which their first features come."""
+        return tuple(dict.fromkeys(feature.feature_view for feature in self.features))
+
+    @property
     def categorical(self) -> list[str]:
         return [feature.name for feature in self.features if feature.type == "STRING"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,8 +32,21 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(
         None, description="an MLflow server; without it, runs are kept in the same PostgreSQL"
     )
+    online_store: dict[str, Any] | None = Field(
+        None,
+        description="Feast's configuration of another online store, as JSON; without it, features "
+        "are served from tables of our own in the same PostgreSQL",
+    )
     api_host: str = Field("127.0.0.1", description="where the API listens")
     api_port: int = Field(8000, ge=1, le=65535)
+    api_workers: int | None = Field(
+        None, ge=1, le=256, description="processes that answer; without it, one per core"
+    )
+    latency_budget_ms: int = Field(
+        250,
+        ge=1,
+        description="a prediction that would take longer than this is refused at the door",
+    )
     mlflow_port: int = Field(5000, ge=1, le=65535)
     stale_features: Literal["refuse", "warn"] = Field(
         "refuse", description="what /predict does with features older than the model allows"

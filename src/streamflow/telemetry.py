@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 LOGGER = "streamflow.api"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -69,13 +71,16 @@ class Telemetry:
             "streamflow_production_version",
             "The model version that answers; 0 when there is none.",
             registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
         self._data_age = Gauge(
             "streamflow_data_age_seconds",
             "Age of the newest month in the online store, now.",
             ["feature_view"],
             registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
+        self._aged: set[str] = set()
 
     def request_answered(
         self,
@@ -105,8 +110,12 @@ class Telemetry:
             problem=problem,
         )
 
-    def predicted(self, version: int, label: int) -> None:
-        self._predictions.labels(str(version), str(label)).inc()
+    def predicted(self, version: int, label: int, count: int = 1) -> None:
+        self._predictions.labels(str(version), str(label)).inc(count)
+
+    def refused(self, code: str, count: int = 1) -> None:
+        """Count problems of single ids in a batch."""
+        self._problems.labels(code).inc(count)
 
     def model_swapped(self, version: int) -> None:
         self._swaps.inc()
@@ -117,13 +126,19 @@ class Telemetry:
 
     def data_seen(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """Note each feature view's age at `now`, both in UTC; a view that is gone is dropped."""
-        self._data_age.clear()
+        for gone in self._aged - newest.keys():
+            self._data_age.remove(gone)
+        self._aged = set(newest)
         for feature_view, timestamp in newest.items():
             self._data_age.labels(feature_view).set((now - timestamp).total_seconds())
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """All metrics in Prometheus' text format; with several processes, those of all."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        every = CollectorRegistry()
+        MultiProcessCollector(every)  # type: ignore[no-untyped-call]
+        return generate_latest(every)
 
 
 def log(event: str, *, level: int = logging.INFO, **facts: Any) -> None:

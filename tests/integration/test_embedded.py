@@ -21,9 +21,10 @@ from streamflow.embedded import running, server_pid
 from streamflow.errors import DatabaseUnavailable
 
 USE_UNTIL_TOLD = """
-import sys
+import signal, sys
 from pathlib import Path
 from streamflow.embedded import running
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 with running(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.readline()

@@ -5,12 +5,16 @@ What's the same for any online store: runs against Feast's own SQLite store as w
 
 from __future__ import annotations
 
+import asyncio
 import math
 from datetime import timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from feast import Entity, FeatureView, Field, FileSource, PushSource
+from feast.data_source import PushMode
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Int64List, Map, StringList, Value
 from feast.types import (
@@ -26,7 +30,10 @@ from feast.types import (
     UnixTimestamp,
 )
 from feast.types import Map as MapType
-from tests.feast_stores import FEBRUARY, HOUR, JANUARY, NULL, SHOP, USER, Sut, number, user
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from tests.feast_stores import DAY, FEBRUARY, HOUR, JANUARY, NULL, SHOP, USER, Sut, number, user
+from tests.feast_values import FIELDS, dtype_of, exact, values_of
 
 pytest_plugins = "tests.feast_stores"
 
@@ -68,6 +75,57 @@ def test_a_value_of_any_type_is_read_as_it_was_written(
     assert values["feature"].SerializeToString() == value.SerializeToString()
 
 
+EVERY_TYPE = st.fixed_dictionaries({name: values_of(name) for name in FIELDS})
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(written=EVERY_TYPE)
+def test_features_of_every_value_type_side_by_side_are_read_as_they_were_written(
+    store: Sut, written: dict[str, Value]
+) -> None:
+    view = store.feast.list_feature_views() or [
+        store.view("all", **{name: dtype_of(name) for name in FIELDS})
+    ]
+    store.turns += 1
+    store.write(view[0], ("ada", written, JANUARY + store.turns * DAY))
+    [(_, read)] = store.read(view[0], "ada")
+    assert exact(read) == exact(written)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "keys"),
+    [
+        (String, ["a", "ünï \\N '"]),
+        (Int32, [-(2**31), 7]),
+        (Int64, [2**63 - 1, 7]),
+        (Bytes, [b"\x00\xff", b""]),
+        (UnixTimestamp, [JANUARY, FEBRUARY]),
+    ],
+    ids=str,
+)
+def test_an_entity_is_found_by_a_key_of_any_type_that_feast_has_for_keys(
+    store: Sut, dtype: Any, keys: list[Any]
+) -> None:
+    thing = Entity(name="thing", join_keys=["thing_id"], value_type=dtype.to_value_type())
+    view = FeatureView(
+        name="things",
+        entities=[thing],
+        schema=[Field(name="thing_id", dtype=dtype), Field(name="fee", dtype=Float64)],
+        source=FileSource(path="absent.parquet", timestamp_field="event_timestamp"),
+    )
+    store.feast.apply([thing, view])
+    frame = pd.DataFrame({"thing_id": keys, "fee": [1.0, 2.0], "event_timestamp": [JANUARY] * 2})
+    store.feast.write_to_online_store("things", frame)
+    answer = store.feast.get_online_features(["things:fee"], [{"thing_id": key} for key in keys])
+    assert answer.to_dict()["fee"] == [1.0, 2.0]
+
+
 def test_a_null_is_present_and_an_unknown_entity_is_not_found(store: Sut) -> None:
     view = store.view(fee=Float64, tags=Array(String))
     store.write(view, ("ada", {"fee": NULL, "tags": NULL}, JANUARY))
@@ -103,6 +161,110 @@ def test_a_data_frame_comes_back_through_the_sdk(store: Sut) -> None:
         "months": [7, 2**53 + 1, 7],
         "plan": [None, True, None],
     }
+
+
+def test_a_pushed_row_is_served(store: Sut) -> None:
+    source = PushSource(
+        name="pushed",
+        batch_source=FileSource(path="absent.parquet", timestamp_field="event_timestamp"),
+    )
+    fields = [Field(name="user_id", dtype=String), Field(name="fee", dtype=Float64)]
+    view = FeatureView(name="profile", entities=[USER], schema=fields, source=source)
+    store.feast.apply([USER, view])
+    row = pd.DataFrame({"user_id": ["ada"], "fee": [45.25], "event_timestamp": [JANUARY]})
+    store.feast.push("pushed", row, to=PushMode.ONLINE)
+    answer = store.feast.get_online_features(["profile:fee"], [{"user_id": "ada"}])
+    assert answer.to_dict()["fee"] == [45.25]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 99, 100, 101, 199, 200, 201, 1_000, 10_001])
+def test_a_batch_of_any_size_is_written_and_read_whole(store: Sut, size: int) -> None:
+    view = store.view(fee=Float64)
+    names = [f"user{i}" for i in range(size)]
+    store.write(view, *[(name, number(i), JANUARY) for i, name in enumerate(names)])
+    assert store.read(view, *names) == [(JANUARY, number(i)) for i in range(size)]
+    assert store.read(view, "nobody") == [(None, None)]
+
+
+def test_the_features_asked_for_are_given_and_an_unknown_one_is_not(store: Sut) -> None:
+    view = store.view(fee=Float64, months=Int64)
+    months = {"months": Value(int64_val=7)}
+    store.write(view, ("ada", number(1) | months, JANUARY))
+    [(_, values)] = store.read(view, "ada", features=["months", "unknown"])
+    assert values["months"] == months["months"]
+    assert "unknown" not in values
+    for asked in (None, []):
+        assert store.read(view, "ada", features=asked) == [(JANUARY, number(1) | months)]
+
+
+def test_a_row_without_a_value_is_as_good_as_none(store: Sut) -> None:
+    view = store.view(fee=Float64)
+    store.write(view, ("ada", {}, JANUARY))
+    assert store.read(view, "ada") == [(None, None)]
+
+
+def test_the_last_row_of_an_entity_in_a_batch_wins(store: Sut) -> None:
+    view = store.view(fee=Float64)
+    store.write(view, *[("ada", number(i), JANUARY + i * HOUR) for i in range(300)])
+    assert store.read(view, "ada") == [(JANUARY + 299 * HOUR, number(299))]
+
+
+def test_a_view_without_entities_has_one_row_for_everybody(store: Sut) -> None:
+    view = store.view("world", entities=(), fee=Float64)
+    key = EntityKey(join_keys=["__dummy_id"], entity_values=[Value(string_val="")])
+    store.write(view, (key, number(1), JANUARY))
+    rows = [{"user_id": "ada"}, {"user_id": "bob"}]
+    assert store.feast.get_online_features(["world:fee"], rows).to_dict()["fee"] == [1, 1]
+
+
+def test_views_and_projects_with_the_same_names_stay_apart(
+    store: Sut, tmp_path: Path, project: str
+) -> None:
+    other = Sut(tmp_path, store.config.online_store.model_dump(), f"{project}_2")
+    profile, of_other = store.view(fee=Float64), other.view(fee=Float64)
+    usage = store.view("usage", fee=Float64)
+    store.write(profile, ("ada", number(1), JANUARY))
+    assert store.read(usage, "ada") == other.read(of_other, "ada") == [(None, None)]
+    store.write(usage, ("ada", number(2), JANUARY))
+    other.write(of_other, ("ada", number(3), JANUARY))
+    # through one and the same store as well, whose configuration comes with each call
+    assert store.online.online_read(other.config, profile, [user("ada")]) == [(JANUARY, number(3))]
+    other.feast.teardown()
+    assert store.read(profile, "ada") == [(JANUARY, number(1))]
+    assert store.read(usage, "ada") == [(JANUARY, number(2))]
+
+
+def test_what_is_supported_async_does_the_same_and_the_rest_says_that_it_is_not(
+    store: Sut,
+) -> None:
+    view = store.view(fee=Float64)
+    rows = [(user("ada"), number(1), JANUARY, None)]
+    supported = store.online.async_supported
+
+    async def write() -> list[int]:
+        told: list[int] = []
+        await store.online.online_write_batch_async(store.config, view, rows, told.append)
+        return told
+
+    async def read() -> Any:
+        keys = [user("ada"), user("nobody")]
+        answer = await store.online.online_read_async(store.config, view, keys)
+        request = (["profile:fee"], [{"user_id": "ada"}, {"user_id": "nobody"}])
+        served = await store.feast.get_online_features_async(*request)
+        await store.online.close()
+        return answer, served.to_dict()["fee"]
+
+    if supported.write:
+        assert asyncio.run(write()) == [1]
+    else:
+        with pytest.raises(NotImplementedError):
+            asyncio.run(write())
+        store.online.online_write_batch(store.config, view, rows, None)
+    if supported.read:
+        assert asyncio.run(read()) == ([(JANUARY, number(1)), (None, None)], [1, None])
+    else:
+        with pytest.raises(NotImplementedError):
+            asyncio.run(read())
 
 
 def test_answers_come_in_the_order_of_the_keys_even_if_repeated(store: Sut) -> None:
@@ -174,11 +336,22 @@ def test_a_deleted_view_that_comes_back_is_empty(store: Sut) -> None:
     assert store.read(store.view(fee=Float64), "ada") == [(None, None)]
 
 
-def test_teardown_can_be_done_twice(store: Sut) -> None:
+def test_an_update_leaves_views_that_it_does_not_name(store: Sut) -> None:
+    profile, usage = store.view(fee=Float64), store.view("usage", fee=Float64)
+    store.write(profile, ("ada", number(1), JANUARY))
+    store.online.update(store.config, [usage], [], [], [], partial=True)
+    assert store.read(profile, "ada") == [(JANUARY, number(1))]
+    store.online.update(store.config, [], [usage], [], [], partial=True)
+    assert store.read(usage, "ada") == [(None, None)]
+
+
+def test_teardown_can_be_done_twice_and_nothing_comes_back(store: Sut) -> None:
     view = store.view(fee=Float64)
     store.write(view, ("ada", number(1), JANUARY))
     store.online.teardown(store.config, [view], [USER])
     store.online.teardown(store.config, [view], [USER])
+    store.online.update(store.config, [], [view], [], [], partial=True)
+    assert store.read(view, "ada") == [(None, None)]
 
 
 def test_progress_is_told_every_row(store: Sut) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,12 +25,15 @@ from tests.feast_stores import (
     FEBRUARY,
     JANUARY,
     NULL,
+    USER,
     Sut,
     cut_connections,
     number,
     server_of,
     user,
 )
+
+from streamflow import embedded
 
 pytest_plugins = "tests.feast_stores"
 
@@ -132,6 +137,100 @@ def test_concurrent_writers_leave_the_newest_row_of_each(postgres: Sut) -> None:
     assert postgres.read(view, *names) == [(JANUARY + 5 * DAY, number(5))] * 300
 
 
+def test_concurrent_batches_of_rows_with_different_features_do_not_lock_each_other_out(
+    postgres: Sut,
+) -> None:
+    view = postgres.view(fee=Float64, months=Int64)
+    months = {"months": Value(int64_val=1)}
+    names = [f"user{i}" for i in range(150)]
+    failures: list[BaseException] = []
+
+    def write(order: list[str], first: int) -> None:
+        try:
+            for turn in range(20):
+                values = [number(turn), months]
+                rows = [(name, values[(i + first) % 2], JANUARY) for i, name in enumerate(order)]
+                postgres.write(view, *rows)
+        except BaseException as error:
+            failures.append(error)
+
+    writers = [
+        threading.Thread(target=write, args=(names, 0)),
+        threading.Thread(target=write, args=(names[::-1], 1)),
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not failures
+
+
+def test_work_that_lost_to_another_in_a_deadlock_is_done_again(
+    postgres: Sut, database_url: str
+) -> None:
+    tries = 0
+
+    def lock(connection: Any, number: int) -> None:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+
+    with psycopg.connect(database_url) as other:
+        other.execute("SET deadlock_timeout = '1min'")  # it isn't the one to find out
+        lock(other, 2)
+        crossing = threading.Thread(target=lambda: (lock(other, 1), other.rollback()))
+
+        def work(connection: Any) -> None:
+            nonlocal tries
+            tries += 1
+            with connection.transaction():
+                connection.execute("SET LOCAL deadlock_timeout = '50ms'")
+                lock(connection, 1)
+                if tries == 1:
+                    crossing.start()
+                lock(connection, 2)
+
+        postgres.online.run(postgres.config, work)
+        crossing.join()
+    assert tries == 2
+
+
+def test_reads_and_changes_of_several_tables_go_on_side_by_side(postgres: Sut) -> None:
+    failures: list[BaseException] = []
+    done = threading.Event()
+    views = [postgres.view(name, **{f"{name}_fee": Float64}) for name in ("a", "b", "c")]
+    features = [f"{name}:{name}_fee" for name in ("a", "b", "c")]
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                postgres.feast.get_online_features(features, [{"user_id": "ada"}])
+        except BaseException as error:
+            failures.append(error)
+
+    def schema(extra: bool) -> list[FeatureView]:
+        return [
+            FeatureView(
+                name=view.name,
+                entities=[USER],
+                schema=[*view.schema, *([Field(name="more", dtype=Int64)] if extra else [])],
+                source=view.batch_source,
+            )
+            for view in reversed(views)
+        ]
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for turn in range(20):
+        changed = schema(extra=turn % 2 == 0)
+        for view in changed:
+            view.entity_columns = views[0].entity_columns
+        postgres.online.update(postgres.config, [], changed, [], [], partial=True)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not failures
+
+
 def test_concurrent_updates_agree(
     tmp_path: Path, postgres: Sut, postgres_config: dict[str, Any]
 ) -> None:
@@ -163,6 +262,50 @@ def test_reads_and_writes_go_on_after_the_server_ended_every_connection(
     assert cut_connections(database_url)
     postgres.write(view, ("ada", number(2), FEBRUARY))
     assert postgres.read(view, "ada") == [(FEBRUARY, number(2))]
+
+
+def test_a_server_that_crashes_and_starts_again_is_met_again(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with embedded.running(tmp_path_factory.mktemp("crashing")) as url:
+        config = {"type": "feast_postgres.PostgresOnlineStore", **server_of(url)}
+        sut = Sut(tmp_path, config, "p")
+        view = sut.view(fee=Float64)
+
+        def crash() -> None:
+            # One killed session takes all others with it; then the server repairs itself.
+            with psycopg.connect(url) as connection:
+                os.kill(connection.info.backend_pid, signal.SIGKILL)
+                with pytest.raises(psycopg.OperationalError):
+                    connection.execute("SELECT pg_sleep(10)")
+
+        sut.write(view, ("ada", number(1), JANUARY))
+        crash()
+        assert sut.read(view, "ada") == [(JANUARY, number(1))]
+        crash()
+        sut.write(view, ("ada", number(2), FEBRUARY))
+
+        async def read() -> Any:
+            first = await sut.online.online_read_async(sut.config, view, [user("ada")])
+            await asyncio.to_thread(crash)
+            again = await sut.online.online_read_async(sut.config, view, [user("ada")])
+            await sut.online.close()
+            return first, again
+
+        expected = [(FEBRUARY, number(2))]
+        assert asyncio.run(read()) == (expected, expected)
+
+
+def test_a_forked_child_makes_connections_of_its_own(postgres: Sut) -> None:
+    view = postgres.view(fee=Float64)
+    postgres.write(view, ("ada", number(1), JANUARY))
+    # Another thread of the parent is about to open the pool, and won't be there in the child.
+    with postgres.online._connections._lock:
+        child = os.fork()
+    if not child:
+        os._exit(0 if postgres.read(view, "ada") == [(JANUARY, number(1))] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert postgres.read(view, "ada") == [(JANUARY, number(1))]
 
 
 def test_async_reads_and_writes_are_those_of_the_sync_ones(

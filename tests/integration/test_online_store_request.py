@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from feast import FeatureService, FeatureView, Field, OnDemandFeatureView, RequestSource
 from feast.infra.online_stores.online_store import OnlineStore
@@ -224,39 +227,79 @@ def test_a_request_that_feast_refuses_is_refused_alike(
     assert ours == refused()
 
 
-def test_a_request_for_many_views_is_one_statement_and_for_several_entities_one_pipeline(
-    postgres: Sut, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled(postgres)
-    trips: list[int] = []
-    run = postgres.online._connections.run
+def traced(connection: Any, into: Path) -> contextlib.AbstractContextManager[None]:
+    """Write down every message between client and server."""
 
-    def counted(config: Any, work: Any) -> Any:
-        def watched(connection: Any) -> Any:
-            cursors: list[Any] = []
-            execute = psycopg.RawCursor.execute
+    @contextlib.contextmanager
+    def tracing() -> Iterator[None]:
+        with into.open("ab") as file:
+            connection.pgconn.trace(file.fileno())
+            yield
+            connection.pgconn.untrace()
 
-            def counting(cursor: Any, *arguments: Any, **named: Any) -> Any:
-                in_pipeline = connection.info.pipeline_status.name == "ON"
-                cursors.append("pipeline" if in_pipeline else cursor)
-                return execute(cursor, *arguments, **named)
+    return tracing()
 
-            monkeypatch.setattr(psycopg.RawCursor, "execute", counting)
-            result = work(connection)
-            monkeypatch.setattr(psycopg.RawCursor, "execute", execute)
-            trips.append(len(set(cursors)))
-            return result
 
-        return run(config, watched)
-
-    monkeypatch.setattr(postgres.online._connections, "run", counted)
-    rows = [{"user_id": "ada", "shop_id": 1}]
-    for features in (
+@pytest.mark.skipif(sys.platform != "linux", reason="libpq traces to a file only there")
+@pytest.mark.parametrize(
+    "features",
+    [
         ["profile:plan", "usage:hours", "usage:tags"],
         ["profile:plan", "usage:hours", "basket:items", "shop:fee", "world:price"],
-    ):
+    ],
+    ids=["the same entity", "several entities"],
+)
+def test_a_request_for_many_views_is_one_round_trip(
+    postgres: Sut, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: list[str]
+) -> None:
+    filled(postgres)
+    connections = postgres.online._connections
+    run, run_async = connections.run, connections.run_async
+
+    def watched(config: Any, work: Any) -> Any:
+        def work_watched(connection: Any) -> Any:
+            with traced(connection, tmp_path / "messages"):
+                return work(connection)
+
+        return run(config, work_watched)
+
+    async def watched_async(config: Any, work: Any) -> Any:
+        async def work_watched(connection: Any) -> Any:
+            with traced(connection, tmp_path / "messages"):
+                return await work(connection)
+
+        return await run_async(config, work_watched)
+
+    async def ask_async() -> None:
+        for _ in range(4):
+            await postgres.feast.get_online_features_async(features, rows)
+        await postgres.online.close()
+
+    rows = [{"user_id": "ada", "shop_id": 1}, {"user_id": "bob", "shop_id": 1}]
+    postgres.feast.get_online_features(features, rows)  # prepares the statements
+    monkeypatch.setattr(connections, "run", watched)
+    monkeypatch.setattr(connections, "run_async", watched_async)
+    for _ in range(3):
         postgres.feast.get_online_features(features, rows)
-    assert trips == [1, 1]
+    assert (tmp_path / "messages").read_text().count("ReadyForQuery") == 3
+    (tmp_path / "messages").unlink()
+    asyncio.run(ask_async())
+    to_prepare = 1 if len(features) == 3 else 0  # of several statements, with the others
+    assert (tmp_path / "messages").read_text().count("ReadyForQuery") == 4 + to_prepare
+
+
+def test_the_same_views_in_another_project_are_read_from_its_tables(
+    postgres: Sut, postgres_config: dict[str, Any], project: str, tmp_path: Path
+) -> None:
+    other = Sut(tmp_path, postgres_config, f"{project}_2")
+    view, _ = postgres.view(fee=Float64), other.view(fee=Float64)
+    postgres.write(view, ("ada", number(1), JANUARY))
+    other.write(view, ("ada", number(2), JANUARY))
+    for sut, fee in [(postgres, 1), (other, 2)] * 2:
+        answer = postgres.online.get_online_features(
+            sut.config, ["profile:fee"], [{"user_id": "ada"}], postgres.feast.registry, project
+        )
+        assert answer.to_dict()["fee"] == [fee]
 
 
 def test_more_views_than_one_statement_can_join_are_read_as_well(postgres: Sut) -> None:

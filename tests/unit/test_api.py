@@ -19,7 +19,7 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow import answers
+from streamflow import schemas
 from streamflow.errors import UnservableModel
 
 
@@ -116,8 +116,8 @@ def test_another_use_case_is_asked_by_its_own_key():
 
 def test_answers_are_as_documented(service):
     for make, answer in (
-        (answers.prediction_schema, service.predict()),
-        (answers.features_schema, service.client.get("/features/ann")),
+        (schemas.prediction_schema, service.predict()),
+        (schemas.features_schema, service.client.get("/features/ann")),
     ):
         schema = make("user_id", "A-1001", "id")
         schema.model_validate_json(answer.text)

@@ -7,7 +7,7 @@ import logging
 import pytest
 from tests.fakes import FEBRUARY, JANUARY, FakeRegistry, eventually, model, serving, stocked
 
-from streamflow import answers, telemetry
+from streamflow import schemas, telemetry
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_liveness_depends_on_nothing():
 def test_readiness_names_the_model_that_answers(service):
     answer = service.client.get("/ready")
     body = answer.json()
-    answers.ReadyAnswer.model_validate(body)
+    schemas.ReadyAnswer.model_validate(body)
     assert (answer.status_code, body["ready"], body["not_ready"]) == (200, True, [])
     assert (body["model"]["version"], body["model"]["run_id"]) == (1, "run-1")
     assert body["feature_store"]["materialized"]["activity_view"] == JANUARY.isoformat()
@@ -103,13 +103,13 @@ def test_each_request_is_one_log_line_without_ids_or_values(service, caplog):
     service.predict(**{"X-Request-ID": "trace-42"})
     service.predict("nobody")
     service.predict("eve")
-    service.online.read = lambda references, rows: {}[rows[0]["user_id"]]
+    service.online.read = lambda plan, entity_ids: {}[entity_ids[0]]
     service.predict()
     lines = [record.facts for record in caplog.records if record.msg == "request"]
     assert [(line["status"], line["problem"], line["model_version"]) for line in lines] == [
         (200, None, 1),
-        (404, "unknown_entity", None),
-        (422, "unseen_category", None),
+        (404, "unknown_entity", 1),
+        (422, "unseen_category", 1),
         (500, "internal_error", None),
     ]
     assert lines[0]["request_id"] == "trace-42"

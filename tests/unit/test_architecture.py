@@ -31,7 +31,7 @@ ALLOWED = {
     "psycopg_pool": {"feast_postgres/"},
     "feast": {
         "streamflow/features.py",
-        "streamflow/online.py",
+        "streamflow/serving/stores.py",
         "churn/features.py",
         "feast_postgres/",
     },

@@ -3,86 +3,74 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, VISITS, schema, stocked
+from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, VISITS, schema
 
 from streamflow.errors import UnknownEntity
-from streamflow.online import OnlineValue
-from streamflow.serving.reader import Clock, judge, read_features, references
+from streamflow.serving.reader import MISSING, Clock, EntityRow, judge
 
 AT_JANUARY = Clock(FEBRUARY, {"activity_view": JANUARY, "billing_view": JANUARY})
 
 
+def row(value, time):
+    return EntityRow((time,), (value,))
+
+
 def status_of(feature, stored, clock=AT_JANUARY):
-    (reading,) = judge(schema(feature), "ann", [stored], clock)
+    (reading,) = judge(schema(feature), "ann", stored, clock)
     return reading.status
 
 
-def test_references_name_view_and_feature_in_the_schema_s_order():
-    assert references(schema(AMOUNT, VISITS)) == ["billing_view:amount", "activity_view:visits"]
-
-
 def test_a_stored_value_is_present():
-    assert status_of(VISITS, OnlineValue(True, 0, JANUARY)) == "present"
+    assert status_of(VISITS, row(0, JANUARY)) == "present"
 
 
 def test_a_null_in_a_nullable_feature_is_a_value():
-    assert status_of(COUPON, OnlineValue(True, None, JANUARY)) == "null"
+    assert status_of(COUPON, row(None, JANUARY)) == "null"
 
 
 def test_a_null_in_a_required_feature_is_missing():
-    assert status_of(AMOUNT, OnlineValue(True, None, JANUARY)) == "missing"
+    assert status_of(AMOUNT, row(None, JANUARY)) == "missing"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_without_meaning_is_missing(value):
-    assert status_of(AMOUNT, OnlineValue(True, value, JANUARY)) == "missing"
+    assert status_of(AMOUNT, row(value, JANUARY)) == "missing"
 
 
 def test_no_row_in_one_view_is_missing_even_where_null_is_allowed():
-    found = OnlineValue(True, 3, JANUARY)
-    absent = OnlineValue(False, None, None)
-    readings = judge(schema(VISITS, COUPON), "ann", [found, absent], AT_JANUARY)
+    half = EntityRow((JANUARY, None), (3, None))
+    readings = judge(schema(VISITS, COUPON), "ann", half, AT_JANUARY)
     assert [reading.status for reading in readings] == ["present", "missing"]
 
 
 def test_no_row_in_any_view_is_an_unknown_entity():
-    absent = OnlineValue(False, None, None)
     with pytest.raises(UnknownEntity, match="'ann'"):
-        judge(schema(VISITS, COUPON), "ann", [absent, absent], AT_JANUARY)
+        judge(schema(VISITS, COUPON), "ann", EntityRow((None, None), (None, None)), AT_JANUARY)
+
+
+def test_a_feature_never_written_is_missing_even_where_null_is_allowed():
+    assert status_of(COUPON, row(MISSING, JANUARY)) == "missing"
 
 
 def test_a_feature_is_stale_beyond_its_allowed_age_and_not_at_it():
     allowed = timedelta(seconds=VISITS.max_age_seconds)
     instant = timedelta(microseconds=1)
-    stored = OnlineValue(True, 3, JANUARY)
+    stored = row(3, JANUARY)
     assert status_of(VISITS, stored, Clock(JANUARY + allowed)) == "present"
     assert status_of(VISITS, stored, Clock(JANUARY + allowed + instant)) == "stale"
 
 
 def test_a_feature_without_an_allowed_age_is_never_stale():
-    assert status_of(AMOUNT, OnlineValue(True, 1.0, JANUARY), Clock(FEBRUARY)) == "present"
+    assert status_of(AMOUNT, row(1.0, JANUARY), Clock(FEBRUARY)) == "present"
 
 
 def test_the_materialized_clock_measures_from_the_newest_month_of_the_same_view():
-    stored = OnlineValue(True, 3, JANUARY)
+    stored = row(3, JANUARY)
     assert status_of(VISITS, stored, Clock(FEBRUARY, {"activity_view": FEBRUARY})) == "stale"
     assert status_of(VISITS, stored, Clock(FEBRUARY, {"billing_view": FEBRUARY})) == "present"
 
 
 def test_a_row_newer_than_the_clock_has_no_age():
-    stored = OnlineValue(True, 3, FEBRUARY)
-    (reading,) = judge(schema(VISITS), "ann", [stored], AT_JANUARY)
+    stored = row(3, FEBRUARY)
+    (reading,) = judge(schema(VISITS), "ann", stored, AT_JANUARY)
     assert (reading.status, reading.age_seconds) == ("present", 0.0)
-
-
-def test_one_entity_is_read_by_the_model_s_own_join_key():
-    online = stocked()
-    readings = read_features(online, schema(), "ann", AT_JANUARY)
-    assert online.join_keys == {"user_id"}
-    assert [(reading.name, reading.value) for reading in readings] == [
-        ("visits", 3),
-        ("plan", "family"),
-        ("amount", 0.1 + 0.2),
-        ("coupon", None),
-        ("member", False),
-    ]

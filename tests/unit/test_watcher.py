@@ -250,10 +250,10 @@ def test_a_request_keeps_its_model_when_another_takes_over_meanwhile(world, mome
     if moment == "reading":
         read = world.online.read
 
-        def read_and_swap(references, rows):
+        def read_and_swap(plan, entity_ids):
             world.online.read = read
             swap()
-            return read(references, rows)
+            return read(plan, entity_ids)
 
         world.online.read = read_and_swap
     answer = world.predictor.predict("ann", FEBRUARY)

@@ -1,55 +1,19 @@
-"""From an entity's id to a prediction that says what it rests on; it knows nothing of HTTP."""
+"""The model that answers now, and its answers; it knows nothing of HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
-from streamflow import served_model
-from streamflow.errors import (
-    FeatureStoreUnavailable,
-    MissingFeatures,
-    NoProductionModel,
-    StaleFeatures,
-    StreamFlowError,
-    UnseenCategory,
-)
-from streamflow.served_model import FeatureSchema, ServedModel
-from streamflow.serving.reader import Clock, FeatureReading, read_features
+from streamflow.errors import FeatureStoreUnavailable, NoAnswer, NoProductionModel, StreamFlowError
+from streamflow.served_model import FeatureSchema
+from streamflow.serving.reader import Clock, EntityRow, FeatureReading, judge
+from streamflow.serving.scoring import Prediction, Question, Served, score
 
 if TYPE_CHECKING:
-    from streamflow.online import OnlineFeatures
-    from streamflow.runs import ModelVersion
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model that answers, with the version that it is."""
-
-    version: ModelVersion
-    model: ServedModel
-
-    @property
-    def schema(self) -> FeatureSchema:
-        return self.model.schema
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """An answer and its receipt: times in UTC, `features_used` in the schema's order."""
-
-    entity_id: str
-    prediction: int
-    probability: float
-    features_used: Mapping[str, Any]
-    model: ModelVersion
-    features_as_of: datetime
-    feature_times: Mapping[str, datetime]
-    warnings: tuple[str, ...]
-    request_id: str
+    from streamflow.serving.stores import OnlineStore
 
 
 class Predictor:
@@ -57,7 +21,7 @@ class Predictor:
 
     def __init__(
         self,
-        online: OnlineFeatures,
+        online: OnlineStore,
         *,
         registered_model: str,
         join_key: str,
@@ -109,9 +73,9 @@ class Predictor:
         Raises NoProductionModel, UnknownEntity, FeatureStoreUnavailable.
         """
         served = self.production()
-        return served, read_features(
-            self._online, served.schema, entity_id, self._clock(served.schema, now)
-        )
+        clock = self._clock(served.schema, now)
+        (row,) = self._online.read(served.plan, [entity_id])
+        return served, judge(served.schema, entity_id, row, clock)
 
     def predict(self, entity_id: str, now: datetime, request_id: str | None = None) -> Prediction:
         """The Production model's answer for `entity_id`, all or nothing.
@@ -119,32 +83,36 @@ class Predictor:
         Raises NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures, UnseenCategory,
         FeatureStoreUnavailable.
         """
-        # The reference is taken once: a swap from here on doesn't touch this request.
-        served, readings = self.features(entity_id, now)
-        missing = [reading.name for reading in readings if reading.status == "missing"]
-        if missing:
-            raise MissingFeatures(missing)
-        stale = _stale(readings)
-        if stale is not None and self._stale_features == "refuse":
-            raise stale
-        features_used = {reading.name: reading.value for reading in readings}
-        columns = {name: [value] for name, value in features_used.items()}
-        try:
-            labels, probabilities = served.model.predict(columns)
-        except served_model.UnseenCategory as error:
-            raise UnseenCategory(error.feature, error.value) from error
-        feature_times = _feature_times(readings)
-        return Prediction(
-            entity_id=entity_id,
-            prediction=int(labels[0]),
-            probability=float(probabilities[0]),
-            features_used=features_used,
-            model=served.version,
-            features_as_of=min(feature_times.values()),
-            feature_times=feature_times,
-            warnings=() if stale is None else (stale.message,),
-            request_id=request_id or uuid4().hex,
-        )
+        (answer,) = self.predict_many([Question(entity_id, request_id or uuid4().hex)], now)
+        if isinstance(answer, NoAnswer):
+            raise answer
+        return answer
+
+    def predict_many(
+        self, questions: Sequence[Question], now: datetime
+    ) -> list[Prediction | NoAnswer]:
+        """Per question the Production model's answer, or why there is none.
+
+        Raises NoProductionModel, FeatureStoreUnavailable.
+        """
+        # The reference is taken once: a swap from here on doesn't touch these questions.
+        served = self.production()
+        rows = self._online.read(served.plan, [question.entity_id for question in questions])
+        return self.score(served, questions, rows, now)
+
+    def score(
+        self,
+        served: Served,
+        questions: Sequence[Question],
+        rows: Sequence[EntityRow],
+        now: datetime,
+    ) -> list[Prediction | NoAnswer]:
+        """The answers of `served`, whose rows were read already.
+
+        Raises FeatureStoreUnavailable if the age of no feature can be told.
+        """
+        clock = self._clock(served.schema, now)
+        return score(served, questions, rows, clock, self._stale_features)
 
     def _clock(self, schema: FeatureSchema, now: datetime) -> Clock:
         if self._freshness_clock == "now":
@@ -157,25 +125,3 @@ class Predictor:
                 "Look into GET /ready, and try again.",
             )
         return Clock(now, self._newest or {})
-
-
-def _stale(readings: Sequence[FeatureReading]) -> StaleFeatures | None:
-    ages: dict[str, tuple[float, float]] = {}
-    for reading in readings:
-        age, allowed = reading.age_seconds, reading.max_age_seconds
-        if reading.status != "stale" or age is None or allowed is None:
-            continue
-        worst = ages.get(reading.feature_view)
-        if worst is None or age - allowed > worst[0] - worst[1]:
-            ages[reading.feature_view] = (age, allowed)
-    return StaleFeatures(ages) if ages else None
-
-
-def _feature_times(readings: Sequence[FeatureReading]) -> dict[str, datetime]:
-    times: dict[str, datetime] = {}
-    for reading in readings:
-        if reading.event_timestamp is not None:
-            timestamp = reading.event_timestamp.astimezone(UTC)
-            oldest = times.get(reading.feature_view, timestamp)
-            times[reading.feature_view] = min(oldest, timestamp)
-    return times

@@ -7,18 +7,32 @@ its needs lets us tell "not applicable" from "not there" and "too old".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
 from streamflow.errors import UnknownEntity
 from streamflow.served_model import Feature, FeatureSchema
 
-if TYPE_CHECKING:
-    from streamflow.online import OnlineFeatures, OnlineValue
-
 Status = Literal["present", "null", "missing", "stale"]
+
+# In a row's values: the view has a row for the entity, but this feature was never written to it.
+MISSING = object()
+
+
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+class EntityRow(NamedTuple):
+    """What the online store has of one entity.
+
+    `times` are event timestamps (UTC), one per `schema.views`, None where the view has no row;
+    `values` are in the schema's order, None for a stored null, MISSING for what isn't there.
+    """
+
+    times: tuple[datetime | None, ...]
+    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,21 @@ class Clock:
             moment = max(self.newest.get(feature_view, event_timestamp), event_timestamp)
         return max((moment - event_timestamp).total_seconds(), 0.0)
 
+    def oldest(self, schema: FeatureSchema) -> tuple[datetime, ...]:
+        """Per `schema.views`, the oldest event timestamp that isn't stale for any feature."""
+        allowed: dict[str, float] = {}
+        for feature in schema.features:
+            if feature.max_age_seconds is not None:
+                least = allowed.get(feature.feature_view, feature.max_age_seconds)
+                allowed[feature.feature_view] = min(least, feature.max_age_seconds)
+        return tuple(self._oldest(view, allowed.get(view)) for view in schema.views)
+
+    def _oldest(self, view: str, allowed: float | None) -> datetime:
+        moment = self.now if self.newest is None else self.newest.get(view, _BEFORE_ALL)
+        if allowed is None or moment - _BEFORE_ALL <= timedelta(seconds=allowed):
+            return _BEFORE_ALL
+        return moment - timedelta(seconds=allowed)
+
 
 @dataclass(frozen=True)
 class FeatureReading:
@@ -57,38 +86,29 @@ class FeatureReading:
     max_age_seconds: float | None
 
 
-def references(schema: FeatureSchema) -> list[str]:
-    """The schema's features as Feast names them, `view:feature`, in the schema's order."""
-    return [f"{feature.feature_view}:{feature.name}" for feature in schema.features]
-
-
-def read_features(
-    online: OnlineFeatures, schema: FeatureSchema, entity_id: str, clock: Clock
+def judge(
+    schema: FeatureSchema, entity_id: str, row: EntityRow, clock: Clock
 ) -> list[FeatureReading]:
     """The features of `entity_id` in the schema's order, each with its status and age.
 
-    Raises UnknownEntity if no feature view has a row for it, FeatureStoreUnavailable.
+    Raises UnknownEntity if no feature view has a row for it.
     """
-    (values,) = online.read(references(schema), [{schema.join_key: entity_id}])
-    return judge(schema, entity_id, values, clock)
-
-
-def judge(
-    schema: FeatureSchema, entity_id: str, values: Sequence[OnlineValue], clock: Clock
-) -> list[FeatureReading]:
-    """The readings of `values`, which are in the schema's order. Raises UnknownEntity."""
-    if not any(value.found for value in values):
+    times = dict(zip(schema.views, row.times, strict=True))
+    if not any(times.values()):
         raise UnknownEntity(schema.join_key, entity_id)
     return [
-        _reading(feature, value, clock)
-        for feature, value in zip(schema.features, values, strict=True)
+        _reading(feature, value, times[feature.feature_view], clock)
+        for feature, value in zip(schema.features, row.values, strict=True)
     ]
 
 
-def _reading(feature: Feature, stored: OnlineValue, clock: Clock) -> FeatureReading:
-    # A row always has an event timestamp: without one it can't be told from no row.
-    timestamp = stored.event_timestamp if stored.found else None
-    value = stored.value if timestamp is not None else None
+def _reading(
+    feature: Feature, value: Any, timestamp: datetime | None, clock: Clock
+) -> FeatureReading:
+    if value is MISSING:
+        timestamp = None
+    if timestamp is None:
+        value = None
     if isinstance(value, float) and not math.isfinite(value):
         value = None  # neither a model nor JSON has a meaning for it
     age = clock.age_seconds(feature.feature_view, timestamp) if timestamp is not None else None

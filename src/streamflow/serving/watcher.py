@@ -25,14 +25,14 @@ from streamflow.errors import (
     UnservableModel,
 )
 from streamflow.served_model import Feature, ServedModel
-from streamflow.serving.predictor import Predictor, Served
-from streamflow.serving.reader import references
+from streamflow.serving.predictor import Predictor
+from streamflow.serving.scoring import Served
 from streamflow.telemetry import Telemetry, lines_of, log, log_failure
 
 if TYPE_CHECKING:
-    from streamflow.online import OnlineFeatures
-    from streamflow.registry import Registry
+    from streamflow.production import Production
     from streamflow.runs import ModelVersion
+    from streamflow.serving.stores import OnlineStore
 
 # A refused version may become servable (`streamflow apply`), but trying costs more than a look.
 RETRY_SECONDS = 3.0
@@ -64,8 +64,8 @@ class Watcher:
     def __init__(
         self,
         predictor: Predictor,
-        registry: Registry,
-        online: OnlineFeatures,
+        registry: Production,
+        online: OnlineStore,
         telemetry: Telemetry,
         *,
         poll_seconds: float,
@@ -176,18 +176,19 @@ class Watcher:
                 f"it is asked by {model.schema.join_key!r}, this API by "
                 f"{self._predictor.join_key!r}",
             )
-        self._online.check(model.schema)
-        self._warm_up(version, model)
-        return Served(version, model)
+        candidate = Served(version, model, self._online.plan(model.schema))
+        self._warm_up(candidate)
+        return candidate
 
-    def _warm_up(self, version: ModelVersion, model: ServedModel) -> None:
+    def _warm_up(self, candidate: Served) -> None:
         """Make every first call here, so that no request pays for it, and see that it answers."""
+        version, model = candidate.version, candidate.model
         row = {feature.name: [_plain_value(feature)] for feature in model.schema.features}
         labels, probabilities = model.predict(row)
         label, probability = int(labels[0]), float(probabilities[0])
         if label not in (0, 1) or not 0.0 <= probability <= 1.0 or math.isnan(probability):
             raise _unservable(version, f"it answers label {label}, probability {probability}")
-        self._online.read(references(model.schema), [{model.schema.join_key: "warm-up"}])
+        self._online.read(candidate.plan, ["warm-up"])
 
     def _refuse(self, version: ModelVersion, error: Exception) -> Refusal:
         if isinstance(error, StreamFlowError):

@@ -165,6 +165,24 @@ FROM streamflow.materializations
 WHERE use_case = %(use_case)s
 GROUP BY feature_view
 
+-- name: registry_is_there
+SELECT to_regclass('mlflow.model_versions') IS NOT NULL AS there
+
+-- name: production_version
+SELECT version.name, version.version, version.run_id, version.current_stage AS stage,
+    coalesce(tag.value, '') AS model_hash
+FROM mlflow.model_versions AS version
+LEFT JOIN mlflow.model_version_tags AS tag
+    ON tag.name = version.name AND tag.version = version.version AND tag.key = %(tag)s
+WHERE version.name = %(model)s AND version.current_stage = %(stage)s
+ORDER BY version.version DESC
+LIMIT 1
+
+-- name: version_files
+SELECT storage_location AS location
+FROM mlflow.model_versions
+WHERE name = %(model)s AND version = %(version)s
+
 -- name: record_promotion
 INSERT INTO streamflow.promotions
     (promoted_at, promoted_by, model, version, action, from_stage, to_stage, replaced, why, verdict)

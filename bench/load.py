@@ -1,0 +1,282 @@
+"""Claim: the load generator isn't what the other benchmarks measure; it can ask far more often.
+
+A closed loop of HTTP/1.1 requests over kept-alive raw sockets, in a process of its own: requests
+are made beforehand, an answer is read no further than its status and length. Run by itself, it
+measures how often it can ask a process that answers anything with the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import random
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+DRAIN_SECONDS = 15.0
+MOST_CHANGES = 10_000
+ANSWER = b'{"prediction":0}'
+CONSTANT = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
+
+
+@dataclass(frozen=True)
+class Job:
+    """POST random ones of `bodies` to a port of this machine over some connections.
+
+    What is answered in the first `warm_up` seconds isn't counted. The `seconds` after are reported
+    as a whole and in equal `windows`.
+    """
+
+    port: int
+    path: str
+    bodies: Sequence[str]
+    connections: int
+    seconds: float
+    warm_up: float = 0.3
+    windows: int = 1
+    seed: int = 42
+
+
+def start(job: Job) -> subprocess.Popen[str]:
+    """The job under way in a process of its own; `finish` has its figures."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, "job"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(job)))
+    process.stdin.close()
+    return process
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The figures of a job: `measure` tells which."""
+    assert process.stdout is not None
+    try:
+        figures: dict[str, Any] = json.load(process.stdout)
+        return figures
+    finally:
+        process.kill()
+        process.wait()
+
+
+def drive(job: Job) -> dict[str, Any]:
+    """Start the job and wait for its figures."""
+    return finish(start(job))
+
+
+class Connection:
+    """A socket with one question under way."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.received = b""
+        self.asked_at = 0
+
+    def ask(self, request: bytes) -> None:
+        self.received = b""
+        self.asked_at = time.monotonic_ns()
+        self.socket.sendall(request)
+
+    def answer(self) -> str | None:
+        """The status, `closed` if the connection ended, or None as long as more must come."""
+        try:
+            received = self.socket.recv(262_144)
+        except OSError:
+            return "closed"
+        if not received:
+            return "closed"
+        self.received += received
+        end = self.received.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        head = self.received[:end].lower()
+        start = head.find(b"content-length:")
+        if start < 0:
+            raise ValueError(f"an answer without a length: {head!r}")
+        length = int(head[start + 15 :].split(b"\r\n", 1)[0])
+        return head[9:12].decode() if len(self.received) >= end + 4 + length else None
+
+
+class Tally:
+    """What was answered, when, and how long it took."""
+
+    def __init__(self, job: Job) -> None:
+        self.begin = time.monotonic_ns() + int(job.warm_up * 1e9)
+        self.window = int(job.seconds / job.windows * 1e9)
+        self.latencies = [array("Q") for _ in range(job.windows)]
+        self.statuses: Counter[str] = Counter()
+        # Statuses as they change over time, for who wants to see an outage.
+        self.changes: list[tuple[float, str]] = []
+        self.last = ""
+        self.last_success = self.begin
+        self.longest_pause = 0
+
+    def add(self, status: str, asked_at: int, now: int) -> None:
+        number = (now - self.begin) // self.window
+        if not 0 <= number < len(self.latencies):
+            return
+        self.statuses[status] += 1
+        if status == "200":
+            self.latencies[number].append(now - asked_at)
+            self.longest_pause = max(self.longest_pause, now - self.last_success)
+            self.last_success = now
+        if status != self.last and len(self.changes) < MOST_CHANGES:
+            self.changes.append((now / 1e9, status))
+            self.last = status
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Requests per second that got a 200, their latency, every other outcome, and our own load."""
+    requests = [_request(job.path, body) for body in job.bodies]
+    random.Random(job.seed).shuffle(requests)
+    supply = _endless(requests)
+    selector = selectors.DefaultSelector()
+    tally = Tally(job)
+    end = tally.begin + int(job.seconds * 1e9)
+    gc.disable()
+    asking = 0
+    for _ in range(job.connections):
+        asking += _connect_and_ask(selector, job.port, supply, end, tally)
+    started = time.monotonic()
+    worked = time.process_time()
+    while asking and time.monotonic_ns() < end + DRAIN_SECONDS * 1e9:
+        for key, _ in selector.select(timeout=1.0):
+            connection: Connection = key.data
+            status = connection.answer()
+            if status is None:
+                continue
+            now = time.monotonic_ns()
+            tally.add(status, connection.asked_at, now)
+            asking -= 1
+            if status == "closed":
+                selector.unregister(connection.socket)
+                connection.socket.close()
+                asking += _connect_and_ask(selector, job.port, supply, end, tally)
+            elif now < end:
+                # A connection that the server closes here is told of by the answer that fails.
+                with contextlib.suppress(OSError):
+                    connection.ask(next(supply))
+                asking += 1
+    share = (time.process_time() - worked) / (time.monotonic() - started)
+    return _figures(job, tally, unanswered=asking, processor_share=share)
+
+
+def _connect_and_ask(
+    selector: selectors.BaseSelector, port: int, supply: Iterator[bytes], end: int, tally: Tally
+) -> int:
+    """1 if a question is under way now; a server that is away is tried until the job's end."""
+    while time.monotonic_ns() < end:
+        asked_at = time.monotonic_ns()
+        try:
+            connection = Connection(port)
+            connection.ask(next(supply))
+        except OSError:
+            tally.add("refused", asked_at, time.monotonic_ns())
+            time.sleep(0.01)
+            continue
+        connection.socket.setblocking(False)
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        return 1
+    return 0
+
+
+def _figures(job: Job, tally: Tally, unanswered: int, processor_share: float) -> dict[str, Any]:
+    pooled = sorted(latency for window in tally.latencies for latency in window)
+    return {
+        "per_second": len(pooled) / job.seconds,
+        **_summary(pooled),
+        "errors": sum(tally.statuses.values()) - tally.statuses["200"] + unanswered,
+        "statuses": dict(tally.statuses) | ({"unanswered": unanswered} if unanswered else {}),
+        "generator_processor_share": processor_share,
+        "windows": [_summary(sorted(window)) for window in tally.latencies],
+        "began_at": tally.begin / 1e9,
+        "changes": tally.changes,
+        "longest_pause_seconds": tally.longest_pause / 1e9,
+    }
+
+
+def _summary(latencies: Sequence[int]) -> dict[str, Any]:
+    def percentile(share: float) -> float | None:
+        if not latencies:
+            return None
+        return latencies[min(len(latencies) - 1, int(share * len(latencies)))] / 1e6
+
+    return {"answers": len(latencies), "p50_ms": percentile(0.5), "p99_ms": percentile(0.99)}
+
+
+def _request(path: str, body: str) -> bytes:
+    content = body.encode()
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    ).encode() + content
+
+
+def _endless(requests: Sequence[bytes]) -> Iterator[bytes]:
+    while True:
+        yield from requests
+
+
+def answer_anything() -> None:
+    """A server as quick as Python can be: the same bytes for whatever was sent."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is listener:
+                accepted, _ = listener.accept()
+                selector.register(accepted, selectors.EVENT_READ, accepted)
+            elif key.data.recv(65_536):
+                key.data.sendall(CONSTANT)
+            else:
+                selector.unregister(key.data)
+                key.data.close()
+
+
+def main() -> None:
+    from bench import RESULTS, machine
+
+    answering = [sys.executable, __file__, "answer"]
+    with subprocess.Popen(answering, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = int(server.stdout.readline())
+            figures = {
+                str(connections): drive(Job(port, "/", [ANSWER.decode()], connections, 2.0))
+                for connections in (1, 4, 16)
+            }
+        finally:
+            server.kill()
+    claim = "The load generator against a process that answers anything with the same bytes"
+    print(f"{claim}\n{machine()}\n")
+    for connections, row in figures.items():
+        del row["windows"], row["changes"]
+        print(f"{connections:>3} connections {row['per_second']:>8,.0f} requests/s")
+    RESULTS.mkdir(exist_ok=True)
+    result = {"claim": claim, "machine": machine(), "connections": figures}
+    (RESULTS / "load.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["job"]:
+            json.dump(measure(Job(**json.load(sys.stdin))), sys.stdout)
+        case ["answer"]:
+            answer_anything()
+        case _:
+            main()

@@ -1,0 +1,117 @@
+"""A temporary folder with everything served: what a user has after the quickstart."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from bench import load
+from streamflow import embedded
+from streamflow.features import sqlalchemy_url
+from streamflow.processes import Command
+from streamflow.use_case import UseCase, load_use_case
+
+MONTH = date(2024, 1, 31)
+REPOSITORY = Path(load.__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A model in Production and the features of `users` online, in the PostgreSQL of `url`."""
+
+    folder: Path
+    url: str
+    use_case: UseCase
+    users: list[str]
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def month(self) -> Path:
+        return self.folder / "data" / "month_000"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return sqlalchemy_url(self.url, "mlflow", "psycopg2")
+
+    def ours(self) -> tuple[Command, int]:
+        """The API as in production, with one worker and its log in a file; and its port."""
+        port = free_port()
+        command = Command(
+            name="StreamFlow",
+            arguments=[sys.executable, "-m", "streamflow", "serve", "--port", str(port)],
+            environment={"STREAMFLOW_HOME": str(self.home), "STREAMFLOW_API_WORKERS": "1"},
+            ready_url=f"http://127.0.0.1:{port}/ready",
+            log=self.folder / "logs" / "ours.log",
+        )
+        return command, port
+
+
+@contextmanager
+def workplace(users: int) -> Iterator[Workplace]:
+    """Generated, ingested, applied, trained, promoted, materialized; gone after the block.
+
+    The block runs in the folder and without STREAMFLOW_* variables, so that neither those of
+    whoever runs it nor a `.env` get into the servers that it starts.
+    """
+    for name in [name for name in os.environ if name.startswith("STREAMFLOW_")]:
+        del os.environ[name]
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
+    )
+    # `mlflow models serve` starts `uvicorn` by name.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as temporary, chdir(temporary):
+        folder = Path(temporary)
+        # As root, PostgreSQL runs as somebody else, who has to get in here, or would move out.
+        folder.chmod(0o755)
+        print(f"preparing {users:,} users and a model in {folder}", flush=True)
+        with embedded.running(folder / "home") as url:
+            use_case = load_use_case("churn")
+            _prepare(folder, users)
+            file = folder / "data" / "month_000" / f"{use_case.entity_table}.csv"
+            with file.open(encoding="utf-8", newline="") as lines:
+                ids = [row[use_case.join_key] for row in csv.DictReader(lines)]
+            yield Workplace(folder, url, use_case, ids)
+
+
+def _prepare(folder: Path, users: int) -> None:
+    as_of = ("--as-of", MONTH.isoformat())
+    _streamflow(folder, "generate", "data", "--users", str(users), "--months", "1")
+    _streamflow(folder, "ingest", "data/month_000", *as_of)
+    _streamflow(folder, "apply")
+    _streamflow(folder, "materialize", *as_of)
+    version = str(_streamflow(folder, "train", *as_of)["version"])
+    _streamflow(folder, "promote", version, "--to", "production", "--why", "bench")
+
+
+def _streamflow(folder: Path, *arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "streamflow", *arguments, "--json"],
+        env={**os.environ, "STREAMFLOW_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"streamflow {' '.join(arguments)}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

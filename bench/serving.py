@@ -1,0 +1,230 @@
+"""Claim: one worker of `/predict` with 16 connections answers at least 200 times as many requests
+as the plain way, 3 times as many as Feast's async client with ONNX Runtime, and half as many as an
+endpoint that does nothing; alone, it takes at most 0.6 ms longer than that.
+
+Peers, one worker each, same users, same features, a forest of the same size: the plain way (Feast's
+SDK, a DataFrame, `mlflow.pyfunc`, FastAPI) with Feast's own PostgreSQL, SQLite and Redis stores,
+Feast's async client with ONNX Runtime, `mlflow models serve`, `feast serve`. All run at the same
+time, and are asked in turns. SECONDS=3 per turn, ROUNDS=3, USERS=7043 by default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import sys
+import urllib.request
+from typing import Any
+
+from bench import RESULTS, load, machine
+from bench.peers.contestants import (
+    ASYNCHRONOUS,
+    FLOOR,
+    OURS,
+    PLAIN,
+    Contestant,
+    everybody,
+    redis_server,
+)
+from bench.peers.workplace import Workplace, workplace
+from streamflow import processes
+
+CLAIM = (
+    "/predict, one worker, 16 connections: at least 200 times the requests per second of the plain "
+    "way with Feast's PostgreSQL store, at least 3 times Feast's async client with ONNX Runtime, "
+    "at least 50 % of the empty POST endpoint's; at one connection, p50 within 0.6 ms of the empty "
+    "endpoint's and p99 under 3 times its own p50"
+)
+CONNECTIONS = (1, 4, 16)
+BATCH = 1_000
+
+
+def main() -> None:
+    seconds = float(os.environ.get("SECONDS", "3"))
+    rounds = int(os.environ.get("ROUNDS", "3"))
+    with workplace(int(os.environ.get("USERS", "7043"))) as place, redis_server(place):
+        contestants, skipped = everybody(place)
+        with processes.running([contestant.command for contestant in contestants]) as children:
+            for child in children:
+                child.wait_until_ready()
+            check(contestants)
+            turns = in_turns(contestants, seconds, rounds)
+            batches, no_batch = in_batches(contestants, place, seconds, rounds)
+    result = {
+        "claim": CLAIM,
+        "machine": machine(),
+        "seconds": seconds,
+        "rounds": rounds,
+        "users": len(place.users),
+        "contestants": {name: medians(of_one) for name, of_one in turns.items()},
+        "batch": {"rows": BATCH, "median_ms": batches},
+        "skipped": {**skipped, **no_batch},
+    }
+    result["bars"] = bars(result["contestants"])
+    show(result)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "serving.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def check(contestants: list[Contestant]) -> None:
+    """Each answers, and who serves the same model gives the same probability."""
+    by_name = {contestant.name: contestant for contestant in contestants}
+    for body in by_name[OURS].bodies[:20]:
+        ours = by_name[OURS].ask(body)["probability"]
+        theirs = by_name[ASYNCHRONOUS].ask(body)["probability"]
+        if ours != theirs:
+            raise SystemExit(f"{body}: {OURS} answers {ours}, {ASYNCHRONOUS} {theirs}")
+    for contestant in contestants:
+        contestant.ask(contestant.bodies[0])
+
+
+def in_turns(
+    contestants: list[Contestant], seconds: float, rounds: int
+) -> dict[str, dict[int, list[dict[str, Any]]]]:
+    """The figures of each turn, per contestant and number of connections."""
+    turns: dict[str, dict[int, list[dict[str, Any]]]] = {
+        contestant.name: {connections: [] for connections in CONNECTIONS}
+        for contestant in contestants
+    }
+    for number in range(-1, rounds):  # the first one warms up, and doesn't count
+        for connections in CONNECTIONS:
+            # Forth and back, so that nobody always comes after the same one.
+            for contestant in contestants if number % 2 == 0 else reversed(contestants):
+                figures = load.drive(
+                    load.Job(
+                        contestant.port,
+                        contestant.path,
+                        contestant.bodies,
+                        connections,
+                        seconds if number >= 0 else min(seconds, 1.0),
+                        seed=number + 1,
+                    )
+                )
+                if number < 0:
+                    continue
+                del figures["windows"], figures["changes"], figures["began_at"]
+                turns[contestant.name][connections].append(figures)
+        print(f"round {number + 1} of {rounds}", flush=True)
+    return turns
+
+
+def in_batches(
+    contestants: list[Contestant], place: Workplace, seconds: float, rounds: int
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Median milliseconds for a batch of users over one connection, and who has none, and why."""
+    dice = random.Random(42)
+    batches = [
+        [place.users[dice.randrange(len(place.users))] for _ in range(BATCH)] for _ in range(20)
+    ]
+    paths, skipped = {}, {}
+    for contestant in contestants:
+        if contestant.name == OURS:
+            found = our_batch(contestant)
+            if found is None:
+                skipped[f"{OURS}, batch"] = "the API has no batch endpoint"
+            else:
+                paths[OURS] = found
+        elif contestant.batch_path:
+            paths[contestant.name] = contestant.batch_path, "user_ids"
+    medians: dict[str, list[float]] = {name: [] for name in paths}
+    for number in range(rounds):
+        for contestant in contestants:
+            if contestant.name not in paths:
+                continue
+            path, name = paths[contestant.name]
+            bodies = [json.dumps({name: batch}) for batch in batches]
+            job = load.Job(contestant.port, path, bodies, 1, seconds, 0.0, seed=number)
+            figures = load.drive(job)
+            if figures["errors"] or figures["p50_ms"] is None:
+                skipped[f"{contestant.name}, batch"] = f"answers {figures['statuses']}"
+            else:
+                medians[contestant.name].append(figures["p50_ms"])
+    return {name: statistics.median(runs) for name, runs in medians.items() if runs}, skipped
+
+
+def our_batch(contestant: Contestant) -> tuple[str, str] | None:
+    """The path of our batch endpoint and the name of its list of ids, as the API itself says."""
+    url = f"http://127.0.0.1:{contestant.port}/openapi.json"
+    with urllib.request.urlopen(url, timeout=30) as response:
+        document = json.load(response)
+    for path, operations in document["paths"].items():
+        if "batch" in path and "post" in operations:
+            content = operations["post"]["requestBody"]["content"]
+            schema = content["application/json"]["schema"]
+            if "$ref" in schema:
+                schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            for name, property in schema["properties"].items():
+                if property.get("type") == "array":
+                    return path, name
+    return None
+
+
+def medians(of_one: dict[int, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Per number of connections, medians over the rounds, all errors, and the rounds themselves."""
+
+    def median(rounds: list[dict[str, Any]], figure: str) -> float | None:
+        measured = [figures[figure] for figures in rounds if figures[figure] is not None]
+        return statistics.median(measured) if measured else None
+
+    return {
+        str(connections): {
+            **{name: median(rounds, name) for name in ("per_second", "p50_ms", "p99_ms")},
+            "errors": sum(figures["errors"] for figures in rounds),
+            "rounds": rounds,
+        }
+        for connections, rounds in of_one.items()
+    }
+
+
+def bars(contestants: dict[str, Any]) -> list[dict[str, Any]]:
+    """The claim, part by part: what is wanted, what was measured, whether it holds."""
+
+    def rate(name: str) -> float:
+        return float(contestants[name]["16"]["per_second"]) or float("nan")
+
+    alone, floor_alone = contestants[OURS]["1"], contestants[FLOOR]["1"]
+    over_the_floor = alone["p50_ms"] - floor_alone["p50_ms"]
+    parts = (
+        ("times the plain way's requests/s", 200, rate(OURS) / rate(PLAIN), True),
+        ("times Feast's async client's requests/s", 3, rate(OURS) / rate(ASYNCHRONOUS), True),
+        ("of the empty endpoint's requests/s", 0.5, rate(OURS) / rate(FLOOR), True),
+        ("ms of p50 over the empty endpoint's, 1 connection", 0.6, over_the_floor, False),
+        ("times its p50 is its p99, 1 connection", 3, alone["p99_ms"] / alone["p50_ms"], False),
+    )
+    return [
+        {
+            "bar": f"{'at least' if at_least else 'at most'} {wanted:g} {what}",
+            "measured": measured,
+            "met": measured >= wanted if at_least else measured <= wanted,
+        }
+        for what, wanted, measured, at_least in parts
+    ]
+
+
+def show(result: dict[str, Any]) -> None:
+    print(f"\n{result['claim']}\n{result['machine']}\n")
+    print(f"{'':<38} {'connections':>11} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} ", end="")
+    print(f"{'errors':>6} {'ours is':>11}")
+    for name, by_connections in result["contestants"].items():
+        for connections, row in by_connections.items():
+            ours = result["contestants"][OURS][connections]["per_second"]
+            times = ours / row["per_second"] if row["per_second"] else float("inf")
+            print(
+                f"{name:<38} {connections:>11} {row['per_second']:>10,.0f} "
+                f"{row['p50_ms'] or 0:>8.2f} {row['p99_ms'] or 0:>8.2f} {row['errors']:>6} "
+                f"{times:>7.2f} times"
+            )
+    print(f"\nA batch of {result['batch']['rows']:,} users")
+    for name, milliseconds in result["batch"]["median_ms"].items():
+        print(f"{name:<38} {milliseconds:>10.1f} ms")
+    print()
+    for bar in result["bars"]:
+        print(f"{'met' if bar['met'] else 'NOT MET':<8} {bar['measured']:>10.2f}  {bar['bar']}")
+    for name, reason in result["skipped"].items():
+        print(f"skipped: {name}: {reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Rows of entities straight from feature views' tables, without Feast, for serving processes.
+
+What the tables hold is read off the database's own catalog: importing Feast takes seconds, and what
+it knows of the tables, they know themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from psycopg import Connection, RawCursor, sql
+from psycopg.rows import tuple_row
+
+from feast_postgres.columns import Column, Layout, column_name, column_of_type, table_name
+from feast_postgres.reading import Part, Rows, in_statements, part, select
+from feast_postgres.tables import columns_of
+
+
+class NotReadable(Exception):
+    """Why the tables don't give what was asked: no table, no such column, a key that isn't text."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Features of several views by one text key.
+
+    A row of its result is the key's position from 1, and what `times`, `unwritten` and `values`
+    take from it: per view the event timestamp (None: no row) and columns never written (None:
+    all are), and per feature its value, in the order asked.
+    """
+
+    text: bytes
+    value_types: tuple[str, ...]
+    times: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    unwritten: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    values: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    columns: tuple[tuple[int, str], ...]  # per feature the number of its view, and its column
+
+
+def statement(
+    connection: Connection[Any],
+    schema: str,
+    project: str,
+    join_key: str,
+    asked: Sequence[tuple[str, str]],
+) -> Statement:
+    """What reads `asked`, pairs of feature view and feature. Raises NotReadable."""
+    views = list(dict.fromkeys(view for view, _ in asked))
+    parts: list[Part] = []
+    found: dict[tuple[str, str], tuple[int, Column]] = {}  # its position in a row, and its column
+    starts: list[int] = []
+    start = 1
+    for view in views:
+        table = sql.Identifier(schema, table_name(project, view))
+        layout = _layout(view, columns_of(connection, table), join_key)
+        names = {name: column_name(name, join_key) for one, name in asked if one == view}
+        absent = [name for name, column in names.items() if column not in layout.features]
+        if absent:
+            raise NotReadable(f"feature view {view!r} has no {absent[0]!r}")
+        one = part(table, layout, names.values())
+        parts.append(one)
+        starts.append(start)
+        for position, (name, column) in enumerate(zip(names, one.kept, strict=True), start + 2):
+            found[view, name] = position, column
+        start += 2 + len(names)
+    if len(list(in_statements(parts))) != 1:
+        raise NotReadable("its features are more than one statement can hold")
+    return Statement(
+        text=select(parts).as_bytes(None),
+        value_types=tuple(found[one][1].value_type for one in asked),
+        times=_taking(starts),
+        unwritten=_taking([start + 1 for start in starts]),
+        values=_taking([found[one][0] for one in asked]),
+        columns=tuple((views.index(view), found[view, name][1].name) for view, name in asked),
+    )
+
+
+def _layout(view: str, columns: Sequence[tuple[str, str | None, bool]], join_key: str) -> Layout:
+    keys = tuple(
+        column_of_type(name, name, value_type or "")
+        for name, value_type, is_key in columns
+        if is_key
+    )
+    if not columns:
+        raise NotReadable(f"there is no table of feature view {view!r}")
+    if [(key.name, key.value_type) for key in keys] != [(join_key, "STRING")]:
+        raise NotReadable(f"feature view {view!r} isn't found by the text {join_key!r} alone")
+    features = {
+        name: column_of_type(name, name, value_type)
+        for name, value_type, is_key in columns
+        if value_type and not is_key
+    }
+    return Layout(view, keys, features)
+
+
+def _taking(positions: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    (position,) = positions
+    return lambda row: (row[position],)
+
+
+def read(connection: Connection[Any], asked: Statement, keys: Sequence[str]) -> Rows:
+    """A row per key, in their order, for a caller who waits."""
+    cursor = RawCursor(connection, row_factory=tuple_row)
+    rows = cursor.execute(asked.text, [list(keys)], binary=True).fetchall()
+    return sorted(rows, key=itemgetter(0))

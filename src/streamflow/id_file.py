@@ -1,0 +1,63 @@
+"""A file of ids to predict for: CSV with a column of them, or an id a line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from streamflow.errors import MissingFiles, UnreadableFile
+
+_TOGETHER = 1_000
+_LONGEST_ID = 64
+
+
+def chunks(file: Path, column: str) -> Iterator[list[str]]:
+    """The ids in their order, a thousand at a time; empty lines are left out.
+
+    Raises MissingFiles if there is no such file, UnreadableFile if it has neither a column of that
+    name nor a single column.
+    """
+    ids = _ids(file, column)
+    while chunk := list(islice(ids, _TOGETHER)):
+        yield chunk
+
+
+def _ids(file: Path, column: str) -> Iterator[str]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.reader(lines)
+            first = next(rows, [])
+            if column in first:
+                position = first.index(column)
+            elif len(first) == 1:
+                position = 0
+                yield _checked(file, 1, first[0])
+            else:
+                raise _unreadable(file, f"its first line has no column {column!r}")
+            for row in rows:
+                if not row:
+                    continue
+                if len(row) <= position:
+                    raise _unreadable(file, f"line {rows.line_num} has no {column!r}")
+                yield _checked(file, rows.line_num, row[position])
+    except FileNotFoundError as error:
+        raise MissingFiles(
+            f"There is no file {file}.", "Name a file of ids."
+        ) from error
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise _unreadable(file, str(error)) from error
+
+
+def _checked(file: Path, line: int, entity_id: str) -> str:
+    if not 0 < len(entity_id) <= _LONGEST_ID or not entity_id.isprintable():
+        raise _unreadable(file, f"line {line} has no id of 1 to {_LONGEST_ID} visible characters")
+    return entity_id
+
+
+def _unreadable(file: Path, why: str) -> UnreadableFile:
+    return UnreadableFile(
+        f"{file} can't be read as a file of ids: {why}.",
+        "Give CSV in UTF-8 with a column of ids, or a file with an id a line.",
+    )

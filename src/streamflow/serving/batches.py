@@ -1,0 +1,184 @@
+"""Questions that wait at the same time share one round trip and one call of the model.
+
+Nothing waits in order to share: a question goes out at once if a lane to the online store is idle,
+and while every lane is busy, those that arrive go together with the next. Beyond what can be
+answered within the latency budget, questions are refused at the door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
+from streamflow.serving.predictor import Predictor
+from streamflow.serving.reader import EntityRow
+from streamflow.serving.scoring import Prediction, Question, Served
+from streamflow.serving.stores import Lane, OnlineStore
+
+MOST_TOGETHER = 1_000
+LANES = 2
+# From here on a model call would keep other requests from being heard.
+_MANY = 64
+# How many ids may be under way: it grows by what is answered in time, and shrinks when that is too
+# late, as TCP does with its window.
+_FIRST_LIMIT, _LOWEST_LIMIT, _HIGHEST_LIMIT = 2_000, 32, 20_000
+_SHRINK = 0.8
+
+Answers = list[Prediction | NoAnswer]
+Answered = tuple[Served, Answers]
+
+
+@dataclass
+class _Waiting:
+    questions: Sequence[Question]
+    answers: asyncio.Future[Answered]
+    arrived: float
+    tried: bool = False
+
+
+class Batches:
+    """Belongs to one event loop, in which it has to be opened."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        online: OnlineStore,
+        *,
+        now: Callable[[], datetime],
+        latency_budget_seconds: float,
+        lanes: int = LANES,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.under_way = 0
+        self.limit = float(_FIRST_LIMIT)
+        self._predictor = predictor
+        self._now = now
+        self._budget = latency_budget_seconds
+        self._monotonic = monotonic
+        self._lanes: list[Lane] = [online.lane(self._pump) for _ in range(lanes)]
+        self._queue: deque[_Waiting] = deque()
+
+    async def open(self, patience_seconds: float) -> None:
+        await asyncio.gather(*(lane.open(patience_seconds) for lane in self._lanes))
+
+    async def close(self) -> None:
+        for lane in self._lanes:
+            await lane.close()
+
+    async def ask(self, questions: Sequence[Question]) -> Answered:
+        """The model that answered, and per question its prediction, or why there is none.
+
+        Raises NoProductionModel, FeatureStoreUnavailable, Overloaded.
+        """
+        self._predictor.production()
+        if self.under_way and self.under_way + len(questions) > self.limit:
+            raise Overloaded(self.under_way)
+        waiting = _Waiting(questions, asyncio.get_running_loop().create_future(), self._monotonic())
+        self.under_way += len(questions)
+        try:
+            self._queue.append(waiting)
+            self._pump()
+            return await waiting.answers
+        finally:
+            self.under_way -= len(questions)
+
+    def _pump(self) -> None:
+        while self._queue:
+            lane = next((lane for lane in self._lanes if lane.idle), None)
+            if lane is None:
+                if not any(lane.connected for lane in self._lanes):
+                    self._fail(self._take_all(), _unreachable())
+                return
+            batch = self._take()
+            try:
+                served = self._predictor.production()
+            except StreamFlowError as error:
+                self._fail(batch, error)
+                continue
+            self._send(lane, served, batch)
+
+    def _send(self, lane: Lane, served: Served, batch: list[_Waiting]) -> None:
+        ids = [question.entity_id for one in batch for question in one.questions]
+
+        def told(answer: list[EntityRow] | Exception) -> None:
+            if isinstance(answer, Exception):
+                self._again(batch, answer)
+                self._pump()
+            else:
+                self._pump()  # first, so that the database works while we do
+                self._score(served, batch, answer)
+
+        lane.send(served.plan, ids, told)
+
+    def _score(self, served: Served, batch: list[_Waiting], rows: list[EntityRow]) -> None:
+        questions = [question for one in batch for question in one.questions]
+        if len(questions) < _MANY:
+            try:
+                answers = self._predictor.score(served, questions, rows, self._now())
+            except Exception as error:
+                self._fail(batch, error)
+            else:
+                self._hand_out(served, batch, answers)
+            return
+        scoring = asyncio.get_running_loop().run_in_executor(
+            None, self._predictor.score, served, questions, rows, self._now()
+        )
+
+        def done(future: asyncio.Future[Answers]) -> None:
+            error = future.exception()
+            if isinstance(error, Exception):
+                self._fail(batch, error)
+            else:
+                self._hand_out(served, batch, future.result())
+
+        scoring.add_done_callback(done)
+
+    def _hand_out(self, served: Served, batch: list[_Waiting], answers: Answers) -> None:
+        start = 0
+        for one in batch:
+            end = start + len(one.questions)
+            if not one.answers.done():
+                one.answers.set_result((served, answers[start:end]))
+            start = end
+        if self._monotonic() - batch[0].arrived > self._budget:
+            self.limit = max(_LOWEST_LIMIT, min(self.limit, self.under_way) * _SHRINK)
+        else:
+            self.limit = min(_HIGHEST_LIMIT, self.limit + len(answers))
+
+    def _again(self, batch: list[_Waiting], error: Exception) -> None:
+        """A lost connection may be one of several: each question is asked once more."""
+        lost = isinstance(error, FeatureStoreUnavailable)
+        self._fail([one for one in batch if one.tried or not lost], error)
+        for one in reversed(batch):
+            if lost and not one.tried:
+                one.tried = True
+                self._queue.appendleft(one)
+
+    def _fail(self, batch: list[_Waiting], error: Exception) -> None:
+        for one in batch:
+            if not one.answers.done():
+                one.answers.set_exception(error)
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._queue.popleft()]
+        size = len(batch[0].questions)
+        while self._queue and size + len(self._queue[0].questions) <= MOST_TOGETHER:
+            size += len(self._queue[0].questions)
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _take_all(self) -> list[_Waiting]:
+        everyone = list(self._queue)
+        self._queue.clear()
+        return everyone
+
+
+def _unreachable() -> FeatureStoreUnavailable:
+    return FeatureStoreUnavailable(
+        "The online store can't be reached.", "See `streamflow status`; it's tried again by itself."
+    )

@@ -1,0 +1,204 @@
+"""From rows of the online store to predictions, many at a time: one call of the model for all.
+
+A row in which nothing is amiss takes a short way; any other is judged feature by feature, so that
+its error names what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from math import isfinite
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal
+
+from streamflow import served_model
+from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnseenCategory
+from streamflow.served_model import FeatureSchema, ServedModel
+from streamflow.serving.reader import MISSING, Clock, EntityRow, FeatureReading, judge
+
+if TYPE_CHECKING:
+    from streamflow.runs import ModelVersion
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that answers, the version that it is, and how its store reads what it needs."""
+
+    version: ModelVersion
+    model: ServedModel
+    plan: Any = None
+
+    @property
+    def schema(self) -> FeatureSchema:
+        return self.model.schema
+
+    @cached_property
+    def needs(self) -> Needs:
+        return Needs.of(self.schema)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """A schema, taken apart for the short way."""
+
+    names: tuple[str, ...]
+    views: tuple[str, ...]
+    required: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    floats: tuple[int, ...]
+
+    @staticmethod
+    def of(schema: FeatureSchema) -> Needs:
+        features = schema.features
+        required = [i for i, feature in enumerate(features) if not feature.nullable]
+        floats = tuple(i for i, feature in enumerate(features) if feature.type == "FLOAT64")
+        # itemgetter gives a single item bare; asked twice for the first, it gives a tuple.
+        taking = itemgetter(*required, *required[:1]) if required else lambda values: ()
+        names = tuple(feature.name for feature in features)
+        return Needs(names, schema.views, taking, floats)
+
+    def met(self, row: EntityRow, oldest: tuple[datetime, ...]) -> bool:
+        """Whether the row is as the model wants it, so that nothing has to be said about it."""
+        times, values = row
+        for time, limit in zip(times, oldest, strict=True):
+            if time is None or time < limit:
+                return False
+        if None in self.required(values) or MISSING in values:
+            return False
+        for position in self.floats:
+            value = values[position]
+            if value is not None and not isfinite(value):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Question:
+    entity_id: str
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer and its receipt: times in UTC, `features_used` in the schema's order."""
+
+    entity_id: str
+    prediction: int
+    probability: float
+    features_used: Mapping[str, Any]
+    model: ModelVersion
+    features_as_of: datetime
+    feature_times: Mapping[str, datetime]
+    warnings: tuple[str, ...]
+    request_id: str
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What the model is given for one question, and what the receipt says of it."""
+
+    values: tuple[Any, ...]
+    times: Mapping[str, datetime]
+    warnings: tuple[str, ...] = ()
+
+
+def score(
+    served: Served,
+    questions: Sequence[Question],
+    rows: Sequence[EntityRow],
+    clock: Clock,
+    stale_features: Literal["refuse", "warn"],
+) -> list[Prediction | NoAnswer]:
+    """Per question its prediction, or why there is none: UnknownEntity, MissingFeatures,
+    StaleFeatures, UnseenCategory."""
+    needs, oldest = served.needs, clock.oldest(served.schema)
+    inputs: list[_Input | NoAnswer] = []
+    for question, row in zip(questions, rows, strict=True):
+        if needs.met(row, oldest):
+            times = dict(zip(needs.views, row.times, strict=True))
+            inputs.append(_Input(row.values, times))  # type: ignore[arg-type]
+        else:
+            inputs.append(_examined(served, question, row, clock, stale_features))
+    ready = [one for one in inputs if isinstance(one, _Input)]
+    scored = iter(_scores(served, [one.values for one in ready]))
+    return [
+        one if isinstance(one, NoAnswer) else _answer(served, question, one, next(scored))
+        for question, one in zip(questions, inputs, strict=True)
+    ]
+
+
+def _examined(
+    served: Served,
+    question: Question,
+    row: EntityRow,
+    clock: Clock,
+    stale_features: Literal["refuse", "warn"],
+) -> _Input | NoAnswer:
+    try:
+        readings = judge(served.schema, question.entity_id, row, clock)
+    except NoAnswer as unknown:
+        return unknown
+    missing = [reading.name for reading in readings if reading.status == "missing"]
+    if missing:
+        return MissingFeatures(missing)
+    stale = _stale(readings)
+    if stale is not None and stale_features == "refuse":
+        return stale
+    times = {
+        view: time.astimezone(UTC)
+        for view, time in zip(served.schema.views, row.times, strict=True)
+        if time is not None
+    }
+    warnings = () if stale is None else (stale.message,)
+    return _Input(tuple(reading.value for reading in readings), times, warnings)
+
+
+def _scores(
+    served: Served, rows: Sequence[tuple[Any, ...]]
+) -> list[tuple[int, float] | UnseenCategory]:
+    if not rows:
+        return []
+    columns = dict(zip(served.needs.names, zip(*rows, strict=True), strict=True))
+    try:
+        labels, probabilities = served.model.predict(columns)
+    except served_model.UnseenCategory as error:
+        if len(rows) == 1:
+            return [UnseenCategory(error.feature, error.value)]
+        # It doesn't say whose value that was; the others are to have their answers.
+        return [one for row in rows for one in _scores(served, [row])]
+    return list(zip(labels.tolist(), probabilities.tolist(), strict=True))
+
+
+def _answer(
+    served: Served,
+    question: Question,
+    given: _Input,
+    scored: tuple[int, float] | UnseenCategory,
+) -> Prediction | UnseenCategory:
+    if isinstance(scored, UnseenCategory):
+        return scored
+    return Prediction(
+        entity_id=question.entity_id,
+        prediction=scored[0],
+        probability=scored[1],
+        features_used=dict(zip(served.needs.names, given.values, strict=True)),
+        model=served.version,
+        features_as_of=min(given.times.values()),
+        feature_times=given.times,
+        warnings=given.warnings,
+        request_id=question.request_id,
+    )
+
+
+def _stale(readings: Sequence[FeatureReading]) -> StaleFeatures | None:
+    ages: dict[str, tuple[float, float]] = {}
+    for reading in readings:
+        age, allowed = reading.age_seconds, reading.max_age_seconds
+        if reading.status != "stale" or age is None or allowed is None:
+            continue
+        worst = ages.get(reading.feature_view)
+        if worst is None or age - allowed > worst[0] - worst[1]:
+            ages[reading.feature_view] = (age, allowed)
+    return StaleFeatures(ages) if ages else None
