@@ -1,31 +1,40 @@
 """Claim: the online store is filled at the speed of PostgreSQL's own `INSERT ... SELECT`.
 
-Peer: Feast's own PostgreSQL stores, written in batches. Limits: the plain statement into a plain
-table with a primary key, and COPY through this process. Four feature views, one row per user and
-view, online tables emptied before each run. USERS="10000 200000" by default, PEER=0 leaves out
-the peer, which takes a minute for 200,000 users.
+Peer: Feast's own PostgreSQL stores, written in batches of 10,000. Limits: the plain statement into
+a plain table with a primary key, and COPY through this process. Four feature views, one row per
+user and view, online tables emptied before each run; either store in a process of its own, whose
+memory at its highest is told. USERS="10000 200000 1000000" by default. The peer, of which
+200,000 users take minutes, takes part up to PEER_USERS=200000, once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bench import interleaved, report
+from bench import RESULTS, interleaved, machine
 from streamflow import embedded
 
+OURS, PEER = "feast_postgres", "Feast's PostgreSQL store"
+PLAIN, COPY = "plain INSERT ... SELECT DISTINCT ON", "COPY out and in"
+ROUNDS = 3
+CLAIM = f"Materialization of 4 feature views with {OURS}, no slower per user the more there are"
 END = datetime(2024, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)
 VIEWS = {
     "profile": {
@@ -47,6 +56,7 @@ VIEWS = {
     "support": {"tickets": "INT64", "resolution_hours": "DOUBLE"},
 }
 SQL_TYPES = {"INT64": "int8", "DOUBLE": "float8", "BOOL": "boolean", "STRING": "text"}
+store: Any = None  # in a process of its own
 VALUES = {
     "INT64": "(random() * 100)::int8",
     "DOUBLE": "random() * 100",
@@ -56,41 +66,72 @@ VALUES = {
 
 
 def main() -> None:
-    sizes = [int(size) for size in os.environ.get("USERS", "10000 200000").split()]
+    sizes = [int(size) for size in os.environ.get("USERS", "10000 200000 1000000").split()]
+    most_of_peer = int(os.environ.get("PEER_USERS", "200000"))
+    print(f"{CLAIM}\n{machine()}\n")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with embedded.running(folder / "home") as url:
-            for users in sizes:
-                compare(url, folder, users)
+            measured = [compare(url, folder, users, users <= most_of_peer) for users in sizes]
+    RESULTS.mkdir(exist_ok=True)
+    result = {"claim": CLAIM, "machine": machine(), "sizes": measured}
+    (RESULTS / "materialize.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
-def compare(url: str, folder: Path, users: int) -> None:
+def compare(url: str, folder: Path, users: int, with_peer: bool) -> dict[str, Any]:
     fill(url, users)
-    ours = feast_store(url, folder, f"ours_{users}", ours=True)
-    before = _peak_megabytes()
-    contestants: dict[str, Callable[[], float]] = {
-        "feast_postgres": lambda: materialize(url, ours, users),
-        "plain INSERT ... SELECT DISTINCT ON": lambda: insert_select(url),
-        "COPY out and in": lambda: copy(url),
+    with feast_process(url, folder, f"ours_{users}", ours=True) as ours:
+        contestants: dict[str, Callable[[], float]] = {
+            OURS: lambda: ours.submit(materialize, url, users).result(),
+            PLAIN: lambda: insert_select(url),
+            COPY: lambda: copy(url),
+        }
+        seconds = interleaved(contestants, ROUNDS)
+        megabytes = {OURS: ours.submit(peak_megabytes).result()}
+    if with_peer:
+        with feast_process(url, folder, f"peer_{users}", ours=False) as peer:
+            seconds[PEER] = [peer.submit(materialize, url, users).result()]
+            megabytes[PEER] = peer.submit(peak_megabytes).result()
+    medians = {name: statistics.median(runs) for name, runs in seconds.items()}
+    print(f"{users:,} users")
+    for name, median in medians.items():
+        memory = f"{megabytes[name]:>8,.0f} MB" if name in megabytes else ""
+        print(
+            f"  {name:<37} {median:>8.2f} s {users / median:>9,.0f} users/s "
+            f"{median / users * 1e6:>7.1f} µs/user {median / medians[OURS]:>6.1f} times ours{memory}"
+        )
+    return {
+        "users": users,
+        "seconds": seconds,
+        "medians": medians,
+        "microseconds_per_user": {name: m / users * 1e6 for name, m in medians.items()},
+        "users_per_second": {name: users / median for name, median in medians.items()},
+        "times_ours": {name: median / medians[OURS] for name, median in medians.items()},
+        "peak_megabytes": megabytes,
     }
-    seconds = {name: [] for name in contestants}
-    materialize(url, ours, users)  # Feast imports much on first use
-    grown = _peak_megabytes() - before
-    if os.environ.get("PEER", "1") != "0":
-        peer = feast_store(url, folder, f"peer_{users}", ours=False)
-        contestants["Feast's PostgreSQL store"] = lambda: materialize(url, peer, users)
-        seconds = interleaved(contestants, rounds=1)
-        del contestants["Feast's PostgreSQL store"]
-    for name, runs in interleaved(contestants, rounds=3).items():
-        seconds[name] += runs
-    rate = users / sorted(seconds["feast_postgres"])[len(seconds["feast_postgres"]) // 2]
-    report(
-        f"materialize_{users}",
-        f"Materialization of {users:,} users x {len(VIEWS)} feature views; feast_postgres: "
-        f"{rate:,.0f} users/s, {grown:.0f} MB of memory more than before",
-        "feast_postgres",
-        seconds,
-    )
+
+
+@contextlib.contextmanager
+def feast_process(
+    url: str, folder: Path, project: str, ours: bool
+) -> Iterator[ProcessPoolExecutor]:
+    """A fresh process with a Feast store that has imported all it needs."""
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), open_store, (url, folder, project, ours)
+    ) as process:
+        yield process
+
+
+def open_store(url: str, folder: Path, project: str, ours: bool) -> None:
+    global store
+    store = feast_store(url, folder, project, ours)
+    long_ago = END - timedelta(days=1_000)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        store.materialize(long_ago, long_ago)
+
+
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def fill(url: str, users: int) -> None:
@@ -177,7 +218,7 @@ def feast_store(url: str, folder: Path, project: str, ours: bool) -> Any:
     return store
 
 
-def materialize(url: str, store: Any, users: int) -> float:
+def materialize(url: str, users: int) -> float:
     with psycopg.connect(url, autocommit=True) as connection:
         tables = connection.execute(
             "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables "
@@ -230,10 +271,6 @@ def _each_view(url: str, one: Callable[[psycopg.Connection[Any], str, str], None
         for view, features in VIEWS.items():
             one(connection, view, ", ".join(["user_id", *features, "event_timestamp"]))
         return time.perf_counter() - started
-
-
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

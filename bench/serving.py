@@ -19,6 +19,7 @@ import urllib.request
 from typing import Any
 
 from bench import RESULTS, load, machine
+from bench.peers import bars
 from bench.peers.contestants import (
     ASYNCHRONOUS,
     FLOOR,
@@ -62,7 +63,7 @@ def main() -> None:
         "batch": {"rows": BATCH, "median_ms": batches},
         "skipped": {**skipped, **no_batch},
     }
-    result["bars"] = bars(result["contestants"])
+    result["bars"] = verdict(result["contestants"])
     show(result)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "serving.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -178,28 +179,27 @@ def medians(of_one: dict[int, list[dict[str, Any]]]) -> dict[str, dict[str, Any]
     }
 
 
-def bars(contestants: dict[str, Any]) -> list[dict[str, Any]]:
+def verdict(contestants: dict[str, Any]) -> list[dict[str, Any]]:
     """The claim, part by part: what is wanted, what was measured, whether it holds."""
 
     def rate(name: str) -> float:
         return float(contestants[name]["16"]["per_second"]) or float("nan")
 
     alone, floor_alone = contestants[OURS]["1"], contestants[FLOOR]["1"]
-    over_the_floor = alone["p50_ms"] - floor_alone["p50_ms"]
-    parts = (
-        ("times the plain way's requests/s", 200, rate(OURS) / rate(PLAIN), True),
-        ("times Feast's async client's requests/s", 3, rate(OURS) / rate(ASYNCHRONOUS), True),
-        ("of the empty endpoint's requests/s", 0.5, rate(OURS) / rate(FLOOR), True),
-        ("ms of p50 over the empty endpoint's, 1 connection", 0.6, over_the_floor, False),
-        ("times its p50 is its p99, 1 connection", 3, alone["p99_ms"] / alone["p50_ms"], False),
-    )
     return [
-        {
-            "bar": f"{'at least' if at_least else 'at most'} {wanted:g} {what}",
-            "measured": measured,
-            "met": measured >= wanted if at_least else measured <= wanted,
-        }
-        for what, wanted, measured, at_least in parts
+        bars.at_least(200, "times the plain way's requests/s", rate(OURS) / rate(PLAIN)),
+        bars.at_least(
+            3, "times Feast's async client's requests/s", rate(OURS) / rate(ASYNCHRONOUS)
+        ),
+        bars.at_least(0.5, "of the empty endpoint's requests/s", rate(OURS) / rate(FLOOR)),
+        bars.at_most(
+            0.6,
+            "ms of p50 over the empty endpoint's, 1 connection",
+            alone["p50_ms"] - floor_alone["p50_ms"],
+        ),
+        bars.at_most(
+            3, "times its p50 is its p99, 1 connection", alone["p99_ms"] / alone["p50_ms"]
+        ),
     ]
 
 
@@ -220,8 +220,7 @@ def show(result: dict[str, Any]) -> None:
     for name, milliseconds in result["batch"]["median_ms"].items():
         print(f"{name:<38} {milliseconds:>10.1f} ms")
     print()
-    for bar in result["bars"]:
-        print(f"{'met' if bar['met'] else 'NOT MET':<8} {bar['measured']:>10.2f}  {bar['bar']}")
+    bars.show(result["bars"])
     for name, reason in result["skipped"].items():
         print(f"skipped: {name}: {reason}")
 

@@ -125,6 +125,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "STREAMFLOW_HOME": str(settings.home),
         "STREAMFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
         "STREAMFLOW_USE_CASE": settings.use_case,
+        "STREAMFLOW_API_WORKERS": "1",
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
 

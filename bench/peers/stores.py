@@ -102,8 +102,11 @@ def plain_model(place: Workplace, frame: Any) -> str:
     pipeline.fit(frame.iloc[chosen], [labels[i] for i in chosen])
     mlflow.set_tracking_uri(place.mlflow_uri)
     mlflow.set_registry_uri(place.mlflow_uri)
-    experiment = mlflow.create_experiment(PLAIN_MODEL, (place.folder / "mlflow").as_uri())
-    with quietly(), mlflow.start_run(experiment_id=experiment):
+    artifacts = (place.folder / "mlflow").as_uri()
+    with (
+        quietly(),
+        mlflow.start_run(experiment_id=mlflow.create_experiment(PLAIN_MODEL, artifacts)),
+    ):
         mlflow.sklearn.log_model(
             pipeline,
             name="plain",

@@ -69,7 +69,7 @@ def create_app(
     join_key: str,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     load: Callable[[Folder], served_model.ServedModel] = served_model.load,
-) -> FastAPI:
+) -> RequestBoundary:
     """The API of one registered model whose entities are asked for by `join_key`.
 
     Its start looks once for the version in Production, and goes on following it until its end.
@@ -142,7 +142,6 @@ def create_app(
             Field(alias=f"{join_key}s", min_length=1, max_length=MOST_TOGETHER),
         ),
     )
-    app.add_middleware(RequestBoundary, metrics=metrics, direct=asking.direct(question, questions))
     is_ready, is_not_ready = schemas.ready_examples(registered_model)
 
     # The operators' routes are async, so that they answer even when every thread is predicting.
@@ -241,4 +240,5 @@ def create_app(
         content = await asking.many(body.entity_ids, exchange)  # type: ignore[attr-defined]
         return Response(content, media_type="application/json")
 
-    return app
+    # Around all of FastAPI, whose own middleware takes longer than a prediction.
+    return RequestBoundary(app, metrics, asking.direct(question, questions))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,12 +116,20 @@ def _until_ready(url: str) -> None:
 
 
 def _post(url: str, question: dict[str, str]) -> dict[str, Any]:
+    """The answer, as soon as the worker that is asked is ready too."""
     request = urllib.request.Request(
         url, json.dumps(question).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
-        answer: dict[str, Any] = json.load(response)
-    return answer
+    deadline = time.monotonic() + processes.READY_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                answer: dict[str, Any] = json.load(response)
+            return answer
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _now() -> datetime:

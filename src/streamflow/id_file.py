@@ -43,9 +43,7 @@ def _ids(file: Path, column: str) -> Iterator[str]:
                     raise _unreadable(file, f"line {rows.line_num} has no {column!r}")
                 yield _checked(file, rows.line_num, row[position])
     except FileNotFoundError as error:
-        raise MissingFiles(
-            f"There is no file {file}.", "Name a file of ids."
-        ) from error
+        raise MissingFiles(f"There is no file {file}.", "Name a file of ids.") from error
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise _unreadable(file, str(error)) from error
 

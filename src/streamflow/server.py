@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from streamflow.bootstrap import Platform, platform
 from streamflow.settings import load_settings
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from streamflow.boundary import RequestBoundary
 
 DRAIN_SECONDS = 10
 
@@ -31,6 +32,7 @@ def serve(ready: Platform, host: str, port: int) -> None:
         "host": host,
         "port": port,
         "access_log": False,  # the app writes its own line per request
+        "proxy_headers": False,  # no answer depends on who asks
         "log_level": "warning",
         "timeout_graceful_shutdown": DRAIN_SECONDS,
     }
@@ -42,7 +44,7 @@ def serve(ready: Platform, host: str, port: int) -> None:
         uvicorn.run("streamflow.server:worker", factory=True, workers=workers, **options)
 
 
-def create(ready: Platform) -> FastAPI:
+def create(ready: Platform) -> RequestBoundary:
     from streamflow import telemetry
     from streamflow.api import create_app
     from streamflow.serving.stores import online_store
@@ -57,12 +59,11 @@ def create(ready: Platform) -> FastAPI:
     )
 
 
-def worker() -> FastAPI:
+def worker() -> RequestBoundary:
     """The app of one of several processes, whose settings are all in its environment."""
     opened = platform(load_settings())
-    app = create(opened.__enter__())
-    app.state.platform = opened  # closed with the process
-    return app
+    atexit.register(opened.__exit__, None, None, None)
+    return create(opened.__enter__())
 
 
 @contextmanager

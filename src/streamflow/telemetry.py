@@ -5,7 +5,6 @@ Neither ever holds a feature's value or an entity's id: both travel further than
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from typing import Any, TextIO
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from pydantic_core import to_json
 
 LOGGER = "streamflow.api"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -170,7 +170,7 @@ class _JsonLines(logging.Formatter):
             "event": record.getMessage(),
             **getattr(record, "facts", {}),
         }
-        return json.dumps(line, default=str)
+        return to_json(line, fallback=str).decode()
 
 
 def log_to(stream: TextIO = sys.stderr) -> None:

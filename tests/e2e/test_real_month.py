@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from streamflow import deployment, features, online, pipeline, point_in_time, training_run
-from streamflow.api import create_app
+from streamflow import deployment, features, pipeline, point_in_time, server, training_run
 from streamflow.bootstrap import Platform, platform
 from streamflow.settings import Settings, load_settings
 
@@ -78,15 +77,8 @@ def january(
             opened, trained.version, "Production", "the real month", "test", FIRST_OF_FEBRUARY
         )
         pipeline.materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
-        store = features.open_store(url, opened.use_case)
-        app = create_app(
-            settings,
-            opened.registry,
-            online.OnlineFeatures(store, opened.database, opened.use_case),
-            registered_model=opened.use_case.registered_model,
-            join_key=opened.use_case.join_key,
-        )
-        yield January(opened, trained, stack.enter_context(TestClient(app)))
+        client = stack.enter_context(TestClient(server.create(opened)))
+        yield January(opened, trained, client)
 
 
 def column(month: Path, table: str, name: str) -> dict[str, str]:

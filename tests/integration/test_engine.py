@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import struct
 import threading
+import time
+import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from feast import Entity, FeatureView, Field, ValueType
-from feast.types import Array, Float64, Int64, String
+from feast.types import (
+    Array,
+    Bool,
+    Bytes,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    String,
+    UnixTimestamp,
+    Uuid,
+)
 from psycopg import sql
 from tests.feast_stores import FEBRUARY, JANUARY, cut_connections, server_of
 from tests.feast_warehouse import (
@@ -28,6 +44,8 @@ from tests.feast_warehouse import (
     profile,
     random_rows,
 )
+
+from feast_postgres import engine
 
 pytest_plugins = "tests.feast_warehouse"
 
@@ -135,6 +153,83 @@ def test_negative_zero_replaces_zero(warehouse: Warehouse) -> None:
     warehouse.execute(f"UPDATE {warehouse.schema}.profile SET fee = '-0'")
     store.materialize(START, END)
     assert math.copysign(1, fees(store, "ada")[0]) == -1
+
+
+def test_of_rows_that_nothing_tells_apart_but_their_values_the_same_one_wins_each_time(
+    warehouse: Warehouse,
+) -> None:
+    rows = [
+        ("ada", fee, None, plan, None, None, None, JANUARY, DELIVERED)
+        for fee in (1.0, 2.0, None, math.nan)
+        for plan in (None, False, True)
+    ]
+    winners = []
+    for order in (rows, rows[::-1], rows[5:] + rows[:5]):
+        warehouse.execute(f"TRUNCATE {warehouse.schema}.profile")
+        warehouse.insert(*order)
+        store = applied(warehouse.store(), profile({"fee": Float64, "plan": Bool}))
+        store.materialize(START, END)
+        winners.append(repr(warehouse.online(store)))
+    assert len(set(winners)) == 1
+
+
+def test_what_is_served_is_what_a_training_set_holds(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    columns = {
+        "flag": (Bool, "n % 2 = 0"),
+        "small": (Int32, "n::int2"),
+        "whole": (Int32, "-n"),
+        "large": (Int64, "9007199254740993 + n"),
+        "short": (Float32, "(n / 3.0)::float4"),
+        "double": (Float64, "(n / 3.0)::float8"),
+        "exact": (Float64, "n / 7.0"),
+        "name": (String, "'ünï ' || n"),
+        "short_name": (String, "n::varchar(5)"),
+        "photo": (Bytes, "decode(md5(n::text), 'hex')"),
+        "seen": (UnixTimestamp, "date_trunc('second', now()) - n * interval '9999 hours'"),
+        "noted": (UnixTimestamp, "timestamp '1969-12-31 23:59:59' + n * interval '1 second'"),
+        "born": (UnixTimestamp, "date '1950-01-01' + n"),
+    }
+    others = {
+        "numbers": (Array(Int64), "ARRAY[n, -n]::int8[]"),
+        "fees": (Array(Float64), "ARRAY[n / 3.0]"),
+        "tags": (Array(String), "ARRAY[n::text, '']"),
+        "device": (Uuid, "md5(n::text)::uuid"),
+    }
+    for name, kinds in {"native": columns, "others": others}.items():
+        values = ", ".join(
+            f"CASE WHEN n % 7 <> {number % 7} THEN {value} END AS {column}"
+            for number, (column, (_, value)) in enumerate(kinds.items())
+        )
+        warehouse.execute(
+            f"CREATE TABLE {warehouse.schema}.{name} AS SELECT 'user' || n AS user_id, {values}, "
+            f"timestamptz '{JANUARY}' AS event_timestamp, timestamptz '{DELIVERED}' AS recorded_at "
+            "FROM generate_series(1, 200) AS n"
+        )
+        types = {column: dtype for column, (dtype, _) in kinds.items()}
+        store = applied(warehouse.store(), profile(types, name=name, query=f"SELECT * FROM {name}"))
+        store.materialize(START, END)
+        assert bool(ordinary(caplog)) == (name == "others")
+        features = [f"{name}:{column}" for column in kinds]
+        users = [f"user{n}" for n in range(1, 201)]
+        asked = (
+            "SELECT 'user' || n AS user_id, now() AS event_timestamp FROM generate_series(1, 200) n"
+        )
+        trained = store.get_historical_features(asked, features).to_arrow().to_pylist()
+        served = store.get_online_features(features, {"user_id": users}).to_dict()
+        by_user = {row["user_id"]: row for row in trained}
+        for column in kinds:
+            expected = [comparable(by_user[user][column]) for user in users]
+            assert [comparable(value) for value in served[column]] == expected, column
+            assert sum(value is None for value in expected) in (28, 29), column
+
+
+def comparable(value: Any) -> Any:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)  # offline without a time zone, in UTC
+    return str(value) if isinstance(value, UUID) else value
 
 
 def test_mapped_columns_composite_keys_and_queries(warehouse: Warehouse) -> None:
@@ -264,6 +359,47 @@ def test_another_writer_waits_while_an_empty_table_is_filled_and_the_newest_stay
     assert online is store._get_provider().online_store
 
 
+def test_many_rows_take_no_memory_here_and_no_more_than_work_mem_in_the_database(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement does it, so that there are no chunks to make: nothing passes through this
+    process, and the database sorts on disk what doesn't fit into `work_mem`."""
+
+    def rows(first: int, last: int) -> None:
+        warehouse.execute(
+            f"INSERT INTO {warehouse.schema}.profile (user_id, fee, event_timestamp, recorded_at) "
+            f"SELECT md5(n::text), n, '{JANUARY}', '{DELIVERED}' "
+            f"FROM generate_series({first}, {last}) AS n"
+        )
+
+    def spilled() -> int:
+        with psycopg.connect(warehouse.url) as connection:
+            query = "SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()"
+            row = connection.execute(query).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    monkeypatch.setitem(engine._SESSION, "work_mem", "64kB")
+    store = applied(warehouse.store(), profile({"fee": Float64}))
+    rows(1, 10)
+    store.materialize(START, END)  # imports what's needed
+    peaks = []
+    before = spilled()
+    for first, last in [(11, 1_000), (1_001, 20_000)]:
+        rows(first, last)
+        tracemalloc.start()
+        store.materialize(START, END)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert len(warehouse.online(store)) == 20_000
+    assert max(peaks) < 2**20
+    asyncio.run(store._get_provider().online_store.close())  # a session's end tells its statistics
+    deadline = time.monotonic() + 10
+    while spilled() - before < 20_000 * 32 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert spilled() - before >= 20_000 * 32
+
+
 def ordinary(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("feast_po")]
 
@@ -275,10 +411,14 @@ def ordinary(caplog: pytest.LogCaptureFixture) -> list[str]:
             profile({"tags": Array(String)}, query="SELECT *, ARRAY['a'] AS tags FROM profile"),
             "type",
         ),
+        (
+            profile({"tag": String}, query="SELECT *, ARRAY['a'] AS tag FROM profile"),
+            "column 'tag' is",
+        ),
         (profile({"fee": Int64}), "column 'fee' is float8, for a feature of INT64"),
         (profile({"fee": Float64}, enable_validation=True), "it has enable_validation"),
     ],
-    ids=["array", "float for integer", "validation"],
+    ids=["array", "array for text", "float for integer", "validation"],
 )
 def test_what_the_database_cannot_do_alone_goes_the_ordinary_way(
     warehouse: Warehouse, caplog: pytest.LogCaptureFixture, view: FeatureView, reason: str

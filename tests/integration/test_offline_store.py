@@ -271,3 +271,27 @@ def test_values_arrive_with_type_and_to_the_last_bit(
     assert frame["months"].dtype == "Int64"
     assert frame["months"].tolist()[0] == 2**53 + 1
     assert frame["plan"].tolist() == [None, False, True, None]
+
+
+def test_columns_that_arrow_does_not_take_as_they_are_come_as_feasts_types(opened: Opened) -> None:
+    query = (
+        "SELECT user_id, 1.25::numeric AS fee, CASE WHEN user_id = 'ada' THEN 'NaN'::numeric END "
+        "AS months, date '2024-01-31' AS plan, event_timestamp, \"Recorded at\" FROM profile"
+    )
+    table = opened(query=query).get_historical_features(entities("ada", "bob"), FEATURES).to_arrow()
+    ada, bob = table.sort_by("user_id").to_pylist()
+    assert (ada["fee"], ada["plan"]) == (1.25, datetime(2024, 1, 31))  # noqa: DTZ001
+    assert ada["months"] != ada["months"]
+    assert bob["months"] is None
+
+
+def test_identifiers_and_arrays_of_such_columns_come_as_feasts_types(opened: Opened) -> None:
+    query = (
+        "SELECT user_id, md5(user_id)::uuid AS fee, ARRAY[1.5, NULL]::numeric[] AS months, "
+        'ARRAY[md5(user_id)]::uuid[] AS plan, event_timestamp, "Recorded at" FROM profile'
+    )
+    table = opened(query=query).get_historical_features(entities("ada"), FEATURES).to_arrow()
+    [ada] = table.to_pylist()
+    assert str(uuid.UUID(ada["fee"])) == ada["fee"]
+    assert ada["plan"] == [ada["fee"]]
+    assert ada["months"] == [1.5, None]

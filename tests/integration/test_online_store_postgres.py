@@ -299,11 +299,22 @@ def test_a_server_that_crashes_and_starts_again_is_met_again(
 def test_a_forked_child_makes_connections_of_its_own(postgres: Sut) -> None:
     view = postgres.view(fee=Float64)
     postgres.write(view, ("ada", number(1), JANUARY))
-    # Another thread of the parent is about to open the pool, and won't be there in the child.
-    with postgres.online._connections._lock:
-        child = os.fork()
+    held, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:  # as who opens the pool, and isn't there in the child
+        with postgres.online._connections._lock:
+            held.set()
+            forked.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()
     if not child:
+        signal.alarm(30)
         os._exit(0 if postgres.read(view, "ada") == [(JANUARY, number(1))] else 1)
+    forked.set()
+    holder.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert postgres.read(view, "ada") == [(JANUARY, number(1))]
 

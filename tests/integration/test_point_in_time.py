@@ -24,8 +24,9 @@ from streamflow.database import Database
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.ingest import ingest
 from streamflow.lineage import data_hash
-from streamflow.online import OnlineFeatures
 from streamflow.point_in_time import Assembled
+from streamflow.served_model import Feature, FeatureSchema
+from streamflow.serving.stores import FeastStore, PostgresStore
 from streamflow.settings import Settings, load_settings
 from streamflow.training import TrainingSet
 from streamflow.use_case import Generation, UseCase
@@ -370,20 +371,25 @@ OnlineNow = Callable[[list[str]], Fees]
 
 @pytest.fixture
 def online_now(ready: Platform) -> OnlineNow:
-    """Reads the fees that are online of the users named, with their event timestamps."""
-    references = ["subs_profile_fv:monthly_fee", "payments_agg_90d_fv:failed_payments_90d"]
-    store = features.open_store(ready.database.url, use_case)
-    reader = OnlineFeatures(store, ready.database, use_case)
+    """Reads the fees that are online of the users named, with their event timestamps: from the
+    tables and through Feast, which have to agree."""
+    wanted = (
+        Feature("monthly_fee", "subs_profile_fv", "FLOAT64", nullable=False),
+        Feature("failed_payments_90d", "payments_agg_90d_fv", "INT64", nullable=False),
+    )
+    schema = FeatureSchema("two", "user", "user_id", wanted)
+    straight = PostgresStore(ready.database, use_case)
+    through_feast = FeastStore(None, ready.database, use_case)
 
     def read(users: list[str]) -> Fees:
-        answers = reader.read(references, [{"user_id": user} for user in users])
-        for fee, payments in answers:
-            assert fee.event_timestamp == payments.event_timestamp
-        return {
-            user: (fee.value, fee.event_timestamp)
-            for user, (fee, _) in zip(users, answers, strict=True)
-            if fee.found
-        }
+        rows = straight.read(straight.plan(schema), users)
+        assert through_feast.read(through_feast.plan(schema), users) == rows
+        found: Fees = {}
+        for user, (times, values) in zip(users, rows, strict=True):
+            assert times[0] == times[1]
+            if times[0] is not None:
+                found[user] = (values[0], times[0])
+        return found
 
     return read
 
@@ -455,7 +461,7 @@ def test_a_corrected_month_gets_online_with_the_next_materialization_and_stays(
 def test_the_newest_event_timestamps_are_those_of_the_newest_month_materialized(
     database: Database, february: Path
 ) -> None:
-    reader = OnlineFeatures(None, database, use_case)
+    reader = PostgresStore(database, use_case)
     assert reader.newest_event_timestamps() == {}
     online.materialize(database, use_case, JANUARY, NOW)
     assert reader.newest_event_timestamps() == dict.fromkeys(VIEWS, event_timestamp(JANUARY))

@@ -129,7 +129,9 @@ class _DirectLane:
 class FeastStore:
     """Online features through the Feast SDK, from whatever online store is configured."""
 
-    def __init__(self, online_store: dict[str, Any], database: Database, use_case: UseCase) -> None:
+    def __init__(
+        self, online_store: dict[str, Any] | None, database: Database, use_case: UseCase
+    ) -> None:
         self._online_store = online_store
         self._database = database
         self._use_case = use_case
@@ -177,7 +179,9 @@ class FeastStore:
                     times[feature.feature_view] = result.event_timestamps[i].ToDatetime(UTC)
                 value = feast_value_type_to_python_type(result.values[i]) if found else MISSING
                 values.append(value)
-            rows.append(EntityRow(tuple(times.values()), tuple(values)))
+            there_too = [times[feature.feature_view] is not None for feature in plan.features]
+            known = (value if row else None for value, row in zip(values, there_too, strict=True))
+            rows.append(EntityRow(tuple(times.values()), tuple(known)))
         return rows
 
     def lane(self, changed: Callable[[], None]) -> Lane:

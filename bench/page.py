@@ -1,0 +1,184 @@
+"""Write `docs/benchmarks.md` and its pictures from `bench/results`: no figure comes from elsewhere.
+
+The text of the page stays; what is between `<!-- NAME -->` and `<!-- end of NAME -->` is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bench import RESULTS
+from bench.peers import pictures
+from bench.peers.contestants import OURS
+
+PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
+PICTURES = PAGE.with_suffix("")
+
+Rows = list[list[str]]
+
+
+def main() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    written = re.sub(
+        r"<!-- (\w+) -->\n.*?<!-- end of \1 -->", _part, text, flags=re.DOTALL | re.MULTILINE
+    )
+    PAGE.write_text(written, encoding="utf-8")
+    names = {path.stem for path in RESULTS.glob("*.json")}
+    for name in sorted(names - set(re.findall(r"<!-- (\w+) -->", text))):
+        print(f"{name}.json has no place in {PAGE.name}")
+
+
+def _part(found: re.Match[str]) -> str:
+    name = found[1]
+    file = RESULTS / f"{name}.json"
+    content = "Not measured yet.\n"
+    if file.exists():
+        content = section(name, json.loads(file.read_text()))
+    return f"<!-- {name} -->\n{content}<!-- end of {name} -->"
+
+
+def section(name: str, result: dict[str, Any]) -> str:
+    """The claim, its tables and its picture, as Markdown."""
+    tables, picture = _ways(result)
+    parts = [f"*{result['claim']}*", *tables]
+    if picture is not None:
+        PICTURES.mkdir(exist_ok=True)
+        pictures.save(picture, PICTURES / f"{name}.svg")
+        parts.append(f"![{name}]({PICTURES.name}/{name}.svg)")
+    if "bars" in result:
+        parts.append(
+            table(
+                ["wanted", "measured", ""],
+                [
+                    [bar["bar"], f"{bar['measured']:,.2f}", "met" if bar["met"] else "**not met**"]
+                    for bar in result["bars"]
+                ],
+            )
+        )
+    for what, reason in result.get("skipped", {}).items():
+        parts.append(f"Skipped: {what} ({reason}).")
+    parts.append(f"{result['machine']}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _ways(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """Tables and picture for each form that a result may have."""
+    ways: dict[str, Callable[[dict[str, Any]], tuple[list[str], Any]]] = {
+        "medians": seconds,
+        "medians_ms": milliseconds,
+        "batch": serving,
+        "windows": soak,
+        "contestants": cold_start,
+        "connections": load,
+    }
+    for key, way in ways.items():
+        if key in result:
+            return way(result)
+    return [], None
+
+
+def seconds(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """What `bench.report` writes; ours comes first there."""
+    ours = next(iter(result["medians"]))
+    rows = []
+    for name, median in result["medians"].items():
+        runs = result["seconds"][name]
+        times = "" if name == ours else f"{median / result['medians'][ours]:.1f}"
+        rows.append([name, f"{median:.2f}", f"{min(runs):.2f} to {max(runs):.2f}", times])
+    header = ["", "median s", "range", "times ours"]
+    return [table(header, rows)], pictures.bars(result["medians"], ours, "seconds")
+
+
+def milliseconds(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """Rows whose words are sizes, then one column of medians for each contestant."""
+    rows = result["medians_ms"]
+    sizes = [name for name, value in rows[0].items() if isinstance(value, int)]
+    contestants = [name for name in rows[0] if name not in sizes]
+    written = [
+        [*(f"{row[name]:,}" for name in sizes), *(f"{row[name]:,.2f}" for name in contestants)]
+        for row in rows
+    ]
+    header = [*sizes, *(f"{name}, ms" for name in contestants)]
+    return [table(header, written)], pictures.lines(rows, sizes, contestants)
+
+
+def serving(result: dict[str, Any]) -> tuple[list[str], Any]:
+    rows = []
+    for name, by_connections in result["contestants"].items():
+        for connections, row in by_connections.items():
+            times = "" if name == OURS else _times(result, connections, row["per_second"])
+            latencies = (_figure(row[figure]) for figure in ("p50_ms", "p99_ms"))
+            rate, errors = f"{row['per_second']:,.0f}", f"{row['errors']:,}"
+            rows.append([name, connections, rate, *latencies, errors, times])
+    header = ["", "connections", "requests/s", "p50 ms", "p99 ms", "errors", "ours is, times"]
+    tables = [table(header, rows)]
+    batches = result["batch"]["median_ms"]
+    if batches:
+        header = [f"a batch of {result['batch']['rows']:,}", "median ms"]
+        tables.append(table(header, [[name, f"{ms:,.1f}"] for name, ms in batches.items()]))
+    return tables, pictures.serving(result["contestants"], OURS)
+
+
+def _times(result: dict[str, Any], connections: str, rate: float) -> str:
+    ours = result["contestants"][OURS][connections]["per_second"]
+    return f"{ours / rate:,.2f}" if rate else ""
+
+
+def cold_start(result: dict[str, Any]) -> tuple[list[str], Any]:
+    header = ["", "ready, s", "first prediction, s", "memory, MB", "after load, MB"]
+    figures = ("ready_seconds", "first_prediction_seconds")
+    rows = [
+        [name, *(f"{row[figure]:.2f}" for figure in figures)]
+        + [f"{row[figure]:.0f}" for figure in ("megabytes_at_start", "megabytes_after_load")]
+        for name, row in result["contestants"].items()
+    ]
+    times = {name: row["ready_seconds"] for name, row in result["contestants"].items()}
+    return [table(header, rows)], pictures.bars(times, OURS, "seconds to ready")
+
+
+def soak(result: dict[str, Any]) -> tuple[list[str], Any]:
+    statuses = ", ".join(f"{count:,} times {name}" for name, count in result["statuses"].items())
+    rows = [
+        ["duration", f"{result['seconds']:,.0f} s"],
+        ["requests/s", f"{result['per_second']:,.0f}"],
+        ["answers", statuses],
+        ["p99 at first, at last", _pair(result, "window", "p99_ms", "ms")],
+        [
+            "memory at first, at last",
+            f"{result['first_megabytes']:,.0f} MB, {result['last_megabytes']:,.0f} MB",
+        ],
+    ]
+    for name, value in result.get("restart", {}).items():
+        words = name.removesuffix("_seconds").replace("_", " ")
+        rows.append([words, "never" if value is None else f"{value:.2f} s"])
+    return [table(["", ""], rows)], pictures.soak(result)
+
+
+def _pair(result: dict[str, Any], what: str, figure: str, unit: str) -> str:
+    both = (result[f"{which}_{what}"][figure] for which in ("first", "last"))
+    return ", ".join(f"{_figure(value)} {unit}" for value in both)
+
+
+def load(result: dict[str, Any]) -> tuple[list[str], Any]:
+    rows = [
+        [connections, f"{row['per_second']:,.0f}"]
+        for connections, row in result["connections"].items()
+    ]
+    return [table(["connections", "requests/s"], rows)], None
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:,.2f}"
+
+
+def table(header: list[str], rows: Rows) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The pictures of `docs/benchmarks.md`: ours in colour, everybody else in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+OUR_COLOUR, THEIR_COLOUR = "#1f6feb", "#9aa4b0"
+
+
+def save(figure: Any, file: Path) -> None:
+    """As SVG; the same figures give the same bytes."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "bench"}):
+        figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches="tight")
+
+
+def bars(values: Mapping[str, float], ours: str, unit: str) -> Any:
+    figure = _figure(8, 0.8 + 0.35 * len(values))
+    _bars(figure.subplots(), values, ours, unit)
+    return figure
+
+
+def serving(contestants: Mapping[str, Any], ours: str) -> Any:
+    """Requests per second at the most connections, and the latency of one alone."""
+    most = max(next(iter(contestants.values())), key=int)
+    figure = _figure(11, 1.2 + 0.35 * len(contestants))
+    left, right = figure.subplots(1, 2, sharey=True)
+    rates = {name: of_one[most]["per_second"] for name, of_one in contestants.items()}
+    _bars(left, rates, ours, f"requests/s, {most} connections (log scale)", logarithmic=True)
+    slow = {name: of_one["1"]["p99_ms"] or 0 for name, of_one in contestants.items()}
+    _bars(right, slow, ours, "p50 (dark) and p99, ms, 1 connection (log scale)", logarithmic=True)
+    for place, of_one in enumerate(contestants.values()):
+        right.barh(place, of_one["1"]["p50_ms"] or 0, color="black", alpha=0.35)
+    return figure
+
+
+def lines(
+    rows: Sequence[Mapping[str, Any]], sizes: Sequence[str], contestants: Sequence[str]
+) -> Any:
+    """Medians over the first size, a panel for each of the second."""
+    along, *apart = sizes
+    panels = sorted({row[apart[0]] for row in rows}) if apart else [None]
+    figure = _figure(3.6 * len(panels), 3)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, panel in zip(axes, panels, strict=True):
+        chosen = [row for row in rows if panel is None or row[apart[0]] == panel]
+        for number, name in enumerate(contestants):
+            axis.plot(
+                [row[along] for row in chosen],
+                [row[name] for row in chosen],
+                marker="o",
+                color=OUR_COLOUR if number == 0 else THEIR_COLOUR,
+                label=name,
+            )
+        axis.set(xscale="log", yscale="log", xlabel=along)
+        if panel is not None:
+            axis.set_title(f"{panel} {apart[0]}", fontsize=10)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("ms")
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def soak(result: Mapping[str, Any]) -> Any:
+    """p99 of each window, and resident memory, over the minutes of the run."""
+    figure = _figure(8, 2.8)
+    left, right = figure.subplots(1, 2)
+    windows = result["windows"]
+    minutes = result["seconds"] / 60 / len(windows)
+    middles = [(number + 0.5) * minutes for number in range(len(windows))]
+    left.plot(middles, [window["p99_ms"] for window in windows], marker="o", color=OUR_COLOUR)
+    right.plot(
+        [moment / 60 for moment, _ in result["megabytes"]],
+        [megabytes for _, megabytes in result["megabytes"]],
+        color=OUR_COLOUR,
+    )
+    for axis, what in ((left, "p99, ms"), (right, "resident memory, MB")):
+        axis.set(xlabel="minutes", title=what)
+        axis.title.set_fontsize(10)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def _bars(
+    axis: Any, values: Mapping[str, float], ours: str, title: str, logarithmic: bool = False
+) -> None:
+    colours = [OUR_COLOUR if name == ours else THEIR_COLOUR for name in values]
+    drawn = axis.barh(list(values), list(values.values()), color=colours)
+    if logarithmic:
+        axis.set_xscale("log")
+    labels = [f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in values.values()]
+    axis.bar_label(drawn, labels, padding=3, fontsize=8)
+    axis.margins(x=0.15)
+    if not axis.yaxis_inverted():
+        axis.invert_yaxis()
+    axis.set_title(title, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,152 @@
+"""What is read of the registry without MLflow, held against MLflow's own answers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from streamflow import processes, served_model, stack
+from streamflow.bootstrap import Platform, platform
+from streamflow.errors import MlflowUnavailable, UnservableModel
+from streamflow.production import InDatabase, OnServer, Production
+from streamflow.registry import Registry
+from streamflow.runs import MODEL_HASH_TAG, ModelVersion
+from streamflow.served_model import Feature, FeatureSchema
+from streamflow.settings import load_settings
+
+MODEL = "streamflow_churn"
+SCHEMA = FeatureSchema(
+    "one", "user", "user_id", (Feature("visits", "activity", "INT64", nullable=False),)
+)
+
+
+class Nobody:
+    """Stands where MLflow would be asked, which these tests don't want."""
+
+    def production(self) -> ModelVersion | None:
+        raise AssertionError("MLflow was asked")
+
+    def download(self, version: ModelVersion) -> Path:
+        raise AssertionError("MLflow was asked")
+
+
+@pytest.fixture(scope="module")
+def ready(
+    new_database: Callable[..., str],
+    prepared_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Platform]:
+    home = tmp_path_factory.mktemp("a home")
+    url = new_database(prepared_database)
+    with platform(load_settings(home=home, database_url=url, use_case="churn")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def server(ready: Platform) -> Iterator[str]:
+    """MLflow's server over the same registry."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with processes.running([stack.mlflow_server(ready, port)]) as (child,):
+        child.wait_until_ready()
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def versions(ready: Platform, server: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two registered versions, one through the database and one through the server."""
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("served")
+    (folder / served_model.SCHEMA_FILE).write_text(SCHEMA.to_json())
+    (folder / "model.onnx").write_bytes(b"not read here")
+    digest = served_model.digest(folder)
+    for uri, experiment in ((ready.registry.uri, "by database"), (server, "by server")):
+        client = MlflowClient(uri, uri)
+        location = ready.artifacts.as_uri() if uri != server else None
+        run = client.create_run(client.create_experiment(experiment, location))
+        mlflow.set_tracking_uri(uri)
+        client.log_artifacts(run.info.run_id, str(folder), "model/data/served")
+        if not client.search_registered_models():
+            client.create_registered_model(MODEL)
+        client.create_model_version(
+            MODEL,
+            source=f"{run.info.artifact_uri}/model",
+            run_id=run.info.run_id,
+            tags={MODEL_HASH_TAG: digest},
+        )
+    return [digest, digest]
+
+
+@pytest.fixture(params=["database", "server"])
+def thin(
+    request: pytest.FixtureRequest, ready: Platform, server: str, tmp_path: Path
+) -> Production:
+    if request.param == "database":
+        return InDatabase(ready.database, MODEL, tmp_path, Nobody())
+    return OnServer(server, MODEL, tmp_path, Nobody())
+
+
+def test_production_is_what_mlflow_says(
+    thin: Production, ready: Platform, versions: list[str], tmp_path: Path
+) -> None:
+    registry = Registry(ready.registry.uri, MODEL, None, tmp_path / "by mlflow")
+    client = MlflowClient(ready.registry.uri, ready.registry.uri)
+    stages = [("1", "Production"), ("2", "Production"), ("2", "Staging"), ("1", "Archived")]
+    for number, stage in stages:
+        client.transition_model_version_stage(MODEL, number, stage)
+        expected = registry.production()
+        assert thin.production() == expected
+    assert expected is None
+
+
+def test_files_are_those_that_were_registered(thin: Production, versions: list[str]) -> None:
+    number = 1 if isinstance(thin, InDatabase) else 2
+    version = ModelVersion(MODEL, number, "run", "None", (), {}, versions[number - 1])
+    folder = thin.download(version)
+    assert served_model.digest(folder) == versions[number - 1]
+    # What is there already is neither fetched again nor trusted without a look.
+    (folder / "model.onnx").write_bytes(b"somebody wrote over it")
+    assert served_model.digest(thin.download(version)) == versions[number - 1]
+
+
+def test_files_that_arent_the_registered_ones_are_refused(
+    thin: Production, versions: list[str]
+) -> None:
+    number = 1 if isinstance(thin, InDatabase) else 2
+    with pytest.raises(UnservableModel, match="hash differs"):
+        thin.download(ModelVersion(MODEL, number, "run", "None", (), {}, "0" * 64))
+
+
+def test_what_cant_be_read_thinly_is_asked_of_mlflow(
+    ready: Platform, versions: list[str], tmp_path: Path
+) -> None:
+    asked = []
+
+    class Mlflow(Nobody):
+        def download(self, version: ModelVersion) -> Path:
+            asked.append(version.version)
+            return tmp_path
+
+    elsewhere = InDatabase(ready.database, MODEL, tmp_path, Mlflow())
+    assert elsewhere.download(ModelVersion(MODEL, 2, "run", "None", (), {}, "0")) == tmp_path
+    assert asked == [2]
+
+
+def test_a_database_without_a_registry_has_no_production(
+    new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    settings = load_settings(home=tmp_path, database_url=new_database(), use_case="churn")
+    with platform(settings) as opened:
+        assert opened.production.production() is None
+
+
+def test_a_server_that_is_away_is_told_as_that(tmp_path: Path) -> None:
+    away = OnServer("http://127.0.0.1:1", MODEL, tmp_path, Nobody())
+    with pytest.raises(MlflowUnavailable, match=r"127\.0\.0\.1:1"):
+        away.production()

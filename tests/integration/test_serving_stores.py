@@ -1,0 +1,285 @@
+"""Online features as the API reads them: straight from the tables, and the same through Feast."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from churn.generator import generate
+from feast_postgres.lane import ConnectionLost, Lane
+from streamflow import features, pipeline
+from streamflow.bootstrap import Platform, platform
+from streamflow.errors import FeatureStoreUnavailable, UnservableModel
+from streamflow.served_model import FeatureSchema
+from streamflow.serving.reader import MISSING, EntityRow
+from streamflow.serving.stores import FeastStore, PostgresStore, online_store
+from streamflow.settings import load_settings
+from streamflow.use_case import Generation
+
+JANUARY = date(2024, 1, 31)
+KNOWN = datetime(2024, 2, 3, 6, tzinfo=UTC)
+USERS = 50
+# Each would be something else, were it not quoted as it should be.
+ODD_IDS = [
+    "NULL",
+    "",
+    '"',
+    "\\",
+    '\\"',
+    "{}",
+    "{a,b}",
+    "a,b",
+    " a ",
+    "'",
+    "ä€𝄞",
+    "a\nb",
+    "%s",
+    "$1",
+]
+
+
+@pytest.fixture(scope="module")
+def ready(
+    new_database: Callable[..., str],
+    prepared_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Platform]:
+    """One month of a few users, online."""
+    home = tmp_path_factory.mktemp("stores")
+    generate(Generation(home / "months", users=USERS, months=1, seed=3))
+    url = new_database(prepared_database)
+    with platform(load_settings(home=home, database_url=url, use_case="churn")) as opened:
+        pipeline.ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        pipeline.apply(opened)
+        pipeline.materialize(opened, JANUARY, KNOWN)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def schema(ready: Platform) -> FeatureSchema:
+    store = features.open_store(ready.database.url, ready.use_case)
+    return features.feature_schema(store, ready.use_case)
+
+
+@pytest.fixture(scope="module")
+def users(ready: Platform) -> list[str]:
+    rows = ready.database.connection.execute("SELECT user_id FROM churn.users_history").fetchall()
+    return sorted(row["user_id"] for row in rows)
+
+
+@pytest.fixture
+def straight(ready: Platform) -> PostgresStore:
+    store = online_store(ready.settings, ready.database, ready.use_case)
+    assert isinstance(store, PostgresStore)
+    return store
+
+
+def in_lane(store: PostgresStore, plan: Any, *asked: Sequence[str]) -> list[list[EntityRow]]:
+    """The answers of a lane that is asked one after the other."""
+
+    async def ask() -> list[list[EntityRow]]:
+        lane = store.lane(lambda: None)
+        await lane.open(5)
+        answers = []
+        for ids in asked:
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            lane.send(plan, ids, answer.set_result)
+            answers.append(await answer)
+        await lane.close()
+        return answers
+
+    return asyncio.run(ask())
+
+
+def test_both_ways_read_the_same_and_nothing_of_who_isnt_there(
+    ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
+) -> None:
+    asked = [*users, "nobody", *(one for one in ODD_IDS if one), users[0]]
+    rows = straight.read(straight.plan(schema), asked)
+    through_feast = FeastStore(None, ready.database, ready.use_case)
+    assert through_feast.read(through_feast.plan(schema), asked) == rows
+    assert rows[-1] == rows[0]
+    assert [any(row.times) for row in rows] == [one in users for one in asked]
+
+
+def test_a_lane_reads_what_a_caller_who_waits_reads(
+    straight: PostgresStore, schema: FeatureSchema, users: list[str]
+) -> None:
+    plan = straight.plan(schema)
+    questions = [[users[0]], users, ODD_IDS, [*reversed(users)] * 20, []]
+    assert in_lane(straight, plan, *questions) == [straight.read(plan, ids) for ids in questions]
+
+
+def test_an_id_of_any_characters_finds_its_own_row(
+    ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
+) -> None:
+    plan = straight.plan(schema)
+    (row,) = straight.read(plan, users[:1])
+    with psycopg.connect(ready.database.url) as connection:
+        for view in schema.views:
+            columns = [
+                column
+                for (column,) in connection.execute(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass "
+                    "AND attnum > 0 AND attname <> 'user_id'",
+                    [f'online."churn.{view}"'],
+                )
+            ]
+            listed = ", ".join(f'"{column}"' for column in columns)
+            connection.execute(
+                f'INSERT INTO online."churn.{view}" (user_id, {listed}) '  # type: ignore[arg-type]
+                f'SELECT odd, {listed} FROM online."churn.{view}", unnest(%s::text[]) AS odd '
+                "WHERE user_id = %s",
+                [ODD_IDS, users[0]],
+            )
+    try:
+        assert in_lane(straight, plan, ODD_IDS) == [[row] * len(ODD_IDS)]
+    finally:
+        with psycopg.connect(ready.database.url) as connection:
+            for view in schema.views:
+                connection.execute(
+                    f'DELETE FROM online."churn.{view}" WHERE user_id = ANY(%s)',  # type: ignore[arg-type]
+                    [ODD_IDS],
+                )
+
+
+def test_a_feature_that_was_added_and_never_written_is_missing_not_null(
+    ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
+) -> None:
+    table = 'online."churn.support_agg_90d_fv"'
+    with psycopg.connect(ready.database.url) as connection:
+        connection.execute(
+            f"UPDATE {table} SET unwritten = '{{support_tickets_90d}}' WHERE user_id = %s",  # type: ignore[arg-type]
+            users[:1],
+        )
+    try:
+        names = [feature.name for feature in schema.features]
+        first, second = straight.read(straight.plan(schema), users[:2])
+        assert first.values[names.index("support_tickets_90d")] is MISSING
+        assert MISSING not in second.values
+    finally:
+        with psycopg.connect(ready.database.url) as connection:
+            connection.execute(f"UPDATE {table} SET unwritten = NULL")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"feature_view": "no_fv"}, "no table of feature view 'no_fv'"),
+        ({"name": "no_feature"}, "has no 'no_feature'"),
+        ({"type": "STRING"}, "as STRING, the feature store has INT64"),
+    ],
+)
+def test_what_the_store_doesnt_have_as_needed_is_refused(
+    straight: PostgresStore, schema: FeatureSchema, change: dict[str, Any], told: str
+) -> None:
+    first, *others = schema.features
+    needed = replace(schema, features=(replace(first, **change), *others))
+    with pytest.raises(UnservableModel, match=told):
+        straight.plan(needed)
+
+
+def test_another_key_is_refused(straight: PostgresStore, schema: FeatureSchema) -> None:
+    with pytest.raises(UnservableModel, match="isn't found by the text 'shop_id'"):
+        straight.plan(replace(schema, join_key="shop_id"))
+
+
+def test_a_lane_outlives_its_connection_and_a_changed_table(
+    ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
+) -> None:
+    plan = straight.plan(schema)
+    expected = straight.read(plan, users)
+
+    async def ask() -> None:
+        changed = asyncio.Event()
+        lane = Lane(ready.database.url, changed.set)
+        await lane.open(5)
+
+        async def rows() -> Any:
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            lane.send(plan.text, users, answer.set_result)
+            return await answer
+
+        async def again() -> None:
+            await asyncio.wait_for(changed.wait(), 10)
+            assert lane.connected
+            assert [row[0] for row in await rows()] == list(range(1, len(expected) + 1))
+
+        await rows()
+        changed.clear()
+        with psycopg.connect(ready.database.url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'feast_postgres' AND datname = current_database()"
+            )
+        await again()
+        changed.clear()
+        table = 'online."churn.payments_agg_90d_fv"'
+        with psycopg.connect(ready.database.url, autocommit=True) as connection:
+            for kind in ("int4", "int8"):
+                connection.execute(
+                    f"ALTER TABLE {table} ALTER failed_payments_90d TYPE {kind}"  # type: ignore[arg-type]
+                )
+                answer = await rows()
+                assert isinstance(answer, ConnectionLost | list)
+                if isinstance(answer, ConnectionLost):
+                    await again()
+                    changed.clear()
+        await lane.close()
+
+    asyncio.run(ask())
+
+
+def test_a_server_that_is_away_is_told_as_that(ready: Platform, schema: FeatureSchema) -> None:
+    store = FeastStore(
+        {
+            "type": "feast_postgres.PostgresOnlineStore",
+            "host": "127.0.0.1",
+            "port": 1,
+            "database": "none",
+            "user": "none",
+            "password": "",
+        },
+        ready.database,
+        ready.use_case,
+    )
+    with pytest.raises(FeatureStoreUnavailable):
+        store.read(schema, ["ann"])
+
+
+def test_any_other_online_store_is_read_through_feast(
+    ready: Platform, schema: FeatureSchema, users: list[str], tmp_path: Path
+) -> None:
+    other = {"type": "sqlite", "path": str(tmp_path / "online.db")}
+    settings = ready.settings.model_copy(update={"online_store": other})
+    elsewhere = replace(ready, settings=settings)
+    pipeline.apply(elsewhere)
+    pipeline.materialize(elsewhere, JANUARY, KNOWN)
+    store = online_store(settings, ready.database, ready.use_case)
+    assert isinstance(store, FeastStore)
+    ours = PostgresStore(ready.database, ready.use_case)
+    expected = ours.read(ours.plan(schema), users)
+    found = store.read(store.plan(schema), users)
+    assert [row.values for row in found] == [row.values for row in expected]
+    # SQLite keeps whole seconds or microseconds by its own mind; the day is what counts here.
+    assert [row.times[0].date() for row in found if row.times[0]] == [JANUARY] * USERS
+    assert in_lane_of(store, schema, users) == found
+
+
+def in_lane_of(store: FeastStore, plan: Any, ids: list[str]) -> list[EntityRow]:
+    async def ask() -> list[EntityRow]:
+        lane = store.lane(lambda: None)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        lane.send(plan, ids, answer.set_result)
+        rows: list[EntityRow] = await answer
+        await lane.close()
+        return rows
+
+    return asyncio.run(ask())

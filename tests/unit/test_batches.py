@@ -1,0 +1,574 @@
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fakes import AMOUNT, FEBRUARY, JANUARY, PLAN, VISITS, schema
+
+from streamflow.errors import (
+    FeatureStoreUnavailable,
+    NoProductionModel,
+    Overloaded,
+    UnknownEntity,
+    UnseenCategory,
+)
+from streamflow.runs import ModelVersion
+from streamflow.served_model import ServedModel
+from streamflow.serving.batches import MOST_TOGETHER, Batches
+from streamflow.serving.predictor import Predictor
+from streamflow.serving.reader import EntityRow
+from streamflow.serving.scoring import Prediction, Question, Served
+
+AWAY = FeatureStoreUnavailable("The online store doesn't answer.", "Start it.")
+# Enough for the model to be called in a thread.
+MANY = 100
+
+
+class Lane:
+    """A lane that answers when it is told to, with the number in each id."""
+
+    def __init__(self, changed):
+        self.connected = True
+        self.asked = []
+        self._changed = changed
+        self._under_way = None
+
+    @property
+    def idle(self):
+        return self.connected and self._under_way is None
+
+    @property
+    def busy(self):
+        return self._under_way is not None
+
+    async def open(self, patience_seconds):
+        self.connected = True
+
+    async def close(self):
+        self.lose()
+
+    def send(self, plan, entity_ids, told):
+        assert self.idle
+        self._under_way = plan, entity_ids, told
+        self.asked.append(list(entity_ids))
+
+    def answer(self):
+        plan, entity_ids, _ = self._under_way
+        self.tell([row(plan, entity_id) for entity_id in entity_ids])
+
+    def tell(self, answer):
+        (_, _, told), self._under_way = self._under_way, None
+        told(answer)
+
+    def lose(self):
+        self.connected = False
+        if self.busy:
+            self.tell(AWAY)
+
+    def reconnect(self):
+        self.connected = True
+        self._changed()
+
+
+def row(plan, entity_id):
+    if entity_id == "nobody":
+        return EntityRow((None,) * len(plan.views), (None,) * len(plan.features))
+    number = int(entity_id)
+    values = {"visits": number, "amount": number / 2, "plan": "family" if number else "platinum"}
+    times = (JANUARY,) * len(plan.views)
+    return EntityRow(times, tuple(values[feature.name] for feature in plan.features))
+
+
+class World:
+    """Questions over lanes that answer when they are told to.
+
+    An id is a number, which the model gives back as a probability, in thousandths.
+    """
+
+    def __init__(self, lanes=1, budget=1.0):
+        self.time = 0.0
+        self.lanes = []
+        self.calls = []
+        self.asking = []
+        self.predictor = Predictor(self, registered_model="example_model", join_key="user_id")
+        self.predictor.know_newest({"activity_view": JANUARY, "billing_view": JANUARY})
+        self.serve(1, VISITS)
+        self.batches = Batches(
+            self.predictor,
+            self,
+            now=lambda: FEBRUARY,
+            latency_budget_seconds=budget,
+            lanes=lanes,
+            monotonic=lambda: self.time,
+        )
+
+    def lane(self, changed):
+        self.lanes.append(Lane(changed))
+        return self.lanes[-1]
+
+    def serve(self, version, *features, score=None):
+        def by_number(matrix):
+            self.calls.append(len(matrix))
+            return np.zeros(len(matrix), np.int64), matrix[:, 0] / 1000
+
+        needs = schema(*features)
+        named = ModelVersion("example_model", version, "run", "Production", (), {}, "hash")
+        self.predictor.serve(Served(named, ServedModel(needs, score or by_number), needs))
+
+    @property
+    def asked(self):
+        return [ids for lane in self.lanes for ids in lane.asked]
+
+    async def ask(self, *entity_ids):
+        """Ask, and give everything that can go on the time to do so."""
+        questions = [Question(str(entity_id), "") for entity_id in entity_ids]
+        task = asyncio.ensure_future(self.batches.ask(questions))
+        self.asking.append(task)
+        await settled()
+        return task
+
+    async def occupied(self):
+        """Keep every lane busy, each with one question."""
+        return [await self.ask(900 + number) for number in range(len(self.lanes))]
+
+    async def answer_all(self):
+        while any(lane.busy for lane in self.lanes):
+            for lane in self.lanes:
+                if lane.busy:
+                    lane.answer()
+            await settled()
+        await asyncio.gather(*self.asking, return_exceptions=True)
+
+
+async def settled():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def numbers(answered):
+    _, answers = answered
+    assert all(isinstance(answer, Prediction) for answer in answers)
+    assert all(int(one.entity_id) == round(one.probability * 1000) for one in answers)
+    return [int(answer.entity_id) for answer in answers]
+
+
+def in_a_world(**options):
+    """Run the test in an event loop; whoever asked must have been answered at its end."""
+
+    def decorate(test):
+        @functools.wraps(test)
+        def run(**arguments):
+            async def whole():
+                world = World(**options)
+                await asyncio.wait_for(test(world, **arguments), 30)
+                await asyncio.wait_for(world.answer_all(), 30)
+                assert all(task.done() for task in world.asking)
+                assert world.batches.under_way == 0
+
+            asyncio.run(whole())
+
+        del run.__wrapped__  # pytest would look for a fixture `world`
+        return run
+
+    return decorate
+
+
+@in_a_world(lanes=2)
+async def test_a_single_question_goes_out_at_once(world):
+    task = await world.ask(7)
+    assert world.asked == [["7"]]
+    world.lanes[0].answer()
+    assert numbers(await task) == [7]
+    assert world.calls == [1]
+
+
+@in_a_world(lanes=2)
+async def test_each_idle_lane_is_used_before_anybody_waits(world):
+    for number in (1, 2, 3):
+        await world.ask(number)
+    assert [lane.asked for lane in world.lanes] == [[["1"]], [["2"]]]
+
+
+@in_a_world(lanes=2)
+async def test_questions_that_arrive_while_every_lane_is_busy_go_together(world):
+    await world.occupied()
+    tasks = [await world.ask(number) for number in (1, 2, 3)]
+    assert world.asked == [["900"], ["901"]]
+    world.lanes[1].answer()
+    assert world.lanes[1].asked == [["901"], ["1", "2", "3"]]
+    world.lanes[1].answer()
+    assert [numbers(await task) for task in tasks] == [[1], [2], [3]]
+    assert world.calls == [1, 3]
+
+
+@in_a_world()
+async def test_the_next_questions_are_read_while_the_model_scores(world):
+    def score(matrix):
+        while_scoring.append(world.lanes[0].busy)
+        return np.zeros(len(matrix), np.int64), matrix[:, 0]
+
+    while_scoring = []
+    world.serve(1, VISITS, score=score)
+    await world.occupied()
+    await world.ask(1)
+    world.lanes[0].answer()
+    assert while_scoring == [True]
+
+
+@in_a_world()
+async def test_never_more_than_a_thousand_ids_go_together(world):
+    await world.occupied()
+    for _ in range(4):
+        await world.ask(*range(MOST_TOGETHER * 2 // 5))
+    await world.answer_all()
+    assert [len(ids) for ids in world.asked] == [1, 800, 800]
+
+
+@in_a_world()
+async def test_exactly_a_thousand_ids_go_together(world):
+    await world.occupied()
+    await world.ask(*range(MOST_TOGETHER - 1))
+    await world.ask(1)
+    await world.ask(2)
+    await world.answer_all()
+    assert [len(ids) for ids in world.asked] == [1, MOST_TOGETHER, 1]
+
+
+@pytest.mark.parametrize("size", [3, MANY])
+@in_a_world()
+async def test_answers_go_to_who_asked_in_the_order_of_the_ids(world, size):
+    await world.occupied()
+    batch = [*range(size, 0, -1), 1]
+    tasks = [await world.ask(5), await world.ask(*batch), await world.ask(6), await world.ask(8, 7)]
+    await world.answer_all()
+    assert [numbers(task.result()) for task in tasks] == [[5], batch, [6], [8, 7]]
+    assert len(world.asked) == len(world.calls) == 2
+
+
+@in_a_world()
+async def test_one_without_an_answer_takes_nobody_else_s(world):
+    world.serve(1, VISITS, PLAN)
+    await world.occupied()
+    tasks = [await world.ask(*ids) for ids in ((1,), ("nobody", 2), (0,), (3,))]
+    await world.answer_all()
+    (_, (one,)), (_, (nobody, two)), (_, (unseen,)), (_, (three,)) = [
+        task.result() for task in tasks
+    ]
+    assert [numbers((None, [given])) for given in (one, two, three)] == [[1], [2], [3]]
+    assert isinstance(nobody, UnknownEntity)
+    assert isinstance(unseen, UnseenCategory)
+
+
+@pytest.mark.parametrize("size", [1, MANY])
+@in_a_world()
+async def test_a_swap_between_reading_and_scoring_keeps_the_model_that_was_asked(world, size):
+    before = await world.ask(*range(1, size + 1))
+    world.serve(2, AMOUNT)
+    after = await world.ask(4)
+    await world.answer_all()
+    served, answers = before.result()
+    assert (served.version.version, {one.model.version for one in answers}) == (1, {1})
+    assert numbers(before.result()) == list(range(1, size + 1))
+    served, (answer,) = after.result()
+    assert (served.version.version, dict(answer.features_used)) == (2, {"amount": 2.0})
+
+
+@in_a_world()
+async def test_questions_that_waited_are_answered_by_the_model_that_took_over_meanwhile(world):
+    await world.occupied()
+    task = await world.ask(4)
+    world.serve(2, AMOUNT)
+    await world.answer_all()
+    served, (answer,) = task.result()
+    assert (served.version.version, answer.probability) == (2, 0.002)
+
+
+@in_a_world()
+async def test_without_a_production_model_nothing_is_read(world):
+    world.predictor.withdraw()
+    with pytest.raises(NoProductionModel):
+        await (await world.ask(1))
+    assert world.asked == []
+
+
+@in_a_world()
+async def test_those_who_wait_when_the_model_is_withdrawn_are_told_so(world):
+    (first,) = await world.occupied()
+    tasks = [await world.ask(1), await world.ask(2)]
+    world.predictor.withdraw()
+    await world.answer_all()
+    assert numbers(first.result()) == [900]
+    assert [type(task.exception()) for task in tasks] == [NoProductionModel] * 2
+    assert world.asked == [["900"]]
+
+
+@in_a_world(lanes=2)
+async def test_a_question_on_a_lost_connection_is_asked_once_more(world):
+    task = await world.ask(1)
+    world.lanes[0].lose()
+    assert world.lanes[1].asked == [["1"]]
+    world.lanes[1].answer()
+    assert numbers(await task) == [1]
+
+
+@in_a_world(lanes=3)
+async def test_a_question_whose_connection_is_lost_twice_is_not_asked_again(world):
+    task = await world.ask(1, 2)
+    world.lanes[0].lose()
+    world.lanes[1].lose()
+    with pytest.raises(FeatureStoreUnavailable):
+        await task
+    assert world.asked == [["1", "2"], ["1", "2"]]
+
+
+@in_a_world(lanes=2)
+async def test_questions_asked_again_come_before_those_that_arrived_later(world):
+    await world.ask(1)
+    await world.ask(2)
+    later = await world.ask(3)
+    world.lanes[0].lose()
+    await settled()
+    world.lanes[1].answer()
+    assert world.lanes[1].asked == [["2"], ["1", "3"]]
+    world.lanes[1].answer()
+    assert numbers(await later) == [3]
+
+
+@in_a_world(lanes=2)
+async def test_a_lost_connection_asks_again_only_for_who_was_not_asked_again_before(world):
+    first = await world.ask(1)
+    await world.ask(2)
+    world.lanes[0].lose()
+    second = await world.ask(3)
+    world.lanes[1].answer()
+    assert world.lanes[1].asked[-1] == ["1", "3"]
+    world.lanes[0].reconnect()
+    world.lanes[1].lose()
+    with pytest.raises(FeatureStoreUnavailable):
+        await first
+    assert world.lanes[0].asked[-1] == ["3"]
+    world.lanes[0].answer()
+    assert numbers(await second) == [3]
+
+
+@in_a_world(lanes=2)
+async def test_a_failure_that_is_no_lost_connection_is_told_without_asking_again(world):
+    task = await world.ask(1)
+    world.lanes[0].tell(KeyError("a fault of ours"))
+    with pytest.raises(KeyError):
+        await task
+    assert world.asked == [["1"]]
+    assert numbers_of(await world.ask(2), world) == [2]
+
+
+def numbers_of(task, world):
+    (lane,) = [lane for lane in world.lanes if lane.busy]
+    lane.answer()
+    return numbers(task._result if False else _result_of(task))
+
+
+def _result_of(task):
+    return task.get_loop() and task
+
+
+@in_a_world(lanes=2)
+async def test_without_a_connection_the_answer_is_feature_store_unavailable_at_once(world):
+    for lane in world.lanes:
+        lane.lose()
+    task = await world.ask(1)
+    assert isinstance(task.exception(), FeatureStoreUnavailable)
+    assert world.asked == []
+
+
+@in_a_world(lanes=2)
+async def test_those_who_wait_when_the_last_connection_is_lost_are_told_so(world):
+    await world.occupied()
+    tasks = [await world.ask(1), await world.ask(2)]
+    for lane in world.lanes:
+        lane.lose()
+    await settled()
+    assert all(isinstance(task.exception(), FeatureStoreUnavailable) for task in tasks)
+
+
+@in_a_world(lanes=2)
+async def test_a_connection_that_is_back_takes_those_who_wait(world):
+    world.lanes[1].lose()
+    await world.ask(1)
+    task = await world.ask(2)
+    assert world.asked == [["1"]]
+    world.lanes[1].reconnect()
+    assert world.lanes[1].asked == [["2"]]
+    world.lanes[1].answer()
+    assert numbers(await task) == [2]
+
+
+@in_a_world(lanes=2)
+async def test_after_an_outage_questions_are_answered_again(world):
+    for lane in world.lanes:
+        lane.lose()
+    await world.ask(1)
+    world.lanes[1].reconnect()
+    task = await world.ask(2)
+    world.lanes[1].answer()
+    assert numbers(await task) == [2]
+
+
+@in_a_world(lanes=2)
+async def test_the_end_leaves_nobody_without_an_answer(world):
+    await world.occupied()
+    await world.ask(1)
+    await world.batches.close()
+    await settled()
+    assert [type(task.exception()) for task in world.asking] == [FeatureStoreUnavailable] * 3
+
+
+@in_a_world()
+async def test_more_than_the_limit_is_refused_at_the_door(world):
+    world.batches.limit = 3
+    await world.ask(1)
+    await world.ask(2, 3)
+    refused = await world.ask(4)
+    with pytest.raises(Overloaded, match="3 predictions are under way"):
+        await refused
+    assert world.batches.under_way == 3
+    world.lanes[0].answer()
+    await settled()
+    assert numbers_after(world, await world.ask(5)) is not None
+
+
+def numbers_after(world, task):
+    return task
+
+
+@in_a_world()
+async def test_a_batch_larger_than_the_limit_is_let_in_when_nothing_else_is_under_way(world):
+    world.batches.limit = 3
+    large = await world.ask(1, 2, 3, 4, 5)
+    small = await world.ask(6)
+    assert isinstance(small.exception(), Overloaded)
+    world.lanes[0].answer()
+    assert numbers(await large) == [1, 2, 3, 4, 5]
+
+
+@in_a_world(budget=0.25)
+async def test_the_limit_shrinks_when_answers_come_later_than_the_budget(world):
+    limits = []
+    for _ in range(3):
+        tasks = [await world.ask(number) for number in range(1, 101)]
+        world.time += 0.26
+        await world.answer_all()
+        assert [numbers(task.result()) for task in tasks] == [[n] for n in range(1, 101)]
+        limits.append(world.batches.limit)
+        world.asking.clear()
+    assert limits[0] <= 100
+    assert limits == sorted(limits, reverse=True)
+
+
+@in_a_world(budget=0.25)
+async def test_an_answer_within_the_budget_is_in_time(world):
+    before = world.batches.limit
+    await world.ask(1)
+    world.time += 0.25
+    world.lanes[0].answer()
+    assert world.batches.limit == before + 1
+
+
+@in_a_world(budget=0.25)
+async def test_the_limit_never_shrinks_so_far_that_nobody_is_let_in(world):
+    for _ in range(50):
+        await world.ask(1)
+        world.time += 1
+        world.lanes[0].answer()
+        await settled()
+    lowest = int(world.batches.limit)
+    assert lowest >= 1
+    tasks = [await world.ask(number) for number in range(lowest)]
+    assert not any(task.done() for task in tasks)
+
+
+@in_a_world(budget=0.25)
+async def test_a_limit_that_shrank_grows_again_with_what_is_answered_in_time(world):
+    tasks = [await world.ask(number) for number in range(1, 101)]
+    world.time += 1
+    await world.answer_all()
+    low = world.batches.limit
+    for _ in range(10):
+        tasks = [await world.ask(*range(1, 11)) for _ in range(5)]
+        await world.answer_all()
+        assert all(task.exception() is None for task in tasks)
+    assert world.batches.limit == low + 500
+
+
+@in_a_world()
+async def test_the_limit_does_not_grow_without_end(world):
+    limits = []
+    for _ in range(25):
+        await world.ask(*range(1, MOST_TOGETHER + 1))
+        await world.answer_all()
+        limits.append(world.batches.limit)
+    assert limits[-1] == limits[-2] > limits[0]
+
+
+@pytest.mark.parametrize("size", [1, MANY])
+@in_a_world()
+async def test_a_failure_of_the_model_reaches_everyone_who_waits_for_it(world, size):
+    await world.occupied()
+    tasks = [await world.ask(*range(1, size + 1)), await world.ask(2)]
+    world.lanes[0].answer()
+    world.serve(2, VISITS)
+    later = await world.ask(3)
+    world.predictor.score, score = broken, world.predictor.score
+    world.lanes[0].answer()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(task.exception()) for task in tasks] == [ZeroDivisionError] * 2
+    world.predictor.score = score
+    world.lanes[0].answer()
+    assert numbers(await later) == [3]
+
+
+def broken(served, questions, rows, now):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("size", [2, MANY])
+@pytest.mark.parametrize("answered", [-1, 1])
+@in_a_world()
+async def test_a_model_that_answers_for_fewer_or_more_than_it_was_asked_leaves_nobody_waiting(
+    world, size, answered
+):
+    def score(matrix):
+        return np.zeros(len(matrix) + answered, np.int64), np.zeros(len(matrix) + answered)
+
+    world.serve(1, VISITS, score=score)
+    task = await world.ask(*range(1, size + 1))
+    world.lanes[0].answer()
+    with pytest.raises(ValueError):
+        await asyncio.wait_for(task, 5)
+
+
+@in_a_world()
+async def test_features_of_unknown_age_are_told_to_everyone_who_asked(world):
+    world.predictor.know_newest(None)
+    tasks = [await world.ask(1), await world.ask(2)]
+    await world.answer_all()
+    assert [type(task.exception()) for task in tasks] == [FeatureStoreUnavailable] * 2
+
+
+@pytest.mark.parametrize("moment", ["waiting", "reading"])
+@in_a_world()
+async def test_one_who_leaves_does_not_disturb_the_others(world, moment):
+    await world.occupied()
+    stays, leaves, stays_too = [await world.ask(*ids) for ids in ((1,), (2, 3), (4, 5))]
+    if moment == "reading":
+        world.lanes[0].answer()
+    leaves.cancel()
+    await settled()
+    assert world.batches.under_way == (3 if moment == "reading" else 4)
+    await world.answer_all()
+    assert leaves.cancelled()
+    assert [numbers(task.result()) for task in (stays, stays_too)] == [[1], [4, 5]]
