@@ -268,7 +268,8 @@ def test_a_server_that_crashes_and_starts_again_is_met_again(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with embedded.running(tmp_path_factory.mktemp("crashing")) as url:
-        config = {"type": "feast_postgres.PostgresOnlineStore", **server_of(url)}
+        patience = {"connect_timeout_seconds": 30}
+        config = {"type": "feast_postgres.PostgresOnlineStore", **server_of(url), **patience}
         sut = Sut(tmp_path, config, "p")
         view = sut.view(fee=Float64)
 
