@@ -29,6 +29,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from bench import RESULTS, interleaved, machine
+from bench.peers.bars import at_least, at_most, show
 from streamflow import embedded
 
 OURS, PEER = "feast_postgres", "Feast's PostgreSQL store"
@@ -73,8 +74,10 @@ def main() -> None:
         folder = Path(temporary)
         with embedded.running(folder / "home") as url:
             measured = [compare(url, folder, users, users <= most_of_peer) for users in sizes]
+    shown = bars(measured)
+    show(shown)
     RESULTS.mkdir(exist_ok=True)
-    result = {"claim": CLAIM, "machine": machine(), "sizes": measured, "bars": bars(measured)}
+    result = {"claim": CLAIM, "machine": machine(), "sizes": measured, "bars": shown}
     (RESULTS / "materialize.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
@@ -112,26 +115,23 @@ def compare(url: str, folder: Path, users: int, with_peer: bool) -> dict[str, An
 
 
 def bars(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was to be shown, and whether it is."""
     first, last = measured[0], measured[-1]
-    made = []
-
-    def add(bar: str, figure: float, met: bool) -> None:
-        made.append({"bar": bar, "measured": figure, "met": met})
-        print(f"{'met' if met else 'NOT met':>8}: {bar}: {figure:,.2f}")
-
-    if with_peer := [row for row in measured if PEER in row["medians"]]:
-        row = with_peer[-1]
-        times = row["times_ours"][PEER]
-        add(f"at least 20 times {PEER} at {row['users']:,} users", times, times >= 20)
-    for row in measured:
-        times = 1 / row["times_ours"][PLAIN]
-        add(f"at most 2 times the plain statement at {row['users']:,} users", times, times <= 2)
-    megabytes = last["peak_megabytes"][OURS]
-    add(f"under 300 MB at {last['users']:,} users", megabytes, megabytes < 300)
-    times = last["microseconds_per_user"][OURS] / first["microseconds_per_user"][OURS]
-    bar = f"time per user at {last['users']:,} users no more than at {first['users']:,}, times"
-    add(bar, times, times <= 1)
+    made = [
+        at_most(
+            2, f"times the plain statement at {row['users']:,} users", 1 / row["times_ours"][PLAIN]
+        )
+        for row in measured
+    ]
+    made += [
+        at_least(20, f"times as fast as {PEER} at {row['users']:,} users", row["times_ours"][PEER])
+        for row in measured
+        if PEER in row["medians"]
+    ]
+    growth = last["microseconds_per_user"][OURS] / first["microseconds_per_user"][OURS]
+    what = f"times the time per user at {last['users']:,} users as at {first['users']:,}"
+    made.append(at_most(1, what, growth))
+    what = f"MB of memory at {last['users']:,} users"
+    made.append(at_most(300, what, last["peak_megabytes"][OURS]))
     return made
 
 

@@ -23,13 +23,14 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve predictions over HTTP in the foreground; follows Production without a restart."""
-    from streamflow import server
+    from streamflow import processes, server
     from streamflow.settings import load_settings
 
     settings = load_settings()
     chosen_host, chosen_port = host or settings.api_host, port or settings.api_port
     server.require_free_port(chosen_host, chosen_port)
-    with opened() as platform:
+    # uvicorn hands on the signal that ended it, and PostgreSQL has to be stopped even so.
+    with processes.interrupted_by_sigterm(), opened() as platform:
         url = f"http://{chosen_host}:{chosen_port}"
         show({"url": url}, json, lambda: print(f"API: {url}/docs", flush=True))
         server.serve(platform, chosen_host, chosen_port)

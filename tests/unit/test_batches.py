@@ -582,18 +582,18 @@ steps = st.one_of(
 def test_whatever_happens_each_question_gets_its_own_answer_or_learns_why_not(script):
     asked = []
 
-    async def take(world, step, given):
-        lane = world.lanes[given] if step in ("answer", "lose", "reconnect") else None
+    async def take(world, step, what):
+        lane = world.lanes[what] if step in ("answer", "lose", "reconnect") else None
         if step == "ask":
-            asked.append((given, await world.ask(*given)))
+            asked.append((what, await world.ask(*what)))
         elif step == "answer" and lane.busy:
             lane.answer()
         elif step == "lose" and lane.connected:
             lane.lose()
         elif step == "reconnect" and not lane.connected:
             lane.reconnect()
-        elif step == "leave" and given < len(asked):
-            asked[given][1].cancel()
+        elif step == "leave" and what < len(asked):
+            asked[what][1].cancel()
         elif step == "swap":
             version = world.predictor.served.version.version + 1
             world.serve(version, AMOUNT if version % 2 else VISITS)
@@ -601,8 +601,8 @@ def test_whatever_happens_each_question_gets_its_own_answer_or_learns_why_not(sc
 
     @in_a_world(lanes=LANES)
     async def play(world):
-        for step, given in script:
-            await take(world, step, given)
+        for step, what in script:
+            await take(world, step, what)
         for lane in world.lanes:
             if not lane.connected:
                 lane.reconnect()
