@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
@@ -57,13 +57,15 @@ VIEWS = {
     "support": {"tickets": "INT64", "resolution_hours": "DOUBLE"},
 }
 SQL_TYPES = {"INT64": "int8", "DOUBLE": "float8", "BOOL": "boolean", "STRING": "text"}
-store: Any = None  # in a process of its own
 VALUES = {
     "INT64": "(random() * 100)::int8",
     "DOUBLE": "random() * 100",
     "BOOL": "random() < 0.5",
     "STRING": "(ARRAY['dsl', 'fibre', 'none'])[1 + (random() * 2)::int]",
 }
+
+
+store: Any = None  # of a process of its own
 
 
 def main() -> None:
@@ -135,15 +137,10 @@ def bars(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
-@contextlib.contextmanager
-def feast_process(
-    url: str, folder: Path, project: str, ours: bool
-) -> Iterator[ProcessPoolExecutor]:
+def feast_process(url: str, folder: Path, project: str, ours: bool) -> ProcessPoolExecutor:
     """A fresh process with a Feast store that has imported all it needs."""
-    with ProcessPoolExecutor(
-        1, get_context("spawn"), open_store, (url, folder, project, ours)
-    ) as process:
-        yield process
+    arguments = (url, folder, project, ours)
+    return ProcessPoolExecutor(1, get_context("spawn"), open_store, arguments)
 
 
 def open_store(url: str, folder: Path, project: str, ours: bool) -> None:

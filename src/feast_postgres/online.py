@@ -43,9 +43,10 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
     """Keeps the row with the newest event timestamp, and of those the newest created timestamp,
     whatever the order of writing; of equals, the one that was written last.
 
-    A write of some of a view's features leaves the others as they were. Timestamps without a time
-    zone are UTC; what's read is in UTC. A request for online features is one round trip, however
-    many feature views it asks.
+    A write of some of a view's features leaves the others as they were; one that's older than the
+    row changes nothing, of features that the row hasn't either. Timestamps without a time zone are
+    UTC; what's read is in UTC. A request for online features is one round trip, however many
+    feature views it asks.
     """
 
     def __init__(self) -> None:

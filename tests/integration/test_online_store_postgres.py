@@ -55,6 +55,13 @@ def test_an_older_window_written_later_does_not_go_back_in_time(postgres: Sut) -
     assert postgres.read(view, "ada", "bob") == [(FEBRUARY, number(2)), (JANUARY, number(1))]
 
 
+def test_an_older_value_does_not_take_the_place_of_one_that_is_missing(postgres: Sut) -> None:
+    view = postgres.view(fee=Float64, months=Int64)
+    postgres.write(view, ("ada", number(2), FEBRUARY))
+    postgres.write(view, ("ada", {"months": Value(int64_val=1)}, JANUARY))
+    assert postgres.read(view, "ada") == [(FEBRUARY, number(2))]
+
+
 def test_of_equal_event_times_the_one_created_last_wins(postgres: Sut) -> None:
     view = postgres.view(fee=Float64)
     postgres.write(view, ("ada", number(2), JANUARY, JANUARY + 2 * DAY))
