@@ -46,8 +46,9 @@ class Job:
     seed: int = 42
 
 
-def start(job: Job) -> subprocess.Popen[str]:
-    """The job under way in a process of its own; `finish` has its figures."""
+@contextlib.contextmanager
+def under_way(job: Job) -> Iterator[subprocess.Popen[str]]:
+    """The job in a process of its own, which doesn't outlive the block; for `figures_of`."""
     process = subprocess.Popen(
         [sys.executable, __file__, "job"],
         stdin=subprocess.PIPE,
@@ -55,25 +56,28 @@ def start(job: Job) -> subprocess.Popen[str]:
         text=True,
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps(asdict(job)))
-    process.stdin.close()
-    return process
-
-
-def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The figures of a job: `measure` tells which."""
     assert process.stdout is not None
     try:
-        figures: dict[str, Any] = json.load(process.stdout)
-        return figures
+        process.stdin.write(json.dumps(asdict(job)))
+        process.stdin.close()
+        yield process
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
+
+
+def figures_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for the job's figures: `measure` tells which."""
+    assert process.stdout is not None
+    figures: dict[str, Any] = json.load(process.stdout)
+    return figures
 
 
 def drive(job: Job) -> dict[str, Any]:
     """Start the job and wait for its figures."""
-    return finish(start(job))
+    with under_way(job) as process:
+        return figures_of(process)
 
 
 class Connection:

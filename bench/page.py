@@ -70,6 +70,7 @@ def _ways(result: dict[str, Any]) -> tuple[list[str], Any]:
     ways: dict[str, Callable[[dict[str, Any]], tuple[list[str], Any]]] = {
         "medians": seconds,
         "medians_ms": milliseconds,
+        "sizes": materialization,
         "batch": serving,
         "windows": soak,
         "contestants": cold_start,
@@ -103,7 +104,19 @@ def milliseconds(result: dict[str, Any]) -> tuple[list[str], Any]:
         for row in rows
     ]
     header = [*sizes, *(f"{name}, ms" for name in contestants)]
-    return [table(header, written)], pictures.lines(rows, sizes, contestants)
+    return [table(header, written)], pictures.lines(rows, sizes, contestants, "ms")
+
+
+def materialization(result: dict[str, Any]) -> tuple[list[str], Any]:
+    rows = [
+        [f"{size['users']:,}", name, f"{median:.2f}", f"{size['users'] / median:,.0f}"]
+        for size in result["sizes"]
+        for name, median in size["medians"].items()
+    ]
+    names = list(dict.fromkeys(name for size in result["sizes"] for name in size["medians"]))
+    points = [{"users": size["users"], **size["medians"]} for size in result["sizes"]]
+    header = ["users", "", "median s", "users/s"]
+    return [table(header, rows)], pictures.lines(points, ["users"], names, "seconds")
 
 
 def serving(result: dict[str, Any]) -> tuple[list[str], Any]:

@@ -53,7 +53,7 @@ def main() -> None:
             check(contestants)
             turns = in_turns(contestants, seconds, rounds)
             batches, no_batch = in_batches(contestants, place, seconds, rounds)
-    result = {
+    result: dict[str, Any] = {
         "claim": CLAIM,
         "machine": machine(),
         "seconds": seconds,

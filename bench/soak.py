@@ -52,16 +52,16 @@ def main() -> None:
                 WARM_UP_SECONDS,
                 windows=max(2, round(seconds / 60)),
             )
-            under_way = load.start(job)
-            began, end = time.monotonic(), time.monotonic() + WARM_UP_SECONDS + seconds
-            memory: list[tuple[float, float]] = []
-            restarted: tuple[float, float] | None = None
-            while time.monotonic() < end:
-                memory.append((time.monotonic() - began, worker_megabytes(child.pid)))
-                if restarting and restarted is None and time.monotonic() > (began + end) / 2:
-                    restarted = restart_postgres(place.home)
-                time.sleep(min(1.0, seconds / 20))
-            figures = load.finish(under_way)
+            with load.under_way(job) as process:
+                began, end = time.monotonic(), time.monotonic() + WARM_UP_SECONDS + seconds
+                memory: list[tuple[float, float]] = []
+                restarted: tuple[float, float] | None = None
+                while time.monotonic() < end:
+                    memory.append((time.monotonic() - began, worker_megabytes(child.pid)))
+                    if restarting and restarted is None and time.monotonic() > (began + end) / 2:
+                        restarted = restart_postgres(place.home)
+                    time.sleep(min(1.0, seconds / 20))
+                figures = load.figures_of(process)
     changes = figures.pop("changes")
     share = max(1, len(memory) // len(figures["windows"]))
     first, last = memory[:share], memory[-share:]

@@ -38,9 +38,9 @@ def serving(contestants: Mapping[str, Any], ours: str) -> Any:
 
 
 def lines(
-    rows: Sequence[Mapping[str, Any]], sizes: Sequence[str], contestants: Sequence[str]
+    rows: Sequence[Mapping[str, Any]], sizes: Sequence[str], contestants: Sequence[str], unit: str
 ) -> Any:
-    """Medians over the first size, a panel for each of the second."""
+    """Medians over the first size, a panel for each of the second; ours is the first contestant."""
     along, *apart = sizes
     panels = sorted({row[apart[0]] for row in rows}) if apart else [None]
     figure = _figure(3.6 * len(panels), 3)
@@ -48,18 +48,20 @@ def lines(
     for axis, panel in zip(axes, panels, strict=True):
         chosen = [row for row in rows if panel is None or row[apart[0]] == panel]
         for number, name in enumerate(contestants):
+            measured = [row for row in chosen if row.get(name) is not None]
             axis.plot(
-                [row[along] for row in chosen],
-                [row[name] for row in chosen],
+                [row[along] for row in measured],
+                [row[name] for row in measured],
                 marker="o",
                 color=OUR_COLOUR if number == 0 else THEIR_COLOUR,
+                linestyle=("solid", "solid", "dashed", "dotted")[number % 4],
                 label=name,
             )
         axis.set(xscale="log", yscale="log", xlabel=along)
         if panel is not None:
             axis.set_title(f"{panel} {apart[0]}", fontsize=10)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("ms")
+    axes[0].set_ylabel(unit)
     axes[0].legend(fontsize=8)
     return figure
 

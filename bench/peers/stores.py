@@ -25,7 +25,7 @@ def _server(place: Workplace) -> dict[str, Any]:
     return {
         "type": "postgres",
         "host": parts["host"],
-        "port": int(parts["port"]),
+        "port": int(parts["port"] or 5432),
         "database": parts["dbname"],
         "user": parts["user"],
         "password": parts["password"],

@@ -19,7 +19,7 @@ from typing import Any
 from bench import load
 from streamflow import embedded
 from streamflow.features import sqlalchemy_url
-from streamflow.processes import Command
+from streamflow.processes import Command, interrupted_by_sigterm
 from streamflow.use_case import UseCase, load_use_case
 
 MONTH = date(2024, 1, 31)
@@ -74,7 +74,11 @@ def workplace(users: int) -> Iterator[Workplace]:
     )
     # `mlflow models serve` starts `uvicorn` by name.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as temporary, chdir(temporary):
+    with (
+        interrupted_by_sigterm(),
+        tempfile.TemporaryDirectory(prefix="streamflow-bench-") as temporary,
+        chdir(temporary),
+    ):
         folder = Path(temporary)
         # As root, PostgreSQL runs as somebody else, who has to get in here, or would move out.
         folder.chmod(0o755)
@@ -99,15 +103,22 @@ def _prepare(folder: Path, users: int) -> None:
 
 
 def _streamflow(folder: Path, *arguments: str) -> Any:
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "streamflow", *arguments, "--json"],
         env={**os.environ, "STREAMFLOW_HOME": str(folder / "home")},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    if done.returncode:
-        raise SystemExit(f"streamflow {' '.join(arguments)}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout)
+    try:
+        answer, told = process.communicate()
+    finally:
+        # Interrupted, it must be gone before the server is left: a user who lives keeps it up.
+        process.kill()
+        process.wait()
+    if process.returncode:
+        raise SystemExit(f"streamflow {' '.join(arguments)}: {told[-2000:]}")
+    return json.loads(answer)
 
 
 def free_port() -> int:

@@ -20,9 +20,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from streamflow import __doc__ as DESCRIPTION
-from streamflow import answers, problem_examples, problems, schemas, served_model, telemetry
+from streamflow import (
+    answers,
+    entity_id,
+    problem_examples,
+    problems,
+    schemas,
+    served_model,
+    telemetry,
+)
 from streamflow.asking import Asking
-from streamflow.boundary import RequestBoundary
+from streamflow.boundary import RequestBoundary, Unforeseen
 from streamflow.errors import (
     DatabaseUnavailable,
     FeatureStoreUnavailable,
@@ -49,11 +57,6 @@ if TYPE_CHECKING:
 
 # How long a start waits for the first model. One that takes longer is picked up when it's there.
 FIRST_LOOK_SECONDS = 15.0
-# An id is 1 to 64 characters that can be seen: no control, format or bidirectional ones.
-ID_PATTERN = (
-    r"^[^\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f"
-    r"\ufeff\ufff9-\ufffb]+$"
-)
 NOT_AVAILABLE = (
     *(NoProductionModel, UnservableModel, MlflowUnavailable),
     *(FeatureStoreUnavailable, DatabaseUnavailable),
@@ -119,7 +122,11 @@ def create_app(
 
     example = problem_examples.EXAMPLE_ENTITY
     told = (join_key, example, problem_examples.EXAMPLE_REQUEST_ID)
-    rules: dict[str, Any] = {"min_length": 1, "max_length": 64, "pattern": ID_PATTERN}
+    rules: dict[str, Any] = {
+        "min_length": 1,
+        "max_length": entity_id.LONGEST,
+        "pattern": entity_id.PATTERN,
+    }
     question = create_model(
         "PredictRequest",
         __config__=ConfigDict(
@@ -240,5 +247,6 @@ def create_app(
         content = await asking.many(body.entity_ids, exchange)  # type: ignore[attr-defined]
         return Response(content, media_type="application/json")
 
+    app.add_middleware(Unforeseen)
     # Around all of FastAPI, whose own middleware takes longer than a prediction.
     return RequestBoundary(app, metrics, asking.direct(question, questions))

@@ -15,6 +15,7 @@ from uuid import uuid4
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamflow import problems, telemetry
@@ -39,7 +40,7 @@ class RequestBoundary:
             await self.app(scope, receive, send)
             return
         arrived = time.perf_counter()
-        headers = dict(scope["headers"])
+        headers = dict(reversed(scope["headers"]))  # the first of a name counts
         given_id = headers.get(b"x-request-id", b"").decode("latin-1")
         exchange = Exchange(given_id if REQUEST_ID.fullmatch(given_id) else uuid4().hex)
         scope["exchange"] = exchange
@@ -69,10 +70,10 @@ class RequestBoundary:
             else:
                 await self.app(scope, receive_limited, send_marked)
         except Exception as error:
-            telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
+            answer = _failed(Request(scope), error)
             if status:
                 raise  # half an answer is out: only the connection's end can tell
-            await problems.respond(Request(scope), InternalError())(scope, receive, send_marked)
+            await answer(scope, receive, send_marked)
         finally:
             # Raw paths hold ids, and have no end: only a route's template may be a label.
             unnamed = "unmatched" if status == 404 else "other"
@@ -95,13 +96,14 @@ class RequestBoundary:
         try:
             while not heard or heard[-1].get("more_body", False):
                 heard.append(await receive())
+            whole = heard[-1]["type"] == "http.request"  # and not that the client has left
         except HTTPException as error:
             answer = await problems.on_http_exception(Request(scope), error)
             await answer(scope, receive, send)
             return
         body = b"".join(message.get("body", b"") for message in heard)
         try:
-            content = await direct(body, exchange)
+            content = await direct(body, exchange) if whole else None
         except StreamFlowError as error:
             answer = await problems.on_streamflow_error(Request(scope), error)
             await answer(scope, receive, send)
@@ -117,3 +119,32 @@ class RequestBoundary:
         kind = (b"content-type", b"application/json")
         await send({"type": "http.response.start", "status": 200, "headers": [length, kind]})
         await send({"type": "http.response.body", "body": content})
+
+
+class Unforeseen:
+    """Inside FastAPI, whose own last resort would answer in plain text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            answer = _failed(Request(scope), error)
+            await answer(scope, receive, send)
+
+
+def _failed(request: Request, error: Exception) -> JSONResponse:
+    exchange = problems.exchange_of(request)
+    telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
+    return problems.respond(request, InternalError())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from streamflow.entity_id import LONGEST, PATTERN
 from streamflow.errors import MissingFiles, UnreadableFile
 
 _TOGETHER = 1_000
-_LONGEST_ID = 64
+_VISIBLE = re.compile(PATTERN)
 
 
 def chunks(file: Path, column: str) -> Iterator[list[str]]:
@@ -28,12 +30,12 @@ def _ids(file: Path, column: str) -> Iterator[str]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.reader(lines)
-            first = next(rows, [])
+            first = next((row for row in rows if row), [])
             if column in first:
                 position = first.index(column)
             elif len(first) == 1:
                 position = 0
-                yield _checked(file, 1, first[0])
+                yield _checked(file, rows.line_num, first[0])
             else:
                 raise _unreadable(file, f"its first line has no column {column!r}")
             for row in rows:
@@ -49,8 +51,8 @@ def _ids(file: Path, column: str) -> Iterator[str]:
 
 
 def _checked(file: Path, line: int, entity_id: str) -> str:
-    if not 0 < len(entity_id) <= _LONGEST_ID or not entity_id.isprintable():
-        raise _unreadable(file, f"line {line} has no id of 1 to {_LONGEST_ID} visible characters")
+    if len(entity_id) > LONGEST or not _VISIBLE.fullmatch(entity_id):
+        raise _unreadable(file, f"line {line} has no id of 1 to {LONGEST} visible characters")
     return entity_id
 
 

@@ -36,8 +36,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 LARGEST_BODY_BYTES = 64 * 1024
 BATCH_PATH = "/predict/batch"
-# A thousand ids of 64 characters, each escaped as \\uXXXX.
-LARGEST_BATCH_BYTES = 512 * 1024
+# A thousand ids of 64 characters, each escaped as two \uXXXX.
+LARGEST_BATCH_BYTES = 1024 * 1024
 SHOWN_FAULTS = 10
 
 

@@ -168,6 +168,8 @@ def _scores(
             return [UnseenCategory(error.feature, error.value)]
         # It doesn't say whose value that was; the others are to have their answers.
         return [one for row in rows for one in _scores(served, [row])]
+    if len(labels) != len(rows) or len(probabilities) != len(rows):
+        raise ValueError(f"the model answers {len(labels)} of {len(rows)} rows")
     return list(zip(labels.tolist(), probabilities.tolist(), strict=True))
 
 
