@@ -36,7 +36,7 @@ def _server(place: Workplace) -> dict[str, Any]:
 def postgres_store(place: Workplace) -> dict[str, Any]:
     """Feast's own PostgreSQL store in the same server, as its documentation configures it.
 
-    A pool, because one connection for all threads (the default) fails when two of them meet.
+    With a pool: by default, all threads would wait for one connection.
     """
     return {**_server(place), "db_schema": "peer", "conn_type": "pool", "max_conn": 16}
 
