@@ -24,7 +24,8 @@ check: .venv/installed ## format, lint, types
 	$(RUN) mypy
 
 bench: .venv/installed ## every claim about speed, measured beside a peer
-	@for script in bench/[a-z]*.py; do $(RUN) bench.$$(basename "$$script" .py) || exit 1; done
+	@for name in load point_in_time ingest materialize online_read serving cold_start soak page; do \
+	  $(RUN) bench.$$name || exit 1; done
 
 lock: ## resolve pyproject.toml anew into requirements.lock
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv

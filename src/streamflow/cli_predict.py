@@ -45,6 +45,8 @@ def predict(
         raise typer.BadParameter("--json with --file needs --output: the answers are CSV.")
     if output is not None and not output.parent.is_dir():
         raise typer.BadParameter(f"There is no folder {output.parent}.")
+    if output is not None and output.is_dir():
+        raise typer.BadParameter(f"{output} is a folder.")
     now = datetime.now(UTC)
     if entity_id is not None:
         with opened() as platform, progress(json, "predict"):

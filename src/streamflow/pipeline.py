@@ -133,13 +133,18 @@ def predict_file(
     model = ready.production().version
     counts: Counter[str] = Counter()
     lines = csv.writer(output, lineterminator="\n")
-    lines.writerow([ready.join_key, *answers.CSV_COLUMNS])
+    heading = [ready.join_key, *answers.CSV_COLUMNS]
     for entity_ids in id_file.chunks(file, ready.join_key):
+        if heading:  # only now is it known that the file can be read
+            lines.writerow(heading)
+            heading = []
         questions = [Question(one, "") for one in entity_ids]
         for entity_id, one in zip(entity_ids, ready.predict_many(questions, now), strict=True):
             counts[one.code if isinstance(one, NoAnswer) else "predicted"] += 1
             lines.writerow([entity_id, *answers.csv_row(model, one)])
         progress(f"{counts.total():,} ids")
+    if heading:
+        lines.writerow(heading)
     return counts
 
 

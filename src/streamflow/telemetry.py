@@ -6,14 +6,20 @@ Neither ever holds a feature's value or an entity's id: both travel further than
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    values,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic_core import to_json
@@ -134,7 +140,9 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format; with several processes, those of all."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        # Not by PROMETHEUS_MULTIPROC_DIR, which counted when the library was loaded: Feast sets it
+        # at any time.
+        if values.ValueClass is values.MutexValue:
             return generate_latest(self.registry)
         every = CollectorRegistry()
         MultiProcessCollector(every)  # type: ignore[no-untyped-call]

@@ -74,6 +74,11 @@ def test_a_valid_request_id_is_kept_and_any_other_replaced(service):
     assert service.client.get("/nothing").headers["x-request-id"]
 
 
+def test_metrics_are_told_whatever_feast_does_to_the_environment(service, monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))  # as `import feast.metrics` does
+    assert "streamflow_production_version 1.0" in service.metrics()
+
+
 def test_requests_are_counted_by_route_template(service):
     for entity_id in ("ann", "nobody"):
         service.client.get(f"/features/{entity_id}")
