@@ -4,6 +4,7 @@ HTTP status codes are decided here and in `streamflow.problems`, nowhere else.
 """
 
 # No `from __future__ import annotations`: FastAPI reads types that are made inside `create_app`.
+import gc
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -103,6 +104,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await batches.open(FIRST_LOOK_SECONDS)
         await run_in_threadpool(watcher.start, FIRST_LOOK_SECONDS)
+        # What is there now stays: looking through it again and again is what slow answers are of.
+        gc.freeze()
         yield
         await run_in_threadpool(watcher.stop)
         await batches.close()

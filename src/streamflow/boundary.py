@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from uuid import uuid4
 
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -60,7 +59,7 @@ class RequestBoundary:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = exchange.request_id
+                message["headers"].append((b"x-request-id", exchange.request_id.encode()))
             await send(message)
 
         try:
@@ -115,9 +114,11 @@ class RequestBoundary:
 
             await self.app(scope, receive_again, send)
             return
-        length = (b"content-length", str(len(content)).encode())
-        kind = (b"content-type", b"application/json")
-        await send({"type": "http.response.start", "status": 200, "headers": [length, kind]})
+        headers = [
+            (b"content-length", str(len(content)).encode()),
+            (b"content-type", b"application/json"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
 

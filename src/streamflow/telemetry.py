@@ -25,6 +25,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic_core import to_json
 
 LOGGER = "streamflow.api"
+_logger = logging.getLogger(LOGGER)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # From a quarter of a millisecond, what one prediction should cost, to what nobody waits for.
@@ -42,6 +43,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "streamflow_requests",
@@ -101,8 +103,16 @@ class Telemetry:
     ) -> None:
         """Count and log one answer; `route` is the template (`/features/{user_id}`)."""
         method = method if method in METHODS else "other"
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        # Finding a metric by its labels takes longer than counting; there are few of them.
+        kind = route, method, status
+        counted = self._counted.get(kind)
+        if counted is None:
+            counted = self._counted[kind] = (
+                self._requests.labels(route, method, str(status)),
+                self._seconds.labels(route),
+            )
+        counted[0].inc()
+        counted[1].observe(seconds)
         if problem is not None:
             self._problems.labels(problem).inc()
         log(
@@ -151,7 +161,11 @@ class Telemetry:
 
 def log(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
     """Log an event with its facts; where it goes is decided by `log_to`."""
-    logging.getLogger(LOGGER).log(level, event, extra={"facts": facts})
+    if _logger.isEnabledFor(level):
+        # Without looking for the line that logs, which is always this one.
+        record = logging.LogRecord(LOGGER, level, __file__, 0, event, None, None)
+        record.facts = facts
+        _logger.handle(record)
 
 
 def log_failure(event: str, error: BaseException, **facts: Any) -> None:
@@ -175,8 +189,8 @@ class _JsonLines(logging.Formatter):
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "facts", {}),
+            "event": record.msg,
+            **record.facts,  # type: ignore[attr-defined]
         }
         return to_json(line, fallback=str).decode()
 
@@ -185,7 +199,6 @@ def log_to(stream: TextIO = sys.stderr) -> None:
     """Send the API's log to `stream` as JSON lines; calling it again moves it there."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_JsonLines())
-    logger = logging.getLogger(LOGGER)
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(logging.INFO)
+    _logger.propagate = False

@@ -18,7 +18,7 @@ from streamflow.errors import (
 )
 from streamflow.runs import ModelVersion
 from streamflow.served_model import Feature, ServedModel
-from streamflow.serving.reader import MISSING, Clock, EntityRow, judge
+from streamflow.serving.reader import MISSING, Clock, EntityRow, allowed_ages, judge
 from streamflow.serving.scoring import Prediction, Question, Served, score
 
 VERSION = ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash")
@@ -267,7 +267,7 @@ def test_a_time_before_the_oldest_is_one_at_which_some_feature_is_stale(
     drawn, clock, instants, from_the_limit
 ):
     needs = schema(*drawn)
-    for view, oldest in zip(needs.views, clock.oldest(needs), strict=True):
+    for view, oldest in zip(needs.views, clock.oldest(allowed_ages(needs)), strict=True):
         if oldest.year == 1 and instants < 0:
             continue
         time = (oldest if from_the_limit else JANUARY) + instants * INSTANT
@@ -278,13 +278,13 @@ def test_a_time_before_the_oldest_is_one_at_which_some_feature_is_stale(
 
 
 def test_a_view_of_which_nothing_was_ever_seen_has_no_oldest_time():
-    (oldest,) = Clock(FEBRUARY, {}).oldest(schema(VISITS))
+    (oldest,) = Clock(FEBRUARY, {}).oldest(allowed_ages(schema(VISITS)))
     assert oldest.year == 1
 
 
 def test_the_strictest_feature_of_a_view_decides_its_oldest_time():
     strict = Feature("logins", "activity_view", "INT64", nullable=True, max_age_seconds=86400.0)
     needs = schema(VISITS, strict, AMOUNT, MEMBER, PLAN)
-    activity, billing = Clock(FEBRUARY).oldest(needs)
+    activity, billing = Clock(FEBRUARY).oldest(allowed_ages(needs))
     assert activity == FEBRUARY - timedelta(days=1)
     assert billing.year == 1

@@ -7,7 +7,7 @@ its needs lets us tell "not applicable" from "not there" and "too old".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -56,20 +56,29 @@ class Clock:
             moment = max(self.newest.get(feature_view, event_timestamp), event_timestamp)
         return max((moment - event_timestamp).total_seconds(), 0.0)
 
-    def oldest(self, schema: FeatureSchema) -> tuple[datetime, ...]:
-        """Per `schema.views`, the oldest event timestamp that isn't stale for any feature."""
-        allowed: dict[str, float] = {}
-        for feature in schema.features:
-            if feature.max_age_seconds is not None:
-                least = allowed.get(feature.feature_view, feature.max_age_seconds)
-                allowed[feature.feature_view] = min(least, feature.max_age_seconds)
-        return tuple(self._oldest(view, allowed.get(view)) for view in schema.views)
+    def oldest(self, allowed_ages: Iterable[tuple[str, timedelta | None]]) -> tuple[datetime, ...]:
+        """Per feature view, given with the age that it allows, the oldest event timestamp that
+        isn't stale."""
+        return tuple(self._oldest(view, allowed) for view, allowed in allowed_ages)
 
-    def _oldest(self, view: str, allowed: float | None) -> datetime:
+    def _oldest(self, view: str, allowed: timedelta | None) -> datetime:
         moment = self.now if self.newest is None else self.newest.get(view, _BEFORE_ALL)
-        if allowed is None or moment - _BEFORE_ALL <= timedelta(seconds=allowed):
+        if allowed is None or moment - _BEFORE_ALL <= allowed:
             return _BEFORE_ALL
-        return moment - timedelta(seconds=allowed)
+        return moment - allowed
+
+
+def allowed_ages(schema: FeatureSchema) -> tuple[tuple[str, timedelta | None], ...]:
+    """Per `schema.views`, its name and the least age that a feature of it allows."""
+    allowed: dict[str, float] = {}
+    for feature in schema.features:
+        if feature.max_age_seconds is not None:
+            least = allowed.get(feature.feature_view, feature.max_age_seconds)
+            allowed[feature.feature_view] = min(least, feature.max_age_seconds)
+    return tuple(
+        (view, timedelta(seconds=allowed[view]) if view in allowed else None)
+        for view in schema.views
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from math import isfinite
 from operator import itemgetter
@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from streamflow import served_model
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnseenCategory
 from streamflow.served_model import FeatureSchema, ServedModel
-from streamflow.serving.reader import MISSING, Clock, EntityRow, FeatureReading, judge
+from streamflow.serving.reader import (
+    MISSING,
+    Clock,
+    EntityRow,
+    FeatureReading,
+    allowed_ages,
+    judge,
+)
 
 if TYPE_CHECKING:
     from streamflow.runs import ModelVersion
@@ -48,6 +55,7 @@ class Needs:
     views: tuple[str, ...]
     required: Callable[[tuple[Any, ...]], tuple[Any, ...]]
     floats: tuple[int, ...]
+    allowed_ages: tuple[tuple[str, timedelta | None], ...]
 
     @staticmethod
     def of(schema: FeatureSchema) -> Needs:
@@ -57,7 +65,7 @@ class Needs:
         # itemgetter gives a single item bare; asked twice for the first, it gives a tuple.
         taking = itemgetter(*required, *required[:1]) if required else lambda values: ()
         names = tuple(feature.name for feature in features)
-        return Needs(names, schema.views, taking, floats)
+        return Needs(names, schema.views, taking, floats, allowed_ages(schema))
 
     def met(self, row: EntityRow, oldest: tuple[datetime, ...]) -> bool:
         """Whether the row is as the model wants it, so that nothing has to be said about it."""
@@ -113,7 +121,7 @@ def score(
 ) -> list[Prediction | NoAnswer]:
     """Per question its prediction, or why there is none: UnknownEntity, MissingFeatures,
     StaleFeatures, UnseenCategory."""
-    needs, oldest = served.needs, clock.oldest(served.schema)
+    needs, oldest = served.needs, clock.oldest(served.needs.allowed_ages)
     inputs: list[_Input | NoAnswer] = []
     for question, row in zip(questions, rows, strict=True):
         if needs.met(row, oldest):
