@@ -74,7 +74,10 @@ def _write(
     """All of the file or none: it takes its name when it is whole."""
     from streamflow import pipeline
 
-    descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+    except OSError as error:
+        raise typer.BadParameter(f"{output} can't be written: {error.strerror}.") from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as lines:
             counts = pipeline.predict_file(platform, file, lines, now, step)

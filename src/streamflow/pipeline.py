@@ -123,7 +123,7 @@ def predict_file(
 
     The file is CSV with a column named like the join key, or has an id a line. All ids are
     answered by one model, in chunks, so that memory stays flat. The counts are of `predicted` and
-    of each problem. Raises MissingFiles, ContractViolation if it can't be read, and what
+    of each problem. Raises MissingFiles, UnreadableFile if it can't be read, and what
     `predictor` raises.
     """
     from streamflow import answers, id_file

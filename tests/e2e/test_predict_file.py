@@ -185,6 +185,7 @@ def test_a_file_that_is_not_there_is_told_and_nothing_is_written(cli: Cli, tmp_p
         (("--file", "ids"), "--json with --file needs --output"),
         (("--file", "ids", "--output", "no folder/scores.csv"), "There is no folder"),
         (("--file", "ids", "--output", "."), "is a folder"),
+        (("--file", "ids", "--output", "/proc/scores.csv"), "can't be written"),
     ],
 )
 def test_a_command_that_does_not_make_sense_is_told_so_before_anything_is_done(

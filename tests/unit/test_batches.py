@@ -19,7 +19,7 @@ from streamflow.errors import (
 )
 from streamflow.runs import ModelVersion
 from streamflow.served_model import ServedModel
-from streamflow.serving.batches import MOST_TOGETHER, Batches
+from streamflow.serving.batches import Batches
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.reader import EntityRow
 from streamflow.serving.scoring import Prediction, Question, Served
@@ -27,6 +27,7 @@ from streamflow.serving.scoring import Prediction, Question, Served
 AWAY = FeatureStoreUnavailable("The online store doesn't answer.", "Start it.")
 # Enough for the model to be called in a thread.
 MANY = 100
+THOUSAND = 1_000
 
 
 class Lane:
@@ -226,7 +227,7 @@ async def test_the_next_questions_are_read_while_the_model_scores(world):
 async def test_never_more_than_a_thousand_ids_go_together(world):
     await world.occupied()
     for _ in range(4):
-        await world.ask(*range(MOST_TOGETHER * 2 // 5))
+        await world.ask(*range(THOUSAND * 2 // 5))
     await world.answer_all()
     assert [len(ids) for ids in world.asked] == [1, 800, 800]
 
@@ -234,11 +235,11 @@ async def test_never_more_than_a_thousand_ids_go_together(world):
 @in_a_world()
 async def test_exactly_a_thousand_ids_go_together(world):
     await world.occupied()
-    await world.ask(*range(MOST_TOGETHER - 1))
+    await world.ask(*range(THOUSAND - 1))
     await world.ask(1)
     await world.ask(2)
     await world.answer_all()
-    assert [len(ids) for ids in world.asked] == [1, MOST_TOGETHER, 1]
+    assert [len(ids) for ids in world.asked] == [1, THOUSAND, 1]
 
 
 @pytest.mark.parametrize("size", [3, MANY])
@@ -299,6 +300,13 @@ async def test_without_a_production_model_nothing_is_read(world):
 
 
 @in_a_world()
+async def test_that_there_is_no_model_is_told_rather_than_that_there_is_no_store(world):
+    world.predictor.withdraw()
+    world.lanes[0].lose()
+    assert isinstance((await world.ask(1)).exception(), NoProductionModel)
+
+
+@in_a_world()
 async def test_those_who_wait_when_the_model_is_withdrawn_are_told_so(world):
     (first,) = await world.occupied()
     tasks = [await world.ask(1), await world.ask(2)]
@@ -339,6 +347,18 @@ async def test_questions_asked_again_come_before_those_that_arrived_later(world)
     assert world.lanes[1].asked == [["2"], ["1", "3"]]
     world.lanes[1].answer()
     assert numbers(await later) == [3]
+
+
+@in_a_world(lanes=2)
+async def test_questions_asked_again_keep_their_order(world):
+    await world.occupied()
+    tasks = [await world.ask(number) for number in (1, 2, 3)]
+    world.lanes[0].answer()
+    world.lanes[0].lose()
+    world.lanes[1].answer()
+    assert world.lanes[1].asked[-1] == ["1", "2", "3"]
+    world.lanes[1].answer()
+    assert [numbers(await task) for task in tasks] == [[1], [2], [3]]
 
 
 @in_a_world(lanes=2)
@@ -498,7 +518,7 @@ async def test_a_limit_that_shrank_grows_again_with_what_is_answered_in_time(wor
 async def test_the_limit_does_not_grow_without_end(world):
     limits = []
     for _ in range(25):
-        await world.ask(*range(1, MOST_TOGETHER + 1))
+        await world.ask(*range(1, THOUSAND + 1))
         await world.answer_all()
         limits.append(world.batches.limit)
     assert limits[-1] == limits[-2] > limits[0]
@@ -564,6 +584,24 @@ async def test_one_who_leaves_does_not_disturb_the_others(world, moment):
     assert [numbers(task.result()) for task in (stays, stays_too)] == [[1], [4, 5]]
 
 
+@pytest.mark.parametrize("failure", ["the connection", "the model", "the model of many"])
+@in_a_world()
+async def test_one_who_leaves_does_not_keep_a_failure_from_the_others(world, failure):
+    await world.occupied()
+    leaves = await world.ask(*range(1, MANY if failure == "the model of many" else 3))
+    stays = await world.ask(3)
+    world.lanes[0].answer()
+    leaves.cancel()
+    await settled()
+    if failure == "the connection":
+        world.lanes[0].lose()
+    else:
+        world.predictor.score = broken
+        world.lanes[0].answer()
+    with pytest.raises((FeatureStoreUnavailable, ZeroDivisionError)):
+        await asyncio.wait_for(stays, 5)
+
+
 LANES = 3
 lane_numbers = st.integers(0, LANES - 1)
 steps = st.one_of(
@@ -607,7 +645,7 @@ def test_whatever_happens_each_question_gets_its_own_answer_or_learns_why_not(sc
             if not lane.connected:
                 lane.reconnect()
         await world.answer_all()
-        assert max(map(len, world.asked), default=0) <= MOST_TOGETHER
+        assert max(map(len, world.asked), default=0) <= THOUSAND
 
     play()
     happened = {step for step, _ in script}

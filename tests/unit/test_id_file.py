@@ -102,6 +102,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         ("name,user_id\nAnn,\n", "line 2 has no id of 1 to 64 visible characters"),
         ("ann\n" + "x" * 65, "line 2 has no id"),
         ("x" * 65, "line 1 has no id"),
+        ("\n\n" + "x" * 65, "line 3 has no id"),
         ('ann\n"b\nob"\n', "line 3 has no id"),
         ("ann\nb\tob\n", "line 2 has no id"),
         ("ann\nbo\u202eb\n", "line 2 has no id"),

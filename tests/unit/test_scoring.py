@@ -23,6 +23,7 @@ from streamflow.serving.scoring import Prediction, Question, Served, score
 
 VERSION = ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash")
 INSTANT = timedelta(microseconds=1)
+DAY = timedelta(days=1)
 VIEWS = ("activity_view", "billing_view", "support_view")
 AT_JANUARY = Clock(FEBRUARY, dict.fromkeys(VIEWS, JANUARY))
 
@@ -105,9 +106,8 @@ def test_a_model_that_answers_for_fewer_or_more_rows_than_it_was_given_is_not_be
 
 def test_old_features_are_refused_or_warned_of_as_the_setting_says():
     model = served()
-    day = timedelta(days=1)
-    new, old = rows(GOOD, time=JANUARY + 30 * day), rows(GOOD)
-    clock = Clock(JANUARY + 30 * day)
+    new, old = rows(GOOD, time=JANUARY + 30 * DAY), rows(GOOD)
+    clock = Clock(JANUARY + 30 * DAY)
     good, stale = answers(model, new + old, clock)
     assert isinstance(good, Prediction)
     assert isinstance(stale, StaleFeatures)
@@ -116,7 +116,16 @@ def test_old_features_are_refused_or_warned_of_as_the_setting_says():
     assert good.warnings == ()
     assert warned.warnings == (stale.message,)
     assert warned.probability == good.probability
-    assert (warned.features_as_of, good.features_as_of) == (JANUARY, JANUARY + 30 * day)
+    assert (warned.features_as_of, good.features_as_of) == (JANUARY, JANUARY + 30 * DAY)
+
+
+@pytest.mark.parametrize("first_allowed", [1, 20])
+def test_of_a_view_s_old_features_the_one_furthest_beyond_its_age_is_told(first_allowed):
+    day = 86400.0
+    allowed = (first_allowed * day, (21 - first_allowed) * day)
+    features = [Feature(f"f{age}", "activity_view", "INT64", True, age) for age in allowed]
+    (stale,) = answers(served(*features), rows((1, 2), views=1), Clock(JANUARY + 30 * DAY))
+    assert stale.ages == {"activity_view": (30 * day, day)}
 
 
 def test_what_is_missing_is_told_rather_than_what_is_old():
