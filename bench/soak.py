@@ -137,12 +137,12 @@ def verdict(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         bars.at_most(0, "errors", result["errors"]),
         bars.at_most(
-            1.5,
+            1.2,
             "times the first minute's p99 in the last minute",
             result["last_window"]["p99_ms"] / result["first_window"]["p99_ms"],
         ),
         bars.at_most(
-            1.1,
+            1.05,
             "times the first minute's memory in the last minute",
             result["last_megabytes"] / result["first_megabytes"],
         ),

@@ -22,6 +22,7 @@ from streamflow.features import sqlalchemy_url
 from streamflow.processes import Command, interrupted_by_sigterm
 from streamflow.use_case import UseCase, load_use_case
 
+USE_CASE = "bench.peers.use_case"
 MONTH = date(2024, 1, 31)
 REPOSITORY = Path(load.__file__).parent.parent
 
@@ -64,11 +65,12 @@ class Workplace:
 def workplace(users: int) -> Iterator[Workplace]:
     """Generated, ingested, applied, trained, promoted, materialized; gone after the block.
 
-    The block runs in the folder and without STREAMFLOW_* variables, so that neither those of
+    The block runs in the folder and without other STREAMFLOW_* variables, so that neither those of
     whoever runs it nor a `.env` get into the servers that it starts.
     """
     for name in [name for name in os.environ if name.startswith("STREAMFLOW_")]:
         del os.environ[name]
+    os.environ["STREAMFLOW_USE_CASE"] = USE_CASE
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
     )
@@ -84,7 +86,7 @@ def workplace(users: int) -> Iterator[Workplace]:
         folder.chmod(0o755)
         print(f"preparing {users:,} users and a model in {folder}", flush=True)
         with embedded.running(folder / "home") as url:
-            use_case = load_use_case("churn")
+            use_case = load_use_case(USE_CASE)
             _prepare(folder, users)
             file = folder / "data" / "month_000" / f"{use_case.entity_table}.csv"
             with file.open(encoding="utf-8", newline="") as lines:

@@ -41,7 +41,7 @@ def look(settings: Settings) -> list[Part]:
 
 def _production(ready: Platform) -> Part:
     try:
-        serving = ready.registry.production()
+        serving = ready.production.production()
     except MlflowUnavailable as error:
         return Part("Production", "unknown", error.message)
     if serving is None:
