@@ -39,6 +39,7 @@ from streamflow.embedded_cluster import (
 from streamflow.errors import DatabaseUnavailable
 
 START_SECONDS = 30.0
+STOP_SECONDS = 15.0
 LOCK_SECONDS = 60.0
 # A socket's path may have 107 bytes on Linux, 103 on macOS.
 SOCKET_FOLDER_BYTES = 103 - len("/.s.PGSQL.65535")
@@ -152,14 +153,18 @@ def _leave(home: Path, users: BinaryIO) -> None:
         return
     cluster = cluster_of(home)
     asked = None
-    deadline = time.monotonic() + START_SECONDS
+    started = time.monotonic()
+    deadline = started + START_SECONDS
     while _server_lives(home) and time.monotonic() < deadline:
         postmaster = _postmaster(cluster.folder / "data")
-        if postmaster and postmaster.pid != asked:
-            asked = postmaster.pid
+        # PostgreSQL 18 can hang when it's told to stop while it repairs itself after a crash. Told
+        # to leave everything as it is, it ends, and the next start repairs.
+        how = "-INT" if time.monotonic() < started + STOP_SECONDS else "-QUIT"
+        if postmaster and (postmaster.pid, how) != asked:
+            asked = postmaster.pid, how
             # As the server's account, so that root can't hit anybody else's process.
             subprocess.run(
-                ["/bin/sh", "-c", 'kill -INT "$1" 2>/dev/null', "sh", str(asked)],
+                ["/bin/sh", "-c", 'kill "$2" "$1" 2>/dev/null', "sh", str(postmaster.pid), how],
                 **cluster.options,
             )
         time.sleep(0.01)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from streamflow import embedded
 from streamflow.embedded import running, server_pid
 from streamflow.errors import DatabaseUnavailable
 
@@ -310,3 +311,15 @@ def test_a_lost_password_is_named_and_not_replaced(home: Path) -> None:
 def test_a_folder_without_programs_is_refused(home: Path, tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable, match="No PostgreSQL 15 to 18 is in"):
         running(home, binaries=tmp_path).__enter__()
+
+
+def test_a_server_that_doesnt_stop_when_told_is_told_louder_and_loses_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "STOP_SECONDS", 0.0)
+    with running(home) as url, psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
+    assert server_pid(home) is None
+    assert "received immediate shutdown" in (home / "logs" / "postgres.log").read_text()
+    with running(home) as url:
+        assert ask(url, "SELECT number FROM kept") == 1
