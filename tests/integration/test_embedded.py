@@ -318,8 +318,8 @@ def test_a_server_that_doesnt_stop_when_told_is_told_louder_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(embedded, "STOP_SECONDS", 0.0)
     with running(home) as url, psycopg.connect(url) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
+        connection.execute("CREATE TABLE told_louder AS SELECT 1 AS number")
     assert server_pid(home) is None
     assert "received immediate shutdown" in (home / "logs" / "postgres.log").read_text()
     with running(home) as url:
-        assert ask(url, "SELECT number FROM kept") == 1
+        assert ask(url, "SELECT number FROM told_louder") == 1
