@@ -4,6 +4,11 @@ scikit-learn rounds features to float32, compares them with float64 thresholds, 
 float64 shares of each class tree by tree, divides by the number of trees, and labels a row 1 where
 class 1 has the greater mean. The graph does just that. (skl2onnx sums in float32, which
 turns labels over at ties: docs/decisions/0002 has the figures.)
+
+ONNX Runtime keeps a split's "false" child next to it, and jumps to the other. So the child that
+more of the training rows took is made the false one, which halves the time: a large forest doesn't
+fit a processor's cache, and a jump is a wait. Where that is the child of `x <= t`, the split reads
+`-x <= -u` instead, `u` the next number above `t`: the same rows, the other way around.
 """
 
 from __future__ import annotations
@@ -41,29 +46,37 @@ def onnx_forest(trees: list[Any], columns: int) -> bytes:
     # one it can't, and isn't computed.
     near_a_tie = helper.make_graph(
         [
-            _sum_over_trees(trees, 0, "sum_of_0"),
+            node("NonZero", "is_near", "row_numbers"),
+            node("Reshape", "row_numbers flat", "tied"),
+            node("Gather", "both_ways tied", "tied_features", axis=0),
+            _sum_over_trees(trees, 0, "tied_features", "sum_of_0"),
             node("Div", "sum_of_0 trees", "mean_of_0"),
-            node("Greater", "mean_of_1 mean_of_0", "greater_mean"),
+            node("Gather", "mean_of_1 tied", "tied_mean_of_1", axis=0),
+            node("Greater", "tied_mean_of_1 mean_of_0", "greater_mean"),
+            node("Unsqueeze", "tied second", "places"),
+            node("ScatterND", "over_half places greater_mean", "decided"),
         ],
         "near_a_tie",
         [],
-        [output("greater_mean", boolean, "rows", 1)],
+        [output("decided", boolean, "rows", 1)],
     )
     clear = helper.make_graph(
-        [node("Greater", "mean_of_1 half", "over_half")],
-        "clear",
-        [],
-        [output("over_half", boolean, "rows", 1)],
+        [node("Identity", "over_half", "clear")], "clear", [], [output("clear", boolean, "rows", 1)]
     )
     graph = helper.make_graph(
         [
             node("Cast", "features", "exact_features", to=double),
-            _sum_over_trees(trees, 1, "sum_of_1"),
+            node("Neg", "exact_features", "negated_features"),
+            node("Concat", "exact_features negated_features", "both_ways", axis=1),
+            _sum_over_trees(trees, 1, "both_ways", "sum_of_1"),
             node("Div", "sum_of_1 trees", "mean_of_1"),
             node("Sub", "mean_of_1 half", "from_half"),
             node("Abs", "from_half", "distance"),
-            node("ReduceMin", "distance", "least_distance", keepdims=0),
+            node("Reshape", "distance flat", "distances"),
+            node("Less", "distances tie", "is_near"),
+            node("ReduceMin", "distances", "least_distance", keepdims=0),
             node("Less", "least_distance tie", "any_near_a_tie"),
+            node("Greater", "mean_of_1 half", "over_half"),
             node("If", "any_near_a_tie", "is_1", then_branch=near_a_tie, else_branch=clear),
             node("Cast", "is_1", "label_column", to=integer),
             node("Reshape", "label_column flat", "label"),
@@ -79,6 +92,7 @@ def onnx_forest(trees: list[Any], columns: int) -> bytes:
             constant("one", 1.0),
             constant("tie", NEAR_A_TIE),
             constant("flat", np.array([-1], dtype=np.int64)),
+            constant("second", np.array([1], dtype=np.int64)),
         ],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
@@ -89,8 +103,11 @@ def onnx_forest(trees: list[Any], columns: int) -> bytes:
     return content
 
 
-def _sum_over_trees(trees: list[Any], class_index: int, output: str) -> Any:
-    """The sum of the shares of `class_index` in the leaves that a row falls into, in float64."""
+def _sum_over_trees(trees: list[Any], class_index: int, features: str, output: str) -> Any:
+    """The sum of the shares of `class_index` in the leaves that a row falls into, in float64.
+
+    `features` names a matrix of the features, and then the features negated.
+    """
     from onnx import TensorProto, helper
 
     parts = [_flat(tree.tree_, class_index) for tree in trees]
@@ -113,7 +130,7 @@ def _sum_over_trees(trees: list[Any], class_index: int, output: str) -> Any:
 
     return helper.make_node(
         "TreeEnsemble",
-        ["exact_features"],
+        [features],
         [output],
         domain="ai.onnx.ml",
         n_targets=1,
@@ -138,11 +155,14 @@ def _flat(tree: Any, class_index: int) -> dict[str, npt.NDArray[Any]]:
     number = np.where(is_leaf, np.cumsum(is_leaf), np.cumsum(~is_leaf)) - 1
     split = np.flatnonzero(~is_leaf)
     left, right = tree.children_left[split], tree.children_right[split]
+    feature, threshold = tree.feature[split], tree.threshold[split]
+    turned = tree.n_node_samples[left] > tree.n_node_samples[right]
     flat = {
-        "feature": tree.feature[split],
-        "threshold": tree.threshold[split],
+        "feature": np.where(turned, feature + tree.n_features, feature),
+        "threshold": np.where(turned, -np.nextafter(threshold, np.inf), threshold),
         "share": np.ascontiguousarray(tree.value[is_leaf, 0, class_index]),
     }
+    left, right = np.where(turned, right, left), np.where(turned, left, right)
     if not len(split):
         # The operator has no tree without a split: both ways lead to the one leaf.
         left = right = np.zeros(1, dtype=np.int64)

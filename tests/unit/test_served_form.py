@@ -112,10 +112,51 @@ def test_a_tie_gets_the_forests_own_label_however_its_sums_are_rounded(
     assert (proof.label_flips, proof.largest_difference) == (0, 0.0)
 
 
+def three_stumps(random_state: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(3, max_depth=1, random_state=random_state)
+
+
+def test_rows_at_a_tie_among_rows_far_from_one_each_get_their_own_label(tmp_path: Path) -> None:
+    fitted = fit(orchard(), three_stumps, 42)
+    for tree, one in zip(fitted.estimator.estimators_, (2, 3, 4), strict=True):
+        tree.tree_.feature[0], tree.tree_.threshold[0] = 0, 0.5
+        tree.tree_.value[1, 0, :] = [(6 - one) / 6, one / 6]  # a tie that the forest calls 1
+        tree.tree_.value[2, 0, :] = [0.9, 0.1]
+    write(fitted, tmp_path)
+    matrix = np.zeros_like(fitted.validation_matrix[:5])
+    matrix[:, 0] = [0, 1, 0, 1, 0]
+    labels, probabilities = load(tmp_path).score(matrix)
+    assert labels.tolist() == fitted.estimator.predict(matrix).tolist() == [1, 0, 1, 0, 1]
+    assert (probabilities == fitted.estimator.predict_proba(matrix)[:, 1]).all()
+
+
 def forest_of_50(random_state: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(50, random_state=random_state, n_jobs=1)
+
+
+def test_a_value_on_a_threshold_or_beside_it_goes_the_forests_own_way(tmp_path: Path) -> None:
+    fitted = fit(orchard(), forest_of_50, 0)
+    # On whole numbers, so that values can be on thresholds: half of them are wholes themselves.
+    wholes = np.round(fitted.validation_matrix * 2)
+    fitted.estimator.fit(wholes, fitted.validation_labels)
+    write(fitted, tmp_path)
+    rows = []
+    for tree in fitted.estimator.estimators_:
+        for column, threshold in zip(tree.tree_.feature, tree.tree_.threshold, strict=True):
+            if column >= 0:
+                on = np.float32(threshold)
+                for value in (on, np.nextafter(on, -np.inf), np.nextafter(on, np.inf)):
+                    row = wholes[len(rows) % len(wholes)].copy()
+                    row[column] = value
+                    rows.append(row)
+    matrix = np.array(rows)
+    labels, probabilities = load(tmp_path).score(matrix)
+    assert (labels == fitted.estimator.predict(matrix)).all()
+    assert (probabilities == fitted.estimator.predict_proba(matrix)[:, 1]).all()
 
 
 def test_on_the_real_month_a_forest_with_many_ties_flips_no_label(tmp_path: Path) -> None:
