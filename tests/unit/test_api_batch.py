@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -218,10 +217,9 @@ def test_a_batch_is_counted_by_what_its_ids_were_answered():
     assert 'streamflow_problems_total{code="unknown_entity"} 2.0' in metrics
 
 
-def test_a_batch_is_one_log_line_without_ids_or_values(service, caplog):
-    caplog.set_level(logging.INFO, "streamflow.api")
+def test_a_batch_is_one_log_line_without_ids_or_values(service, log):
     batch(service, "ann", "nobody", "eve")
-    (line,) = [record.facts for record in caplog.records if record.msg == "request"]
+    (line,) = log.lines("request")
     assert (line["route"], line["status"], line["model_version"]) == ("/predict/batch", 200, 1)
     for secret in ("ann", "nobody", "platinum"):
         assert secret not in json.dumps(line)
@@ -336,20 +334,19 @@ def counted(service):
     )
 
 
-def all_of(service, caplog, send):
+def all_of(service, log, send):
     """The answer to a request, down to the order of its headers, and what operators see of it."""
     before = counted(service)
-    caplog.clear()
+    log.clear()
     answer = send(service.client)
-    lines = [{**record.facts, "ms": None} for record in caplog.records if record.msg == "request"]
+    lines = [{**line, "ms": None, "time": None} for line in log.lines("request")]
     grown = counted(service) - before
     assert grown, "the answer isn't counted"
     return answer.status_code, answer.headers.raw, answer.content, lines, grown
 
 
-def assert_alike(services, caplog, send):
-    caplog.set_level(logging.INFO, "streamflow.api")
-    told, told_by_fastapi = (all_of(service, caplog, send) for service in services)
+def assert_alike(services, log, send):
+    told, told_by_fastapi = (all_of(service, log, send) for service in services)
     assert told == told_by_fastapi
     return told[0]
 
@@ -357,11 +354,11 @@ def assert_alike(services, caplog, send):
 @pytest.mark.parametrize(
     ("path", "body"), bodies, ids=[f"{path}-{body[:60]!r}" for path, body in bodies]
 )
-def test_any_body_is_answered_as_fastapi_s_own_route_does(pair, caplog, path, body):
+def test_any_body_is_answered_as_fastapi_s_own_route_does(pair, log, path, body):
     def send(client):
         return client.post(path, content=body, headers={**JSON, "X-Request-ID": "one"})
 
-    assert assert_alike(pair, caplog, send) in (200, 404, 413, 422)
+    assert assert_alike(pair, log, send) in (200, 404, 413, 422)
 
 
 def test_the_bodies_above_are_valid_and_invalid_ones(pair):
@@ -395,12 +392,12 @@ content_types = [
 
 
 @pytest.mark.parametrize("given", content_types, ids=map(" and ".join, content_types))
-def test_any_content_type_is_answered_as_fastapi_s_own_route_does(pair, caplog, given):
+def test_any_content_type_is_answered_as_fastapi_s_own_route_does(pair, log, given):
     def send(client):
         headers = [("X-Request-ID", "one"), *(("Content-Type", one) for one in given)]
         return client.post("/predict", content=ONE, headers=headers)
 
-    status = assert_alike(pair, caplog, send)
+    status = assert_alike(pair, log, send)
     assert status == (
         200 if given and given[0].lower().startswith("application/json") else 422
     ) or ("," in given[0] or "+" in given[0] or "jsonl" in given[0])
@@ -408,12 +405,12 @@ def test_any_content_type_is_answered_as_fastapi_s_own_route_does(pair, caplog, 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
-def test_any_other_method_is_answered_as_fastapi_s_own_route_does(pair, caplog, path, method):
+def test_any_other_method_is_answered_as_fastapi_s_own_route_does(pair, log, path, method):
     def send(client):
         headers = {**JSON, "X-Request-ID": "one"}
         return client.request(method, path, content=ONE, headers=headers)
 
-    assert assert_alike(pair, caplog, send) == 405
+    assert assert_alike(pair, log, send) == 405
 
 
 @pytest.mark.parametrize(
@@ -423,11 +420,11 @@ def test_any_other_method_is_answered_as_fastapi_s_own_route_does(pair, caplog, 
         *("/PREDICT", "/predict;x", "/%70redict", "/predict/other"),
     ],
 )
-def test_any_other_address_is_answered_as_fastapi_s_own_routes_do(pair, caplog, path):
+def test_any_other_address_is_answered_as_fastapi_s_own_routes_do(pair, log, path):
     def send(client):
         return client.post(path, content=ONE, headers={**JSON, "X-Request-ID": "one"})
 
-    assert assert_alike(pair, caplog, send) in (200, 404, 422)
+    assert assert_alike(pair, log, send) in (200, 404, 422)
 
 
 @pytest.mark.parametrize(
@@ -446,9 +443,7 @@ def test_the_request_id_is_kept_or_replaced_as_on_fastapi_s_own_route(pair, name
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_what_goes_wrong_is_answered_as_on_fastapi_s_own_route(
-    service, plain_service, caplog, path
-):
+def test_what_goes_wrong_is_answered_as_on_fastapi_s_own_route(service, plain_service, log, path):
     def send(client):
         body = {"user_id": "ann"} if path == "/predict" else {"user_ids": ["ann"]}
         return client.post(path, json=body, headers={"X-Request-ID": "one"})
@@ -456,12 +451,12 @@ def test_what_goes_wrong_is_answered_as_on_fastapi_s_own_route(
     both = service, plain_service
     for one in both:
         one.online.down()
-    assert assert_alike(both, caplog, send) == 503
+    assert assert_alike(both, log, send) == 503
     for one in both:
         one.online.failure = None
         one.registry.archive()
         eventually(lambda one=one: one.predict().status_code == 503)
-    assert assert_alike(both, caplog, send) == 503
+    assert assert_alike(both, log, send) == 503
 
 
 @pytest.mark.parametrize("ahead_of_fastapi", [True, False])
@@ -469,19 +464,18 @@ def test_what_goes_wrong_is_answered_as_on_fastapi_s_own_route(
     ("path", "body"), [("/predict", {"user_id": "ann"}), ("/predict/batch", {"user_ids": ["ann"]})]
 )
 def test_an_unforeseen_failure_tells_nothing_of_its_inside(
-    service, plain_service, caplog, path, body, ahead_of_fastapi
+    service, plain_service, log, path, body, ahead_of_fastapi
 ):
-    caplog.set_level(logging.INFO, "streamflow.api")
     asked = service if ahead_of_fastapi else plain_service
     asked.online.read = lambda plan, entity_ids: {}["a secret"]
-    caplog.clear()
+    log.clear()
     answer = asked.client.post(path, json=body)
     assert_problem(answer, 500, "internal_error")
     assert "secret" not in answer.text
-    failed, request = [record for record in caplog.records if "facts" in vars(record)]
-    assert (failed.msg, failed.facts["error"]) == ("request_failed", "KeyError")
-    assert (request.facts["status"], request.facts["problem"]) == (500, "internal_error")
-    assert request.facts["route"] == path
+    failed, request = log.lines()
+    assert (failed["event"], failed["error"]) == ("request_failed", "KeyError")
+    assert (request["status"], request["problem"]) == (500, "internal_error")
+    assert request["route"] == path
 
 
 def test_an_unforeseen_failure_at_another_address_tells_nothing_of_its_inside(service):
@@ -494,23 +488,23 @@ def test_an_unforeseen_failure_at_another_address_tells_nothing_of_its_inside(se
 @pytest.mark.parametrize(
     "cuts", [(), (0,), (1,), (9,), (9, 9, 9), tuple(range(len(ONE))), (len(ONE),)]
 )
-def test_a_body_that_arrives_in_pieces_is_one_body(pair, caplog, cuts):
+def test_a_body_that_arrives_in_pieces_is_one_body(pair, log, cuts):
     ends = [*cuts, len(ONE)]
     pieces = [ONE[start:end] for start, end in zip([0, *cuts], ends, strict=True)]
 
     def send(client):
         return client.post("/predict", content=iter(pieces), headers={**JSON, "X-Request-ID": "1"})
 
-    assert assert_alike(pair, caplog, send) == 200
+    assert assert_alike(pair, log, send) == 200
 
 
-def test_a_large_body_in_pieces_is_refused_as_on_fastapi_s_own_route(pair, caplog):
+def test_a_large_body_in_pieces_is_refused_as_on_fastapi_s_own_route(pair, log):
     def send(client):
         pieces = (b" " * 999 for _ in range(1100))
         headers = {**JSON, "X-Request-ID": "one"}
         return client.post("/predict/batch", content=pieces, headers=headers)
 
-    assert assert_alike(pair, caplog, send) == 413
+    assert assert_alike(pair, log, send) == 413
 
 
 @pytest.mark.parametrize("body", [b"", ONE[:9], ONE])

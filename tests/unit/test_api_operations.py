@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import io
 import json
-import logging
 
 import pytest
 from tests.fakes import FEBRUARY, JANUARY, FakeRegistry, eventually, model, serving, stocked
 
-from streamflow import schemas, telemetry
+from streamflow import schemas
 
 
 @pytest.fixture
@@ -103,14 +101,13 @@ def test_requests_are_counted_by_route_template(service):
     assert "nobody" not in metrics
 
 
-def test_each_request_is_one_log_line_without_ids_or_values(service, caplog):
-    caplog.set_level(logging.INFO, "streamflow.api")
+def test_each_request_is_one_log_line_without_ids_or_values(service, log):
     service.predict(**{"X-Request-ID": "trace-42"})
     service.predict("nobody")
     service.predict("eve")
     service.online.read = lambda plan, entity_ids: {}[entity_ids[0]]
     service.predict()
-    lines = [record.facts for record in caplog.records if record.msg == "request"]
+    lines = log.lines("request")
     assert [(line["status"], line["problem"], line["model_version"]) for line in lines] == [
         (200, None, 1),
         (404, "unknown_entity", 1),
@@ -120,24 +117,17 @@ def test_each_request_is_one_log_line_without_ids_or_values(service, caplog):
     assert lines[0]["request_id"] == "trace-42"
     assert lines[0]["route"] == "/predict"
     assert lines[0]["ms"] >= 0
-    everything = json.dumps([record.facts for record in caplog.records])
+    everything = json.dumps(log.lines())
     for secret in ("ann", "nobody", "family", "platinum", "0.3"):
         assert f'"{secret}"' not in everything
 
 
-def test_the_log_is_one_json_object_a_line():
-    logger = logging.getLogger(telemetry.LOGGER)
-    before = logger.handlers[:], logger.level, logger.propagate
-    stream = io.StringIO()
+def test_the_log_is_one_json_object_a_line(log):
     registry = FakeRegistry()
     registry.promote(1, model(0.1))
-    try:
-        telemetry.log_to(stream)
-        with serving(registry) as service:
-            service.predict()
-    finally:
-        logger.handlers[:], logger.level, logger.propagate = before
-    swapped, request = [json.loads(line) for line in stream.getvalue().splitlines()]
+    with serving(registry) as service:
+        service.predict()
+    swapped, request = log.lines()
     assert (swapped["event"], swapped["model_version"]) == ("model_swapped", 1)
     assert (request["event"], request["route"], request["status"]) == ("request", "/predict", 200)
     assert request["time"] >= swapped["time"]

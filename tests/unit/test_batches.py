@@ -134,8 +134,9 @@ class World:
         return task
 
     async def occupied(self):
-        """Keep every lane busy, each with one question."""
-        return [await self.ask(900 + number) for number in range(len(self.lanes))]
+        """Keep every lane busy: the last with one id, those before it with many."""
+        many = [await self.ask(*range(700, 700 + MANY)) for _ in self.lanes[1:]]
+        return [*many, await self.ask(900)]
 
     async def answer_all(self):
         while any(lane.busy for lane in self.lanes):
@@ -191,36 +192,53 @@ async def test_a_single_question_goes_out_at_once(world):
 
 
 @in_a_world(lanes=2)
-async def test_each_idle_lane_is_used_before_anybody_waits(world):
-    for number in (1, 2, 3):
-        await world.ask(number)
-    assert [lane.asked for lane in world.lanes] == [[["1"]], [["2"]]]
-
-
-@in_a_world(lanes=2)
-async def test_questions_that_arrive_while_every_lane_is_busy_go_together(world):
-    await world.occupied()
+async def test_questions_of_few_ids_that_arrive_meanwhile_go_together(world):
+    await world.ask(900)
     tasks = [await world.ask(number) for number in (1, 2, 3)]
-    assert world.asked == [["900"], ["901"]]
-    world.lanes[1].answer()
-    assert world.lanes[1].asked == [["901"], ["1", "2", "3"]]
-    world.lanes[1].answer()
+    assert world.asked == [["900"]]
+    world.lanes[0].answer()
+    await settled()
+    assert world.lanes[0].asked == [["900"], ["1", "2", "3"]]
+    world.lanes[0].answer()
     assert [numbers(await task) for task in tasks] == [[1], [2], [3]]
     assert world.calls == [1, 3]
 
 
-@in_a_world()
-async def test_the_next_questions_are_read_while_the_model_scores(world):
-    def score(matrix):
-        while_scoring.append(world.lanes[0].busy)
-        return np.zeros(len(matrix), np.int64), matrix[:, 0]
+@in_a_world(lanes=2)
+async def test_questions_of_few_ids_never_wait_for_one_of_many(world):
+    await world.ask(*range(MANY))
+    few = await world.ask(1)
+    assert world.lanes[1].asked == [["1"]]
+    world.lanes[1].answer()
+    assert numbers(await few) == [1]
 
-    while_scoring = []
-    world.serve(1, VISITS, score=score)
-    await world.occupied()
+
+@in_a_world(lanes=2)
+async def test_that_one_of_many_is_lost_lets_no_few_overtake(world):
+    await world.ask(*range(MANY))
+    await world.ask(1)
+    await world.ask(2)
+    world.lanes[0].lose()
+    await settled()
+    assert world.lanes[1].asked == [["1"]]
+    world.lanes[1].answer()
+    await settled()
+    assert len(world.lanes[1].asked[1]) == MANY + 1
+
+
+@in_a_world()
+async def test_who_has_the_answer_and_asks_again_goes_with_those_who_waited(world):
+    async def again():
+        await world.batches.ask([Question("5", "")])
+        return await world.batches.ask([Question("6", "")])
+
+    asking = asyncio.ensure_future(again())
+    world.asking.append(asking)
+    await settled()
     await world.ask(1)
     world.lanes[0].answer()
-    assert while_scoring == [True]
+    await settled()
+    assert world.asked == [["5"], ["1", "6"]]
 
 
 @in_a_world()
@@ -339,23 +357,21 @@ async def test_a_question_whose_connection_is_lost_twice_is_not_asked_again(worl
 @in_a_world(lanes=2)
 async def test_questions_asked_again_come_before_those_that_arrived_later(world):
     await world.ask(1)
-    await world.ask(2)
     later = await world.ask(3)
     world.lanes[0].lose()
     await settled()
-    world.lanes[1].answer()
-    assert world.lanes[1].asked == [["2"], ["1", "3"]]
+    assert world.lanes[1].asked == [["1", "3"]]
     world.lanes[1].answer()
     assert numbers(await later) == [3]
 
 
 @in_a_world(lanes=2)
 async def test_questions_asked_again_keep_their_order(world):
-    await world.occupied()
+    await world.ask(900)
     tasks = [await world.ask(number) for number in (1, 2, 3)]
     world.lanes[0].answer()
+    await settled()
     world.lanes[0].lose()
-    world.lanes[1].answer()
     assert world.lanes[1].asked[-1] == ["1", "2", "3"]
     world.lanes[1].answer()
     assert [numbers(await task) for task in tasks] == [[1], [2], [3]]
@@ -364,10 +380,8 @@ async def test_questions_asked_again_keep_their_order(world):
 @in_a_world(lanes=2)
 async def test_a_lost_connection_asks_again_only_for_who_was_not_asked_again_before(world):
     first = await world.ask(1)
-    await world.ask(2)
-    world.lanes[0].lose()
     second = await world.ask(3)
-    world.lanes[1].answer()
+    world.lanes[0].lose()
     assert world.lanes[1].asked[-1] == ["1", "3"]
     world.lanes[0].reconnect()
     world.lanes[1].lose()
@@ -412,9 +426,9 @@ async def test_those_who_wait_when_the_last_connection_is_lost_are_told_so(world
 @in_a_world(lanes=2)
 async def test_a_connection_that_is_back_takes_those_who_wait(world):
     world.lanes[1].lose()
-    await world.ask(1)
+    await world.ask(*range(MANY))
     task = await world.ask(2)
-    assert world.asked == [["1"]]
+    assert len(world.asked) == 1
     world.lanes[1].reconnect()
     assert world.lanes[1].asked == [["2"]]
     world.lanes[1].answer()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import replace
 
@@ -169,13 +168,12 @@ def test_a_refused_version_is_tried_again_after_a_pause(world):
     assert (world.version(), sight.refusal) == (1, None)
 
 
-def test_a_refusal_is_logged_once_per_version(world, caplog):
-    caplog.set_level(logging.INFO, "streamflow.api")
+def test_a_refusal_is_logged_once_per_version(world, log):
     for version in (1, 2):
         world.registry.promote(version, FileNotFoundError("no model.onnx"))
         for _ in range(3):
             world.look(RETRY_SECONDS + 1)
-    refused = [r.facts["model_version"] for r in caplog.records if r.msg == "model_refused"]
+    refused = [line["model_version"] for line in log.lines("model_refused")]
     assert refused == [1, 2]
 
 

@@ -1,8 +1,9 @@
 """Questions that wait at the same time share one round trip and one call of the model.
 
-Nothing waits in order to share: a question goes out at once if a lane to the online store is idle,
-and while every lane is busy, those that arrive go together with the next. Beyond what can be
-answered within the latency budget, questions are refused at the door.
+Nothing waits in order to share: a question goes out at once if nobody is being answered, and those
+that arrive meanwhile go together with the next. Questions of many ids have lanes to the online
+store of their own, so that few ids never wait for many. Beyond what can be answered within the
+latency budget, questions are refused at the door.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from streamflow.serving.stores import Lane, OnlineStore
 
 MOST_TOGETHER = 1_000
 LANES = 2
-# From here on a model call would keep other requests from being heard.
+# From here on a model call would keep other requests from being heard, and reading takes a while.
 _MANY = 64
 # How many ids may be under way: it grows by what is answered in time, and shrinks when that is too
 # late, as TCP does with its window.
@@ -62,6 +63,7 @@ class Batches:
         self._monotonic = monotonic
         self._lanes: list[Lane] = [online.lane(self._pump) for _ in range(lanes)]
         self._queue: deque[_Waiting] = deque()
+        self._few_in_hand = False
 
     async def open(self, patience_seconds: float) -> None:
         await asyncio.gather(*(lane.open(patience_seconds) for lane in self._lanes))
@@ -88,7 +90,7 @@ class Batches:
             self.under_way -= len(questions)
 
     def _pump(self) -> None:
-        while self._queue:
+        while self._queue and not self._few_in_hand:
             lane = next((lane for lane in self._lanes if lane.idle), None)
             if lane is None:
                 if not any(lane.connected for lane in self._lanes):
@@ -103,28 +105,50 @@ class Batches:
             self._send(lane, served, batch)
 
     def _send(self, lane: Lane, served: Served, batch: list[_Waiting]) -> None:
-        ids = [question.entity_id for one in batch for question in one.questions]
+        questions = [question for one in batch for question in one.questions]
+        self._few_in_hand = few = len(questions) < _MANY
 
         def told(answer: list[EntityRow] | Exception) -> None:
             if isinstance(answer, Exception):
                 self._again(batch, answer)
-                self._pump()
+                self._next(few)
+            elif few:
+                self._score(served, batch, questions, answer)
+                # After those who have their answers now: the larger the next batch, the less of the
+                # database's and the model's time each takes.
+                asyncio.get_running_loop().call_soon(self._next, few)
             else:
-                self._pump()  # first, so that the database works while we do
-                self._score(served, batch, answer)
+                self._next(few)
+                self._score_aside(served, batch, questions, answer)
 
-        lane.send(served.plan, ids, told)
+        lane.send(served.plan, [question.entity_id for question in questions], told)
 
-    def _score(self, served: Served, batch: list[_Waiting], rows: list[EntityRow]) -> None:
-        questions = [question for one in batch for question in one.questions]
-        if len(questions) < _MANY:
-            try:
-                answers = self._predictor.score(served, questions, rows, self._now())
-            except Exception as error:
-                self._fail(batch, error)
-            else:
-                self._hand_out(served, batch, answers)
-            return
+    def _next(self, few: bool) -> None:
+        if few:
+            self._few_in_hand = False
+        self._pump()
+
+    def _score(
+        self,
+        served: Served,
+        batch: list[_Waiting],
+        questions: list[Question],
+        rows: list[EntityRow],
+    ) -> None:
+        try:
+            answers = self._predictor.score(served, questions, rows, self._now())
+        except Exception as error:
+            self._fail(batch, error)
+        else:
+            self._hand_out(served, batch, answers)
+
+    def _score_aside(
+        self,
+        served: Served,
+        batch: list[_Waiting],
+        questions: list[Question],
+        rows: list[EntityRow],
+    ) -> None:
         scoring = asyncio.get_running_loop().run_in_executor(
             None, self._predictor.score, served, questions, rows, self._now()
         )

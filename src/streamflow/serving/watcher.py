@@ -6,7 +6,6 @@ over. One that can't be served is refused, and the last good one keeps answering
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -218,7 +217,7 @@ class Watcher:
         event = "model_refused" if version else f"{part}_unavailable"
         log(
             event,
-            level=logging.WARNING,
+            level="warning",
             code=error.code,
             message=error.message,
             lines=lines_of(error.__cause__ or error),

@@ -1,0 +1,33 @@
+"""What tests without a service share."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from streamflow import telemetry
+
+
+class Log:
+    """The API's log from here on."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._stream = io.StringIO()
+        telemetry.log_to(self._stream)
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Each line's facts; those of one `event`, if it's given."""
+        lines = [json.loads(line) for line in self._stream.getvalue().splitlines()]
+        return [line for line in lines if event in (None, line["event"])]
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    monkeypatch.setattr(telemetry, "_streams", [])
+    return Log()
