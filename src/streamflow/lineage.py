@@ -1,98 +1,172 @@
-"""Fingerprints: what a run was made from, so that it can be made again."""
+"""Lineage: what a run was made from, factor by factor, so that it can be made again.
+
+Five factors decide a model: data, code, environment, configuration and randomness. Their
+fingerprints and the model's own are one document, `lineage.json`, kept with the run.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import struct
-import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cache
+from typing import Any, Literal
 
-from streamflow.training import TrainingSet
+from streamflow.candidate import Candidate, Recipe
+from streamflow.canonical import Sha256
+from streamflow.code_fingerprint import OURS, Code, code
+from streamflow.configuration_fingerprint import Configuration, configuration, parameters
+from streamflow.data_fingerprint import Data, data
+from streamflow.environment_fingerprint import Environment, Randomness, environment, randomness
+from streamflow.errors import NoLineage
+from streamflow.point_in_time import Assembled
+from streamflow.runs import MODEL_HASH_TAG, Run
+from streamflow.use_case import UseCase
 
-_PACK = {"INT64": "<q", "FLOAT64": "<d", "BOOL": "<?"}
-
-
-def data_hash(training_set: TrainingSet) -> str:
-    """SHA-256 over the whole training set in canonical order and types.
-
-    Per column: its name and type, then per row a byte that says whether there is a value, and the
-    value (int64, float64 and bool little-endian, text as UTF-8 behind its length).
-    """
-    sha = hashlib.sha256()
-    columns: list[tuple[str, str, Sequence[Any]]] = [
-        (training_set.schema.join_key, "STRING", training_set.entities)
-    ]
-    columns += [
-        (feature.name, feature.type, training_set.columns[feature.name])
-        for feature in training_set.schema.features
-    ]
-    columns.append(("label", "BOOL", training_set.labels))
-    for name, kind, values in columns:
-        sha.update(f"{name}\0{kind}\0{len(values)}\0".encode())
-        parts = []
-        for value in values:
-            if value is None:
-                parts.append(b"\0")
-            elif kind == "STRING":
-                text = str(value).encode()
-                parts.append(b"\1" + struct.pack("<q", len(text)) + text)
-            else:
-                parts.append(b"\1" + struct.pack(_PACK[kind], value))
-        sha.update(b"".join(parts))
-    return sha.hexdigest()
+LINEAGE_FILE = "lineage.json"
+LINEAGE_HASH_TAG = "streamflow.lineage_hash"
+FACTORS = ("data", "code", "environment", "configuration", "randomness")
 
 
 @dataclass(frozen=True)
-class Code:
-    """`commit` is None where the program isn't in a git checkout."""
+class Model:
+    """`hash` is over the served form, `scores_hash` over the scores of the validation rows."""
 
-    commit: str | None
-    dirty: bool
+    hash: Sha256
+    scores_hash: Sha256
+    validation_rows: int
 
 
-def code(folder: Path = Path(__file__).parent) -> Code:
-    """The commit of the checkout that `folder` is in, and whether tracked files differ from it."""
+@dataclass(frozen=True)
+class Lineage:
+    """A run's fingerprints. Times are UTC, hashes SHA-256 in hexadecimal digits."""
 
-    def git(*arguments: str) -> str | None:
+    format: Literal[1]
+    data: Data
+    code: Code
+    environment: Environment
+    configuration: Configuration
+    randomness: Randomness
+    model: Model
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=_text, indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Lineage:
+        """Raises NoLineage if it's not a lineage document that this version can read."""
+        from pydantic import ValidationError
+
         try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    return Code(commit, bool(commit and git("status", "--porcelain", "--untracked-files=no")))
-
-
-@dataclass(frozen=True)
-class Environment:
-    """`lock_hash` is over requirements.lock if the checkout has one, else over all versions."""
-
-    python: str
-    platform: str
-    lock_hash: str
-    versions: dict[str, str]
+            found: Lineage = _type().validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise NoLineage(
+                f"{LINEAGE_FILE} can't be read: {'.'.join(map(str, first['loc']))}: "
+                f"{first['msg']}.",
+                "It belongs to another version of StreamFlow, or was changed by hand.",
+            ) from error
+        return found
 
 
-def environment(root: Path = Path(__file__).parents[2]) -> Environment:
-    """What is installed here, and the lock that it was installed from."""
-    versions = {
-        distribution.metadata["Name"].lower(): distribution.version
-        for distribution in metadata.distributions()
+def schema() -> dict[str, Any]:
+    """The document's JSON Schema, as it's published in `docs/lineage.schema.json`."""
+    described: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_type().json_schema(),
     }
-    lock = root / "requirements.lock"
-    locked = lock.read_bytes() if lock.is_file() else json.dumps(versions, sort_keys=True).encode()
-    return Environment(
-        python=platform.python_version(),
-        platform=platform.platform(),
-        lock_hash=hashlib.sha256(locked).hexdigest(),
-        versions=dict(sorted(versions.items())),
+    return described
+
+
+@cache
+def _type() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Lineage)
+
+
+def describe(
+    use_case: UseCase,
+    module: str,
+    assembled: Assembled,
+    model: str,
+    recipe: Recipe,
+    made: Candidate | None,
+) -> Lineage:
+    """The lineage of what was `made` here and now by the recipe out of `assembled`.
+
+    `module` is the use case's dotted path, `model` the recipe's name. Where nothing could be made,
+    the model's hashes are empty.
+    """
+    training_set, estimator = assembled.training_set, recipe.build(recipe.random_state)
+    return Lineage(
+        format=1,
+        data=data(
+            assembled.table,
+            training_set.as_of,
+            training_set.known_at,
+            (assembled.without_label, assembled.without_features),
+            assembled.ingestions,
+        ),
+        code=code([*OURS, module]),
+        environment=environment(),
+        configuration=configuration(
+            use_case, training_set.schema, assembled.feature_views, model, estimator
+        ),
+        randomness=randomness(recipe.random_state, parameters(estimator)),
+        model=fingerprint(made),
     )
+
+
+def fingerprint(made: Candidate | None) -> Model:
+    """The model's own; empty where nothing could be made."""
+    if made is None:
+        return Model("", "", 0)
+    return Model(made.model_hash, made.scores_hash, len(made.fitted.validation_rows))
+
+
+def tags(lineage: Lineage, document: str) -> dict[str, str]:
+    """The fingerprints as a run's tags; `document` is the lineage as it's written."""
+    code, environment = lineage.code, lineage.environment
+    return {
+        "streamflow.data_hash": lineage.data.hash,
+        "streamflow.code_hash": _hash({name: one.hash for name, one in code.packages.items()}),
+        "streamflow.environment_hash": _hash(asdict(environment)),
+        "streamflow.configuration_hash": _hash(asdict(lineage.configuration)),
+        "streamflow.randomness_hash": _hash(asdict(lineage.randomness)),
+        MODEL_HASH_TAG: lineage.model.hash,
+        "streamflow.scores_hash": lineage.model.scores_hash,
+        LINEAGE_HASH_TAG: hashlib.sha256(document.encode()).hexdigest(),
+        "streamflow.lock_hash": environment.lock_hash,
+        "streamflow.python": environment.python,
+        "streamflow.platform": environment.platform,
+        "streamflow.code_dirty": str(code.dirty).lower(),
+        **({"mlflow.source.git.commit": code.commit} if code.commit else {}),
+    }
+
+
+def recorded(run: Run, document: str | None) -> Lineage:
+    """The lineage that was kept with `run`. Raises NoLineage if there's none, or it was changed."""
+    if document is None:
+        raise NoLineage(
+            f"Run {run.run_id} has no {LINEAGE_FILE}: it was made before lineage was kept, or its "
+            "artifacts are gone.",
+            "Train again with `streamflow train`, or restore the artifacts from a backup.",
+        )
+    if run.tags.get(LINEAGE_HASH_TAG) != hashlib.sha256(document.encode()).hexdigest():
+        raise NoLineage(
+            f"The {LINEAGE_FILE} of run {run.run_id} isn't the one that was kept: its hash isn't "
+            f"the tag {LINEAGE_HASH_TAG}.",
+            "Restore the artifacts from a backup.",
+        )
+    return Lineage.from_json(document)
+
+
+def _text(moment: date) -> str:
+    return moment.isoformat()  # a datetime's own, with its time
+
+
+def _hash(section: dict[str, Any]) -> str:
+    text = json.dumps(section, default=_text, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

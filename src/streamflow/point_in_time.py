@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from psycopg import sql
 
+from streamflow import training_table
 from streamflow.as_of import event_timestamp
+from streamflow.configuration_fingerprint import View, feature_views
+from streamflow.data_fingerprint import Ingestion, ingestions
 from streamflow.database import Database
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.features import feature_schema, open_store, quiet, unavailable
@@ -17,11 +21,18 @@ from streamflow.use_case import UseCase
 
 @dataclass(frozen=True)
 class Assembled:
-    """A training set, and how many entities of its as_of are not in it, by reason."""
+    """A training set, and how many entities of its as_of are not in it, by reason.
+
+    `table` is the same as an Arrow table. `feature_views` are the definitions that it was joined
+    by, `ingestions` those that it drew on.
+    """
 
     training_set: TrainingSet
+    table: Any
     without_label: int
     without_features: int
+    feature_views: dict[str, View]
+    ingestions: list[Ingestion]
 
 
 def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> Assembled:
@@ -49,22 +60,23 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
     labelled = database.row("count_labelled", {"query": sql.SQL(query)})["labelled"]
     if known_at < matured_at:
         raise LabelsNotMatured(
-            f"{labelled} label(s) of AS_OF {as_of} mature at {matured_at.isoformat()}, "
-            f"after known_at {known_at.isoformat()}.",
-            "Train on an earlier AS_OF: `streamflow train --as-of DATE`.",
+            f"{labelled or entities['entities']} label(s) of AS_OF {as_of} mature at "
+            f"{matured_at.isoformat()}, after known_at {known_at.isoformat()}.",
+            "Train on an earlier AS_OF: `streamflow train --as-of DATE`; "
+            "or name a later --known-at.",
         )
     if not labelled:
         raise AsOfRefused(
-            f"No {label.column!r} is known at AS_OF {as_of}.",
-            f"Load {label.table} with `streamflow ingest`.",
+            f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}.",
+            f"Load {label.table} with `streamflow ingest`, or name a later --known-at.",
         )
     store = open_store(database.url, use_case, known_at)
     schema = feature_schema(store, use_case)
     with unavailable("Feast's point-in-time join failed"), quiet():
         service = store.get_feature_service(use_case.feature_service)
+        definitions = feature_views(store, schema)
         joined = store.get_historical_features(entity_df=query, features=service).to_arrow()
     rows = joined.sort_by(use_case.join_key)
-    columns = {feature.name: rows[feature.name].to_pylist() for feature in schema.features}
     keys = rows[use_case.join_key].to_pylist()
     if len(keys) != labelled or len(set(keys)) != labelled:
         raise FeatureStoreUnavailable(
@@ -72,21 +84,22 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
             f"out of {labelled}.",
             "Look for rows with the same key and time in the history tables.",
         )
-    required = [columns[feature.name] for feature in schema.features if not feature.nullable]
-    complete = [i for i in range(len(keys)) if all(column[i] is not None for column in required)]
-    labels = rows[label.column].to_pylist()
-    training_set = TrainingSet(
-        schema=schema,
-        entities=[keys[i] for i in complete],
-        columns={name: [column[i] for i in complete] for name, column in columns.items()},
-        labels=[labels[i] for i in complete],
-        as_of=as_of,
-        known_at=known_at,
-    )
+    complete = training_table.joined(rows, schema, label.column)
+    for feature in schema.features:
+        if not feature.nullable:
+            complete = complete.filter(complete[feature.name].is_valid())
     return Assembled(
-        training_set,
+        training_table.training_set(complete, schema, as_of, known_at),
+        complete,
         without_label=entities["entities"] - labelled,
-        without_features=labelled - len(complete),
+        without_features=labelled - complete.num_rows,
+        feature_views=definitions,
+        ingestions=ingestions(
+            database.rows(
+                "ingestions_known_at", use_case=use_case.name, as_of=as_of, known_at=known_at
+            ),
+            {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
+        ),
     )
 
 
@@ -95,14 +108,24 @@ def months(database: Database, use_case: UseCase) -> list[date]:
     return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
 
 
-def require_month(database: Database, use_case: UseCase, as_of: date, now: datetime) -> None:
-    """Raises AsOfRefused if `as_of` hasn't ended at `now`, or nothing was ingested for it."""
-    if event_timestamp(as_of) > now:
+def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:
+    """Raises AsOfRefused if `as_of` hadn't ended at `known_at`, or nothing was recorded of it."""
+    if event_timestamp(as_of) > known_at:
         raise AsOfRefused(
-            f"AS_OF {as_of} hasn't ended yet at {now:%Y-%m-%d %H:%M} UTC.",
+            f"AS_OF {as_of} hasn't ended yet at {known_at:%Y-%m-%d %H:%M} UTC.",
             "Name a month that has: `--as-of YYYY-MM-DD`.",
         )
-    known = months(database, use_case)
+    recorded = {
+        row["as_of"]: row["recorded_at"] for row in database.rows("months", use_case=use_case.name)
+    }
+    known = [month for month, recorded_at in recorded.items() if recorded_at <= known_at]
+    if as_of in recorded and as_of not in known:
+        raise AsOfRefused(
+            f"AS_OF {as_of} wasn't known yet at {known_at.isoformat()}: it was recorded at "
+            f"{recorded[as_of].isoformat()}.",
+            f"Name a --known-at from then on, or an AS_OF that was known: "
+            f"{', '.join(str(month) for month in known) or 'none was'}.",
+        )
     if as_of not in known:
         raise AsOfRefused(
             f"There is no data at AS_OF {as_of}; there is at: "

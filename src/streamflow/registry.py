@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from streamflow import served_model
-from streamflow.errors import MlflowUnavailable, StreamFlowError, UnknownVersion
+from streamflow.errors import MlflowUnavailable, StreamFlowError, UnknownRun, UnknownVersion
+from streamflow.model_signature import signature
 from streamflow.production import keep
 from streamflow.promotion import ALIASES, PRODUCTION
 from streamflow.runs import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
-from streamflow.served_model import FeatureSchema
 
 
 class Registry:
@@ -110,7 +110,7 @@ class Registry:
                     loader_module="served_model",
                     data_path=str(record.served_form),
                     code_paths=[served_model.__file__],
-                    signature=_signature(record.schema),
+                    signature=signature(record.schema),
                     input_example=record.input_example,
                     pip_requirements=record.requirements,
                 )
@@ -142,17 +142,39 @@ class Registry:
         """All runs that aren't deleted, newest first."""
         with self._answering():
             found = self._client.search_runs([self.experiment()], max_results=1000)
-        return [
-            Run(
-                run.info.run_id,
-                run.info.status,
-                run.info.start_time / 1000,
-                run.data.params,
-                run.data.metrics,
-                run.data.tags,
-            )
-            for run in found
-        ]
+        return [_run(item) for item in found]
+
+    def run(self, run_id: str) -> Run:
+        """Raises UnknownRun for a run that isn't there, is hidden, or is another model's."""
+        from mlflow.exceptions import MlflowException
+
+        with self._answering():
+            try:
+                found = self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                found = None
+            own = found is not None and found.info.experiment_id == self.experiment()
+        if not own or found.info.lifecycle_stage != "active":
+            raise UnknownRun(f"{self.model!r} has no run {run_id!r}.", "See `streamflow runs`.")
+        return _run(found)
+
+    def artifact(self, run_id: str, name: str, folder: Path) -> Path | None:
+        """A copy below `folder` of one of the run's files; None if it has no such file."""
+        with self._answering():
+            if name not in {file.path for file in self._client.list_artifacts(run_id)}:
+                return None
+            return Path(self._client.download_artifacts(run_id, name, str(folder)))
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Put tags on the run and on the versions that were made from it."""
+        versions = [item.version for item in self._found() if item.run_id == run_id]
+        with self._answering():
+            for key, value in tags.items():
+                self._client.set_tag(run_id, key, value)
+                for version in versions:
+                    self._client.set_model_version_tag(self.model, version, key, value)
 
     def _found(self) -> list[Any]:
         with self._answering():
@@ -253,25 +275,12 @@ def _model_version(
     )
 
 
-def _signature(schema: FeatureSchema) -> Any:
-    """The columns that MLflow holds callers to.
-
-    Where a null is a value, MLflow's own types would refuse the column or turn it into another, so
-    anything goes and the model's encoding decides.
-    """
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType
-
-    types = {
-        "INT64": DataType.long,
-        "FLOAT64": DataType.double,
-        "BOOL": DataType.boolean,
-        "STRING": DataType.string,
-    }
-    inputs = [
-        ColSpec(AnyType() if feature.nullable else types[feature.type], feature.name)
-        for feature in schema.features
-    ]
-    outputs = [ColSpec(DataType.long, "prediction"), ColSpec(DataType.double, "probability")]
-    return ModelSignature(Schema(inputs), Schema(outputs))
+def _run(item: Any) -> Run:
+    return Run(
+        item.info.run_id,
+        item.info.status,
+        item.info.start_time / 1000,
+        item.data.params,
+        item.data.metrics,
+        item.data.tags,
+    )

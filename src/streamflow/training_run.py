@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from streamflow import lineage, point_in_time
+from streamflow import code_fingerprint, lineage, point_in_time
 from streamflow.bootstrap import Platform
-from streamflow.errors import UnknownModel
+from streamflow.errors import KnownAtRefused, UnknownModel
 from streamflow.pipeline import Progress, silent
-from streamflow.runs import MODEL_HASH_TAG, RunRecord
+from streamflow.runs import RunRecord
 from streamflow.scratch import scratch
+from streamflow.use_case import UseCase
 
 
 @dataclass(frozen=True)
@@ -46,57 +46,68 @@ def train(
     random_state: int,
     now: datetime,
     progress: Progress = silent,
+    known_at: datetime | None = None,
 ) -> Trained:
     """Train on everyone with a snapshot at `as_of`, and register the proved model as a version.
 
-    Raises UnknownModel, AsOfRefused, LabelsNotMatured, ServedFormDiffers, FeatureStoreUnavailable,
-    MlflowUnavailable.
+    Only what was recorded by `known_at` (UTC; `now` if it's None) takes part. Raises UnknownModel,
+    KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData, ServedFormDiffers,
+    FeatureStoreUnavailable, MlflowUnavailable.
     """
-    from streamflow import plots, served_form, served_model, training
+    from streamflow import candidate, plots, served_model, training, training_table
 
     use_case = platform.use_case
     name = model or use_case.default_model
-    if name not in use_case.models:
-        raise UnknownModel(
-            f"The use case {use_case.name!r} has no model {name!r}; it has: "
-            f"{', '.join(use_case.models)}.",
-            "Name one of them: `streamflow train --model NAME`.",
+    build = builder(use_case, name)
+    known_at = known_at or now
+    if known_at > now:
+        raise KnownAtRefused(
+            f"--known-at {known_at.isoformat()} is in the future: what will be known then can't "
+            f"be told at {now.isoformat()}.",
+            "Name a time that has passed, or leave it out.",
         )
     progress("point-in-time join")
-    assembled = point_in_time.assemble(platform.database, use_case, as_of, now)
+    assembled = point_in_time.assemble(platform.database, use_case, as_of, known_at)
     training_set = assembled.training_set
-    progress("fit")
-    fitted = training.fit(training_set, use_case.models[name], random_state)
-    predictions, probabilities = fitted.predict()
-    evaluation = training.evaluate(
-        fitted.validation_labels, predictions, probabilities, random_state
-    )
+    recipe = candidate.Recipe(training_set, build, random_state, use_case.validation_share)
     with scratch(platform.settings.home / "scratch") as folder:
-        served, artifacts = folder / "served", folder / "artifacts"
+        artifacts = folder / "artifacts"
         (artifacts / "plots").mkdir(parents=True)
-        progress("prove the served form")
-        served_form.write(fitted, served)
-        proof = served_form.prove(fitted, served)
-        (artifacts / served_model.SCHEMA_FILE).write_text(fitted.schema.to_json())
-        environment = lineage.environment()
-        (artifacts / "environment.json").write_text(json.dumps(environment.versions, indent=2))
-        progress("draw")
-        importances = training.explain(fitted)
-        plots.draw(
-            fitted.validation_labels, probabilities, predictions, importances, artifacts / "plots"
+        made = candidate.make(recipe, folder / "served", progress)
+        fitted = made.fitted
+        evaluation = training.evaluate(
+            fitted.validation_labels, made.predictions, made.probabilities, random_state
         )
-        code = lineage.code()
-        data_hash = lineage.data_hash(training_set)
-        model_hash = served_model.digest(served)
+        progress("draw")
+        plots.draw(
+            fitted.validation_labels,
+            made.probabilities,
+            made.predictions,
+            training.explain(fitted),
+            artifacts / "plots",
+        )
+        progress("fingerprints")
+        origin = lineage.describe(
+            use_case, platform.settings.use_case, assembled, name, recipe, made
+        )
+        document = origin.to_json()
+        (artifacts / lineage.LINEAGE_FILE).write_text(document, encoding="utf-8")
+        (artifacts / served_model.SCHEMA_FILE).write_text(fitted.schema.to_json())
+        training_table.write(made.scores, artifacts / candidate.SCORES_FILE)
+        if platform.settings.keep_training_sets:
+            training_table.write(assembled.table, artifacts / training_table.TRAINING_SET_FILE)
+        diff = code_fingerprint.uncommitted()
+        if 0 < len(diff) <= code_fingerprint.LARGEST_DIFF:
+            (artifacts / code_fingerprint.DIFF_FILE).write_bytes(diff)
         metrics = {
             **evaluation.as_metrics(),
             "train_time_sec": fitted.train_time_sec,
-            "served_form_largest_difference": proof.largest_difference,
+            "served_form_largest_difference": made.proof.largest_difference,
         }
         record = RunRecord(
             params={
                 "as_of": as_of,
-                "known_at": now.isoformat(),
+                "known_at": known_at.isoformat(),
                 "model": name,
                 "random_state": random_state,
                 "feature_service": fitted.schema.feature_service,
@@ -106,20 +117,12 @@ def train(
                 **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
             },
             metrics=metrics,
-            tags={
-                "streamflow.data_hash": data_hash,
-                MODEL_HASH_TAG: model_hash,
-                "streamflow.lock_hash": environment.lock_hash,
-                "streamflow.python": environment.python,
-                "streamflow.platform": environment.platform,
-                "streamflow.code_dirty": str(code.dirty).lower(),
-                **({"mlflow.source.git.commit": code.commit} if code.commit else {}),
-            },
+            tags=lineage.tags(origin, document),
             artifacts=artifacts,
-            served_form=served,
+            served_form=made.served,
             schema=fitted.schema,
             input_example=_example(training_set, rows=5),
-            requirements=_requirements(environment.versions, served),
+            requirements=_requirements(origin.environment.versions, made.served),
         )
         progress("register")
         with _run(platform, f"{name} {as_of}") as run_id:
@@ -129,7 +132,7 @@ def train(
         version=version.version,
         model=name,
         as_of=as_of,
-        known_at=now,
+        known_at=known_at,
         rows=len(training_set.labels),
         without_label=assembled.without_label,
         without_features=assembled.without_features,
@@ -137,10 +140,21 @@ def train(
         metrics=metrics,
         train_time_sec=fitted.train_time_sec,
         random_state=random_state,
-        data_hash=data_hash,
-        model_hash=model_hash,
-        largest_difference=proof.largest_difference,
+        data_hash=origin.data.hash,
+        model_hash=made.model_hash,
+        largest_difference=made.proof.largest_difference,
     )
+
+
+def builder(use_case: UseCase, name: str) -> Callable[[int], Any]:
+    """What builds the unfitted estimator of the use case's model `name`. Raises UnknownModel."""
+    if name not in use_case.models:
+        raise UnknownModel(
+            f"The use case {use_case.name!r} has no model {name!r}; it has: "
+            f"{', '.join(use_case.models)}.",
+            "Name one of them: `streamflow train --model NAME`.",
+        )
+    return use_case.models[name]
 
 
 @contextmanager

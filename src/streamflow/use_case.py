@@ -66,7 +66,8 @@ class UseCase:
     `features` returns the Feast objects to apply: entities, feature views and one feature service
     named `feature_service`. `models` builds, by name, an unfitted scikit-learn classifier over a
     matrix of float64 from a random_state. `acceptance` holds, per metric, the least value with
-    which a version may go to Production.
+    which a version may go to Production. `validation_share` of the rows judge a model, the others
+    make it.
     """
 
     name: str
@@ -80,6 +81,7 @@ class UseCase:
     models: Mapping[str, Callable[[int], Any]]
     default_model: str
     acceptance: Mapping[str, float]
+    validation_share: float = 0.25
     generate: Callable[[Generation], None] | None = None
 
 

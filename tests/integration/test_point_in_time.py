@@ -17,18 +17,18 @@ import pytest
 
 from churn import use_case
 from churn.generator import generate
-from streamflow import features, online, point_in_time
+from streamflow import features, online, point_in_time, training_table
 from streamflow.as_of import event_timestamp
 from streamflow.bootstrap import Platform, platform
 from streamflow.database import Database
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.ingest import ingest
-from streamflow.lineage import data_hash
 from streamflow.point_in_time import Assembled
 from streamflow.served_model import Feature, FeatureSchema
 from streamflow.serving.stores import FeastStore, PostgresStore
 from streamflow.settings import Settings, load_settings
 from streamflow.training import TrainingSet
+from streamflow.training_table import data_hash
 from streamflow.use_case import Generation, UseCase
 
 USERS = 60
@@ -154,6 +154,11 @@ def test_a_training_set_holds_each_users_own_values_in_order_of_users(
     with (january / "labels.csv").open(newline="") as lines:
         labels = {row["user_id"]: row["churn_label"] == "True" for row in csv.DictReader(lines)}
     assert found.labels == [labels[user] for user in found.entities]
+
+
+def test_a_training_sets_table_is_the_training_set(database: Database) -> None:
+    found = assemble(database)
+    assert found.table.equals(training_table.of(found.training_set))
 
 
 def test_loading_february_leaves_january_as_it_was(
@@ -298,6 +303,15 @@ def test_answers_that_havent_matured_are_refused_with_their_number(
     assert len(training_set(database, known_at=matured, use_case=patient).labels) == USERS
 
 
+def test_answers_that_werent_even_delivered_are_refused_with_the_number_of_those_who_lack_one(
+    database: Database,
+) -> None:
+    patient = replace(use_case, label=replace(use_case.label, horizon=timedelta(days=30)))
+    database.connection.execute("DELETE FROM churn.labels_history")
+    with pytest.raises(LabelsNotMatured, match=rf"^{USERS} label\(s\)"):
+        assemble(database, known_at=JANUARY_KNOWN, use_case=patient)
+
+
 def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
     january: Path, new_database: Callable[..., str], prepared_database: str
 ) -> None:
@@ -344,9 +358,18 @@ def test_a_day_without_data_or_in_the_future_is_refused(
         online.materialize(database, use_case, as_of, known_at)
 
 
-def test_a_month_that_wasnt_known_yet_is_refused(database: Database) -> None:
-    with pytest.raises(AsOfRefused, match="2024-01-31"):
-        assemble(database, known_at=JANUARY_KNOWN - timedelta(microseconds=1))
+def test_a_month_that_wasnt_known_yet_is_refused(
+    database: Database, months: Path, tmp_path: Path
+) -> None:
+    before = JANUARY_KNOWN - timedelta(microseconds=1)
+    with pytest.raises(AsOfRefused, match=r"known yet at 2024-02-03T05.*06:00:00") as refused:
+        assemble(database, known_at=before)
+    assert refused.value.next.endswith("none was.")
+    load(database, shutil.copytree(months / "month_001", tmp_path / "m"), FEBRUARY, FEBRUARY_KNOWN)
+    with pytest.raises(AsOfRefused, match="2024-02-29 wasn't known yet") as refused:
+        assemble(database, as_of=FEBRUARY, known_at=FEBRUARY_KNOWN - timedelta(seconds=1))
+    assert refused.value.next.endswith("2024-01-31.")
+    assert len(training_set(database, as_of=FEBRUARY, known_at=FEBRUARY_KNOWN).labels) == USERS
 
 
 def test_a_join_that_multiplies_rows_is_refused(database: Database) -> None:

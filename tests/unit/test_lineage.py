@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from streamflow.lineage import Code, code, data_hash, environment
+from streamflow.code_fingerprint import Code, code, package, uncommitted
+from streamflow.environment_fingerprint import environment
 from streamflow.served_model import Feature, FeatureSchema
 from streamflow.training import TrainingSet
+from streamflow.training_table import data_hash
 
 SCHEMA = FeatureSchema(
     feature_service="example_v1",
@@ -145,9 +147,7 @@ def test_the_data_hash_is_over_these_bytes() -> None:
 
 
 def test_an_integer_beyond_64_bits_is_refused_and_not_cut() -> None:
-    import struct
-
-    with pytest.raises(struct.error):
+    with pytest.raises(OverflowError):
         data_hash(with_value("visits", 0, 2**63)(EXAMPLE))
 
 
@@ -169,24 +169,59 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_code_is_the_commit_and_whether_it_was_changed(checkout: Path) -> None:
-    clean = code(checkout)
+def test_code_is_the_commit_and_what_differs_from_it(checkout: Path) -> None:
+    clean = code([], checkout)
     assert clean.commit is not None
     assert len(clean.commit) == 40
     assert not clean.dirty
     (checkout / "untracked").write_text("a scratch file")
-    assert code(checkout) == clean
+    assert code([], checkout) == clean
     (checkout / "file").write_text("2")
-    assert code(checkout) == Code(clean.commit, True)
+    dirty = code([], checkout)
+    assert dirty.commit == clean.commit
+    assert dirty.dirty
+    assert dirty.diff_hash == hashlib.sha256(uncommitted(checkout)).hexdigest()
+    (checkout / "file").write_text("3")
+    assert code([], checkout) != dirty
 
 
 def test_outside_of_a_checkout_there_is_no_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert code(tmp_path) == Code(None, False)
+    assert code([], tmp_path) == Code(None, None, {})
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert code(tmp_path) == Code(None, False)
+    assert code([], tmp_path) == Code(None, None, {})
+
+
+def test_a_package_is_its_files_with_git_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a_package"
+    for inner in ("inner", ".cache"):
+        (folder / inner).mkdir(parents=True)
+    for file in ("__init__.py", "inner/queries.sql", "inner/__init__.pyc", ".hidden", ".cache/a"):
+        (folder / file).write_text(file)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = package("a_package")
+    assert list(before.files) == ["__init__.py", "inner/queries.sql"]
+
+    (folder / "inner/queries.sql").write_text("SELECT 1")
+    after = package("a_package")
+    assert after.hash != before.hash
+    assert {file for file in after.files if after.files[file] != before.files[file]} == {
+        "inner/queries.sql"
+    }
+    assert package("a_package_that_isnt_there").files == {}
+
+
+def test_a_module_that_is_one_file_is_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one_module.py").write_text("use_case = 1")
+    (tmp_path / "another.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list(package("one_module").files) == ["one_module.py"]
 
 
 def test_the_environment_is_what_is_installed_and_its_lock(tmp_path: Path) -> None:
