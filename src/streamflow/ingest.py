@@ -23,6 +23,7 @@ from streamflow.errors import (
     MissingFiles,
     RecordedAtRefused,
 )
+from streamflow.migrations import migrate
 from streamflow.source_file import sha256_of
 from streamflow.use_case import Table, UseCase
 from streamflow.violations import Violation, Violations
@@ -75,7 +76,7 @@ def ingest(
         )
     tables = use_case.tables()
     files = _files(folder, tables)
-    database.migrate()
+    migrate(database)
     report_file = reports / f"violations-{as_of}-{now:%Y%m%dT%H%M%S%f}.csv"
     with database.transaction(), Violations(report_file) as violations:
         database.execute("lock_ingestion", use_case=use_case.name)
@@ -147,7 +148,9 @@ def _files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
 
 def _create_history(database: Database, use_case: UseCase, table: Table) -> None:
     types = column_types(table)
-    database.execute("create_history_schema", {"schema": sql.Identifier(use_case.name)})
+    # IF NOT EXISTS would need the right to create schemas even if it exists.
+    if not database.row("schema_is_there", schema=use_case.name)["there"]:
+        database.execute("create_history_schema", {"schema": sql.Identifier(use_case.name)})
     database.execute(
         "create_history",
         {

@@ -38,6 +38,7 @@ def materialize(
     The window is explicit and ends in the past. The online store keeps the newest event timestamp,
     so that an older month never replaces a newer one. Raises AsOfRefused, FeatureStoreUnavailable.
     """
+    database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, now)
     end = event_timestamp(as_of)
     store = open_store(database.url, use_case, now, online_store)

@@ -1,0 +1,196 @@
+"""A prediction as a row of the log: out by COPY, and back to the last bit.
+
+What many rows share is encoded once: a thousand predictions are of one model, and mostly of
+features of the same times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from streamflow.errors import NoAnswer
+
+if TYPE_CHECKING:
+    from streamflow.serving.scoring import Prediction, Question, Served
+
+# PostgreSQL's binary COPY: each field is its length (-1: null) and its bytes, big-endian.
+BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+END = struct.pack("!h", -1)
+_SHARED = struct.Struct("!hiqi16s")  # number of fields, predicted_at, served_model
+_SCORE = struct.Struct("!ihid")  # prediction, probability
+_LENGTH = struct.Struct("!i")
+_NULL = _LENGTH.pack(-1)
+_NO_SCORE = 4 * _NULL  # neither prediction, probability, feature_times nor features
+_FIELDS = 9
+_TIMESTAMPTZ = 1184
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "INT64": int,
+    "FLOAT64": float,
+    "BOOL": bool,
+    "STRING": str,
+}
+
+
+class Answered(NamedTuple):
+    """What was answered by one call of the model, at `moment` (UTC)."""
+
+    served: Served
+    questions: Sequence[Question]
+    answers: Sequence[Prediction | NoAnswer]
+    moment: datetime
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """What a row of the log says of its model, by a key that is a hash of it."""
+
+    model: str
+    version: int
+    run_id: str
+    stage: str
+    model_hash: str
+    features: tuple[tuple[str, str, str], ...]  # name, feature view and type of each
+
+    @staticmethod
+    def of(served: Served) -> LoggedModel:
+        version = served.version
+        return LoggedModel(
+            model=version.name,
+            version=version.version,
+            run_id=version.run_id,
+            stage=version.stage,
+            model_hash=version.model_hash,
+            features=tuple(
+                (feature.name, feature.feature_view, feature.type)
+                for feature in served.schema.features
+            ),
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The columns of the table, with features as JSON."""
+        return {**vars(self), "features": to_json(self.features).decode()}
+
+    @property
+    def key(self) -> UUID:
+        return UUID(bytes=hashlib.sha256(to_json(self.facts)).digest()[:16])
+
+    @property
+    def views(self) -> list[str]:
+        """The feature views, in the order in which their first features come."""
+        return list(dict.fromkeys(view for _, view, _ in self.features))
+
+
+class Encoder:
+    """Rows for the query `copy_predictions`, between BEGIN and END."""
+
+    def __init__(self) -> None:
+        self._served: Served | None = None
+        self._key = b""
+        self._times: tuple[datetime, ...] = ()
+        self._encoded_times = _array(())
+
+    def rows(self, answered: Answered) -> bytes:
+        """Raises ValueError for text that can't be encoded."""
+        served = answered.served
+        if served is not self._served:
+            self._served, self._key = served, LoggedModel.of(served).key.bytes
+        shared = _SHARED.pack(_FIELDS, 8, _microseconds(answered.moment), 16, self._key)
+        parts: list[bytes] = []
+        for question, answer in zip(answered.questions, answered.answers, strict=True):
+            request, entity = question.request_id.encode(), question.entity_id.encode()
+            parts += (shared, *self._outcome(answer))
+            parts += (_LENGTH.pack(len(request)), request, _LENGTH.pack(len(entity)), entity)
+        return b"".join(parts)
+
+    def _outcome(self, answer: Prediction | NoAnswer) -> tuple[bytes, ...]:
+        if isinstance(answer, NoAnswer):
+            code = answer.code.encode()
+            return _NO_SCORE, _LENGTH.pack(len(code)), code
+        times = tuple(answer.feature_times.values())
+        if times != self._times:
+            self._times, self._encoded_times = times, _array(times)
+        # Each number as the shortest text that is read back as the same one; JSON has no word for
+        # what isn't finite, so that is a string.
+        values = to_json(tuple(answer.features_used.values()), inf_nan_mode="strings")
+        return (
+            _SCORE.pack(2, answer.prediction, 8, answer.probability),
+            self._encoded_times,
+            _LENGTH.pack(len(values)),
+            values,
+            _NULL,
+        )
+
+
+def _array(times: Sequence[datetime]) -> bytes:
+    """A field of type timestamptz[] of one dimension, counted from 1, without nulls."""
+    head = struct.pack("!iiiii", 1, 0, _TIMESTAMPTZ, len(times), 1)
+    body = head + b"".join(struct.pack("!iq", 8, _microseconds(time)) for time in times)
+    return _LENGTH.pack(len(body)) + body
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _BEGINNING) // _MICROSECOND
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A row of the log. Without `problem` it has all of prediction, probability (of 1), `values`
+    by feature and `times` (UTC) by feature view; with it, none."""
+
+    request_id: str
+    entity_id: str
+    predicted_at: datetime
+    model: LoggedModel
+    prediction: int | None
+    probability: float | None
+    values: Mapping[str, Any] | None
+    times: Mapping[str, datetime] | None
+    problem: str | None
+
+
+def typed(kind: str, value: Any) -> Any:
+    """A value as the feature's type in Python; None stays."""
+    return None if value is None else _VALUES[kind](value)
+
+
+def read(row: Mapping[str, Any]) -> Receipt:
+    """A row of the query `predictions`, in Python's own types."""
+    model = LoggedModel(
+        model=row["model"],
+        version=row["version"],
+        run_id=row["run_id"],
+        stage=row["stage"],
+        model_hash=row["model_hash"],
+        features=tuple((name, view, kind) for name, view, kind in row["features_of_model"]),
+    )
+    values: dict[str, Any] | None = None
+    times: dict[str, datetime] | None = None
+    if row["problem"] is None:
+        values = {
+            name: typed(kind, value)
+            for (name, _, kind), value in zip(model.features, row["features"], strict=True)
+        }
+        times = dict(zip(model.views, row["feature_times"], strict=True))
+    return Receipt(
+        request_id=row["request_id"],
+        entity_id=row["entity_id"],
+        predicted_at=row["predicted_at"],
+        model=model,
+        prediction=row["prediction"],
+        probability=row["probability"],
+        values=values,
+        times=times,
+        problem=row["problem"],
+    )

@@ -1,0 +1,291 @@
+"""The prediction log on a real PostgreSQL: rows, days, and what happens when it's away."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from tests.fakes import AMOUNT, COUPON, JANUARY, PLAN, VISITS, eventually, model
+
+from streamflow.database import Database
+from streamflow.errors import DatabaseUnavailable, UnknownEntity
+from streamflow.runs import ModelVersion
+from streamflow.serving import partitions
+from streamflow.serving.prediction_log import PredictionLog
+from streamflow.serving.prediction_writer import PredictionWriter
+from streamflow.serving.receipts import Answered, LoggedModel, Receipt, read
+from streamflow.serving.scoring import Prediction, Question, Served
+
+NOW = datetime(2024, 5, 20, 12, tzinfo=UTC)
+TODAY, TOMORROW = date(2024, 5, 20), date(2024, 5, 21)
+DAY = timedelta(days=1)
+VALUES = {"visits": 3, "plan": "basic", "amount": 0.1 + 0.2, "coupon": None}
+VERSION = ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash-3")
+SERVED = Served(VERSION, model(0.5, VISITS, PLAN, AMOUNT, COUPON))
+
+
+def prediction(values: dict[str, Any], probability: float = 0.5) -> Prediction:
+    times = {"activity_view": JANUARY, "billing_view": NOW}
+    return Prediction("ann", 1, probability, values, VERSION, JANUARY, times, (), "")
+
+
+def answered(request_ids: Sequence[str], moment: datetime = NOW) -> Answered:
+    questions = [Question("ann", request_id) for request_id in request_ids]
+    return Answered(SERVED, questions, [prediction(VALUES)] * len(questions), moment)
+
+
+@pytest.fixture
+def url(new_database: Callable[..., str], prepared_database: str) -> str:
+    return new_database(prepared_database)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with Database(url) as opened:
+        yield opened
+
+
+def writer(url: str, keep_days: int = 30, now: datetime = NOW) -> PredictionWriter:
+    return PredictionWriter(Database(url), keep_days, lambda: now)
+
+
+def found(database: Database, *request_ids: str) -> list[Receipt]:
+    rows = database.rows("predictions", request_ids=list(request_ids), model="example_model")
+    return [read(row) for row in rows]
+
+
+def counted(database: Database) -> int:
+    count: int = database.connection.execute(
+        "SELECT count(*) AS rows FROM streamflow.predictions"
+    ).fetchall()[0]["rows"]
+    return count
+
+
+def test_values_come_back_from_the_database_to_the_last_bit(database: Database, url: str) -> None:
+    amounts = [0.1 + 0.2, -0.0, 5e-324, 1.7976931348623157e308, 1e16, 2.0**53, math.pi, 3.0]
+    amounts += [math.nan, math.inf, -math.inf]
+    words = ["", "NaN", "null", '"', "\\", "a\nb", "\x00", "ä€𝄞", "'", "{}"]
+    some = [{**VALUES, "amount": amount} for amount in amounts]
+    some += [{**VALUES, "plan": word} for word in words]
+    some += [{**VALUES, "visits": 2**63 - 1}, {**VALUES, "visits": -(2**53) - 1}]
+    some += [{**VALUES, "coupon": coupon} for coupon in (True, False, None)]
+    probabilities = [math.nextafter(0.5, 1), *(0.1,) * (len(some) - 1)]
+    answers = [prediction(*one) for one in zip(some, probabilities, strict=True)]
+    questions = [Question("ann", f"request {number}") for number in range(len(some))]
+    writer(url).write([Answered(SERVED, questions, answers, NOW)])
+
+    for number, (values, probability) in enumerate(zip(some, probabilities, strict=True)):
+        (receipt,) = found(database, f"request {number}")
+        assert repr(receipt.values) == repr(values)
+        assert receipt.probability == probability
+        assert receipt.times == {"activity_view": JANUARY, "billing_view": NOW}
+        assert (receipt.prediction, receipt.problem, receipt.predicted_at) == (1, None, NOW)
+        assert receipt.model == LoggedModel.of(SERVED)
+
+
+def test_problems_and_predictions_of_one_request_are_rows_of_their_own(
+    database: Database, url: str
+) -> None:
+    questions = [Question("ann", "batch"), Question("nobody", "batch")]
+    unknown = UnknownEntity("user_id", "nobody")
+    writer(url).write([Answered(SERVED, questions, [prediction(VALUES), unknown], NOW)])
+    told = [(one.entity_id, one.prediction, one.problem) for one in found(database, "batch")]
+    assert told == [("ann", 1, None), ("nobody", None, "unknown_entity")]
+
+
+def test_a_batch_that_was_written_twice_is_found_once(database: Database, url: str) -> None:
+    twice = writer(url)
+    for _ in range(2):
+        twice.write([answered(["a", "b"])])
+    assert counted(database) == 4
+    assert [one.request_id for one in found(database, "a", "b")] == ["a", "b"]
+
+
+def test_a_row_that_the_database_refuses_leaves_nothing_and_says_so(
+    database: Database, url: str
+) -> None:
+    refusing = writer(url)
+    with pytest.raises(ValueError, match="copy_predictions"):
+        refusing.write([answered(["a"]), answered(["no\x00text"])])
+    assert counted(database) == 0
+    refusing.write([answered(["b"])])
+    assert counted(database) == 1
+
+
+def test_days_are_made_ahead_and_for_whatever_day_has_rows(database: Database, url: str) -> None:
+    ahead = writer(url)
+    ahead.prepare()
+    assert partitions.days(database) == [TODAY, TOMORROW]
+    ends = [NOW.replace(hour=23, minute=59, second=59, microsecond=999_999), NOW.replace(hour=0)]
+    ahead.write([answered([str(moment)], moment) for moment in (*ends, NOW - 40 * DAY)])
+    assert partitions.days(database) == [TODAY - 40 * DAY, TODAY, TOMORROW]
+    rows = database.connection.execute(
+        "SELECT relname AS name, count(*) AS rows FROM streamflow.predictions "
+        "JOIN pg_class ON pg_class.oid = predictions.tableoid GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    assert [(row["name"], row["rows"]) for row in rows] == [
+        ("predictions_20240410", 1),
+        ("predictions_20240520", 2),
+    ]
+
+
+def test_a_new_day_has_its_partition_before_it_begins(database: Database, url: str) -> None:
+    moments = [NOW]
+    watching = PredictionWriter(Database(url), 30, lambda: moments[-1])
+    watching.prepare()
+    moments.append(NOW + DAY)
+    watching.prepare()
+    assert partitions.days(database) == [TODAY, TOMORROW, TOMORROW + DAY]
+
+
+def test_only_days_older_than_asked_are_dropped(database: Database, url: str) -> None:
+    old = [TODAY - days * DAY for days in (400, 31, 30, 29, 1, 0)]
+    partitions.create(database, old)
+    database.connection.execute(
+        "CREATE TABLE streamflow.predictions_19990101 (kept text);"
+        "CREATE TABLE streamflow.predictions_others PARTITION OF streamflow.predictions DEFAULT"
+    )
+    writer(url, keep_days=30).prepare()
+    assert partitions.days(database) == sorted([*old[2:], TOMORROW])
+    tables = database.connection.execute(
+        "SELECT relname FROM pg_class WHERE relname IN ('predictions_19990101', "
+        "'predictions_others')"
+    ).fetchall()
+    assert len(tables) == 2
+
+
+def test_days_and_models_that_are_gone_are_made_again(database: Database, url: str) -> None:
+    """As after the database was restored from a backup."""
+    watching = writer(url)
+    watching.write([answered(["a"])])
+    partitions.drop_before(database, TOMORROW)
+    database.connection.execute("DELETE FROM streamflow.served_models")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        watching.write([answered(["b"])])
+    watching.write([answered(["b"])])
+    assert [one.request_id for one in found(database, "a", "b")] == ["b"]
+
+
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Somebody looks at the whole log, and takes their time."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT count(*) FROM streamflow.predictions")
+        yield
+
+
+def test_whoever_reads_the_log_for_long_keeps_no_row_and_no_new_day_waiting(
+    database: Database, url: str
+) -> None:
+    partitions.create(database, [TODAY - 100 * DAY])
+    busy = writer(url)
+    with reading(url):
+        busy.prepare()  # the old day stays for now
+        busy.write([answered(["a"])])
+        assert partitions.days(database) == [TODAY - 100 * DAY, TODAY, TOMORROW]
+        assert len(found(database, "a")) == 1
+    writer(url).prepare()
+    assert partitions.days(database) == [TODAY, TOMORROW]
+
+
+def test_many_processes_that_start_at_once_make_each_day_once(database: Database, url: str) -> None:
+    several, each = 6, 20
+    together = threading.Barrier(several)
+
+    def work(number: int) -> None:
+        own = writer(url)
+        together.wait(10)
+        own.prepare()
+        own.write([answered([f"{number}-{row}"]) for row in range(each)])
+        own.close()
+
+    with ThreadPoolExecutor(several) as pool:
+        list(pool.map(work, range(several)))
+    assert partitions.days(database) == [TODAY, TOMORROW]
+    assert counted(database) == several * each
+    models = database.connection.execute("SELECT * FROM streamflow.served_models").fetchall()
+    assert len(models) == 1
+
+
+class Counted:
+    """What a log's metrics were told."""
+
+    def __init__(self) -> None:
+        self.written = self.dropped = self.waiting = 0
+
+    def logged(self, written: int, dropped: int, waiting: int) -> None:
+        self.written += written
+        self.dropped += dropped
+        self.waiting = waiting
+
+    def log_took(self, seconds: float) -> None:
+        assert seconds >= 0
+
+
+@contextmanager
+def away(server_url: str, url: str) -> Iterator[None]:
+    """The database takes nobody in meanwhile."""
+    name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        closed = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        connection.execute(closed.format(name, sql.Literal(False)))
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            [conninfo_to_dict(url)["dbname"]],
+        )
+        try:
+            yield
+        finally:
+            connection.execute(closed.format(name, sql.Literal(True)))
+
+
+def put(log: PredictionLog, *request_ids: str) -> None:
+    one = answered(request_ids)
+    log.put(one.served, one.questions, one.answers, one.moment)
+
+
+def test_while_the_database_is_away_nothing_is_lost_within_the_bound(
+    server_url: str, url: str
+) -> None:
+    metrics = Counted()
+    log = PredictionLog(writer(url), metrics, most_waiting=10, pause_seconds=0.01)
+    log.start()
+    put(log, "before")
+    eventually(lambda: metrics.written == 1)
+    with away(server_url, url):
+        for number in range(10):
+            put(log, str(number))
+        eventually(lambda: metrics.waiting == 10)
+        put(log, "too much", "by two")
+        eventually(lambda: metrics.dropped == 2)
+    eventually(lambda: metrics.written == 11)
+    log.close()
+    with Database(url) as database:
+        expected = ["before", *map(str, range(10))]
+        assert sorted(one.request_id for one in found(database, *expected, "by two")) == sorted(
+            expected
+        )
+
+
+def test_what_waits_at_the_end_is_written(database: Database, url: str) -> None:
+    log = PredictionLog(writer(url), Counted(), pause_seconds=60)
+    log.start()
+    for number in range(100):
+        put(log, str(number))
+    assert counted(database) == 0
+    log.close()
+    assert counted(database) == 100
+
+
+def test_a_database_that_is_away_is_told_as_that(server_url: str, url: str) -> None:
+    with away(server_url, url), pytest.raises(DatabaseUnavailable):
+        writer(url).write([answered(["a"])])
