@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
+from streamflow.access import Access
 from streamflow.api import create_app
+from streamflow.api_keys import ApiKey
+from streamflow.audit import Audit, Refusals
 from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
+from streamflow.gatekeeper import Gatekeeper
 from streamflow.runs import ModelVersion
 from streamflow.served_model import Feature, FeatureSchema, ServedModel
 from streamflow.serving.reader import EntityRow
@@ -84,7 +88,7 @@ class FakeRegistry:
         return Path(version.model_hash)
 
     def load(self, folder: Path) -> ServedModel:
-        served = self.models[str(folder)]
+        served = self.models[folder.name]
         if isinstance(served, Exception):
             raise served
         return served
@@ -138,6 +142,29 @@ class FakeOnlineFeatures:
         return EntityRow(tuple(time for time, _ in stored.values()), tuple(values))
 
 
+class FakeKeyStore:
+    """Keys and the audit in memory; `failure` is raised instead."""
+
+    def __init__(self, keys: Sequence[ApiKey] = ()) -> None:
+        self.made = list(keys)
+        self.lines: list[Refusals] = []
+        self.failure: Exception | None = None
+        self.closed = False
+
+    def known(self) -> list[ApiKey]:
+        if self.failure is not None:
+            raise self.failure
+        return list(self.made)
+
+    def record(self, refusals: Sequence[Refusals]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.lines += refusals
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def stocked() -> FakeOnlineFeatures:
     """An online store at January: `ann` is complete, without coupon; the others lack something."""
     online = FakeOnlineFeatures()
@@ -178,20 +205,44 @@ class Service:
         return self.client.get("/metrics").text
 
 
-@contextmanager
-def serving(registry=None, online=None, join_key="user_id", now=FEBRUARY, **settings):
-    registry = registry or FakeRegistry()
-    online = online or stocked()
-    app = create_app(
-        Settings(_env_file=None, registry_poll_seconds=0.01, **settings),
+def api(
+    registry,
+    online,
+    join_key="user_id",
+    now=FEBRUARY,
+    log_writer=None,
+    last_good=None,
+    trace=None,
+    key_store=None,
+    loopback=True,
+    **given,
+):
+    """The API's app over fakes."""
+    settings = Settings(_env_file=None, registry_poll_seconds=0.01, **given)
+    access = Access(
+        open_without_keys=loopback, requests_per_second=settings.api_key_rate, now=lambda: now
+    )
+    gatekeeper = Gatekeeper(key_store or FakeKeyStore(), access, Audit(), poll_seconds=0.01)
+    return create_app(
+        settings,
         registry,
         online,
         registered_model="example_model",
         join_key=join_key,
+        gatekeeper=gatekeeper,
+        log_writer=log_writer,
+        last_good=last_good,
+        trace=trace,
         now=lambda: now,
         load=registry.load,
     )
-    with TestClient(app) as client:
+
+
+@contextmanager
+def serving(registry=None, online=None, **given):
+    registry = registry or FakeRegistry()
+    online = online or stocked()
+    with TestClient(api(registry, online, **given)) as client:
         yield Service(client, registry, online)
 
 
@@ -202,5 +253,5 @@ def assert_problem(answer, status, code):
     assert body["type"] == f"urn:streamflow:problem:{code}"
     assert body["request_id"] == answer.headers["x-request-id"]
     assert all(body[field] for field in ("title", "detail", "instance", "next"))
-    assert ("retry-after" in answer.headers) == (status == 503)
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
     return body

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from streamflow import served_model
 from streamflow.database import Database
-from streamflow.errors import MlflowUnavailable, UnservableModel
+from streamflow.errors import MlflowUnavailable, UnknownVersion, UnservableModel
 from streamflow.promotion import PRODUCTION
 from streamflow.runs import MODEL_HASH_TAG, ModelVersion
 from streamflow.scratch import scratch
@@ -38,7 +38,7 @@ class Production(Protocol):
     def download(self, version: ModelVersion) -> Path:
         """A local folder with the version's served form, held against its hash.
 
-        Raises UnservableModel if it isn't what was registered, MlflowUnavailable.
+        Raises UnservableModel if it isn't what was registered, UnknownVersion, MlflowUnavailable.
         """
 
 
@@ -61,8 +61,13 @@ class InDatabase:
         return None
 
     def download(self, version: ModelVersion) -> Path:
-        row = self._database.row("version_files", model=version.name, version=version.version)
-        folder = _local(row["location"] or "")
+        rows = self._database.rows("version_files", model=version.name, version=version.version)
+        if not rows:
+            raise UnknownVersion(
+                f"{version.name!r} has no version {version.version} any more.",
+                "See `streamflow models`.",
+            )
+        folder = _local(rows[0]["location"] or "")
         if folder is None:
             return self._mlflow.download(version)
         return keep(self._cache, version, lambda scratch: folder)
@@ -159,7 +164,9 @@ def keep(cache: Path, version: ModelVersion, fetch: Callable[[Path], Path]) -> P
         fetched = fetch(temporary / "fetched")
         found = [path.parent for path in fetched.rglob(served_model.SCHEMA_FILE)]
         if len(found) == 1:
-            shutil.copytree(found[0], temporary / "served")
+            (temporary / "served").mkdir()
+            for file in filter(Path.is_file, found[0].iterdir()):
+                shutil.copyfile(file, temporary / "served" / file.name)
         if len(found) != 1 or served_model.digest(temporary / "served") != version.model_hash:
             raise UnservableModel(
                 f"The files of {version.name} version {version.version} aren't the ones that "

@@ -5,88 +5,47 @@ Neither ever holds a feature's value or an entity's id: both travel further than
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    values,
-)
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
+
+from streamflow.metrics import Metrics
+
+if TYPE_CHECKING:
+    from streamflow.serving.batches import Load
+    from streamflow.tracing import Trace
 
 _streams: list[TextIO] = []
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-# From a quarter of a millisecond, what one prediction should cost, to what nobody waits for.
-LATENCY_BUCKETS = (
-    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0),
-)
+# So often are counts handed on: a scrape is behind the other processes by this much, and requests
+# that come at that moment wait for it, the longer the more there is to hand on.
+HAND_ON_SECONDS = 0.1
 
 # A client may invent methods; a metric's labels may not grow with them.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Telemetry:
-    """The metrics of one app, in a registry of their own, so that two apps never collide."""
+    """The metrics of one app, in a registry of their own, so that two apps never collide.
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "streamflow_requests",
-            "Requests answered, by route template.",
-            ["route", "method", "status"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "streamflow_request_seconds",
-            "Time from a request's arrival to the end of its answer.",
-            ["route"],
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
-        self._predictions = Counter(
-            "streamflow_predictions",
-            "Predictions given, by model version and predicted label.",
-            ["version", "label"],
-            registry=self.registry,
-        )
-        self._problems = Counter(
-            "streamflow_problems",
-            "Problem answers, by code.",
-            ["code"],
-            registry=self.registry,
-        )
-        self._swaps = Counter(
-            "streamflow_model_swaps",
-            "Times that another model took over without a restart.",
-            registry=self.registry,
-        )
-        self._version = Gauge(
-            "streamflow_production_version",
-            "The model version that answers; 0 when there is none.",
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
-        )
-        self._data_age = Gauge(
-            "streamflow_data_age_seconds",
-            "Age of the newest month in the online store, now.",
-            ["feature_view"],
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
-        )
+    What counts answers belongs to the event loop; what tells of model, data and log, to any thread.
+    """
+
+    def __init__(self, trace: Trace | None = None) -> None:
+        self._trace = trace
+        self._metrics = Metrics()
+        self.registry = self._metrics.registry
+        self._load: Callable[[], Load] | None = None
         self._aged: set[str] = set()
+        self.model_withdrawn()  # what was never set isn't told, with several processes
 
     def request_answered(
         self,
@@ -98,63 +57,99 @@ class Telemetry:
         seconds: float,
         model_version: int | None,
         problem: str | None,
+        key_id: int | None = None,
+        traceparent: bytes | None = None,
     ) -> None:
-        """Count and log one answer; `route` is the template (`/features/{user_id}`)."""
+        """Count, log and trace one answer; `route` is the template (`/features/{user_id}`)."""
         method = method if method in METHODS else "other"
-        # Finding a metric by its labels takes longer than counting; there are few of them.
-        kind = route, method, status
-        counted = self._counted.get(kind)
-        if counted is None:
-            counted = self._counted[kind] = (
-                self._requests.labels(route, method, str(status)),
-                self._seconds.labels(route),
-            )
-        counted[0].inc()
-        counted[1].observe(seconds)
+        version = "" if model_version is None else str(model_version)
+        self._metrics.requests.add((route, method, str(status), version))
+        self._metrics.request_seconds.observe((route,), seconds)
         if problem is not None:
-            self._problems.labels(problem).inc()
-        log(
-            "request",
-            request_id=request_id,
-            route=route,
-            method=method,
-            status=status,
-            ms=round(seconds * 1000, 3),
-            model_version=model_version,
-            problem=problem,
-        )
+            self._metrics.problems.add((problem,))
+        facts: dict[str, Any] = {
+            "request_id": request_id,
+            "route": route,
+            "method": method,
+            "status": status,
+            "ms": round(seconds * 1000, 3),
+            "model_version": model_version,
+            "problem": problem,
+            "key_id": key_id,
+        }
+        log("request", **facts)
+        if self._trace is not None:
+            self._trace(facts, seconds, traceparent)
 
-    def predicted(self, version: int, label: int, count: int = 1) -> None:
-        self._predictions.labels(str(version), str(label)).inc(count)
+    def predicted(self, version: int, label: int, probability: float) -> None:
+        told = str(version)
+        self._metrics.predictions.add((told, str(label)))
+        self._metrics.probabilities.observe((told,), probability)
 
-    def refused(self, code: str, count: int = 1) -> None:
-        """Count problems of single ids in a batch."""
-        self._problems.labels(code).inc(count)
+    def refused(self, code: str) -> None:
+        """Count the problem of a single id in a batch."""
+        self._metrics.problems.add((code,))
+
+    def lacked(self, feature_view: str, problem: Literal["unknown", "missing", "stale"]) -> None:
+        self._metrics.feature_problems.add((feature_view, problem))
+
+    def took(self, stage: Literal["features", "score"], seconds: float) -> None:
+        self._metrics.stage_seconds.observe((stage,), seconds)
 
     def model_swapped(self, version: int) -> None:
-        self._swaps.inc()
-        self._version.set(version)
+        self._metrics.model_swaps.inc()
+        self._metrics.production_version.set(version)
 
     def model_withdrawn(self) -> None:
-        self._version.set(0)
+        self._metrics.production_version.set(0)
 
     def data_seen(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """Note each feature view's age at `now`, both in UTC; a view that is gone is dropped."""
         for gone in self._aged - newest.keys():
-            self._data_age.remove(gone)
+            self._metrics.data_age_seconds.remove(gone)
         self._aged = set(newest)
         for feature_view, timestamp in newest.items():
-            self._data_age.labels(feature_view).set((now - timestamp).total_seconds())
+            age = (now - timestamp).total_seconds()
+            self._metrics.data_age_seconds.labels(feature_view).set(age)
+
+    def log_took(self, seconds: float) -> None:
+        self._metrics.stage_seconds.observe_now(("log",), seconds)
+
+    def reached(self, dependency: Literal["registry", "online_store"], there: bool) -> None:
+        self._metrics.dependency_up.labels(dependency).set(int(there))
+
+    def logged(self, written: int, dropped: int, waiting: int) -> None:
+        """Note rows written and dropped since the last call, and those that wait now."""
+        self._metrics.log_written_rows.inc(written)
+        self._metrics.log_dropped_rows.inc(dropped)
+        self._metrics.log_waiting_rows.set(waiting)
+
+    def follow(self, load: Callable[[], Load]) -> None:
+        """Look at `load` whenever all is handed on."""
+        self._load = load
+
+    def hand_on(self) -> None:
+        """Let Prometheus' library, and with it the other processes, know of all up to here."""
+        self._metrics.hand_on()
+        if self._load is not None:
+            load = self._load()
+            self._metrics.questions_under_way.set(load.under_way)
+            self._metrics.questions_limit.set(load.limit)
+            for state, number in load.connections.items():
+                self._metrics.connections.labels(state).set(number)
+
+    async def keep_handing_on(self) -> None:
+        while True:
+            try:
+                self.hand_on()
+            except Exception as error:
+                log_failure("metrics_failed", error)
+            await asyncio.sleep(HAND_ON_SECONDS)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format; with several processes, those of all."""
-        # Not by PROMETHEUS_MULTIPROC_DIR, which counted when the library was loaded: Feast sets it
-        # at any time.
-        if values.ValueClass is values.MutexValue:
-            return generate_latest(self.registry)
-        every = CollectorRegistry()
-        MultiProcessCollector(every)  # type: ignore[no-untyped-call]
-        return generate_latest(every)
+        self.hand_on()
+        return self._metrics.exposition()
 
 
 def log(event: str, *, level: str = "info", **facts: Any) -> None:
@@ -165,9 +160,10 @@ def log(event: str, *, level: str = "info", **facts: Any) -> None:
     if _streams:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"time": moment, "level": level, "event": event, **facts}
-        # One write, so that lines of several threads never mix.
-        _streams[0].write(to_json(line, fallback=str).decode() + "\n")
-        _streams[0].flush()
+        # One write, so that lines of several threads never mix. A full disk costs them, no answers.
+        with contextlib.suppress(OSError):
+            _streams[0].write(to_json(line, fallback=str).decode() + "\n")
+            _streams[0].flush()
 
 
 def log_failure(event: str, error: BaseException, **facts: Any) -> None:

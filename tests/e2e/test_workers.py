@@ -80,13 +80,24 @@ def until(true: Callable[[], Any]) -> Any:
     return found
 
 
-def answered(home: Path) -> dict[int, int]:
+def metrics_folder(server: processes.Child) -> Path:
+    """Where the server's processes write for each other, as their environment says."""
+    for pid in session_of(server.pid):
+        environ = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        for variable in environ:
+            if variable.startswith("PROMETHEUS_MULTIPROC_DIR="):
+                return Path(variable.partition("=")[2])
+    raise AssertionError("no process has such a folder")
+
+
+def answered(folder: Path) -> dict[int, int]:
     """How many questions each process has answered, as it wrote down for the others."""
     counts = {}
-    for file in home.glob("metrics-*/counter_*.db"):
+    for file in folder.glob("counter_*.db"):
         written = MmapedDict.read_all_values_from_file(str(file))
         asked = sum(value for key, value, *_ in written if '"route": "/predict"' in key)
-        counts[int(file.stem.removeprefix("counter_"))] = int(asked)
+        if asked:
+            counts[int(file.stem.removeprefix("counter_"))] = int(asked)
     return counts
 
 
@@ -116,7 +127,7 @@ def session_of(pid: int) -> set[int]:
 def test_two_workers_tell_the_same_follow_the_same_and_end_together(
     ready: Platform, versions: list[int], server: processes.Child
 ) -> None:
-    home, url = ready.settings.home, server.command.ready_url.removesuffix("/ready")
+    folder, url = metrics_folder(server), server.command.ready_url.removesuffix("/ready")
     with ExitStack() as stack:
         # A connection stays with the process that took it.
         connections: dict[int, httpx.Client] = {}
@@ -125,12 +136,12 @@ def test_two_workers_tell_the_same_follow_the_same_and_end_together(
         def ask(client: httpx.Client) -> tuple[int, int]:
             """The version that answered, and the process."""
             nonlocal asked
-            before = answered(home)
+            before = answered(folder)
             answer = client.post("/predict", json=QUESTION)
             assert answer.status_code == 200
             asked += 1
-            until(lambda: sum(answered(home).values()) == asked)
-            ((pid, _),) = answered(home).items() - before.items()
+            until(lambda: sum(answered(folder).values()) == asked)
+            ((pid, _),) = answered(folder).items() - before.items()
             return answer.json()["model"]["version"], pid
 
         def another_connection() -> bool:
@@ -163,5 +174,5 @@ def test_two_workers_tell_the_same_follow_the_same_and_end_together(
     os.kill(server.pid, signal.SIGTERM)
     until(lambda: not session_of(server.pid))
     assert not processes.answers(f"{url}/health")
-    assert list(home.glob("metrics-*")) == []
+    assert not folder.exists()
     assert "Traceback" not in server.command.log.read_text()

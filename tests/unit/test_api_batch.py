@@ -210,7 +210,7 @@ def test_a_batch_is_counted_by_what_its_ids_were_answered():
     with serving(registry, online) as service:
         batch(service, "u0", "u1", "u2", "u3", "u1", "x", "y")
         metrics = service.metrics()
-    labels = 'method="POST",route="/predict/batch",status="200"'
+    labels = 'method="POST",route="/predict/batch",status="200",version="1"'
     assert f"streamflow_requests_total{{{labels}}} 1.0" in metrics
     assert 'streamflow_predictions_total{label="0",version="1"} 2.0' in metrics
     assert 'streamflow_predictions_total{label="1",version="1"} 3.0' in metrics
@@ -322,7 +322,9 @@ COUNTED = ["streamflow_requests", "streamflow_problems", "streamflow_predictions
 
 
 def counted(service):
-    registry = service.client.app.metrics.registry
+    metrics = service.client.app.metrics
+    service.client.portal.call(metrics.hand_on)
+    registry = metrics.registry
     return Counter(
         {
             (sample.name, *sorted(sample.labels.items())): sample.value

@@ -85,15 +85,16 @@ def test_requests_are_counted_by_route_template(service):
     service.predict()
     metrics = service.metrics()
 
-    def requests(route, method, status):
-        labels = f'{{method="{method}",route="{route}",status="{status}"}}'
-        return f"streamflow_requests_total{labels} 1.0" in metrics
+    def requests(route, method, status, version=""):
+        labels = f'method="{method}",route="{route}",status="{status}",version="{version}"'
+        return f"streamflow_requests_total{{{labels}}} 1.0" in metrics
 
-    assert requests("/features/{user_id}", "GET", 200)
+    assert requests("/features/{user_id}", "GET", 200, version="1")
+    assert requests("/predict", "POST", 200, version="1")
     assert requests("/features/{user_id}", "GET", 404)
     assert requests("unmatched", "GET", 404)
     assert requests("/predict", "other", 405)
-    assert 'streamflow_request_seconds_bucket{le="0.00025",route="/predict"}' in metrics
+    assert 'streamflow_request_duration_seconds_bucket{le="0.00025",route="/predict"}' in metrics
     assert 'streamflow_predictions_total{label="0",version="1"} 1.0' in metrics
     assert 'streamflow_problems_total{code="unknown_entity"} 1.0' in metrics
     assert "streamflow_production_version 1.0" in metrics

@@ -241,6 +241,7 @@ def judged(model, question, given, clock, stale_features):
         feature_times=seen,
         warnings=(stale.message,) if worst else (),
         request_id=question.request_id,
+        stale_views=tuple(worst),
     )
 
 

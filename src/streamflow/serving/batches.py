@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
 from streamflow.serving.predictor import Predictor
@@ -30,8 +31,23 @@ _MANY = 64
 _FIRST_LIMIT, _LOWEST_LIMIT, _HIGHEST_LIMIT = 2_000, 32, 20_000
 _SHRINK = 0.8
 
+_NO_CONNECTIONS = {"idle": 0, "busy": 0, "away": 0}
+
 Answers = list[Prediction | NoAnswer]
 Answered = tuple[Served, Answers]
+# Told how many seconds a stage took for questions that are answered together.
+Took = Callable[[Literal["features", "score"], float], None]
+# Given what was answered by one call of the model, and when; it may neither take time nor raise.
+Keep = Callable[[Served, Sequence[Question], Answers, datetime], None]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Ids under way, how many may be, and connections to the online store by their state."""
+
+    under_way: int
+    limit: float
+    connections: Mapping[str, int]
 
 
 @dataclass
@@ -52,6 +68,8 @@ class Batches:
         *,
         now: Callable[[], datetime],
         latency_budget_seconds: float,
+        keep: Keep | None = None,
+        took: Took = lambda stage, seconds: None,
         lanes: int = LANES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,6 +77,8 @@ class Batches:
         self.limit = float(_FIRST_LIMIT)
         self._predictor = predictor
         self._now = now
+        self._keep = keep
+        self._took = took
         self._budget = latency_budget_seconds
         self._monotonic = monotonic
         self._lanes: list[Lane] = [online.lane(self._pump) for _ in range(lanes)]
@@ -71,6 +91,12 @@ class Batches:
     async def close(self) -> None:
         for lane in self._lanes:
             await lane.close()
+
+    def load(self) -> Load:
+        states = (
+            "idle" if one.idle else "busy" if one.connected else "away" for one in self._lanes
+        )
+        return Load(self.under_way, self.limit, {**_NO_CONNECTIONS, **Counter(states)})
 
     async def ask(self, questions: Sequence[Question]) -> Answered:
         """The model that answered, and per question its prediction, or why there is none.
@@ -107,12 +133,15 @@ class Batches:
     def _send(self, lane: Lane, served: Served, batch: list[_Waiting]) -> None:
         questions = [question for one in batch for question in one.questions]
         self._few_in_hand = few = len(questions) < _MANY
+        sent = self._monotonic()
 
         def told(answer: list[EntityRow] | Exception) -> None:
             if isinstance(answer, Exception):
                 self._again(batch, answer)
                 self._next(few)
-            elif few:
+                return
+            self._took("features", self._monotonic() - sent)
+            if few:
                 self._score(served, batch, questions, answer)
                 # After those who have their answers now: the larger the next batch, the less of the
                 # database's and the model's time each takes.
@@ -135,12 +164,16 @@ class Batches:
         questions: list[Question],
         rows: list[EntityRow],
     ) -> None:
+        moment, began = self._now(), self._monotonic()
         try:
-            answers = self._predictor.score(served, questions, rows, self._now())
+            answers = self._predictor.score(served, questions, rows, moment)
         except Exception as error:
             self._fail(batch, error)
         else:
+            self._took("score", self._monotonic() - began)
             self._hand_out(served, batch, answers)
+            if self._keep is not None:
+                self._keep(served, questions, answers, moment)
 
     def _score_aside(
         self,
@@ -149,8 +182,9 @@ class Batches:
         questions: list[Question],
         rows: list[EntityRow],
     ) -> None:
+        moment, began = self._now(), self._monotonic()
         scoring = asyncio.get_running_loop().run_in_executor(
-            None, self._predictor.score, served, questions, rows, self._now()
+            None, self._predictor.score, served, questions, rows, moment
         )
 
         def done(future: asyncio.Future[Answers]) -> None:
@@ -158,7 +192,10 @@ class Batches:
             if isinstance(error, Exception):
                 self._fail(batch, error)
             else:
+                self._took("score", self._monotonic() - began)
                 self._hand_out(served, batch, future.result())
+                if self._keep is not None:
+                    self._keep(served, questions, future.result(), moment)
 
         scoring.add_done_callback(done)
 

@@ -90,7 +90,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer and its receipt: times in UTC, `features_used` in the schema's order."""
+    """An answer and its receipt: times in UTC, `features_used` in the schema's order.
+
+    `stale_views` are those that a warning is about.
+    """
 
     entity_id: str
     prediction: int
@@ -101,6 +104,7 @@ class Prediction:
     feature_times: Mapping[str, datetime]
     warnings: tuple[str, ...]
     request_id: str
+    stale_views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class _Input:
     values: tuple[Any, ...]
     times: Mapping[str, datetime]
     warnings: tuple[str, ...] = ()
+    stale_views: tuple[str, ...] = ()
 
 
 def score(
@@ -159,8 +164,10 @@ def _examined(
         for view, time in zip(served.schema.views, row.times, strict=True)
         if time is not None
     }
-    warnings = () if stale is None else (stale.message,)
-    return _Input(tuple(reading.value for reading in readings), times, warnings)
+    values = tuple(reading.value for reading in readings)
+    if stale is None:
+        return _Input(values, times)
+    return _Input(values, times, (stale.message,), tuple(stale.ages))
 
 
 def _scores(
@@ -199,6 +206,7 @@ def _answer(
         feature_times=given.times,
         warnings=given.warnings,
         request_id=question.request_id,
+        stale_views=given.stale_views,
     )
 
 

@@ -6,14 +6,13 @@ over. One that can't be served is refused, and the last good one keeps answering
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamflow import served_model
 from streamflow.errors import (
@@ -21,14 +20,15 @@ from streamflow.errors import (
     MlflowUnavailable,
     ServiceUnavailable,
     StreamFlowError,
-    UnservableModel,
 )
-from streamflow.served_model import Feature, ServedModel
+from streamflow.served_model import ServedModel
 from streamflow.serving.predictor import Predictor
+from streamflow.serving.rehearsal import rehearsed, unservable, unwritten
 from streamflow.serving.scoring import Served
 from streamflow.telemetry import Telemetry, lines_of, log, log_failure
 
 if TYPE_CHECKING:
+    from streamflow.last_good import LastGood
     from streamflow.production import Production
     from streamflow.runs import ModelVersion
     from streamflow.serving.stores import OnlineStore
@@ -58,7 +58,7 @@ class Sight:
 
 class Watcher:
     """A thread that looks every `poll_seconds` and swaps the predictor's model; `sight` says what
-    it saw last."""
+    it saw last. `last_good` is what a start goes on with if the registry can't say better."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Watcher:
         *,
         poll_seconds: float,
         now: Callable[[], datetime],
+        last_good: LastGood | None = None,
         load: Callable[[Path], ServedModel] = served_model.load,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,9 +80,11 @@ class Watcher:
         self._telemetry = telemetry
         self._poll_seconds = poll_seconds
         self._now = now
+        self._last_good = last_good
         self._load = load
         self._monotonic = monotonic
         self._told: dict[str, str] = {}
+        self._remembered: object = object()  # nobody knows yet
         self._stopping = threading.Event()
         self._looked = threading.Event()
         # A daemon: a registry that hangs must not keep the process from ending.
@@ -116,25 +119,25 @@ class Watcher:
         except Exception as error:
             registry_error = _named(error, MlflowUnavailable, "The registry can't be read")
             self._tell("registry", registry_error)
-            if self._predictor.served is None:
-                self._predictor.withdraw(registry_error)
+            self._fall_back(registry_error)
             refusal = self.sight.refusal
         else:
             self._tell("registry", None)
             refusal = self._follow(version)
+        self._telemetry.reached("registry", registry_error is None)
+        self._telemetry.reached("online_store", feature_store_error is None)
         self.sight = Sight(self._now(), registry_error, feature_store_error, refusal)
 
     def _refresh_newest(self) -> StreamFlowError | None:
+        problem: StreamFlowError | None = None
         try:
-            newest = self._online.newest_event_timestamps()
+            self._predictor.know_newest(self._online.newest_event_timestamps())
         except Exception as error:
             problem = _named(error, FeatureStoreUnavailable, "The online store can't be read")
-            self._tell("feature_store", problem)
-            return problem
-        self._tell("feature_store", None)
-        self._predictor.know_newest(newest)
-        self._telemetry.data_seen(newest, self._now())
-        return None
+        self._tell("feature_store", problem)
+        # Data that can't be looked at grows older all the same.
+        self._telemetry.data_seen(self._predictor.newest or {}, self._now())
+        return problem
 
     def _follow(self, version: ModelVersion | None) -> Refusal | None:
         served = self._predictor.served
@@ -143,10 +146,12 @@ class Watcher:
             if served is not None:
                 self._telemetry.model_withdrawn()
                 log("model_withdrawn", model_version=served.version.version)
+            self._remember(None)
             return None
         if served is not None and _identity(served.version) == _identity(version):
             if served.version != version:  # another alias or metric, the same model
                 self._predictor.serve(replace(served, version=version))
+            self._remember(version)
             return None
         refusal = self.sight.refusal
         if (
@@ -156,48 +161,60 @@ class Watcher:
         ):
             return refusal
         try:
-            candidate = self._prepare(version)
+            candidate = self._prepared(version, self._registry.download(version))
         except Exception as error:
             return self._refuse(version, error)
-        self._predictor.serve(candidate)
+        self._serve(candidate)
         self._told.pop("model", None)
-        self._telemetry.model_swapped(version.version)
-        before = served.version.version if served is not None else None
-        log("model_swapped", model_version=version.version, model_version_before=before)
+        self._remember(version)
         return None
 
-    def _prepare(self, version: ModelVersion) -> Served:
-        """The version, loaded, checked and warmed up. Raises UnservableModel and more."""
-        model = self._load(self._registry.download(version))
-        if model.schema.join_key != self._predictor.join_key:
-            raise _unservable(
-                version,
-                f"it is asked by {model.schema.join_key!r}, this API by "
-                f"{self._predictor.join_key!r}",
-            )
-        candidate = Served(version, model, self._online.plan(model.schema))
-        self._warm_up(candidate)
-        return candidate
+    def _prepared(self, version: ModelVersion, folder: Path) -> Served:
+        join_key = self._predictor.join_key
+        return rehearsed(version, self._load(folder), self._online, join_key)
 
-    def _warm_up(self, candidate: Served) -> None:
-        """Make every first call here, so that no request pays for it, and see that it answers."""
-        version, model = candidate.version, candidate.model
-        row = {feature.name: [_plain_value(feature)] for feature in model.schema.features}
-        labels, probabilities = model.predict(row)
-        label, probability = int(labels[0]), float(probabilities[0])
-        if label not in (0, 1) or not 0.0 <= probability <= 1.0 or math.isnan(probability):
-            raise _unservable(version, f"it answers label {label}, probability {probability}")
-        self._online.read(candidate.plan, ["warm-up"])
+    def _serve(self, candidate: Served) -> None:
+        served, version = self._predictor.served, candidate.version.version
+        self._predictor.serve(candidate)
+        self._telemetry.model_swapped(version)
+        before = served.version.version if served is not None else None
+        log("model_swapped", model_version=version, model_version_before=before)
+
+    def _remember(self, version: ModelVersion | None) -> None:
+        if self._last_good is None or version == self._remembered:
+            return
+        try:
+            self._last_good.remember(version)
+        except OSError as error:
+            self._tell("last_good", _named(error, ServiceUnavailable, "It can't be written down"))
+        else:
+            self._remembered = version
+            self._tell("last_good", None)
+
+    def _fall_back(self, reason: StreamFlowError) -> None:
+        """Without a model that answers: the one that answered last, if it's there as it was; else
+        each request is told `reason`."""
+        if self._predictor.served is not None:
+            return
+        self._predictor.withdraw(reason)
+        try:
+            recalled = self._last_good.recall() if self._last_good is not None else None
+            if recalled is not None:
+                self._serve(self._prepared(*recalled))
+        except Exception as error:
+            self._tell("last_good", _named(error, ServiceUnavailable, "It can't be recalled"))
 
     def _refuse(self, version: ModelVersion, error: Exception) -> Refusal:
         if isinstance(error, StreamFlowError):
             problem: StreamFlowError = error
+        elif isinstance(error, OSError) and error.strerror is not None:
+            problem = unwritten(version, error.strerror)
+            problem.__cause__ = error
         else:
-            problem = _unservable(version, f"{type(error).__name__}: {error}")
+            problem = unservable(version, f"{type(error).__name__}: {error}")
             problem.__cause__ = error
         self._tell("model", problem, version)
-        if self._predictor.served is None:
-            self._predictor.withdraw(problem)
+        self._fall_back(problem)
         # A service that was away is asked again at the next look, a bad model more seldom.
         pause = 0.0 if isinstance(problem, ServiceUnavailable) else RETRY_SECONDS
         return Refusal(version, problem, self._monotonic() + pause)
@@ -227,19 +244,6 @@ class Watcher:
 
 def _identity(version: ModelVersion) -> tuple[str, int, str]:
     return version.name, version.version, version.model_hash
-
-
-def _plain_value(feature: Feature) -> Any:
-    if feature.type == "STRING":
-        return feature.categories[0] if feature.categories else None
-    return {"INT64": 0, "FLOAT64": 0.0, "BOOL": False}[feature.type]
-
-
-def _unservable(version: ModelVersion, reason: str) -> UnservableModel:
-    return UnservableModel(
-        f"Version {version.version} of {version.name!r} can't be served: {reason}.",
-        "Promote another version with `streamflow promote`, or `streamflow rollback`.",
-    )
 
 
 def _named(error: Exception, kind: type[ServiceUnavailable], what: str) -> StreamFlowError:
