@@ -1,37 +1,61 @@
-# One image for all of StreamFlow's services: the API, the pipeline, MLflow's and Feast's servers.
+# Two images of one program. `api` only answers: no pandas, scikit-learn, Feast or MLflow in it.
+# `full` does everything else: the pipeline, and MLflow's and Feast's servers.
+#
+#   docker build --target api --tag streamflow-api .
+#   docker build --target full --tag streamflow-full .
 
-FROM python:3.11-slim-bookworm AS packages
+FROM python:3.11-slim-bookworm AS source
 WORKDIR /app
-RUN python -m venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# Locked packages first: they change seldom, and every hash is checked.
+# The lock stays beside the source: every training run records its hash.
+COPY requirements.lock ./
+COPY src ./src
+# Whoever cloned may have kept others from reading; the container's user is another.
+RUN python -m compileall -q src && chmod -R a+rX /app
+
+FROM python:3.11-slim-bookworm AS api-packages
+WORKDIR /build
+RUN python -m venv --without-pip /opt/venv
+COPY requirements-api.lock ./
+# Packages before the source: they change seldom. Every hash is checked.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/venv/bin/python install --quiet --require-hashes -r requirements-api.lock
+
+FROM python:3.11-slim-bookworm AS full-packages
+WORKDIR /build
+RUN python -m venv --without-pip /opt/venv
 COPY requirements.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --quiet --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
-COPY src ./src
+    pip --python /opt/venv/bin/python install --quiet --require-hashes -r requirements.lock
 # The lock has the developers' tools as well; what pyproject.toml names as theirs goes again.
-RUN pip install --quiet --no-cache-dir --no-deps --no-build-isolation --editable . \
-    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+COPY pyproject.toml ./
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 print(*project['optional-dependencies']['dev'], sep='\\n')" > dev.txt \
-    && pip uninstall --quiet --yes --requirement dev.txt \
-    && rm dev.txt \
-    && pip check \
-    && python -m compileall -q src
+    && pip --python /opt/venv/bin/python uninstall --quiet --yes --requirement dev.txt \
+    && pip --python /opt/venv/bin/python check
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm AS base
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamflow \
+    && install --directory --owner=streamflow --group=streamflow /state /state/models /artifacts
+# The root file system is read-only in compose.yaml: /tmp and the volumes are what can be written.
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app/src PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 HOME=/tmp STREAMFLOW_HOME=/state
+WORKDIR /state
+ENTRYPOINT ["python", "-m", "streamflow"]
+
+FROM base AS api
+COPY --from=api-packages /opt/venv /opt/venv
+COPY --from=source /app /app
+USER 10001
+EXPOSE 8000
+CMD ["serve", "--host", "0.0.0.0"]
+
+FROM base AS full
 # LightGBM's wheel needs the system's OpenMP.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --create-home --shell /usr/sbin/nologin streamflow \
-    && install --directory --owner=streamflow --group=streamflow /state /artifacts
-COPY --from=packages /opt/venv /opt/venv
-# The lock stays beside the source: every training run records its hash.
-COPY --from=packages /app /app
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 STREAMFLOW_HOME=/state
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=full-packages /opt/venv /opt/venv
+COPY --from=source /app /app
 USER 10001
-WORKDIR /home/streamflow
-ENTRYPOINT ["streamflow"]
 CMD ["--help"]

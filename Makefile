@@ -2,7 +2,10 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: demo test check bench lock
+# With its plugin, or as a command of its own.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+.PHONY: demo test check bench lock env images stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -18,17 +21,35 @@ demo: .venv/installed ## from nothing to a served prediction
 test: .venv/installed ## unit, integration and end-to-end tests
 	$(RUN) pytest --numprocesses 2 --dist loadfile
 
+env: ## .env with a random password for each service; what it has already stays
+	$(PYTHON) deploy/environment.py
+
+images: ## the two images that compose.yaml names
+	DOCKER_BUILDKIT=1 docker build --target full --tag streamflow-full .
+	DOCKER_BUILDKIT=1 docker build --target api --tag streamflow-api .
+
+stack: images ## as services with Docker Compose, from nothing to a served prediction
+	$(COMPOSE) up --detach --no-build --wait mlflow feast feast-ui
+	$(COMPOSE) up --detach --no-build api
+	$(COMPOSE) run --rm -T pipeline demo --api http://api:8000
+	$(COMPOSE) up --detach --no-build --wait api
+
+stack-test: .venv/installed ## that stack, built and driven end to end on the Docker engine at hand
+	$(RUN) pytest --capture=no --maxfail 3 tests/stack
+
 check: .venv/installed ## format, lint, types
-	$(RUN) ruff format --check src tests bench
-	$(RUN) ruff check src tests bench
+	$(RUN) ruff format --check src tests bench deploy
+	$(RUN) ruff check src tests bench deploy
 	$(RUN) mypy
 
 bench: .venv/installed ## every claim about speed, measured beside a peer
-	@for name in load point_in_time ingest materialize online_read serving cold_start soak page; do \
+	@for name in load point_in_time ingest fingerprints materialize online_read serving prediction_log cold_start soak page; do \
 	  $(RUN) bench.$$name || exit 1; done
 
-lock: ## resolve pyproject.toml anew into requirements.lock
+lock: ## resolve pyproject.toml anew into requirements.lock, and the slim image's part of it
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
 	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
+	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --group api --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --constraint requirements.lock -o requirements-api.lock
 	rm -rf .venv-lock

@@ -16,7 +16,7 @@ from typing import Any
 
 from streamflow import deployment, pipeline, processes, stack, training_run
 from streamflow.bootstrap import Platform
-from streamflow.errors import InvalidSettings
+from streamflow.errors import InvalidSettings, KeyRefused, ProcessFailed
 from streamflow.use_case import Generation
 
 MONTHS = (date(2024, 1, 31), date(2024, 2, 29))
@@ -39,12 +39,7 @@ def running(
 
     What an earlier demo left in STREAMFLOW_HOME is used again: data, history, model, features.
     """
-    settings, use_case = platform.settings, platform.use_case
-    if use_case.generate is None:
-        raise InvalidSettings(
-            f"The use case {use_case.name!r} has no generator for the demo to use.",
-            "Run the steps with your own data: `streamflow ingest`, `apply`, `train`, …",
-        )
+    settings = platform.settings
     platform.registry.prepare()
 
     def port(name: str, host: str, wanted: int) -> int:
@@ -64,22 +59,52 @@ def running(
         entity_id = _pipeline(platform, users, who, tell)
         for child in children:
             child.wait_until_ready()
-        tell("MLflow and the API are up")
         api = commands[0].ready_url.removesuffix("/health")
-        _until_ready(f"{api}/ready")
-        answer = _post(f"{api}/predict", {use_case.join_key: entity_id})
+        answer = _ask(platform, api, entity_id, tell)
         yield Demo(answer, entity_id, api, mlflow), children
+
+
+def on_stack(platform: Platform, users: int, who: str, tell: pipeline.Progress, api: str) -> Demo:
+    """The same with servers that run already: the API is asked at the address `api`.
+
+    It and MLflow are told as those outside find them: on the ports of the settings.
+    """
+    settings = platform.settings
+    entity_id = _pipeline(platform, users, who, tell)
+    answer = _ask(platform, api, entity_id, tell)
+    outside = "http://127.0.0.1"
+    return Demo(
+        answer, entity_id, f"{outside}:{settings.api_port}", f"{outside}:{settings.mlflow_port}"
+    )
+
+
+def _ask(platform: Platform, api: str, entity_id: str, tell: pipeline.Progress) -> dict[str, Any]:
+    _until_ready(f"{api}/ready")
+    tell("MLflow and the API are up")
+    key = platform.settings.api_key
+    answer = _post(
+        f"{api}/predict",
+        {platform.use_case.join_key: entity_id},
+        key.get_secret_value() if key is not None else None,
+    )
+    tell(f"asked for {entity_id}")
+    return answer
 
 
 def _pipeline(platform: Platform, users: int, who: str, tell: pipeline.Progress) -> str:
     """All steps up to online features; the answer is an entity to ask about."""
     use_case, registry = platform.use_case, platform.registry
+    if use_case.generate is None:
+        raise InvalidSettings(
+            f"The use case {use_case.name!r} has no generator for the demo to use.",
+            "Run the steps with your own data: `streamflow ingest`, `apply`, `train`, …",
+        )
     data = platform.settings.home / "data" / f"{use_case.name}-{users}-{SEED}"
     folders = [data / f"month_{i:03d}" for i in range(len(MONTHS))]
     if all(folder.is_dir() for folder in folders):
         tell(f"{users:,} {use_case.entity_table} are there from before: {data}")
     else:
-        use_case.generate(Generation(data, users, len(MONTHS), SEED))  # type: ignore[misc]
+        use_case.generate(Generation(data, users, len(MONTHS), SEED))
         tell(f"generated {users:,} {use_case.entity_table} over {len(MONTHS)} months: {data}")
     for folder, as_of in zip(folders, MONTHS, strict=True):
         ingested = pipeline.ingest(platform, folder, as_of, None, _now(), who)
@@ -111,15 +136,22 @@ def _first_entity(file: Path, join_key: str) -> str:
 
 def _until_ready(url: str) -> None:
     deadline = time.monotonic() + processes.READY_SECONDS
-    while not processes.answers(url) and time.monotonic() < deadline:
+    while not processes.answers(url):
+        if time.monotonic() > deadline:
+            raise ProcessFailed(
+                f"The API isn't ready: {url} doesn't say so.",
+                "Ask that address which part is missing, and look into the API's log.",
+            )
         time.sleep(0.1)
 
 
-def _post(url: str, question: dict[str, str]) -> dict[str, Any]:
-    """The answer, as soon as the worker that is asked is ready too."""
+def _post(url: str, question: dict[str, str], key: str | None) -> dict[str, Any]:
+    """The answer, as soon as the worker that is asked is ready too. Raises KeyRefused."""
     request = urllib.request.Request(
         url, json.dumps(question).encode(), {"Content-Type": "application/json"}
     )
+    if key is not None:
+        request.add_header("Authorization", f"Bearer {key}")
     deadline = time.monotonic() + processes.READY_SECONDS
     while True:
         try:
@@ -127,6 +159,11 @@ def _post(url: str, question: dict[str, str]) -> dict[str, Any]:
                 answer: dict[str, Any] = json.load(response)
             return answer
         except urllib.error.HTTPError as error:
+            if error.headers["WWW-Authenticate"]:
+                raise KeyRefused(
+                    json.load(error)["detail"],
+                    "Set STREAMFLOW_API_KEY to one: `streamflow keys create --scope predict`.",
+                ) from error
             if error.code != 503 or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)

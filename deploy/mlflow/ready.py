@@ -1,0 +1,14 @@
+"""Ends well if MLflow's server answers, and its database behind it, to one of its users."""
+
+import base64
+import os
+import urllib.request
+
+credentials = f"api:{os.environ['MLFLOW_API_PASSWORD']}".encode()
+urllib.request.urlopen(
+    urllib.request.Request(
+        "http://127.0.0.1:5000/api/2.0/mlflow/registered-models/search?max_results=1",
+        headers={"Authorization": f"Basic {base64.b64encode(credentials).decode()}"},
+    ),
+    timeout=4,
+)

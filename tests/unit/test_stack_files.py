@@ -1,0 +1,129 @@
+"""What the stack is made from, held to its promises without starting anything."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "deploy" / "environment.py"
+OFFICIAL = {"postgres", "prom/prometheus", "grafana/grafana"}
+OWN = {"streamflow-full", "streamflow-${STREAMFLOW_API_IMAGE:-api}"}
+ONE_SHOT = {"migrate", "pipeline"}
+EXAMPLE = "# Passwords\nONE_PASSWORD=\nTWO_PASSWORD=\n\n#STREAMFLOW_API_PORT=8000\n"
+
+
+def drawn_one_by_one() -> Any:
+    numbers = iter(range(100))
+    return lambda: f"drawn{next(numbers)}"
+
+
+@pytest.fixture(scope="module")
+def complete() -> Any:
+    return runpy.run_path(str(SCRIPT))["complete"]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    return dict(yaml.safe_load((ROOT / "compose.yaml").read_text())["services"])
+
+
+def test_each_secret_is_drawn_and_nothing_else_touched(complete: Any) -> None:
+    text, drawn = complete(EXAMPLE, None, drawn_one_by_one())
+    assert text == EXAMPLE.replace("ONE_PASSWORD=", "ONE_PASSWORD=drawn0").replace(
+        "TWO_PASSWORD=", "TWO_PASSWORD=drawn1"
+    )
+    assert drawn == ["ONE_PASSWORD", "TWO_PASSWORD"]
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_what_is_there_stays_and_what_is_missing_comes_after_it(complete: Any, end: str) -> None:
+    mine = f"# mine\nMINE=\nTWO_PASSWORD=kept{end}"
+    text, drawn = complete(EXAMPLE, mine, drawn_one_by_one())
+    assert text == "# mine\nMINE=\nTWO_PASSWORD=kept\nONE_PASSWORD=drawn0\n"
+    assert drawn == ["ONE_PASSWORD"]
+    assert complete(EXAMPLE, text, drawn_one_by_one()) == (text, [])
+
+
+def test_a_secret_emptied_by_hand_is_drawn_anew(complete: Any) -> None:
+    text, drawn = complete(EXAMPLE, "ONE_PASSWORD=\nTWO_PASSWORD=kept\n", drawn_one_by_one())
+    assert text == "ONE_PASSWORD=drawn0\nTWO_PASSWORD=kept\n"
+    assert drawn == ["ONE_PASSWORD"]
+
+
+def test_the_file_is_its_owners_alone_and_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), str(file)], capture_output=True, text=True, check=True
+        )
+        text = file.read_text()
+        values = dict(re.findall(r"^([A-Z_]+)=(.+)$", text, re.MULTILINE))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert not [value for value in values.values() if value in done.stdout]
+        file.chmod(0o644)  # by whoever edits it
+    assert "0 secrets drawn" in done.stdout
+    assert file.read_text() == text
+    assert len(set(values.values())) == len(values) > 10
+    assert all(re.fullmatch("[0-9a-f]{48}", value) for value in values.values())
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_every_secret_that_compose_asks_for_is_drawn() -> None:
+    asked = set(re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text()))
+    drawn = set(re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert asked == drawn
+
+
+def test_every_service_is_held_to_the_same_rules(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in service, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        limits = service["deploy"]["resources"]["limits"]
+        assert {"memory", "pids"} <= limits.keys(), name
+        assert name in ONE_SHOT or service["healthcheck"]["test"], name
+        for published in service.get("ports", ()):
+            assert str(published).startswith("127.0.0.1:"), name
+        for mounted in service.get("volumes", ()):
+            assert mounted.endswith(":ro") or not mounted.startswith((".", "/")), name
+
+
+def test_images_are_official_and_pinned_or_our_own(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        image, _, tag = service["image"].partition(":")
+        if service["image"] not in OWN:
+            assert image in OFFICIAL, name
+            assert re.match(r"v?\d", tag), name
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE)
+    sources = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    assert set(sources) - set(stages) == {"python:3.11-slim-bookworm"}
+    assert "syntax" not in dockerfile
+
+
+def locked(file: str) -> dict[str, set[str]]:
+    """Per `name==version` its hashes."""
+    entries = re.split(r"\n(?=\S)", (ROOT / file).read_text())
+    return {
+        re.split(r"[ ;]", entry)[0]: set(re.findall(r"--hash=(sha256:[0-9a-f]{64})", entry))
+        for entry in entries
+    }
+
+
+def test_the_slim_image_is_locked_to_the_same_packages() -> None:
+    slim, whole = locked("requirements-api.lock"), locked("requirements.lock")
+    assert len(slim) > 20
+    assert {name: hashes for name, hashes in slim.items() if whole.get(name) != hashes} == {}
+    assert all(slim.values())
+    names = {name.partition("==")[0] for name in slim}
+    assert not names & {"pandas", "scikit-learn", "feast", "mlflow", "scipy", "pyarrow"}
