@@ -73,6 +73,7 @@ def _ways(result: dict[str, Any]) -> tuple[list[str], Any]:
         "sizes": materialization,
         "batch": serving,
         "windows": soak,
+        "with_and_without": prediction_log,
         "contestants": cold_start,
         "connections": load,
     }
@@ -169,6 +170,18 @@ def soak(result: dict[str, Any]) -> tuple[list[str], Any]:
         words = name.removesuffix("_seconds").replace("_", " ")
         rows.append([words, "never" if value is None else f"{value:.2f} s"])
     return [table(["", ""], rows)], pictures.soak(result)
+
+
+def prediction_log(result: dict[str, Any]) -> tuple[list[str], Any]:
+    rows = [
+        [name, connections, f"{row['per_second']:,.0f}"]
+        + [_figure(row[figure]) for figure in ("p50_ms", "p99_ms")]
+        for name, by_connections in result["with_and_without"].items()
+        for connections, row in by_connections.items()
+    ]
+    header = ["", "connections", "requests/s", "p50 ms", "p99 ms"]
+    kept = [[f"{result['rows']:,}", f"{result['bytes_per_row']:,.0f}"]]
+    return [table(header, rows), table(["rows kept", "bytes per row, index included"], kept)], None
 
 
 def _pair(result: dict[str, Any], what: str, figure: str, unit: str) -> str:

@@ -4,32 +4,33 @@ HTTP status codes are decided here and in `streamflow.problems`, nowhere else.
 """
 
 # No `from __future__ import annotations`: FastAPI reads types that are made inside `create_app`.
+import asyncio
 import gc
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path as Folder
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi_offline import FastAPIOffline
-from pydantic import ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from streamflow import __doc__ as DESCRIPTION
 from streamflow import (
     answers,
-    entity_id,
     problem_examples,
     problems,
+    refusals,
     schemas,
     served_model,
     telemetry,
 )
+from streamflow.api_keys import Scope
 from streamflow.asking import Asking
 from streamflow.boundary import RequestBoundary, Unforeseen
 from streamflow.errors import (
@@ -45,8 +46,11 @@ from streamflow.errors import (
     UnseenCategory,
     UnservableModel,
 )
+from streamflow.gatekeeper import Gatekeeper
+from streamflow.last_good import LastGood
 from streamflow.problems import ContentTooLarge, InvalidRequest
 from streamflow.serving.batches import MOST_TOGETHER, Batches
+from streamflow.serving.prediction_log import PredictionLog, Writer
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.watcher import Watcher
 from streamflow.settings import Settings
@@ -55,6 +59,7 @@ from streamflow.telemetry import Telemetry
 if TYPE_CHECKING:
     from streamflow.production import Production
     from streamflow.serving.stores import OnlineStore
+    from streamflow.tracing import Trace
 
 # How long a start waits for the first model. One that takes longer is picked up when it's there.
 FIRST_LOOK_SECONDS = 15.0
@@ -71,14 +76,21 @@ def create_app(
     *,
     registered_model: str,
     join_key: str,
+    gatekeeper: Gatekeeper,
+    log_writer: Writer | None = None,
+    last_good: LastGood | None = None,
+    trace: "Trace | None" = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     load: Callable[[Folder], served_model.ServedModel] = served_model.load,
 ) -> RequestBoundary:
     """The API of one registered model whose entities are asked for by `join_key`.
 
     Its start looks once for the version in Production, and goes on following it until its end.
+    The gatekeeper, which starts and ends with it, says who may ask.
+    What it answers is kept by `log_writer`, and which version answers by `last_good`, if they are
+    given.
     """
-    metrics = Telemetry()
+    metrics = Telemetry(trace)
     predictor = Predictor(
         online,
         registered_model=registered_model,
@@ -86,9 +98,16 @@ def create_app(
         stale_features=settings.stale_features,
         freshness_clock=settings.freshness_clock,
     )
+    log = PredictionLog(log_writer, metrics) if log_writer is not None else None
     batches = Batches(
-        predictor, online, now=now, latency_budget_seconds=settings.latency_budget_ms / 1000
+        predictor,
+        online,
+        now=now,
+        latency_budget_seconds=settings.latency_budget_ms / 1000,
+        keep=log.put if log is not None else None,
+        took=metrics.took,
     )
+    metrics.follow(batches.load)
     asking = Asking(batches, metrics, join_key)
     watcher = Watcher(
         predictor,
@@ -97,18 +116,32 @@ def create_app(
         metrics,
         poll_seconds=settings.registry_poll_seconds,
         now=now,
+        last_good=last_good,
         load=load,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await batches.open(FIRST_LOOK_SECONDS)
-        await run_in_threadpool(watcher.start, FIRST_LOOK_SECONDS)
+        await asyncio.gather(
+            run_in_threadpool(watcher.start, FIRST_LOOK_SECONDS),
+            run_in_threadpool(gatekeeper.start, FIRST_LOOK_SECONDS),
+        )
+        # A store that is away will be found when it's back.
+        away = watcher.sight.feature_store_error is not None
+        await batches.open(0.0 if away else FIRST_LOOK_SECONDS)
+        if log is not None:
+            log.start()
+        telling = asyncio.create_task(metrics.keep_handing_on())
         # What is there now stays: looking through it again and again is what slow answers are of.
         gc.freeze()
         yield
         await run_in_threadpool(watcher.stop)
         await batches.close()
+        if log is not None:
+            await run_in_threadpool(log.close)
+        await run_in_threadpool(gatekeeper.stop)
+        telling.cancel()
+        metrics.hand_on()
 
     # Its docs page brings its own scripts and styles, so that it's there without the internet.
     app = FastAPIOffline(
@@ -125,33 +158,10 @@ def create_app(
 
     example = problem_examples.EXAMPLE_ENTITY
     told = (join_key, example, problem_examples.EXAMPLE_REQUEST_ID)
-    rules: dict[str, Any] = {
-        "min_length": 1,
-        "max_length": entity_id.LONGEST,
-        "pattern": entity_id.PATTERN,
-    }
-    question = create_model(
-        "PredictRequest",
-        __config__=ConfigDict(
-            extra="forbid", strict=True, json_schema_extra={"examples": [{join_key: example}]}
-        ),
-        # The field's own name is fixed, so that a join key like `schema` is as good as any.
-        entity_id=(str, Field(alias=join_key, description="the entity to score", **rules)),
-    )
+    rules = schemas.id_rules()
+    question, questions = schemas.questions(join_key, example, MOST_TOGETHER)
     # The name of a path parameter is an identifier, whatever the join key is.
     parameter = re.sub(r"\W|^(?=\d)", "_", join_key, flags=re.ASCII)
-    questions = create_model(
-        "PredictBatchRequest",
-        __config__=ConfigDict(
-            extra="forbid",
-            strict=True,
-            json_schema_extra={"examples": [{f"{join_key}s": [example]}]},
-        ),
-        entity_ids=(
-            list[Annotated[str, Field(**rules)]],
-            Field(alias=f"{join_key}s", min_length=1, max_length=MOST_TOGETHER),
-        ),
-    )
     is_ready, is_not_ready = schemas.ready_examples(registered_model)
 
     # The operators' routes are async, so that they answer even when every thread is predicting.
@@ -178,7 +188,13 @@ def create_app(
         report = answers.ready(predictor, watcher.sight)
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
-    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        response_class=PlainTextResponse,
+        dependencies=refusals.asking_for(Scope.READ),
+        responses=problem_examples.responses("/metrics", join_key, *refusals.KINDS),
+    )
     async def prometheus() -> Response:
         """Metrics in Prometheus' text format."""
         return Response(metrics.exposition(), media_type=telemetry.CONTENT_TYPE)
@@ -187,13 +203,14 @@ def create_app(
         # With `:path`, so that an id may have a slash.
         f"/features/{{{parameter}:path}}",
         tags=["predictions"],
+        dependencies=refusals.asking_for(Scope.READ),
         response_model=schemas.features_schema(
             join_key, example, problem_examples.EXAMPLE_REQUEST_ID
         ),
         responses=problem_examples.responses(
             f"/features/{example}",
             join_key,
-            *(UnknownEntity, InvalidRequest),
+            *(*refusals.KINDS, UnknownEntity, InvalidRequest),
             *NOT_AVAILABLE,
         ),
     )
@@ -214,13 +231,14 @@ def create_app(
     @app.post(
         "/predict",
         tags=["predictions"],
+        dependencies=refusals.asking_for(Scope.PREDICT),
         response_model=schemas.prediction_schema(
             join_key, example, problem_examples.EXAMPLE_REQUEST_ID
         ),
         responses=problem_examples.responses(
             "/predict",
             join_key,
-            *(UnknownEntity, StaleFeatures, ContentTooLarge),
+            *(*refusals.KINDS, UnknownEntity, StaleFeatures, ContentTooLarge),
             *(InvalidRequest, MissingFeatures, UnseenCategory),
             *NOT_AVAILABLE,
             Overloaded,
@@ -235,11 +253,12 @@ def create_app(
     @app.post(
         problems.BATCH_PATH,
         tags=["predictions"],
+        dependencies=refusals.asking_for(Scope.PREDICT),
         response_model=schemas.batch_schema(*told),
         responses=problem_examples.responses(
             problems.BATCH_PATH,
             join_key,
-            *(ContentTooLarge, InvalidRequest),
+            *(*refusals.KINDS, ContentTooLarge, InvalidRequest),
             *NOT_AVAILABLE,
             Overloaded,
         ),
@@ -252,4 +271,5 @@ def create_app(
 
     app.add_middleware(Unforeseen)
     # Around all of FastAPI, whose own middleware takes longer than a prediction.
-    return RequestBoundary(app, metrics, asking.direct(question, questions))
+    direct = asking.direct(question, questions)
+    return RequestBoundary(app, metrics, direct, gatekeeper.access, gatekeeper.audit, now)

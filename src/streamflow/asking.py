@@ -5,7 +5,6 @@ A part of `streamflow.api`. Both are reached by FastAPI's routes, and ahead of t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -15,10 +14,10 @@ from starlette.concurrency import run_in_threadpool
 
 from streamflow import answers
 from streamflow.boundary import Direct
-from streamflow.errors import NoAnswer
+from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnknownEntity
 from streamflow.problems import BATCH_PATH, Exchange
 from streamflow.serving.batches import Batches
-from streamflow.serving.scoring import Question
+from streamflow.serving.scoring import Prediction, Question, Served
 from streamflow.telemetry import Telemetry
 
 # From here on writing the answer would keep other requests from being heard.
@@ -36,21 +35,20 @@ class Asking:
         question = Question(entity_id, exchange.request_id)
         served, (answer,) = await self._batches.ask([question])
         exchange.model_version = served.version.version
+        self._count(served, answer)
         if isinstance(answer, NoAnswer):
             raise answer
-        self._metrics.predicted(served.version.version, answer.prediction)
         return to_json(answers.prediction(self._join_key, answer))
 
     async def many(self, entity_ids: Sequence[str], exchange: Exchange) -> bytes:
         """Each id has its prediction or its problem; what concerns all of them is raised."""
         questions = [Question(entity_id, exchange.request_id) for entity_id in entity_ids]
         served, given = await self._batches.ask(questions)
-        exchange.model_version = version = served.version.version
-        labels = Counter(one.prediction for one in given if not isinstance(one, NoAnswer))
-        for label, count in labels.items():
-            self._metrics.predicted(version, label, count)
-        for code, count in Counter(o.code for o in given if isinstance(o, NoAnswer)).items():
-            self._metrics.refused(code, count)
+        exchange.model_version = served.version.version
+        for answer in given:
+            self._count(served, answer)
+            if isinstance(answer, NoAnswer):
+                self._metrics.refused(answer.code)
 
         def write() -> bytes:
             told = answers.batch(
@@ -59,6 +57,23 @@ class Asking:
             return to_json(told)
 
         return write() if len(entity_ids) < _MANY else await run_in_threadpool(write)
+
+    def _count(self, served: Served, answer: Prediction | NoAnswer) -> None:
+        if isinstance(answer, Prediction):
+            version = served.version.version
+            self._metrics.predicted(version, answer.prediction, answer.probability)
+            for view in answer.stale_views:
+                self._metrics.lacked(view, "stale")
+        elif isinstance(answer, StaleFeatures):
+            for view in answer.ages:
+                self._metrics.lacked(view, "stale")
+        elif isinstance(answer, UnknownEntity):
+            for view in served.schema.views:
+                self._metrics.lacked(view, "unknown")
+        elif isinstance(answer, MissingFeatures):
+            features = served.schema.features
+            for view in {one.feature_view for one in features if one.name in answer.features}:
+                self._metrics.lacked(view, "missing")
 
     def direct(self, question: type[BaseModel], questions: type[BaseModel]) -> dict[str, Direct]:
         """Answers to bodies that are valid JSON of these models, by path."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from streamflow import embedded
 from streamflow.database import Database
+from streamflow.errors import DatabaseUnavailable
 from streamflow.features import sqlalchemy_url
+from streamflow.migrations import migrate
 from streamflow.production import InDatabase, OnServer, Production
 from streamflow.registry import Registry
 from streamflow.settings import Settings
@@ -35,19 +37,31 @@ class Platform:
 
 
 @contextmanager
-def platform(settings: Settings) -> Iterator[Platform]:
-    """The platform while the block runs, with the embedded PostgreSQL if no other is named.
-
-    Raises InvalidSettings, DatabaseUnavailable.
-    """
-    use_case = load_use_case(settings.use_case)
+def connected(settings: Settings) -> Iterator[Database]:
+    """The database as it is, while the block runs; the embedded PostgreSQL if no other is named."""
     with ExitStack() as stack:
         if settings.database_url is not None:
             url = settings.database_url.get_secret_value()
         else:
             url = stack.enter_context(embedded.running(settings.home, settings.postgres_binaries))
-        database = stack.enter_context(Database(url))
-        database.migrate()
+        yield stack.enter_context(Database(url))
+
+
+@contextmanager
+def platform(settings: Settings, *, even_without_database: bool = False) -> Iterator[Platform]:
+    """The platform while the block runs, with the embedded PostgreSQL if no other is named.
+
+    A server that is away may be back later: `even_without_database` leaves that to whoever asks it
+    next. Raises InvalidSettings, DatabaseUnavailable, and what `migrate` does.
+    """
+    use_case = load_use_case(settings.use_case)
+    with connected(settings) as database:
+        url = database.url
+        try:
+            migrate(database)
+        except DatabaseUnavailable:
+            if not even_without_database:
+                raise
         artifacts = settings.home / "mlflow"
         registry = Registry(
             # MLflow 3.17 compares version numbers with text when it moves a stage, which psycopg 3

@@ -1,4 +1,4 @@
-"""What holds for every request: an id, a largest body, always an answer, a line in the log.
+"""What holds for every request: a key, an id, a largest size, always an answer, a line in the log.
 
 A part of `streamflow.api`. Addresses in `direct` are answered here, ahead of FastAPI, whose routing
 and parsing cost more than a prediction; whatever isn't a plain valid request goes on to FastAPI,
@@ -10,29 +10,69 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from itertools import chain
 from uuid import uuid4
 
+from fastapi import FastAPI
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamflow import problems, telemetry
+from streamflow.access import Access
+from streamflow.api_keys import Scope as KeyScope
+from streamflow.audit import Attempt, Audit
 from streamflow.errors import StreamFlowError
-from streamflow.problems import Exchange, InternalError
-from streamflow.telemetry import Telemetry
+from streamflow.problems import (
+    BATCH_PATH,
+    LARGEST_HEAD_BYTES,
+    Exchange,
+    HeadTooLarge,
+    InternalError,
+)
+from streamflow.telemetry import METHODS, Telemetry
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+# Open to everybody: whoever balances load has no key, and the documentation tells of nobody.
+OPEN = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+_OPEN_FILES = "/static-offline-docs/"
+# Problems of an entity's data, which are nobody's attempt at anything.
+_OF_DATA = frozenset({"missing_features", "stale_features", "unseen_category"})
 
 # Given a body, the answer's; or None if FastAPI is to look at it.
 Direct = Callable[[bytes, Exchange], Awaitable[bytes | None]]
 
 
+def needed(path: str) -> KeyScope | None:
+    """The scope that a key must have; an address that isn't named here is closed as well."""
+    if path in ("/predict", BATCH_PATH):
+        return KeyScope.PREDICT
+    if path in OPEN or path.startswith(_OPEN_FILES):
+        return None
+    return KeyScope.READ
+
+
 class RequestBoundary:
-    def __init__(self, app: ASGIApp, metrics: Telemetry, direct: Mapping[str, Direct]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        metrics: Telemetry,
+        direct: Mapping[str, Direct],
+        access: Access,
+        audit: Audit,
+        now: Callable[[], datetime],
+    ) -> None:
         self.app = app
         self.metrics = metrics
         self.direct = direct
+        self.access = access
+        self.audit = audit
+        self.now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,8 +103,11 @@ class RequestBoundary:
             await send(message)
 
         try:
+            refusal = self._refusal(scope, headers, exchange)
             direct = self.direct.get(scope["path"]) if scope["method"] == "POST" else None
-            if direct is not None and headers.get(b"content-type") == b"application/json":
+            if refusal is not None:
+                await refusal(scope, receive, send_marked)
+            elif direct is not None and headers.get(b"content-type") == b"application/json":
                 await self._directly(direct, exchange, scope, receive_limited, send_marked)
             else:
                 await self.app(scope, receive_limited, send_marked)
@@ -77,6 +120,8 @@ class RequestBoundary:
             # Raw paths hold ids, and have no end: only a route's template may be a label.
             unnamed = "unmatched" if status == 404 else "other"
             route = exchange.route or str(getattr(scope.get("route"), "path_format", unnamed))
+            if 400 <= status < 500:
+                self._note(exchange, route, scope["method"], scope.get("client"))
             self.metrics.request_answered(
                 request_id=exchange.request_id,
                 route=route,
@@ -85,7 +130,59 @@ class RequestBoundary:
                 seconds=time.perf_counter() - arrived,
                 model_version=exchange.model_version,
                 problem=exchange.problem,
+                key_id=exchange.key_id,
+                traceparent=headers.get(b"traceparent"),
             )
+
+    def _refusal(
+        self, scope: Scope, headers: Mapping[bytes, bytes], exchange: Exchange
+    ) -> JSONResponse | None:
+        """The answer to whoever may not ask this; None to everybody else."""
+        try:
+            address = len(scope["path"]) + len(scope["query_string"])
+            if address + sum(map(len, chain(*scope["headers"]))) > LARGEST_HEAD_BYTES:
+                raise HeadTooLarge()
+            exchange.key_id = self.access.admit(
+                needed(scope["path"]), headers.get(b"authorization"), scope["query_string"]
+            )
+        except StreamFlowError as error:
+            matching = (one for one in self.app.routes if one.matches(scope)[0] is not Match.NONE)
+            exchange.route = getattr(next(matching, None), "path_format", None)
+            exchange.key_id = getattr(error, "key_id", None)
+            return problems.respond(Request(scope), error)
+        return None
+
+    def _note(
+        self, exchange: Exchange, route: str, method: str, client: tuple[str, int] | None
+    ) -> None:
+        if exchange.problem is not None and exchange.problem not in _OF_DATA:
+            method = method if method in METHODS else "other"
+            address = client[0] if client else None
+            attempt = Attempt(exchange.problem, route, method, address, exchange.key_id)
+            self.audit.note(attempt, self.now())
+
+    def refuse_head(self, client: tuple[str, int] | None) -> bytes:
+        """All that is sent to a client whose address and headers are too large before their end."""
+        error = HeadTooLarge()
+        exchange = Exchange(uuid4().hex, problem=error.code)
+        told = problems.document(error, instance="/", request_id=exchange.request_id)
+        content = to_json(told)
+        self._note(exchange, "other", "other", client)
+        self.metrics.request_answered(
+            request_id=exchange.request_id,
+            route="other",
+            method="other",
+            status=told["status"],
+            seconds=0.0,
+            model_version=None,
+            problem=exchange.problem,
+        )
+        head = (
+            f"HTTP/1.1 {told['status']} {told['title']}\r\n"
+            f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
+            f"x-request-id: {exchange.request_id}\r\nconnection: close\r\n\r\n"
+        )
+        return head.encode() + content
 
     async def _directly(
         self, direct: Direct, exchange: Exchange, scope: Scope, receive: Receive, send: Send

@@ -6,7 +6,6 @@ time to import waits for the command that needs it, so that `--help` answers at 
 
 from __future__ import annotations
 
-import getpass
 import sys
 import warnings
 from dataclasses import asdict
@@ -16,9 +15,17 @@ from typing import Annotated
 
 import typer
 
-from streamflow import cli_predict, cli_registry, cli_servers
+from streamflow import (
+    cli_explain,
+    cli_keys,
+    cli_lineage,
+    cli_migrate,
+    cli_predict,
+    cli_registry,
+    cli_servers,
+)
 from streamflow.errors import StreamFlowError
-from streamflow.terminal import Json, opened, progress, show, table, tell_error
+from streamflow.terminal import Json, opened, operator, progress, show, table, tell_error
 
 app = typer.Typer(
     name="streamflow",
@@ -29,8 +36,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(cli_registry.app)
+app.add_typer(cli_lineage.app)
 app.add_typer(cli_servers.app)
 app.add_typer(cli_predict.app)
+app.add_typer(cli_explain.app)
+app.add_typer(cli_keys.app)
+app.add_typer(cli_migrate.app)
 
 AsOf = Annotated[
     datetime,
@@ -46,7 +57,7 @@ def main() -> None:
             "ignore"
         )  # libraries' warnings are for developers: `python -W default`
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="streamflow", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except StreamFlowError as error:
         tell_error(error.code, error.message, error.next, as_json)
@@ -120,9 +131,7 @@ def ingest(
 
     moment = _moment(recorded_at)
     with opened() as platform, progress(json, "ingest") as step:
-        done = pipeline.ingest(
-            platform, folder, as_of.date(), moment, _now(), getpass.getuser(), step
-        )
+        done = pipeline.ingest(platform, folder, as_of.date(), moment, _now(), operator(), step)
     rows = [[name, table.rows, table.added, table.unchanged] for name, table in done.tables.items()]
 
     def lines() -> None:
@@ -173,13 +182,22 @@ def train(
     as_of: AsOf,
     model: Annotated[str | None, typer.Option(help="By name; default: the use case's.")] = None,
     random_state: Annotated[int, typer.Option(help="Decides split and fit.")] = 42,
+    known_at: Annotated[
+        str | None,
+        typer.Option(
+            help="See only what was recorded by then (ISO; UTC if it names no zone); default: now."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train at a fixed AS_OF, prove the served form, register a version."""
     from streamflow import training_run
 
+    moment = _moment(known_at)
     with opened() as platform, progress(json, "train") as step:
-        done = training_run.train(platform, as_of.date(), model, random_state, _now(), step)
+        done = training_run.train(
+            platform, as_of.date(), model, random_state, _now(), step, known_at=moment
+        )
 
     def lines() -> None:
         metrics = done.metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from streamflow.terminal import Json, opened, progress, show, table
+from streamflow.terminal import Json, opened, operator, progress, show, table
 
 app = typer.Typer()
 
@@ -83,7 +82,7 @@ def promote(
 
     with opened() as platform, progress(json, "promote"):
         done = deployment.promote(
-            platform, version, STAGES[to.value], why, getpass.getuser(), datetime.now(UTC)
+            platform, version, STAGES[to.value], why, operator(), datetime.now(UTC)
         )
     show(asdict(done), json, lambda: _tell_promotion(done))
 
@@ -94,7 +93,7 @@ def rollback(why: Why, json: Json = False) -> None:
     from streamflow import deployment
 
     with opened() as platform, progress(json, "rollback"):
-        done = deployment.rollback(platform, why, getpass.getuser(), datetime.now(UTC))
+        done = deployment.rollback(platform, why, operator(), datetime.now(UTC))
     show(asdict(done), json, lambda: _tell_promotion(done))
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 import json as json_module
 import sys
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from streamflow.terminal import Json, opened, show, table
+from streamflow.errors import DatabaseUnavailable
+from streamflow.terminal import Json, opened, operator, show, table
 
 app = typer.Typer()
 
@@ -30,16 +31,21 @@ def serve(
     chosen_host, chosen_port = host or settings.api_host, port or settings.api_port
     server.require_free_port(chosen_host, chosen_port)
     # uvicorn hands on the signal that ended it, and PostgreSQL has to be stopped even so.
-    with processes.interrupted_by_sigterm(), opened() as platform:
+    with processes.interrupted_by_sigterm(), opened(even_without_database=True) as platform:
+        try:
+            asking = server.require_keys(platform.database, chosen_host, datetime.now(UTC))
+        except DatabaseUnavailable as error:
+            asking = f"not ready, and tried again by itself: {error.message}"
         url = f"http://{chosen_host}:{chosen_port}"
-        show({"url": url}, json, lambda: print(f"API: {url}/docs", flush=True))
+        told = {"url": url, "access": asking}
+        show(told, json, lambda: print(f"API: {url}/docs; {asking}", flush=True))
         server.serve(platform, chosen_host, chosen_port)
 
 
 @app.command(epilog="Example: streamflow up")
 def up(json: Json = False) -> None:
     """Run PostgreSQL, MLflow and the API until Ctrl-C; what ends is started again."""
-    from streamflow import processes, stack
+    from streamflow import processes, server, stack
     from streamflow.settings import load_settings
 
     settings = load_settings()
@@ -47,6 +53,7 @@ def up(json: Json = False) -> None:
     if settings.mlflow_tracking_uri is None:
         processes.require_free("127.0.0.1", settings.mlflow_port, "STREAMFLOW_MLFLOW_PORT")
     with processes.interrupted_by_sigterm(), opened() as platform:
+        asking = server.require_keys(platform.database, settings.api_host, datetime.now(UTC))
         platform.registry.prepare()
         _tell_part("PostgreSQL", "embedded" if not settings.database_url else "yours", json)
         commands = [stack.api_server(platform, settings.api_port)]
@@ -59,6 +66,7 @@ def up(json: Json = False) -> None:
                 child.wait_until_ready()
                 url = child.command.ready_url.removesuffix("/health")
                 _tell_part(child.command.name, f"{url} (log: {child.command.log})", json)
+            _tell_part("access", asking, json)
             processes.supervise(children, lambda line: _tell_part("restarted", line, json))
 
 
@@ -83,6 +91,9 @@ def status(json: Json = False) -> None:
 def demo(
     users: Annotated[int, typer.Option(help="Entities to generate.")] = 7043,
     once: Annotated[bool, typer.Option(help="Stop after the first prediction.")] = False,
+    api: Annotated[
+        str | None, typer.Option(help="Address of an API that runs already; starts no server.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """From nothing to a served prediction in one go; Ctrl-C stops it all."""
@@ -97,8 +108,11 @@ def demo(
 
     with processes.interrupted_by_sigterm(), opened() as platform:
         tell("PostgreSQL is up")
-        with story.running(platform, users, getpass.getuser(), tell) as (done, children):
-            tell(f"asked for {done.entity_id}")
+        if api is not None:
+            done = story.on_stack(platform, users, operator(), tell, api)
+            show(asdict(done), json, lambda: _tell_demo(done))
+            return
+        with story.running(platform, users, operator(), tell) as (done, children):
             show(asdict(done), json, lambda: _tell_demo(done))
             sys.stdout.flush()
             if not once:

@@ -7,7 +7,7 @@ each statement is its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from streamflow.errors import DatabaseUnavailable
+from streamflow.errors import DatabaseUnavailable, NotPermitted
 
 Row = dict[str, Any]
 Identifiers = Mapping[str, sql.Composable]
@@ -51,6 +51,9 @@ class Database:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
 
@@ -101,7 +104,8 @@ class Database:
     ) -> psycopg.Cursor[Row]:
         """Run the named query, with identifiers for its `{…}` and values for its `%(…)s`."""
         query = sql.SQL(named_queries()[name])
-        return self.connection.execute(query.format(**(identifiers or {})), values or None)
+        with _permitted(self.connection):
+            return self.connection.execute(query.format(**(identifiers or {})), values or None)
 
     def rows(
         self, name: str, identifiers: Identifiers | None = None, /, **values: Any
@@ -113,18 +117,49 @@ class Database:
         (row,) = self.rows(name, identifiers, **values)
         return row
 
+    def copy(self, name: str, content: Iterable[bytes]) -> None:
+        """COPY the content in by the named query. Raises ValueError if it can't be read as rows."""
+        try:
+            with (
+                self.connection.cursor() as cursor,
+                cursor.copy(sql.SQL(named_queries()[name])) as copy,
+            ):
+                for part in content:
+                    copy.write(part)
+        except psycopg.DataError as error:
+            raise ValueError(f"{name}: {type(error).__name__}") from error
+
     def render(self, name: str, identifiers: Identifiers | None = None, /, **values: Any) -> str:
         """The named query as text with its values in it, quoted, for those who take only text."""
         query = sql.SQL(named_queries()[name])
         composed = query.format(**(identifiers or {}))
         return psycopg.ClientCursor(self.connection).mogrify(composed, values)
 
-    def migrate(self) -> None:
-        """Create what `sql/schema.sql` describes, if it isn't there."""
-        text = (resources.files("streamflow") / "sql" / "schema.sql").read_text()
-        with self.transaction():
-            self.connection.execute("SELECT pg_advisory_xact_lock(hashtext('streamflow schema'))")
-            self.connection.execute(text)
+    def script(self, text: str, identifiers: Identifiers | None = None, /) -> None:
+        """Run statements that give nothing back, with identifiers for their `{…}` if given."""
+        with _permitted(self.connection):
+            if identifiers is None:
+                self.connection.execute(text.encode())
+            else:
+                self.connection.execute(sql.SQL(text).format(**identifiers))
+
+    def password_hash(self, user: str, password: str) -> str:
+        """What the server keeps of a password, so that the password itself stays here."""
+        pgconn = self.connection.pgconn
+        hashed = pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256")
+        return hashed.decode()
+
+
+@contextmanager
+def _permitted(connection: psycopg.Connection[Row]) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotPermitted(
+            f"The database's user {connection.info.user!r} may not do this: "
+            f"{error.diag.message_primary}.",
+            "Connect as a user that may: STREAMFLOW_DATABASE_URL. docs/operations.md says who may.",
+        ) from error
 
 
 def _without_password(url: str) -> str:

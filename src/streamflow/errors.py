@@ -2,12 +2,21 @@
 
     StreamFlowError
     ├── InvalidSettings              a setting, or the use case that it names, can't be used
+    ├── UnknownPrediction            a request id that the prediction log doesn't hold
+    ├── NotPermitted                 something that the database's user may not do
+    ├── SchemaTooOld                 the database lacks a migration, and we may not apply it
+    ├── SchemaTooNew                 the database was migrated by a newer program
+    ├── SchemaChanged                a migration isn't the one that was applied
+    ├── KeyNotFound                  an API key that was never made
+    ├── KeyRefused                   one that can't be made, or wasn't and is needed
+    ├── AccessRefused                a question to the API without the key for it; kinds: `access`
     ├── DataRefused                  input that was turned away; nothing was changed
     │   ├── MissingFiles             a table of the month has no file
     │   ├── UnreadableFile           not the kind of file that was asked for
     │   ├── ContractViolation        a row or a file breaks its table's contract
     │   ├── RecordedAtRefused        a time of knowing in the future, or before what is known
     │   ├── AsOfRefused              a day that hasn't ended, or that has no data
+    │   ├── KnownAtRefused           a time of knowing that is yet to come
     │   ├── LabelsNotMatured         answers that could not be known yet
     │   └── UntrainableData          too few rows, one class, nulls or categories beyond measure
     ├── ServiceUnavailable           something that we depend on doesn't answer
@@ -20,6 +29,9 @@
     ├── ModelRefused                 a version that can't be had, trained, promoted or served
     │   ├── UnknownModel
     │   ├── UnknownVersion
+    │   ├── UnknownRun
+    │   ├── NoLineage                a run that doesn't say what it was made from
+    │   ├── EnvironmentNotRestored   where a run was made can't be had again
     │   ├── NothingToRollBack
     │   ├── GateFailed               the acceptance bar isn't met
     │   ├── ServedFormDiffers        what would be served doesn't equal what was trained
@@ -61,6 +73,40 @@ class InvalidSettings(StreamFlowError):
     pass
 
 
+class UnknownPrediction(StreamFlowError):
+    pass
+
+
+class NotPermitted(StreamFlowError):
+    pass
+
+
+class SchemaTooOld(StreamFlowError):
+    pass
+
+
+class SchemaTooNew(StreamFlowError):
+    pass
+
+
+class SchemaChanged(StreamFlowError):
+    pass
+
+
+class KeyNotFound(StreamFlowError):
+    pass
+
+
+class KeyRefused(StreamFlowError):
+    pass
+
+
+class AccessRefused(StreamFlowError):
+    """`key_id` is the key's, if one was given that is known."""
+
+    key_id: int | None = None
+
+
 class DataRefused(StreamFlowError):
     pass
 
@@ -82,6 +128,10 @@ class RecordedAtRefused(DataRefused):
 
 
 class AsOfRefused(DataRefused):
+    pass
+
+
+class KnownAtRefused(DataRefused):
     pass
 
 
@@ -134,6 +184,18 @@ class UnknownModel(ModelRefused):
 
 
 class UnknownVersion(ModelRefused):
+    pass
+
+
+class UnknownRun(ModelRefused):
+    pass
+
+
+class NoLineage(ModelRefused):
+    pass
+
+
+class EnvironmentNotRestored(ModelRefused):
     pass
 
 

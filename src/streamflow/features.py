@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -101,7 +101,7 @@ def sqlalchemy_url(database_url: str, schema: str, driver: str = "psycopg") -> s
     parts = conninfo_to_dict(database_url)
     user, password, name = (str(parts.pop(part, "")) for part in ("user", "password", "dbname"))
     parts["options"] = f"-csearch_path={schema} -ctimezone=UTC"
-    credentials = urlencode({"": user})[1:] + ":" + urlencode({"": password})[1:]
+    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
     return f"postgresql+{driver}://{credentials}@/{name}?{urlencode(parts)}"
 
 

@@ -5,19 +5,21 @@ Each function is one step, safe to repeat; time and who acts are arguments.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from streamflow import features, online, point_in_time
 from streamflow import ingest as ingestion
 from streamflow.bootstrap import Platform
-from streamflow.errors import NoAnswer, NoProductionModel
+from streamflow.errors import DatabaseUnavailable, NoAnswer, NoProductionModel
 from streamflow.runs import ModelVersion, Run
+from streamflow.serving import partitions
 
 if TYPE_CHECKING:
     from streamflow.serving.predictor import Predictor
@@ -63,7 +65,14 @@ def apply(platform: Platform) -> features.Applied:
 def materialize(
     platform: Platform, as_of: date | None, now: datetime, progress: Progress = silent
 ) -> list[online.Materialized]:
-    """Features online, up to `as_of` or the newest month that has been ingested."""
+    """Features online, up to `as_of` or the newest month that has been ingested.
+
+    Of the prediction log, what is older than it should be ends here too: where database roles are
+    set up, the API may append to it alone.
+    """
+    with contextlib.suppress(DatabaseUnavailable):  # somebody reads it; there's another time
+        days = timedelta(days=platform.settings.prediction_log_days)
+        partitions.drop_before(platform.database, now.astimezone(UTC).date() - days)
     if as_of is None:
         known = point_in_time.months(platform.database, platform.use_case)
         as_of = known[-1] if known else now.date()

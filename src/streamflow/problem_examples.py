@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamflow.api_keys import Scope
 from streamflow.errors import (
     DatabaseUnavailable,
     FeatureStoreUnavailable,
@@ -23,10 +24,20 @@ from streamflow.errors import (
 from streamflow.problems import (
     MEDIA_TYPE,
     ContentTooLarge,
+    HeadTooLarge,
     InternalError,
     InvalidRequest,
     Problem,
     document,
+)
+from streamflow.refusals import (
+    KeyExpired,
+    KeyInQuery,
+    KeyMissing,
+    KeyRevoked,
+    KeyUnknown,
+    RateLimited,
+    ScopeMissing,
 )
 
 
@@ -34,7 +45,7 @@ def responses(path: str, join_key: str, *kinds: type[StreamFlowError]) -> dict[i
     """OpenAPI's `responses` for the problems that a route can answer, with an example of each."""
     documented: dict[int | str, Any] = {}
     schema = Problem.model_json_schema()
-    for error in (_example(kind, join_key) for kind in (*kinds, InternalError)):
+    for error in (_example(kind, join_key) for kind in (*kinds, HeadTooLarge, InternalError)):
         example = document(error, instance=path, request_id=EXAMPLE_REQUEST_ID)
         status, title = example["status"], example["title"]
         entry = documented.setdefault(
@@ -45,9 +56,12 @@ def responses(path: str, join_key: str, *kinds: type[StreamFlowError]) -> dict[i
             },
         )
         entry["description"] = f"{entry['description']}; {title}".lstrip("; ")
-        if status == 503:
+        if status in (429, 503):
             seconds = {"description": "seconds to wait", "schema": {"type": "integer"}}
             entry["headers"] = {"Retry-After": seconds}
+        elif status in (400, 401, 403):
+            challenge = {"description": "as in RFC 6750", "schema": {"type": "string"}}
+            entry["headers"] = {"WWW-Authenticate": challenge}
         entry["content"][MEDIA_TYPE]["examples"][error.code] = {
             "summary": title,
             "value": example,
@@ -68,6 +82,14 @@ def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
         UnseenCategory("plan", "Platinum"),
         ContentTooLarge(),
         InvalidRequest([(f"body.{join_key}", "Input should be a valid string")]),
+        HeadTooLarge(),
+        KeyInQuery(None),
+        KeyMissing(Scope.PREDICT),
+        KeyUnknown(),
+        KeyRevoked(3),
+        KeyExpired(3),
+        ScopeMissing(3, Scope.PREDICT),
+        RateLimited(3, 0.25),
         InternalError(),
         NoProductionModel("example_model"),
         UnservableModel(

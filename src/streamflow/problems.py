@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from streamflow import telemetry
+from streamflow import refusals, telemetry
 from streamflow.errors import (
     DatabaseUnavailable,
     FeatureStoreUnavailable,
@@ -38,6 +38,8 @@ LARGEST_BODY_BYTES = 64 * 1024
 BATCH_PATH = "/predict/batch"
 # A thousand ids of 64 characters, each escaped as two \uXXXX.
 LARGEST_BATCH_BYTES = 1024 * 1024
+# The lines of a request up to its body.
+LARGEST_HEAD_BYTES = 64 * 1024
 SHOWN_FAULTS = 10
 
 
@@ -73,6 +75,14 @@ class ContentTooLarge(StreamFlowError):
         )
 
 
+class HeadTooLarge(StreamFlowError):
+    def __init__(self) -> None:
+        super().__init__(
+            f"The request's address and headers are larger than {LARGEST_HEAD_BYTES} bytes.",
+            "Send ids in the body.",
+        )
+
+
 class InternalError(StreamFlowError):
     def __init__(self) -> None:
         super().__init__(
@@ -81,6 +91,7 @@ class InternalError(StreamFlowError):
 
 
 STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
+    **refusals.STATUSES,
     UnknownEntity: (404, "Unknown entity"),
     NotFound: (404, "Not found"),
     MethodNotAllowed: (405, "Method not allowed"),
@@ -89,6 +100,7 @@ STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
     InvalidRequest: (422, "Invalid request"),
     MissingFeatures: (422, "Missing features"),
     UnseenCategory: (422, "Value unknown to the model"),
+    HeadTooLarge: (431, "Headers too large"),
     InternalError: (500, "Internal error"),
     NoProductionModel: (503, "No model in Production"),
     UnservableModel: (503, "The model in Production can't be served"),
@@ -143,14 +155,13 @@ def answer(
     request_id: str,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer for `error`; a 503 says when to come again."""
+    """The answer for `error`; a 429 or 503 says when to come again, a 401 or 403 with what."""
     content = document(error, instance=instance, request_id=request_id)
     status = content["status"]
     pause = 1 if isinstance(error, Overloaded) else RETRY_AFTER_SECONDS
     retry = {"Retry-After": str(pause)} if status == 503 else {}
-    return JSONResponse(
-        content, status_code=status, headers={**(headers or {}), **retry}, media_type=MEDIA_TYPE
-    )
+    told = {**(headers or {}), **retry, **refusals.headers(error)}
+    return JSONResponse(content, status_code=status, headers=told, media_type=MEDIA_TYPE)
 
 
 def code(error: StreamFlowError) -> str:
@@ -210,6 +221,7 @@ class Exchange:
     route: str | None = None
     model_version: int | None = None
     problem: str | None = None
+    key_id: int | None = None
 
 
 def exchange_of(request: Request) -> Exchange:

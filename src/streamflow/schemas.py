@@ -6,10 +6,11 @@ What is documented is what is sent: a test holds this and `streamflow.answers` t
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from streamflow import entity_id
 from streamflow.answers import trouble
 from streamflow.errors import NoProductionModel, UnknownEntity
 
@@ -73,6 +74,36 @@ class ReadyAnswer(BaseModel):
     model: PartAnswer
     feature_store: PartAnswer
     looked_at: datetime | None = Field(description="when the registry was last looked at")
+
+
+def id_rules() -> dict[str, Any]:
+    """What an id may be, as Pydantic's fields and FastAPI's parameters take it."""
+    return {"min_length": 1, "max_length": entity_id.LONGEST, "pattern": entity_id.PATTERN}
+
+
+def questions(join_key: str, example: str, most: int) -> tuple[type[BaseModel], type[BaseModel]]:
+    """The bodies of /predict and of /predict/batch, with an example each."""
+    question = create_model(
+        "PredictRequest",
+        __config__=ConfigDict(
+            extra="forbid", strict=True, json_schema_extra={"examples": [{join_key: example}]}
+        ),
+        # The field's own name is fixed, so that a join key like `schema` is as good as any.
+        entity_id=(str, Field(alias=join_key, description="the entity to score", **id_rules())),
+    )
+    several = create_model(
+        "PredictBatchRequest",
+        __config__=ConfigDict(
+            extra="forbid",
+            strict=True,
+            json_schema_extra={"examples": [{f"{join_key}s": [example]}]},
+        ),
+        entity_ids=(
+            list[Annotated[str, Field(**id_rules())]],
+            Field(alias=f"{join_key}s", min_length=1, max_length=most),
+        ),
+    )
+    return question, several
 
 
 def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamflow.errors import InvalidSettings
 
+RoleName = Literal["pipeline", "api", "feast", "mlflow", "reader"]
+
 
 class Settings(BaseSettings):
     """`STREAMFLOW_API_PORT=8001` sets `api_port`, and so on for each field."""
@@ -26,6 +28,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="a PostgreSQL server (15 to 18); without it, the embedded one is started"
     )
+    role_passwords: dict[RoleName, SecretStr] = Field(
+        {},
+        description="passwords of the database's roles, as JSON, for `streamflow migrate`; "
+        "without any, one user owns everything and does everything",
+    )
     postgres_binaries: Path | None = Field(
         None, description="folder with initdb and postgres for the embedded server"
     )
@@ -37,15 +44,35 @@ class Settings(BaseSettings):
         description="Feast's configuration of another online store, as JSON; without it, features "
         "are served from tables of our own in the same PostgreSQL",
     )
+    keep_training_sets: bool = Field(
+        True,
+        description="whether a run keeps its training set, so that single values that changed "
+        "later can be named",
+    )
     api_host: str = Field("127.0.0.1", description="where the API listens")
     api_port: int = Field(8000, ge=1, le=65535)
     api_workers: int | None = Field(
         None, ge=1, le=256, description="processes that answer; without it, one per core"
     )
+    api_key_rate: float = Field(
+        1000.0,
+        gt=0,
+        description="how many requests a second each API key may make, of each worker",
+    )
+    api_key: SecretStr | None = Field(
+        None, description="the key with which `streamflow demo` asks an API that wants one"
+    )
     latency_budget_ms: int = Field(
         250,
         ge=1,
         description="a prediction that would take longer than this is refused at the door",
+    )
+    prediction_log: bool = Field(
+        True,
+        description="whether each prediction of the API is kept, to be explained later: on, off",
+    )
+    prediction_log_days: int = Field(
+        90, ge=1, description="days (UTC) before today that the prediction log holds"
     )
     mlflow_port: int = Field(5000, ge=1, le=65535)
     stale_features: Literal["refuse", "warn"] = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamflow import embedded, point_in_time, processes
+from streamflow import embedded, migrations, point_in_time, processes, roles
 from streamflow.bootstrap import Platform, platform
 from streamflow.errors import MlflowUnavailable, StreamFlowError
 from streamflow.settings import Settings
@@ -18,7 +18,7 @@ class Part:
 
 
 def look(settings: Settings) -> list[Part]:
-    """PostgreSQL, MLflow, the API, the months in history, and the version in Production."""
+    """PostgreSQL and its schema, MLflow, the API, the months in history, what is in Production."""
     api = f"http://{settings.api_host}:{settings.api_port}"
     mlflow = settings.mlflow_tracking_uri or f"http://127.0.0.1:{settings.mlflow_port}"
     servers = [
@@ -32,11 +32,17 @@ def look(settings: Settings) -> list[Part]:
         with platform(settings) as ready:
             known = point_in_time.months(ready.database, ready.use_case)
             parts = [Part("PostgreSQL", "up", "embedded" if not settings.database_url else "yours")]
-            parts += servers
+            parts += [_schema(ready), *servers]
             parts.append(Part("months", str(len(known)), ", ".join(str(month) for month in known)))
             return [*parts, _production(ready)]
     except StreamFlowError as error:
         return [Part("PostgreSQL", "down", error.message), *servers]
+
+
+def _schema(ready: Platform) -> Part:
+    granted = [role.name for role in roles.there(ready.database) if role.may_connect]
+    detail = f"roles: {', '.join(granted)}" if granted else "no roles: one user does everything"
+    return Part("schema", f"{migrations.migrations()[-1].number:04d}", detail)
 
 
 def _production(ready: Platform) -> Part:

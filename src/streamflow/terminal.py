@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json as json_module
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +20,28 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.
 
 
 @contextmanager
-def opened() -> Iterator[Platform]:
+def opened(*, even_without_database: bool = False) -> Iterator[Platform]:
     """The platform of the settings at hand, imported only now, so that `--help` needn't wait."""
     from streamflow.bootstrap import platform
     from streamflow.settings import load_settings
 
-    with platform(load_settings()) as ready:
+    with platform(load_settings(), even_without_database=even_without_database) as ready:
         yield ready
+
+
+def operator() -> str:
+    """The operating system's name of whoever runs this, for what is written down for good.
+
+    It's the account's, and not what the environment says, which anybody may set.
+    """
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user needn't have a name
+        return f"uid {os.getuid()}"
+    except ImportError:
+        return getpass.getuser()
 
 
 def tell_error(code: str, message: str, next: str, as_json: bool) -> None:

@@ -252,6 +252,11 @@ def test_the_story(start: Start, api: httpx.Client, ready: Platform, tmp_path: P
         "feature_schema.json",
         "plots",
     }
+    again = start("reproduce", "--all").result()
+    assert [(one["version"], one["verdict"]) for one in again] == [
+        (new, "identical"),
+        (old, "identical"),
+    ]
     audit = ready.database.rows("promotions", model=name)
     assert [(row["action"], row["version"], row["why"]) for row in audit] == [
         ("promote", old, "the first"),

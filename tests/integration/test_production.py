@@ -123,6 +123,25 @@ def test_files_that_arent_the_registered_ones_are_refused(
         thin.download(ModelVersion(MODEL, number, "run", "None", (), {}, "0" * 64))
 
 
+def test_files_that_were_changed_in_the_artifact_store_are_refused(
+    thin: Production, ready: Platform, versions: list[str], tmp_path: Path
+) -> None:
+    number = 1 if isinstance(thin, InDatabase) else 2
+    version = ModelVersion(MODEL, number, "run", "None", (), {}, versions[number - 1])
+    stored = sorted(ready.artifacts.rglob("model.onnx"))
+    assert len(stored) == len(versions)
+    for file in stored:
+        file.write_bytes(b"not what was put here")
+    try:
+        with pytest.raises(UnservableModel, match="hash differs"):
+            thin.download(version)
+    finally:
+        for file in stored:
+            file.write_bytes(b"not read here")
+    assert not (tmp_path / version.model_hash).exists()
+    assert served_model.digest(thin.download(version)) == version.model_hash
+
+
 def test_what_cant_be_read_thinly_is_asked_of_mlflow(
     ready: Platform, versions: list[str], tmp_path: Path
 ) -> None:

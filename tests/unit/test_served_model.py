@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -152,3 +153,29 @@ def test_the_file_that_travels_with_a_model_needs_numpy_alone() -> None:
         check=True,
     ).stdout
     assert told.strip() == "[]"
+
+
+class Trap:
+    """Whoever unpickles it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.onnx", "model.lightgbm.txt", "model.xgboost.json", "model.pkl", "python_model.pkl"],
+)
+def test_a_pickle_in_a_model_is_never_opened(tmp_path: Path, name: str) -> None:
+    folder, opened = tmp_path / "model", tmp_path / "opened"
+    folder.mkdir()
+    (folder / SCHEMA_FILE).write_text(SCHEMA.to_json())
+    (folder / name).write_bytes(pickle.dumps(Trap(opened)))
+    with pytest.raises(Exception, match=r"."):
+        load(folder)
+    assert not opened.exists()
+    pickle.loads((folder / name).read_bytes())
+    assert opened.exists(), "the trap itself must work"

@@ -20,7 +20,8 @@ SHARED = ("STREAMFLOW_HOME", "STREAMFLOW_DATABASE_URL", "PROMETHEUS_MULTIPROC_DI
 def serve(tmp_path, monkeypatch):
     """Serve with that many workers; `during` is called in the place of uvicorn."""
 
-    def serve(workers, during):
+    def serve(workers, during, memory=tmp_path / "no such folder"):
+        monkeypatch.setattr(server, "MEMORY", memory)
         settings = Settings(_env_file=None, home=tmp_path / "a home", api_workers=workers)
         database = Database(URL)
         ready = SimpleNamespace(
@@ -81,6 +82,16 @@ def test_the_environment_is_put_back_however_serving_ends(serve, before, tmp_pat
         with pytest.raises(failure):
             serve(2, during)
     assert environment() == before
+    assert list((tmp_path / "a home").iterdir()) == []
+
+
+def test_metrics_are_kept_in_memory_where_no_disk_can_be_full(serve, before, tmp_path):
+    def during(app, **options):
+        given.append(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).parent)
+
+    given = []
+    serve(2, during, memory=tmp_path)
+    assert given == [tmp_path]
     assert list((tmp_path / "a home").iterdir()) == []
 
 

@@ -1,5 +1,39 @@
 -- Named queries. {…} are identifiers, %(…)s are values; nothing else is ever put into SQL.
 
+-- name: lock_migration
+SELECT pg_advisory_xact_lock(hashtext('streamflow schema'))
+
+-- name: migrations_are_there
+SELECT to_regclass('streamflow.migrations') IS NOT NULL AS there
+
+-- name: migrations
+SELECT number, name, sha256 FROM streamflow.migrations ORDER BY number
+
+-- name: record_migration
+INSERT INTO streamflow.migrations (number, name, sha256)
+VALUES (%(number)s, %(name)s, %(sha256)s)
+
+-- name: current_database
+SELECT current_database() AS name
+
+-- name: roles
+SELECT rolname AS name, rolcanlogin AS may_connect
+FROM pg_roles
+WHERE rolname = ANY(%(names)s)
+ORDER BY rolname
+
+-- name: set_role_password
+ALTER ROLE {role} LOGIN PASSWORD {password}
+
+-- name: has_database
+SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s) AS there
+
+-- name: create_database
+CREATE DATABASE {name} OWNER {owner}
+
+-- name: close_database
+REVOKE ALL ON DATABASE {name} FROM PUBLIC
+
 -- name: enlarge_memory
 -- For the sorts and joins of this transaction over whole tables.
 SET LOCAL work_mem = '64MB'
@@ -10,6 +44,9 @@ SELECT pg_advisory_xact_lock(hashtext('streamflow ingestion'), hashtext(%(use_ca
 -- name: wait_for_ingestion
 -- What an ingestion under way has recorded in the past can't be seen yet, and is about to be.
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow ingestion'), hashtext(%(use_case)s))
+
+-- name: schema_is_there
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s) AS there
 
 -- name: create_history_schema
 CREATE SCHEMA IF NOT EXISTS {schema}
@@ -116,11 +153,17 @@ VALUES (%(ingestion_id)s, %(use_case)s, %(as_of)s, %(recorded_at)s, %(ingested_a
         %(ingested_by)s, %(tables)s)
 
 -- name: months
-SELECT as_of, min(ingested_at) AS ingested_at
+SELECT as_of, min(ingested_at) AS ingested_at, min(recorded_at) AS recorded_at
 FROM streamflow.ingestions
 WHERE use_case = %(use_case)s
 GROUP BY as_of
 ORDER BY as_of
+
+-- name: ingestions_known_at
+SELECT ingestion_id, as_of, recorded_at, ingested_at, tables
+FROM streamflow.ingestions
+WHERE use_case = %(use_case)s AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+ORDER BY ingestion_id
 
 -- name: entity_rows
 -- Everyone with a snapshot at the as_of, with the answer as it was known at known_at.
@@ -201,3 +244,90 @@ SELECT pg_advisory_xact_lock(hashtext('streamflow promotion'), hashtext(%(model)
 
 -- name: lock_training
 SELECT pg_advisory_xact_lock(hashtext('streamflow training'), hashtext(%(model)s))
+
+-- name: lock_predictions
+SELECT pg_advisory_xact_lock(hashtext('streamflow predictions'))
+
+-- name: lock_patience
+-- Whoever reads the log for long isn't waited for, and keeps nobody else waiting behind us.
+SET LOCAL lock_timeout = '1s'
+
+-- name: prediction_partitions
+SELECT partition.relname AS name
+FROM pg_inherits
+JOIN pg_class AS partition ON partition.oid = inhrelid
+WHERE inhparent = 'streamflow.predictions'::regclass
+ORDER BY name
+
+-- name: create_prediction_partition
+SELECT streamflow.create_prediction_partition(%(day)s)
+
+-- name: may_drop_predictions
+SELECT has_function_privilege('streamflow.drop_prediction_partition(date)', 'EXECUTE') AS may
+
+-- name: drop_prediction_partition
+SELECT streamflow.drop_prediction_partition(%(day)s)
+
+-- name: record_served_model
+INSERT INTO streamflow.served_models
+    (served_model, model, version, run_id, stage, model_hash, features)
+VALUES (%(served_model)s, %(model)s, %(version)s, %(run_id)s, %(stage)s, %(model_hash)s,
+        %(features)s)
+ON CONFLICT DO NOTHING
+
+-- name: copy_predictions
+COPY streamflow.predictions
+    (predicted_at, served_model, prediction, probability, feature_times, features, problem,
+     request_id, entity_id)
+FROM STDIN WITH (FORMAT binary)
+
+-- name: predictions
+-- A row that was written twice, because its first time wasn't confirmed, is given once.
+SELECT DISTINCT ON (predicted_at, request_id, entity_id)
+    predicted_at, request_id, entity_id, prediction, probability, feature_times, given.features,
+    problem, model, version, run_id, stage, model_hash, served.features AS features_of_model
+FROM streamflow.predictions AS given
+JOIN streamflow.served_models AS served USING (served_model)
+WHERE request_id = ANY(%(request_ids)s) AND model = %(model)s
+ORDER BY predicted_at, request_id, entity_id
+
+-- name: materializations
+SELECT feature_view, event_timestamp, known_at, finished_at
+FROM streamflow.materializations
+WHERE use_case = %(use_case)s
+ORDER BY finished_at NULLS FIRST, known_at
+
+-- name: online_then
+-- What materializations up to these ends, as known at these moments, have brought online. Nothing
+-- is recorded after it was ingested, but a backfill is long before.
+SELECT DISTINCT ON (history.{key})
+    history.{key}, history.event_timestamp, history.recorded_at, history.ingestion_id, {columns}
+FROM {history} AS history
+JOIN streamflow.ingestions USING (ingestion_id)
+JOIN unnest(%(ends)s::timestamptz[], %(known)s::timestamptz[]) AS materialized (ending, known_at)
+    ON history.event_timestamp <= ending
+    AND ingested_at <= known_at
+WHERE history.{key} = ANY(%(entity_ids)s)
+ORDER BY history.{key}, history.event_timestamp DESC, history.recorded_at DESC
+
+-- name: create_api_key
+INSERT INTO streamflow.api_keys (key_hash, name, scopes, created_at, created_by, expires_at)
+VALUES (%(key_hash)s, %(name)s, %(scopes)s, %(created_at)s, %(created_by)s, %(expires_at)s)
+ON CONFLICT (key_hash) DO NOTHING
+
+-- name: api_keys
+SELECT key_id, key_hash, name, scopes, created_at, created_by, expires_at, revoked_at, revoked_by
+FROM streamflow.api_keys
+LEFT JOIN streamflow.api_key_revocations USING (key_id)
+ORDER BY key_id
+
+-- name: revoke_api_key
+INSERT INTO streamflow.api_key_revocations (key_id, revoked_at, revoked_by)
+VALUES (%(key_id)s, %(revoked_at)s, %(revoked_by)s)
+ON CONFLICT (key_id) DO NOTHING
+
+-- name: record_refusal
+INSERT INTO streamflow.audit
+    (first_at, last_at, attempts, code, route, method, client, key_id)
+VALUES (%(first_at)s, %(last_at)s, %(attempts)s, %(code)s, %(route)s, %(method)s, %(client)s,
+        %(key_id)s)

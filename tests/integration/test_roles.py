@@ -1,0 +1,308 @@
+"""Each database role does its work, and tries what it must not do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+from tests import tiny_case
+
+from streamflow import api_keys, deployment, features, migrations, pipeline, roles, training_run
+from streamflow.api_keys import Scope
+from streamflow.audit import Attempt, Refusals
+from streamflow.bootstrap import Platform, platform
+from streamflow.database import Database
+from streamflow.errors import NotPermitted, SchemaTooOld
+from streamflow.gatekeeper import DatabaseKeyStore
+from streamflow.serving import partitions
+from streamflow.serving.prediction_writer import PredictionWriter
+from streamflow.serving.receipts import Answered
+from streamflow.serving.scoring import Question, Served
+from streamflow.serving.stores import PostgresStore
+from streamflow.settings import Settings, load_settings
+from streamflow.use_case import Generation
+
+JANUARY = date(2024, 1, 31)
+KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
+NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
+ROLES = ("pipeline", "api", "feast", "mlflow", "reader")
+PASSWORDS = {name: SecretStr(f'{name}\'s "own" password') for name in ROLES}
+OWNER = "an owner"
+HISTORY = tiny_case.use_case.name
+
+
+def as_user(url: str, user: str, password: str) -> str:
+    """The same database for another user."""
+    return make_conninfo(url, user=user, password=password)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database with roles, and a month, a model and a prediction in it."""
+
+    owner: str
+    settings: Settings
+
+    def url(self, role: str) -> str:
+        return as_user(self.owner, f"streamflow_{role}", PASSWORDS[role].get_secret_value())
+
+    def open(self, role: str) -> Any:
+        """The platform as that role has it."""
+        url = SecretStr(self.url(role))
+        return platform(self.settings.model_copy(update={"database_url": url}))
+
+
+@pytest.fixture(scope="module")
+def server(
+    server_url: str, new_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    if "STREAMFLOW_DATABASE_URL" in os.environ:
+        pytest.skip("roles are the whole server's, and this one is somebody's")
+    url = new_database()
+    database = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+    owner = sql.Identifier(OWNER)
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        made = sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD 'owns'").format(owner)
+        connection.execute(made)
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, owner))
+    url = as_user(url, OWNER, "owns")
+    settings = load_settings(
+        home=tmp_path_factory.mktemp("a home"), database_url=url, use_case="tests.tiny_case"
+    )
+    with Database(url) as owned:
+        migrations.migrate(owned)
+        there = roles.grant(owned, HISTORY, PASSWORDS)
+        assert [role.may_connect for role in there] == [True] * 5
+        assert roles.grant(owned, HISTORY, {}) == there  # passwords stay
+        api_keys.create(owned, api_keys.draw(), [Scope.READ], "", None, "ann", NOW)
+    made = Server(url, settings)
+    tiny_case.generate(Generation(settings.home / "months", users=300, months=1, seed=5))
+    with made.open("pipeline") as ready:
+        ready.registry.prepare()
+        month = settings.home / "months" / "month_000"
+        pipeline.ingest(ready, month, JANUARY, None, KNOWN, "test")
+        pipeline.apply(ready)
+        trained = training_run.train(ready, JANUARY, None, 1, NOW)
+        deployment.promote(ready, trained.version, "Production", "a test", "test", NOW)
+        pipeline.materialize(ready, JANUARY, NOW)
+    return made
+
+
+@pytest.fixture
+def opened(server: Server) -> Iterator[Callable[[str], Platform]]:
+    with ExitStack() as stack:
+        yield lambda role: stack.enter_context(server.open(role))
+
+
+def test_the_pipeline_may_repeat_its_work_and_read_its_models(
+    opened: Callable[[str], Platform], server: Server
+) -> None:
+    ready = opened("pipeline")
+    month = server.settings.home / "months" / "month_000"
+    pipeline.ingest(ready, month, JANUARY, None, NOW, "test")
+    pipeline.apply(ready)
+    assert pipeline.predict(ready, "m-0001", NOW)["prediction"] in (0, 1)
+    assert [run.status for run in pipeline.runs(ready)] == ["FINISHED"]
+
+
+def test_the_api_reads_features_and_models_and_appends(
+    opened: Callable[[str], Platform], server: Server
+) -> None:
+    ready = opened("api")
+    predictor = pipeline.predictor(ready)
+    assert isinstance(PostgresStore(ready.database, ready.use_case).newest_event_timestamps(), dict)
+    assert predictor.served is not None
+    answer = predictor.predict("m-0001", NOW)
+    store = DatabaseKeyStore(ready.database)
+    assert [key.key_id for key in store.known()] == [1]
+    store.record([Refusals(Attempt("key_unknown"), NOW, NOW, 3)])
+    writer = PredictionWriter(ready.database, 7, lambda: NOW)
+    writer.prepare()
+    served: Served = predictor.served
+    for _ in range(2):
+        writer.write([Answered(served, [Question("m-0001", "one")], [answer], NOW)])
+    # It makes the log's days and doesn't end them: the pipeline does.
+    with Database(server.owner) as owned:
+        partitions.create(owned, [NOW.date() - timedelta(days=100)])
+        assert partitions.drop_before(ready.database, NOW.date()) == []
+        assert len(partitions.days(owned)) == 3
+        pipeline.materialize(opened("pipeline"), JANUARY, NOW)
+        assert len(partitions.days(owned)) == 2
+        logged = owned.connection.execute("SELECT count(*) AS rows FROM streamflow.predictions")
+        assert logged.fetchone() == {"rows": 2}
+
+
+def test_feast_reads_its_registry_and_what_is_online(server: Server) -> None:
+    store = features.open_store(server.url("feast"), tiny_case.use_case)
+    names = [
+        f"{view.name}:{field.name}"
+        for view in store.list_feature_views()
+        for field in view.features
+    ]
+    found = store.get_online_features(names, [{"machine_id": "m-0001"}]).to_dict()
+    assert found.pop("machine_id") == ["m-0001"]
+    assert all(values != [None] for values in found.values())
+
+
+def test_mlflow_has_a_database_of_its_own(server: Server) -> None:
+    url = as_user(server.owner, "streamflow_mlflow", PASSWORDS["mlflow"].get_secret_value())
+    with psycopg.connect(make_conninfo(url, dbname="mlflow")) as connection:
+        connection.execute("CREATE TABLE of_its_own (row integer)")
+        connection.rollback()
+    for role in ("pipeline", "api", "feast", "reader"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(make_conninfo(server.url(role), dbname="mlflow"))
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(server.url("mlflow"))
+
+
+def test_a_reader_reads(server: Server) -> None:
+    with psycopg.connect(server.url("reader")) as connection:
+        for table in (
+            *("streamflow.promotions", "streamflow.predictions", "streamflow.audit"),
+            *("mlflow.runs", "feast.feature_views", "streamflow.migrations"),
+            *(first_table(connection, "online"), first_table(connection, HISTORY)),
+        ):
+            connection.execute(f"TABLE {table}")  # type: ignore[arg-type]
+        connection.execute("SELECT key_id, name, scopes FROM streamflow.api_keys")
+
+
+def first_table(connection: psycopg.Connection[Any], schema: str) -> str:
+    found = connection.execute(
+        "SELECT min(oid::regclass::text) FROM pg_class "
+        "WHERE relkind = 'r' AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)",
+        [schema],
+    ).fetchone()
+    assert found is not None
+    assert found[0]
+    return str(found[0])
+
+
+EVERYBODY = ("pipeline", "api", "feast", "reader")
+FORBIDDEN = {
+    "CREATE ROLE another": EVERYBODY,
+    "ALTER ROLE streamflow_api CREATEROLE": EVERYBODY,
+    'SET ROLE "an owner"': EVERYBODY,
+    "CREATE DATABASE another": EVERYBODY,
+    "CREATE SCHEMA another": EVERYBODY,
+    "CREATE TABLE public.another (row integer)": EVERYBODY,
+    "CREATE TABLE streamflow.another (row integer)": EVERYBODY,
+    "DROP TABLE streamflow.predictions": EVERYBODY,
+    "TRUNCATE streamflow.predictions": EVERYBODY,
+    "DELETE FROM streamflow.predictions": EVERYBODY,
+    "UPDATE streamflow.predictions SET prediction = 1": EVERYBODY,
+    "DELETE FROM streamflow.promotions": EVERYBODY,
+    "UPDATE streamflow.promotions SET why = ''": EVERYBODY,
+    "DELETE FROM streamflow.audit": EVERYBODY,
+    "UPDATE streamflow.ingestions SET ingested_by = ''": EVERYBODY,
+    "DELETE FROM streamflow.migrations": EVERYBODY,
+    "INSERT INTO streamflow.migrations (number, name, sha256) VALUES (99, '', '')": EVERYBODY,
+    "INSERT INTO streamflow.api_keys DEFAULT VALUES": EVERYBODY,
+    "INSERT INTO streamflow.api_key_revocations VALUES (1, now(), '')": EVERYBODY,
+    "DELETE FROM streamflow.api_key_revocations": EVERYBODY,
+    "SELECT key_hash FROM streamflow.api_keys": ("pipeline", "feast", "reader"),
+    "COPY (SELECT 1) TO PROGRAM 'true'": EVERYBODY,
+    "SELECT pg_read_file('PG_VERSION')": EVERYBODY,
+    "INSERT INTO streamflow.promotions OVERRIDING SYSTEM VALUE TABLE streamflow.promotions": (
+        *("api", "feast", "reader"),
+    ),
+    "INSERT INTO streamflow.predictions SELECT * FROM streamflow.predictions": (
+        *("pipeline", "feast", "reader"),
+    ),
+    "SELECT * FROM streamflow.predictions": ("api", "feast"),
+    "SELECT * FROM streamflow.promotions": ("api", "feast"),
+    "SELECT * FROM streamflow.audit": ("pipeline", "api", "feast"),
+    "SELECT streamflow.drop_prediction_partition('2024-03-01')": ("api", "feast", "reader"),
+    "SELECT streamflow.create_prediction_partition('2024-01-01')": ("pipeline", "feast", "reader"),
+    "SELECT * FROM {history}": ("api", "feast"),
+    "DELETE FROM {history}": ("api", "feast", "reader"),
+    "DELETE FROM mlflow.model_versions": ("api", "feast", "reader"),
+    "SELECT * FROM mlflow.model_versions": ("feast",),
+    "DELETE FROM feast.feature_views": ("api", "feast", "reader"),
+    "DELETE FROM {online}": ("api", "feast", "reader"),
+    "DROP TABLE {online}": ("api", "feast", "reader"),
+    "CREATE TABLE online.another (row integer)": ("api", "feast", "reader"),
+}
+
+
+@pytest.mark.parametrize("role", EVERYBODY)
+def test_a_role_cant_do_what_it_must_not(server: Server, role: str) -> None:
+    allowed = []
+    with psycopg.connect(server.url(role), autocommit=True) as connection:
+        tables = {
+            "{online}": first_table(connection, "online"),
+            "{history}": first_table(connection, HISTORY),
+        }
+        for statement, whose in FORBIDDEN.items():
+            if role not in whose:
+                continue
+            for name, table in tables.items():
+                statement = statement.replace(name, table)
+            try:
+                connection.execute(statement)  # type: ignore[arg-type]
+            except psycopg.errors.InsufficientPrivilege:
+                continue
+            allowed.append(statement)
+    assert allowed == []
+
+
+def test_what_a_role_may_not_do_is_told_with_what_to_do(server: Server) -> None:
+    with Database(server.url("pipeline")) as database, pytest.raises(NotPermitted) as refused:
+        api_keys.create(database, api_keys.draw(), [Scope.READ], "", None, "ann", NOW)
+    assert "'streamflow_pipeline' may not" in refused.value.message
+
+
+def test_a_role_that_may_not_migrate_says_who_may(
+    server: Server, new_database: Callable[..., str]
+) -> None:
+    one_more = migrations.Migration(99, "one_more", "CREATE TABLE streamflow.more (row integer)")
+    known = (*migrations.migrations(), one_more)
+    with Database(server.url("api")) as database:
+        assert migrations.migrate(database) == []
+        with pytest.raises(SchemaTooOld) as refused:
+            migrations.apply(database, known)
+    assert "0099_one_more" in refused.value.message
+    assert "streamflow migrate" in refused.value.next
+
+
+def test_a_password_is_changed_by_granting_again(server: Server) -> None:
+    new = {**PASSWORDS, "reader": SecretStr("another one")}
+    old_url = server.url("reader")
+    new_url = as_user(server.owner, "streamflow_reader", "another one")
+    with Database(server.owner) as owned:
+        roles.grant(owned, HISTORY, new)
+        psycopg.connect(new_url).close()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(old_url)
+        roles.grant(owned, HISTORY, PASSWORDS)
+        psycopg.connect(old_url).close()
+
+
+def test_roles_may_come_after_the_tables(
+    server: Server, new_database: Callable[..., str], server_url: str, tmp_path: Path
+) -> None:
+    """As when somebody who had one user for everything sets them up."""
+    url = new_database()
+    settings = load_settings(home=tmp_path, database_url=url, use_case="tests.tiny_case")
+    with platform(settings) as ready:
+        pipeline.ingest(
+            ready, server.settings.home / "months" / "month_000", JANUARY, None, KNOWN, "test"
+        )
+        pipeline.apply(ready)
+        pipeline.materialize(ready, JANUARY, NOW)
+        roles.grant(ready.database, HISTORY, PASSWORDS)
+    url = as_user(url, "streamflow_pipeline", PASSWORDS["pipeline"].get_secret_value())
+    theirs = settings.model_copy(update={"database_url": SecretStr(url)})
+    with platform(theirs) as ready:
+        pipeline.apply(ready)
+        pipeline.materialize(ready, JANUARY, NOW)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streamflow import access, refusals
+from streamflow.access import Access
+from streamflow.api_keys import ApiKey, Scope, digest, draw
+from streamflow.audit import Attempt, Audit
+from streamflow.errors import DatabaseUnavailable
+
+NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+DRAWN = b"0123456789abcdef0123456789abcdef"  # by another tool, without our prefix
+PREDICT, READ, PROMOTE = Scope.PREDICT, Scope.READ, Scope.PROMOTE
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def key(secret, *scopes, key_id=1, **facts):
+    return ApiKey(
+        key_id, digest(secret.encode()), "", frozenset(scopes or {PREDICT}), NOW, "ann", **facts
+    )
+
+
+def entrance(*keys, loopback=False, rate=1000.0, clock=None):
+    made = Access(
+        open_without_keys=loopback,
+        requests_per_second=rate,
+        now=lambda: NOW,
+        monotonic=clock or Clock(),
+    )
+    made.learn(keys)
+    return made
+
+
+def test_a_key_is_random_and_says_whose_it_is():
+    one, other = draw(), draw()
+    assert one != other
+    assert one.startswith("streamflow_")
+    assert len(one) == len("streamflow_") + 43  # 256 bits in base64
+
+
+@pytest.mark.parametrize("header", [b"Bearer one", b"bearer one", b"BEARER  one "])
+def test_a_key_is_let_in_by_its_header(header):
+    assert entrance(key("one", key_id=7)).admit(PREDICT, header) == 7
+
+
+@pytest.mark.parametrize(
+    "header", [None, b"", b"Bearer", b"one", b"Basic one", b"Basic b25lOm9uZQ=="]
+)
+def test_without_a_key_nobody_is_let_in(header):
+    with pytest.raises((refusals.KeyMissing, refusals.KeyUnknown)):
+        entrance(key("one")).admit(PREDICT, header)
+
+
+def test_a_key_that_was_never_made_is_unknown():
+    for header in (b"Bearer on", b"Bearer one1", b"Bearer " + digest(b"one"), b"Bearer \xff"):
+        with pytest.raises(refusals.KeyUnknown):
+            entrance(key("one")).admit(PREDICT, header)
+
+
+def test_a_key_is_over_from_the_moment_it_expires():
+    entrance(key("one", expires_at=NOW + SECOND)).admit(PREDICT, b"Bearer one")
+    with pytest.raises(refusals.KeyExpired):
+        entrance(key("one", expires_at=NOW)).admit(PREDICT, b"Bearer one")
+
+
+def test_a_key_that_is_revoked_is_told_so():
+    with pytest.raises(refusals.KeyRevoked, match="Key 1 was revoked"):
+        entrance(key("one", revoked_at=NOW)).admit(PREDICT, b"Bearer one")
+
+
+def test_a_key_opens_its_own_scopes_alone():
+    keys = entrance(key("one", PREDICT, key_id=1), key("two", READ, PROMOTE, key_id=2))
+    keys.admit(PREDICT, b"Bearer one")
+    keys.admit(READ, b"Bearer two")
+    keys.admit(PROMOTE, b"Bearer two")
+    for scope, header in ((READ, b"Bearer one"), (PREDICT, b"Bearer two")):
+        with pytest.raises(refusals.ScopeMissing) as refused:
+            keys.admit(scope, header)
+        assert refused.value.needed == scope
+
+
+def test_on_loopback_everybody_may_predict_and_read_until_the_first_key_is_made():
+    keys = entrance(loopback=True)
+    assert keys.admit(PREDICT, None) is None
+    assert keys.admit(READ, None) is None
+    with pytest.raises(refusals.KeyMissing):
+        keys.admit(PROMOTE, None)
+    keys.learn([key("one", revoked_at=NOW)])  # the last key's end doesn't open the door again
+    with pytest.raises(refusals.KeyMissing):
+        keys.admit(PREDICT, None)
+
+
+def test_elsewhere_no_keys_means_nobody():
+    with pytest.raises(refusals.KeyMissing):
+        entrance().admit(PREDICT, None)
+
+
+@pytest.mark.parametrize("loopback", [True, False])
+def test_before_keys_were_read_nobody_is_let_in(loopback):
+    made = Access(open_without_keys=loopback, requests_per_second=1.0, now=lambda: NOW)
+    assert made.admit(None, None) is None
+    with pytest.raises(DatabaseUnavailable):
+        made.admit(PREDICT, b"Bearer one")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"key=one",
+        b"a=b&Token=",
+        b"API_KEY=anything",
+        b"access_token=",
+        b"a=b&whatever=" + DRAWN,
+        DRAWN,
+        b"x=" + DRAWN.replace(b"5", b"%35"),
+        b"x=streamflow_guessed",
+        b"x=streamflow%5Fguessed",
+    ],
+)
+def test_a_key_in_an_address_is_refused_whatever_the_header_says(query):
+    for scope in (PREDICT, None):
+        with pytest.raises(refusals.KeyInQuery):
+            entrance(key("one"), key(DRAWN.decode())).admit(scope, b"Bearer one", query)
+
+
+@pytest.mark.parametrize("query", [b"page=2", b"monkey=1", b"x=" + b"y" * 100, b"&" * 60_000])
+def test_other_things_in_an_address_are_nobodys_key(query):
+    assert entrance(key("one", key_id=7)).admit(PREDICT, b"Bearer one", query) == 7
+
+
+def test_a_known_key_in_an_address_is_named():
+    with pytest.raises(refusals.KeyInQuery) as refused:
+        entrance(key(DRAWN.decode(), key_id=7)).admit(PREDICT, None, b"x=" + DRAWN)
+    assert refused.value.key_id == 7
+
+
+def test_a_key_has_its_allowance_and_gets_it_again_with_time():
+    clock = Clock()
+    keys = entrance(key("one", key_id=1), key("two", key_id=2), rate=2.0, clock=clock)
+    for _ in range(2):
+        keys.admit(PREDICT, b"Bearer one")
+    with pytest.raises(refusals.RateLimited) as refused:
+        keys.admit(PREDICT, b"Bearer one")
+    assert refused.value.wait_seconds == 0.5
+    assert refusals.headers(refused.value) == {"Retry-After": "1"}
+    keys.admit(PREDICT, b"Bearer two")
+    keys.learn([key("one", key_id=1), key("two", key_id=2)])  # every second: no new allowance
+    with pytest.raises(refusals.RateLimited):
+        keys.admit(PREDICT, b"Bearer one")
+    clock.seconds = 0.5
+    keys.admit(PREDICT, b"Bearer one")
+    with pytest.raises(refusals.RateLimited):
+        keys.admit(PREDICT, b"Bearer one")
+    clock.seconds = 100.0
+    for _ in range(2):
+        keys.admit(PREDICT, b"Bearer one")
+    with pytest.raises(refusals.RateLimited):
+        keys.admit(PREDICT, b"Bearer one")
+
+
+def test_less_than_a_request_a_second_is_a_rate_too():
+    clock = Clock()
+    keys = entrance(key("one"), rate=0.1, clock=clock)
+    keys.admit(PREDICT, b"Bearer one")
+    with pytest.raises(refusals.RateLimited) as refused:
+        keys.admit(PREDICT, b"Bearer one")
+    assert refusals.headers(refused.value) == {"Retry-After": "10"}
+    clock.seconds = 10.0
+    keys.admit(PREDICT, b"Bearer one")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("192.168.0.10", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_loopback_is_told_from_what_others_reach(host, loopback):
+    assert access.is_loopback(host) == loopback
+
+
+def test_a_flood_of_attempts_is_two_lines_with_their_number():
+    clock = Clock()
+    audit = Audit(pause_seconds=60, monotonic=clock)
+    attempt = Attempt("key_unknown", "/predict", "POST", "10.0.0.1")
+    lines = []
+    for second in range(60):
+        clock.seconds = float(second)
+        for _ in range(17):
+            audit.note(attempt, NOW + second * SECOND)
+        lines += audit.take()
+    clock.seconds = 60.0
+    lines += audit.take()
+    assert [line.attempts for line in lines] == [17, 59 * 17]
+    assert lines[1].first_at == NOW + SECOND
+    assert lines[1].last_at == NOW + 59 * SECOND
+
+
+def test_attempts_that_differ_have_lines_of_their_own_up_to_a_bound():
+    clock = Clock()
+    audit = Audit(pause_seconds=60, most_kinds=3, monotonic=clock)
+    for number in range(1000):
+        audit.note(Attempt("key_unknown", "/predict", "POST", f"10.0.{number}.1"), NOW)
+        audit.note(Attempt("key_missing", "/predict", "POST", f"10.0.{number}.1"), NOW)
+    counted = {line.attempt: line.attempts for line in audit.take()}
+    assert sum(counted.values()) == 2000
+    assert counted[Attempt("key_unknown")] == 998
+    assert counted[Attempt("key_missing")] == 999
+    assert len(counted) == 5
+    for number in range(1000):
+        audit.note(Attempt("key_unknown", "/predict", "POST", f"10.1.{number}.1"), NOW)
+    assert audit.take() == []
+    (last,) = audit.take(everything=True)
+    assert (last.attempt, last.attempts) == (Attempt("key_unknown"), 1000)
