@@ -77,7 +77,7 @@ def january(
             opened, trained.version, "Production", "the real month", "test", FIRST_OF_FEBRUARY
         )
         pipeline.materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
-        client = stack.enter_context(TestClient(server.create(opened)))
+        client = stack.enter_context(TestClient(server.create(opened, "127.0.0.1")))
         yield January(opened, trained, client)
 
 

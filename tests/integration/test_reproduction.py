@@ -675,7 +675,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Command:
-    """Runs `streamflow …` here; its exit code, and what it wrote."""
+    """Runs `streamflow …` here; its exit code, and what it wrote, with --json for scripts alone."""
     monkeypatch.setenv("STREAMFLOW_HOME", str(trained.home))
     monkeypatch.setenv("STREAMFLOW_DATABASE_URL", ready.database.url)
     monkeypatch.setenv("STREAMFLOW_USE_CASE", "churn")
@@ -686,7 +686,8 @@ def command(
         with pytest.raises(SystemExit) as ended:
             command_line.main()
         written = capsys.readouterr()
-        return int(ended.value.code or 0), written.out + written.err
+        told = written.out if "--json" in arguments else written.out + written.err
+        return int(ended.value.code or 0), told
 
     return run
 
