@@ -1,6 +1,6 @@
 """The prediction log: what was answered, on its way into PostgreSQL.
 
-The event loop leaves references in a queue; a thread encodes and writes them, a few times a second.
+The event loop leaves references in a queue; a thread encodes and writes them, twice a second.
 While the database is away they wait, up to a bound, beyond which the newest are dropped and
 counted. No answer ever waits for any of this.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 50_000
 _MOST_TOGETHER = 5_000
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
 _PAUSES_AFTER_FAILURE = 5
 
 
