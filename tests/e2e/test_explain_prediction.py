@@ -6,9 +6,7 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from tests import tiny_case
+from tests.e2e.serve import serving
 
 from streamflow import deployment, explanation, pipeline, processes, training_run
 from streamflow.bootstrap import Platform
@@ -54,18 +53,7 @@ def versions(ready: Platform) -> list[int]:
 def server(
     versions: list[int], environment: dict[str, str], settings: Settings
 ) -> Iterator[processes.Child]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve = processes.Command(
-        name="API",
-        arguments=[sys.executable, "-m", "streamflow", "serve", "--port", str(port), "--json"],
-        environment=environment,
-        ready_url=f"http://127.0.0.1:{port}/ready",
-        log=settings.home / "api.log",
-    )
-    with processes.running([serve]) as (child,):
-        child.wait_until_ready()
+    with serving(settings.home, environment) as child:
         yield child
 
 

@@ -11,17 +11,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from tests import tiny_case
+from tests.e2e.serve import serving
 
-from streamflow import api_keys, deployment, pipeline, processes, training_run
+from streamflow import api_keys, deployment, pipeline, training_run
 from streamflow.api_keys import Scope
 from streamflow.bootstrap import Platform
 from streamflow.settings import Settings
@@ -53,19 +52,8 @@ def url(ready: Platform, environment: dict[str, str]) -> Iterator[str]:
     version = training_run.train(ready, JANUARY, None, 1, NOW).version
     deployment.promote(ready, version, "Production", "a test", "test", NOW)
     pipeline.materialize(ready, JANUARY, NOW)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve = processes.Command(
-        name="API",
-        arguments=[sys.executable, "-m", "streamflow", "serve", "--port", str(port), "--json"],
-        environment=environment,
-        ready_url=f"http://127.0.0.1:{port}/ready",
-        log=home / "api.log",
-    )
-    with processes.running([serve]) as (child,):
-        child.wait_until_ready()
-        yield f"http://127.0.0.1:{port}"
+    with serving(home, environment) as child:
+        yield child.command.ready_url.removesuffix("/ready")
         log = child.command.log.read_text()
         assert "request_failed" not in log
         assert "Traceback" not in log

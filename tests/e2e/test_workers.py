@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 from tests import tiny_case
+from tests.e2e.serve import serving
 
 from streamflow import deployment, pipeline, processes, training_run
 from streamflow.bootstrap import Platform
@@ -53,18 +53,7 @@ def versions(ready: Platform) -> list[int]:
 def server(
     versions: list[int], environment: dict[str, str], settings: Settings
 ) -> Iterator[processes.Child]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve = processes.Command(
-        name="API",
-        arguments=[sys.executable, "-m", "streamflow", "serve", "--port", str(port), "--json"],
-        environment={**environment, "STREAMFLOW_API_WORKERS": "2"},
-        ready_url=f"http://127.0.0.1:{port}/ready",
-        log=settings.home / "api.log",
-    )
-    with processes.running([serve]) as (child,):
-        child.wait_until_ready()
+    with serving(settings.home, {**environment, "STREAMFLOW_API_WORKERS": "2"}) as child:
         yield child
 
 

@@ -171,9 +171,7 @@ class Batches:
             self._fail(batch, error)
         else:
             self._took("score", self._monotonic() - began)
-            self._hand_out(served, batch, answers)
-            if self._keep is not None:
-                self._keep(served, questions, answers, moment)
+            self._hand_out(served, batch, questions, answers, moment)
 
     def _score_aside(
         self,
@@ -193,13 +191,18 @@ class Batches:
                 self._fail(batch, error)
             else:
                 self._took("score", self._monotonic() - began)
-                self._hand_out(served, batch, future.result())
-                if self._keep is not None:
-                    self._keep(served, questions, future.result(), moment)
+                self._hand_out(served, batch, questions, future.result(), moment)
 
         scoring.add_done_callback(done)
 
-    def _hand_out(self, served: Served, batch: list[_Waiting], answers: Answers) -> None:
+    def _hand_out(
+        self,
+        served: Served,
+        batch: list[_Waiting],
+        questions: list[Question],
+        answers: Answers,
+        moment: datetime,
+    ) -> None:
         start = 0
         for one in batch:
             end = start + len(one.questions)
@@ -210,6 +213,8 @@ class Batches:
             self.limit = max(_LOWEST_LIMIT, min(self.limit, self.under_way) * _SHRINK)
         else:
             self.limit = min(_HIGHEST_LIMIT, self.limit + len(answers))
+        if self._keep is not None:
+            self._keep(served, questions, answers, moment)
 
     def _again(self, batch: list[_Waiting], error: Exception) -> None:
         """A lost connection may be one of several: each question is asked once more."""
