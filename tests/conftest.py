@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -24,6 +25,10 @@ from streamflow.settings import Settings, load_settings
 
 REAL_MONTH = Path(__file__).parents[2] / "shared" / "data" / "month_000"
 _numbers = itertools.count()
+
+# Nothing here is asserted of time: a machine may be busy.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
