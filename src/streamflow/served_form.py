@@ -16,6 +16,7 @@ import numpy as np
 
 from streamflow.errors import ServedFormDiffers, UnservableModel
 from streamflow.onnx_forest import onnx_forest
+from streamflow.onnx_forest_in_float32 import is_exact, onnx_forest_in_float32
 from streamflow.served_model import FORMS, SCHEMA_FILE, load
 from streamflow.training import Fitted
 
@@ -110,7 +111,8 @@ def _forms(fitted: Fitted) -> tuple[str, list[Callable[[], bytes]]]:
     if "xgboost" in libraries:
         return "model.xgboost.json", [lambda: bytes(estimator.get_booster().save_raw("json"))]
     if (trees := _trees(estimator)) is not None:
-        return "model.onnx", [lambda: onnx_forest(trees, columns)]
+        form = onnx_forest_in_float32 if is_exact(trees) else onnx_forest
+        return "model.onnx", [lambda: form(trees, columns)]
     # Linear models compute in float64; what has trees somewhere inside rounds to float32 first.
     return "model.onnx", [
         lambda: _skl2onnx(estimator, columns, "DoubleTensorType"),

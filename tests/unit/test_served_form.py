@@ -15,6 +15,7 @@ from tests.orchard import orchard, real_month, small_forest
 from churn.model import MODELS
 from streamflow import served_form
 from streamflow.errors import ServedFormDiffers, UnservableModel
+from streamflow.onnx_forest_in_float32 import is_exact
 from streamflow.served_form import prove, write
 from streamflow.served_model import (
     SCHEMA_FILE,
@@ -138,8 +139,59 @@ def forest_of_50(random_state: int) -> Any:
     return RandomForestClassifier(50, random_state=random_state, n_jobs=1)
 
 
-def test_a_value_on_a_threshold_or_beside_it_goes_the_forests_own_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shares", "exact"),
+    [
+        ([[0.0, 1.0], [1.0, 0.0]], True),
+        ([[0.25, 0.75], [0.5, 0.5]], True),
+        ([[1 / 3, 2 / 3], [1.0, 0.0]], False),
+        ([[1.0, 0.0], [0.1, 0.9]], False),
+        # Three trees: sums of these have 25 bits.
+        ([[1.0, 0.0], [1 - 2**-23, 2**-23]], False),
+        # They don't add up to 1, so that class 0's sum isn't the rest.
+        ([[0.5, 0.75], [1.0, 0.0]], False),
+    ],
+)
+def test_float32_is_used_where_it_holds_every_sum_of_shares(
+    shares: list[list[float]], exact: bool, tmp_path: Path
+) -> None:
+    fitted = fit(orchard(), three_stumps, 42)
+    for tree in fitted.estimator.estimators_:
+        for leaf in (1, 2):
+            tree.tree_.value[leaf, 0, :] = shares[leaf - 1]
+    assert is_exact(fitted.estimator.estimators_) is exact
+    write(fitted, tmp_path)
+    assert (b"TreeEnsembleRegressor" in (tmp_path / "model.onnx").read_bytes()) is exact
+    matrix = np.array(fitted.validation_matrix)
+    probabilities = load(tmp_path).score(matrix)[1]
+    assert (probabilities == fitted.estimator.predict_proba(matrix)[:, 1]).all()
+
+
+def test_a_full_forest_keeps_a_leaf_for_many_splits(tmp_path: Path) -> None:
+    import onnx
+
+    fitted = fit(orchard(), forest_of_50, 42)
+    write(fitted, tmp_path)
+    (ensemble,) = (
+        node
+        for node in onnx.load(tmp_path / "model.onnx").graph.node
+        if node.op_type == "TreeEnsembleRegressor"
+    )
+    (kept,) = (len(one.ints) for one in ensemble.attribute if one.name == "nodes_nodeids")
+    grown = sum(tree.tree_.node_count for tree in fitted.estimator.estimators_)
+    assert kept < 0.75 * grown
+    assert (prove(fitted, tmp_path).label_flips, prove(fitted, tmp_path).largest_difference) == (
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize("leaf_rows", [1, 3])
+def test_a_value_on_a_threshold_or_beside_it_goes_the_forests_own_way(
+    leaf_rows: int, tmp_path: Path
+) -> None:
     fitted = fit(orchard(), forest_of_50, 0)
+    fitted.estimator.set_params(min_samples_leaf=leaf_rows)
     # On whole numbers, so that values can be on thresholds: half of them are wholes themselves.
     wholes = np.round(fitted.validation_matrix * 2)
     fitted.estimator.fit(wholes, fitted.validation_labels)
