@@ -104,7 +104,7 @@ def create_app(
         online,
         now=now,
         latency_budget_seconds=settings.latency_budget_ms / 1000,
-        keep=log.put if log is not None else None,
+        receipts=log,
         took=metrics.took,
     )
     metrics.follow(batches.load)

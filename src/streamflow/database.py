@@ -7,7 +7,7 @@ each statement is its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
@@ -117,15 +117,14 @@ class Database:
         (row,) = self.rows(name, identifiers, **values)
         return row
 
-    def copy(self, name: str, content: Iterable[bytes]) -> None:
+    def copy(self, name: str, content: bytes) -> None:
         """COPY the content in by the named query. Raises ValueError if it can't be read as rows."""
         try:
             with (
                 self.connection.cursor() as cursor,
                 cursor.copy(sql.SQL(named_queries()[name])) as copy,
             ):
-                for part in content:
-                    copy.write(part)
+                copy.write(content)
         except psycopg.DataError as error:
             raise ValueError(f"{name}: {type(error).__name__}") from error
 

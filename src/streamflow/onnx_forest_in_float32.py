@@ -16,8 +16,6 @@ import numpy.typing as npt
 OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
 _EXACT_BITS = 24
 
-Ints = npt.NDArray[np.int64]
-
 
 def is_exact(trees: list[Any]) -> bool:
     """Whether float32 holds every sum of `trees`' shares, whatever their order.
@@ -158,8 +156,9 @@ def _flat(tree: Any) -> dict[str, npt.NDArray[Any]]:
 def _not_above(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """The greatest float32 that isn't above: a float32 is below both or above both."""
     near = threshold.astype(np.float32)
-    below: npt.NDArray[np.float32] = np.nextafter(near, np.float32(-np.inf))
-    return np.where(near > threshold, below, near)
+    below = np.nextafter(near, np.float32(-np.inf))
+    found: npt.NDArray[np.float32] = np.where(near > threshold, below, near)
+    return found
 
 
 def _above(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

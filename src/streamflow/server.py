@@ -56,10 +56,10 @@ def serve(ready: Platform, host: str, port: int) -> None:
     """Answer until SIGINT or SIGTERM, which let requests under way finish first."""
     import uvicorn
 
-    from streamflow.http_head import LimitedHttp
+    from streamflow.http_protocol import HttpProtocol
 
     options: dict[str, Any] = {
-        "http": LimitedHttp,
+        "http": HttpProtocol,
         "host": host,
         "port": port,
         "access_log": False,  # the app writes its own line per request

@@ -20,7 +20,7 @@ from streamflow.database import Database
 from streamflow.errors import UnknownPrediction
 from streamflow.explanation import Explanation
 from streamflow.serving.prediction_writer import PredictionWriter
-from streamflow.serving.receipts import Answered
+from streamflow.serving.receipts import Encoder
 from streamflow.serving.scoring import Question
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
@@ -99,7 +99,8 @@ class World:
         answers = predictor.predict_many(questions, moment)
         with Database(ready.database.url) as own:
             writer = PredictionWriter(own, 90, lambda: moment)
-            writer.write([Answered(predictor.production(), questions, answers, moment)])
+            served = predictor.production()
+            writer.write([Encoder().rows(served, questions, answers, moment)])
         return questions[0].request_id
 
     def explain(self, request_id: str) -> Explanation:

@@ -22,7 +22,7 @@ from streamflow.runs import ModelVersion
 from streamflow.serving import partitions
 from streamflow.serving.prediction_log import PredictionLog
 from streamflow.serving.prediction_writer import PredictionWriter
-from streamflow.serving.receipts import Answered, LoggedModel, Receipt, read
+from streamflow.serving.receipts import Encoder, LoggedModel, Receipt, Rows, read
 from streamflow.serving.scoring import Prediction, Question, Served
 
 NOW = datetime(2024, 5, 20, 12, tzinfo=UTC)
@@ -38,9 +38,9 @@ def prediction(values: dict[str, Any], probability: float = 0.5) -> Prediction:
     return Prediction("ann", 1, probability, values, VERSION, JANUARY, times, (), "")
 
 
-def answered(request_ids: Sequence[str], moment: datetime = NOW) -> Answered:
+def answered(request_ids: Sequence[str], moment: datetime = NOW) -> Rows:
     questions = [Question("ann", request_id) for request_id in request_ids]
-    return Answered(SERVED, questions, [prediction(VALUES)] * len(questions), moment)
+    return Encoder().rows(SERVED, questions, [prediction(VALUES)] * len(questions), moment)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_values_come_back_from_the_database_to_the_last_bit(database: Database, 
     probabilities = [math.nextafter(0.5, 1), *(0.1,) * (len(some) - 1)]
     answers = [prediction(*one) for one in zip(some, probabilities, strict=True)]
     questions = [Question("ann", f"request {number}") for number in range(len(some))]
-    writer(url).write([Answered(SERVED, questions, answers, NOW)])
+    writer(url).write([Encoder().rows(SERVED, questions, answers, NOW)])
 
     for number, (values, probability) in enumerate(zip(some, probabilities, strict=True)):
         (receipt,) = found(database, f"request {number}")
@@ -97,7 +97,7 @@ def test_problems_and_predictions_of_one_request_are_rows_of_their_own(
 ) -> None:
     questions = [Question("ann", "batch"), Question("nobody", "batch")]
     unknown = UnknownEntity("user_id", "nobody")
-    writer(url).write([Answered(SERVED, questions, [prediction(VALUES), unknown], NOW)])
+    writer(url).write([Encoder().rows(SERVED, questions, [prediction(VALUES), unknown], NOW)])
     told = [(one.entity_id, one.prediction, one.problem) for one in found(database, "batch")]
     assert told == [("ann", 1, None), ("nobody", None, "unknown_entity")]
 
@@ -249,8 +249,7 @@ def away(server_url: str, url: str) -> Iterator[None]:
 
 
 def put(log: PredictionLog, *request_ids: str) -> None:
-    one = answered(request_ids)
-    log.put(one.served, one.questions, one.answers, one.moment)
+    log.put(answered(request_ids))
 
 
 def test_while_the_database_is_away_nothing_is_lost_within_the_bound(

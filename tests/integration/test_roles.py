@@ -26,7 +26,7 @@ from streamflow.errors import NotPermitted, SchemaTooOld
 from streamflow.gatekeeper import DatabaseKeyStore
 from streamflow.serving import partitions
 from streamflow.serving.prediction_writer import PredictionWriter
-from streamflow.serving.receipts import Answered
+from streamflow.serving.receipts import Encoder
 from streamflow.serving.scoring import Question, Served
 from streamflow.serving.stores import PostgresStore
 from streamflow.settings import Settings, load_settings
@@ -130,7 +130,7 @@ def test_the_api_reads_features_and_models_and_appends(
     writer.prepare()
     served: Served = predictor.served
     for _ in range(2):
-        writer.write([Answered(served, [Question("m-0001", "one")], [answer], NOW)])
+        writer.write([Encoder().rows(served, [Question("m-0001", "one")], [answer], NOW)])
     # It makes the log's days and doesn't end them: the pipeline does.
     with Database(server.owner) as owned:
         partitions.create(owned, [NOW.date() - timedelta(days=100)])

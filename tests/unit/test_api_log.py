@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.binary_copy import read_back
 from tests.fakes import FEBRUARY, FakeRegistry, assert_problem, eventually, model, serving
+
+from streamflow.serving.receipts import LoggedModel
 
 
 class FakeWriter:
-    """Keeps rows as the API puts them; `failure` is raised instead."""
+    """Keeps receipts as the API puts them; `failure` is raised instead."""
 
     def __init__(self):
         self.rows = []
@@ -18,18 +21,11 @@ class FakeWriter:
     def write(self, batches):
         if self.failure is not None:
             raise self.failure
-        for served, questions, answers, moment in batches:
-            for question, answer in zip(questions, answers, strict=True):
-                self.rows.append((served.version.version, question, answer, moment))
+        for batch in batches:
+            self.rows += read_back(batch.content, LoggedModel.of(batch.served))
 
     def close(self):
         self.closed = True
-
-    def told(self):
-        return [
-            (question.request_id, question.entity_id, getattr(answer, "code", answer))
-            for _, question, answer, _ in self.rows
-        ]
 
 
 @pytest.fixture
@@ -43,11 +39,11 @@ def test_what_is_answered_is_kept_under_its_request_id(registry):
     writer = FakeWriter()
     with serving(registry, log_writer=writer) as service:
         answer = service.predict().json()
-    ((version, question, given, moment),) = writer.rows
-    assert (version, moment) == (1, FEBRUARY)
-    assert (question.entity_id, question.request_id) == ("ann", answer["request_id"])
-    assert (given.prediction, given.probability) == (answer["prediction"], 0.75)
-    assert given.features_used == answer["features_used"]
+    (receipt,) = writer.rows
+    assert (receipt.model.version, receipt.predicted_at) == (1, FEBRUARY)
+    assert (receipt.entity_id, receipt.request_id) == ("ann", answer["request_id"])
+    assert (receipt.prediction, receipt.probability) == (answer["prediction"], 0.75)
+    assert receipt.values == answer["features_used"]
     assert writer.closed
 
 
@@ -57,12 +53,13 @@ def test_problems_of_an_id_are_kept_beside_the_predictions_of_others(registry):
         assert_problem(service.predict("nobody", **{"x-request-id": "one"}), 404, "unknown_entity")
         ids = {"user_ids": ["bob", "ann", "eve"]}
         service.client.post("/predict/batch", json=ids, headers={"x-request-id": "many"})
-    one, bob, ann, eve = writer.told()
-    assert one == ("one", "nobody", "unknown_entity")
-    assert bob == ("many", "bob", "missing_features")
-    assert ann[:2] == ("many", "ann")
-    assert ann[2].probability == 0.75
-    assert eve == ("many", "eve", "unseen_category")
+    assert [(one.request_id, one.entity_id, one.problem) for one in writer.rows] == [
+        ("one", "nobody", "unknown_entity"),
+        ("many", "bob", "missing_features"),
+        ("many", "ann", None),
+        ("many", "eve", "unseen_category"),
+    ]
+    assert writer.rows[2].probability == 0.75
 
 
 def test_every_row_of_a_large_batch_is_kept(registry):
@@ -70,10 +67,9 @@ def test_every_row_of_a_large_batch_is_kept(registry):
     ids = ["ann"] * 200 + ["nobody"]
     with serving(registry, log_writer=writer) as service:
         answer = service.client.post("/predict/batch", json={"user_ids": ids}).json()
-    told = writer.told()
-    assert [entity_id for _, entity_id, _ in told] == ids
-    assert {request_id for request_id, _, _ in told} == {answer["request_id"]}
-    assert told[-1][2] == "unknown_entity"
+    assert [one.entity_id for one in writer.rows] == ids
+    assert {one.request_id for one in writer.rows} == {answer["request_id"]}
+    assert writer.rows[-1].problem == "unknown_entity"
 
 
 def test_what_says_nothing_of_anybody_isnt_kept(registry):

@@ -6,11 +6,14 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes import FEBRUARY, eventually
+from tests.fakes import FEBRUARY, eventually, model
 
+from streamflow.errors import UnknownEntity
+from streamflow.runs import ModelVersion
 from streamflow.serving import partitions
 from streamflow.serving.prediction_log import PredictionLog
-from streamflow.serving.scoring import Question
+from streamflow.serving.receipts import Rows
+from streamflow.serving.scoring import Question, Served
 
 
 class Away(Exception):
@@ -36,7 +39,7 @@ class FakeWriter:
         self.tries += 1
         if self.failure is not None:
             raise self.failure
-        self.written += [answer for batch in batches for answer in batch.answers]
+        self.written += [answer for batch in batches for answer in batch.content]
 
     def close(self):
         self.closed = True
@@ -59,8 +62,7 @@ class World:
         assert seconds >= 0
 
     def put(self, *answers):
-        questions = [Question(str(one), "a request") for one in answers]
-        self.log.put(None, questions, answers, FEBRUARY)
+        self.log.put(Rows(None, FEBRUARY, len(answers), answers))
 
 
 @pytest.fixture
@@ -136,6 +138,23 @@ def test_what_can_never_be_written_keeps_nobody_else_waiting(world):
     world.put(3)
     eventually(lambda: world.told == [1, 2])
     assert world.writer.written == [3]
+
+
+def test_what_can_never_be_encoded_is_dropped_and_counted(world, log):
+    world.log.start()
+    half = "half a character: \ud83d"
+    version = ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash-3")
+    unknown = UnknownEntity("user_id", half)
+    world.log.put(
+        world.log.encode(
+            Served(version, model(0.5)), [Question(half, "a request")], [unknown], FEBRUARY
+        )
+    )
+    eventually(lambda: world.told == [0, 1])
+    (line,) = log.lines("prediction_log_refused")
+    assert line["rows"] == 1
+    world.put(1)
+    eventually(lambda: world.told == [1, 1])
 
 
 def test_the_end_writes_what_waits(world):

@@ -1,27 +1,22 @@
 from __future__ import annotations
 
-import json
 import math
 import struct
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.binary_copy import fields, read_back
 from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, PLAN, VISITS, model
 
 from streamflow.errors import MissingFeatures, UnknownEntity
 from streamflow.runs import ModelVersion
-from streamflow.serving.receipts import BEGIN, END, Answered, Encoder, LoggedModel, read
+from streamflow.serving.receipts import BEGIN, END, Encoder, LoggedModel
 from streamflow.serving.scoring import Prediction, Question, Served
 
 FEATURES = (VISITS, PLAN, AMOUNT, COUPON)
-COLUMNS = (
-    *("predicted_at", "served_model", "prediction", "probability", "feature_times", "features"),
-    *("problem", "request_id", "entity_id"),
-)
 VERSION = ModelVersion("example_model", 3, "run-3", "Production", (), {"auc": 0.8}, "hash-3")
 
 moments = st.integers(-(10**15), 10**15).map(
@@ -58,60 +53,13 @@ VALUES = {"visits": 3, "plan": "basic", "amount": 0.1 + 0.2, "coupon": None}
 def answered(*answers, ids=None, moment=FEBRUARY, by=None):
     ids = ids or ["ann"] * len(answers)
     questions = [Question(one, f"request of {one}") for one in ids]
-    return Answered(by or served(), questions, answers, moment)
-
-
-def fields(content):
-    """The fields of each row of a binary COPY, as they are."""
-    position = 0
-    while position < len(content):
-        (count,) = struct.unpack_from("!h", content, position)
-        position += 2
-        row = []
-        for _ in range(count):
-            (length,) = struct.unpack_from("!i", content, position)
-            position += 4
-            row.append(None if length < 0 else content[position : position + length])
-            position += max(length, 0)
-        yield dict(zip(COLUMNS, row, strict=True))
-
-
-def moment_of(eight_bytes):
-    (microseconds,) = struct.unpack("!q", eight_bytes)
-    return datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
-def times_of(array):
-    dimensions, nulls, kind, length, lower_bound = struct.unpack_from("!iiiii", array)
-    assert (dimensions, nulls, kind, lower_bound) == (1, 0, 1184, 1)
-    assert len(array) == 20 + 12 * length
-    return [moment_of(array[24 + 12 * i : 32 + 12 * i]) for i in range(length)]
-
-
-def rows(content, logged):
-    """What PostgreSQL gives back of it."""
-    readers = {
-        "predicted_at": moment_of,
-        "served_model": lambda raw: UUID(bytes=raw),
-        "prediction": lambda raw: struct.unpack("!h", raw)[0],
-        "probability": lambda raw: struct.unpack("!d", raw)[0],
-        "feature_times": times_of,
-        "features": json.loads,
-    }
-    for row in fields(content):
-        told = {
-            name: None if raw is None else readers.get(name, bytes.decode)(raw)
-            for name, raw in row.items()
-        }
-        assert told["served_model"] == logged.key
-        facts = {**logged.facts, "features_of_model": json.loads(logged.facts["features"])}
-        yield read({**facts, **told})
+    return by or served(), questions, answers, moment
 
 
 def receipts(*batches):
     encoder = Encoder()
     logged = LoggedModel.of(served())
-    return [one for batch in batches for one in rows(encoder.rows(batch), logged)]
+    return [one for batch in batches for one in read_back(encoder.rows(*batch).content, logged)]
 
 
 def bits(value):
@@ -184,7 +132,7 @@ def test_a_model_that_differs_in_anything_has_a_key_of_its_own(change):
 def test_a_model_that_takes_over_is_named_from_its_first_row_on():
     encoder, old, new = Encoder(), served(), served(replace(VERSION, version=4))
     batches = [answered(prediction(VALUES), by=by) for by in (old, new, old)]
-    keys = [next(fields(encoder.rows(batch)))["served_model"] for batch in batches]
+    keys = [next(fields(encoder.rows(*batch).content))["served_model"] for batch in batches]
     assert keys == [LoggedModel.of(by).key.bytes for by in (old, new, old)]
 
 

@@ -1,6 +1,7 @@
 """The prediction log: what was answered, on its way into PostgreSQL.
 
-The event loop leaves references in a queue; a thread encodes and writes them, twice a second.
+The event loop leaves encoded rows in a queue; a thread writes them, twice a second. Encoded, they
+are small, and keep no other thread from running when they are written.
 While the database is away they wait, up to a bound, beyond which the newest are dropped and
 counted. No answer ever waits for any of this.
 """
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from streamflow.serving.receipts import Answered
+from streamflow.serving.receipts import Encoder, Rows
 from streamflow.telemetry import lines_of, log, log_failure
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Writer(Protocol):
     def prepare(self) -> None:
         """Called before each look into the queue."""
 
-    def write(self, batches: Sequence[Answered]) -> None:
+    def write(self, batches: Sequence[Rows]) -> None:
         """All or none. Raises ValueError for what can't ever be written."""
 
     def close(self) -> None: ...
@@ -58,10 +59,11 @@ class PredictionLog:
     ) -> None:
         self._writer = writer
         self._metrics = metrics
+        self._encoder = Encoder()
         self._most_waiting = most_waiting
         self._pause_seconds = pause_seconds
-        self._queue: deque[Answered] = deque()
-        self._held: list[Answered] = []  # taken out of the queue, and not written yet
+        self._queue: deque[Rows] = deque()
+        self._held: list[Rows] = []  # taken out of the queue, and not written yet
         # Rows so far. Each is counted by one thread alone, so that none needs a lock.
         self._put = self._dropped = 0
         self._written = self._refused = 0
@@ -75,19 +77,27 @@ class PredictionLog:
         """Rows that were put and aren't written."""
         return self._put - self._written - self._refused
 
-    def put(
+    def encode(
         self,
         served: Served,
         questions: Sequence[Question],
         answers: Sequence[Prediction | NoAnswer],
         moment: datetime,
-    ) -> None:
-        """Leave what `served` answered at `moment` to be written, if there is room for it."""
-        if self.waiting + len(answers) > self._most_waiting:
-            self._dropped += len(answers)
+    ) -> Rows:
+        """What `put` is given. Any thread may ask for it."""
+        try:
+            return self._encoder.rows(served, questions, answers, moment)
+        except ValueError as error:
+            log_failure("prediction_log_refused", error, rows=len(answers))
+            return Rows(served, moment, len(answers), b"")
+
+    def put(self, rows: Rows) -> None:
+        """Leave `rows` to be written, if they could be encoded and there is room for them."""
+        if not rows.content or self.waiting + rows.number > self._most_waiting:
+            self._dropped += rows.number
         else:
-            self._put += len(answers)
-            self._queue.append(Answered(served, questions, answers, moment))
+            self._put += rows.number
+            self._queue.append(rows)
 
     def start(self) -> None:
         self._thread.start()
@@ -127,11 +137,11 @@ class PredictionLog:
         return well
 
     def _write_some(self) -> None:
-        rows = sum(len(batch.answers) for batch in self._held)
+        rows = sum(batch.number for batch in self._held)
         while self._queue and rows < _MOST_TOGETHER:
             batch = self._queue.popleft()
             self._held.append(batch)
-            rows += len(batch.answers)
+            rows += batch.number
         began = time.monotonic()
         try:
             self._writer.write(self._held)

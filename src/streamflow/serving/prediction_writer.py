@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from streamflow.database import Database
 from streamflow.errors import DatabaseUnavailable
 from streamflow.serving import partitions
-from streamflow.serving.receipts import BEGIN, END, Answered, Encoder, LoggedModel
+from streamflow.serving.receipts import BEGIN, END, LoggedModel, Rows
 from streamflow.telemetry import log
 
-# Rows encoded at a stretch: for so long, no other thread of the process runs.
-_STRETCH = 64
 _DAY = timedelta(days=1)
 
 
@@ -24,7 +21,6 @@ class PredictionWriter:
         self._database = database
         self._keep_days = keep_days
         self._now = now
-        self._encoder = Encoder()
         self._forget()
 
     def _forget(self) -> None:
@@ -50,7 +46,7 @@ class PredictionWriter:
                 log("prediction_log_dropped_old_days", days=dropped)
         self._prepared_on = today
 
-    def write(self, batches: Sequence[Answered]) -> None:
+    def write(self, batches: Sequence[Rows]) -> None:
         """All of the rows or none; without an error, they are there to stay.
 
         Raises ValueError for rows that can't ever be written; with anything else, try again.
@@ -62,7 +58,8 @@ class PredictionWriter:
                     facts = model.facts
                     self._database.execute("record_served_model", served_model=model.key, **facts)
                     self._models.add(model)
-                self._database.copy("copy_predictions", self._content(batches))
+                content = [BEGIN, *(batch.content for batch in batches), END]
+                self._database.copy("copy_predictions", b"".join(content))
         except BaseException:
             self._forget()  # whatever it was, what was there may not be there any more
             raise
@@ -75,17 +72,6 @@ class PredictionWriter:
             partitions.create(self._database, wanted)
             self._days |= wanted
 
-    def _new_models(self, batches: Sequence[Answered]) -> set[LoggedModel]:
+    def _new_models(self, batches: Sequence[Rows]) -> set[LoggedModel]:
         served = {id(batch.served): batch.served for batch in batches}.values()
         return {LoggedModel.of(one) for one in served} - self._models
-
-    def _content(self, batches: Sequence[Answered]) -> Iterator[bytes]:
-        parts, rows = [BEGIN], 0
-        for batch in batches:
-            parts.append(self._encoder.rows(batch))
-            rows += len(batch.answers)
-            if rows >= _STRETCH:
-                yield b"".join(parts)
-                time.sleep(0)
-                parts, rows = [], 0
-        yield b"".join([*parts, END])

@@ -42,13 +42,13 @@ _VALUES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-class Answered(NamedTuple):
-    """What was answered by one call of the model, at `moment` (UTC)."""
+class Rows(NamedTuple):
+    """What was answered by one call of the model, at `moment` (UTC), as `number` encoded rows."""
 
     served: Served
-    questions: Sequence[Question]
-    answers: Sequence[Prediction | NoAnswer]
     moment: datetime
+    number: int
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -93,40 +93,51 @@ class LoggedModel:
 
 
 class Encoder:
-    """Rows for the query `copy_predictions`, between BEGIN and END."""
+    """Rows for the query `copy_predictions`, between BEGIN and END. Any thread may ask for them."""
 
     def __init__(self) -> None:
-        self._served: Served | None = None
-        self._key = b""
-        self._times: tuple[datetime, ...] = ()
-        self._encoded_times = _array(())
+        # What was encoded last, replaced as a whole, so that a thread needs no lock.
+        self._key: tuple[Served | None, bytes] = None, b""
+        self._times: tuple[tuple[datetime, ...], bytes] = (), _array(())
 
-    def rows(self, answered: Answered) -> bytes:
-        """Raises ValueError for text that can't be encoded."""
-        served = answered.served
-        if served is not self._served:
-            self._served, self._key = served, LoggedModel.of(served).key.bytes
-        shared = _SHARED.pack(_FIELDS, 8, _microseconds(answered.moment), 16, self._key)
+    def rows(
+        self,
+        served: Served,
+        questions: Sequence[Question],
+        answers: Sequence[Prediction | NoAnswer],
+        moment: datetime,
+    ) -> Rows:
+        """What `served` answered at `moment`. Raises ValueError for text that can't be encoded."""
+        shared = _SHARED.pack(_FIELDS, 8, _microseconds(moment), 16, self._key_of(served))
         parts: list[bytes] = []
-        for question, answer in zip(answered.questions, answered.answers, strict=True):
+        for question, answer in zip(questions, answers, strict=True):
             request, entity = question.request_id.encode(), question.entity_id.encode()
             parts += (shared, *self._outcome(answer))
             parts += (_LENGTH.pack(len(request)), request, _LENGTH.pack(len(entity)), entity)
-        return b"".join(parts)
+        return Rows(served, moment, len(answers), b"".join(parts))
+
+    def _key_of(self, served: Served) -> bytes:
+        known, key = self._key
+        if served is not known:
+            key = LoggedModel.of(served).key.bytes
+            self._key = served, key
+        return key
 
     def _outcome(self, answer: Prediction | NoAnswer) -> tuple[bytes, ...]:
         if isinstance(answer, NoAnswer):
             code = answer.code.encode()
             return _NO_SCORE, _LENGTH.pack(len(code)), code
         times = tuple(answer.feature_times.values())
-        if times != self._times:
-            self._times, self._encoded_times = times, _array(times)
+        known, encoded_times = self._times
+        if times != known:
+            encoded_times = _array(times)
+            self._times = times, encoded_times
         # Each number as the shortest text that is read back as the same one; JSON has no word for
         # what isn't finite, so that is a string.
         values = to_json(tuple(answer.features_used.values()), inf_nan_mode="strings")
         return (
             _SCORE.pack(2, answer.prediction, 8, answer.probability),
-            self._encoded_times,
+            encoded_times,
             _LENGTH.pack(len(values)),
             values,
             _NULL,
