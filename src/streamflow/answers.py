@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,7 @@ def prediction(join_key: str, given: Prediction) -> dict[str, Any]:
         "probability": given.probability,
         "features_used": given.features_used,
         "model": _model(given.model),
-        "features_as_of": _iso(given.features_as_of),
-        "feature_times": {view: _iso(time) for view, time in given.feature_times.items()},
+        **_times(given),
         "warnings": given.warnings,
         "request_id": given.request_id,
     }
@@ -38,29 +37,35 @@ def batch(
     given: Sequence[Prediction | NoAnswer],
     request_id: str,
 ) -> dict[str, Any]:
-    rows = [
-        _problem_row(join_key, entity_id, one)
-        if isinstance(one, NoAnswer)
-        else batch_row(join_key, one)
-        for entity_id, one in zip(entity_ids, given, strict=True)
-    ]
+    rows: list[dict[str, Any]] = []
+    # Most rows are of the same times as the one before, and share them.
+    times: Mapping[str, datetime] | None = None
+    told: dict[str, Any] = {}
+    for entity_id, one in zip(entity_ids, given, strict=True):
+        if isinstance(one, NoAnswer):
+            rows.append({join_key: entity_id, "problem": trouble(one)})
+            continue
+        if one.feature_times is not times:
+            times = one.feature_times
+            told = _times(one)
+        rows.append(
+            {
+                join_key: entity_id,
+                "prediction": one.prediction,
+                "probability": one.probability,
+                "features_used": one.features_used,
+                **told,
+                "warnings": one.warnings,
+            }
+        )
     return {"predictions": rows, "model": _model(model), "request_id": request_id}
 
 
-def batch_row(join_key: str, given: Prediction) -> dict[str, Any]:
+def _times(given: Prediction) -> dict[str, Any]:
     return {
-        join_key: given.entity_id,
-        "prediction": given.prediction,
-        "probability": given.probability,
-        "features_used": given.features_used,
         "features_as_of": _iso(given.features_as_of),
         "feature_times": {view: _iso(time) for view, time in given.feature_times.items()},
-        "warnings": given.warnings,
     }
-
-
-def _problem_row(join_key: str, entity_id: str, error: NoAnswer) -> dict[str, Any]:
-    return {join_key: entity_id, "problem": trouble(error)}
 
 
 CSV_COLUMNS = ("prediction", "probability", "model_version", "run_id", "features_as_of", "problem")

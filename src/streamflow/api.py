@@ -49,7 +49,7 @@ from streamflow.errors import (
 from streamflow.gatekeeper import Gatekeeper
 from streamflow.last_good import LastGood
 from streamflow.problems import ContentTooLarge, InvalidRequest
-from streamflow.serving.batches import MOST_TOGETHER, Batches
+from streamflow.serving.batches import MOST_TOGETHER, Batches, keep_nothing
 from streamflow.serving.prediction_log import PredictionLog, Writer
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.watcher import Watcher
@@ -104,7 +104,7 @@ def create_app(
         online,
         now=now,
         latency_budget_seconds=settings.latency_budget_ms / 1000,
-        receipts=log,
+        keep=log.put if log is not None else keep_nothing,
         took=metrics.took,
     )
     metrics.follow(batches.load)

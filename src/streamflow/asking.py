@@ -5,8 +5,8 @@ A part of `streamflow.api`. Both are reached by FastAPI's routes, and ahead of t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
@@ -35,7 +35,7 @@ class Asking:
         question = Question(entity_id, exchange.request_id)
         served, (answer,) = await self._batches.ask([question])
         exchange.model_version = served.version.version
-        self._count(served, answer)
+        self._count(served, [answer])
         if isinstance(answer, NoAnswer):
             raise answer
         return to_json(answers.prediction(self._join_key, answer))
@@ -45,8 +45,8 @@ class Asking:
         questions = [Question(entity_id, exchange.request_id) for entity_id in entity_ids]
         served, given = await self._batches.ask(questions)
         exchange.model_version = served.version.version
+        self._count(served, given)
         for answer in given:
-            self._count(served, answer)
             if isinstance(answer, NoAnswer):
                 self._metrics.refused(answer.code)
 
@@ -58,22 +58,14 @@ class Asking:
 
         return write() if len(entity_ids) < _MANY else await run_in_threadpool(write)
 
-    def _count(self, served: Served, answer: Prediction | NoAnswer) -> None:
-        if isinstance(answer, Prediction):
-            version = served.version.version
-            self._metrics.predicted(version, answer.prediction, answer.probability)
-            for view in answer.stale_views:
-                self._metrics.lacked(view, "stale")
-        elif isinstance(answer, StaleFeatures):
-            for view in answer.ages:
-                self._metrics.lacked(view, "stale")
-        elif isinstance(answer, UnknownEntity):
-            for view in served.schema.views:
-                self._metrics.lacked(view, "unknown")
-        elif isinstance(answer, MissingFeatures):
-            features = served.schema.features
-            for view in {one.feature_view for one in features if one.name in answer.features}:
-                self._metrics.lacked(view, "missing")
+    def _count(self, served: Served, answers: Sequence[Prediction | NoAnswer]) -> None:
+        self._metrics.predicted(
+            served.version.version,
+            [(one.prediction, one.probability) for one in answers if isinstance(one, Prediction)],
+        )
+        for one in answers:
+            for view, problem in _lacks(served, one):
+                self._metrics.lacked(view, problem)
 
     def direct(self, question: type[BaseModel], questions: type[BaseModel]) -> dict[str, Direct]:
         """Answers to bodies that are valid JSON of these models, by path."""
@@ -95,6 +87,23 @@ class Asking:
             "/predict": answering(question, "entity_id", self.one),
             BATCH_PATH: answering(questions, "entity_ids", self.many),
         }
+
+
+def _lacks(
+    served: Served, answer: Prediction | NoAnswer
+) -> Iterable[tuple[str, Literal["unknown", "missing", "stale"]]]:
+    """Feature views, and what was the matter with each."""
+    if isinstance(answer, Prediction):
+        return [(view, "stale") for view in answer.stale_views]
+    if isinstance(answer, StaleFeatures):
+        return [(view, "stale") for view in answer.ages]
+    if isinstance(answer, UnknownEntity):
+        return [(view, "unknown") for view in served.schema.views]
+    if isinstance(answer, MissingFeatures):
+        features = served.schema.features
+        lacking = {one.feature_view for one in features if one.name in answer.features}
+        return [(view, "missing") for view in lacking]
+    return []
 
 
 async def _nothing() -> None:

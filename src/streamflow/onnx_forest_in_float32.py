@@ -133,9 +133,10 @@ def _flat(tree: Any) -> dict[str, npt.NDArray[Any]]:
     leaves = nodes[is_leaf[nodes]]
 
     def by_node(kind: Any, of_splits: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        values = np.zeros(tree.node_count, kind)
+        values: npt.NDArray[Any] = np.zeros(tree.node_count, kind)
         values[split] = of_splits
-        return values[nodes]
+        found: npt.NDArray[Any] = values[nodes]
+        return found
 
     threshold = tree.threshold[split]
     feature = tree.feature[split]

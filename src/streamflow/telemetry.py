@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -97,10 +97,12 @@ class Telemetry:
         for start in range(0, len(lines), _LINES_TOGETHER):
             _write("".join(lines[start : start + _LINES_TOGETHER]))
 
-    def predicted(self, version: int, label: int, probability: float) -> None:
+    def predicted(self, version: int, scores: Sequence[tuple[int, float]]) -> None:
+        """Count labels and probabilities of 1."""
         told = str(version)
-        self._metrics.predictions.add((told, str(label)))
-        self._metrics.probabilities.observe((told,), probability)
+        for label, probability in scores:
+            self._metrics.predictions.add((told, str(label)))
+            self._metrics.probabilities.observe((told,), probability)
 
     def refused(self, code: str) -> None:
         """Count the problem of a single id in a batch."""

@@ -249,7 +249,8 @@ def away(server_url: str, url: str) -> Iterator[None]:
 
 
 def put(log: PredictionLog, *request_ids: str) -> None:
-    log.put(answered(request_ids))
+    questions = [Question("ann", request_id) for request_id in request_ids]
+    log.put(SERVED, questions, [prediction(VALUES)] * len(questions), NOW)
 
 
 def test_while_the_database_is_away_nothing_is_lost_within_the_bound(

@@ -146,7 +146,7 @@ from streamflow.telemetry import Telemetry
 telemetry = Telemetry()
 print(telemetry.exposition().decode())
 telemetry.model_swapped(3)
-telemetry.predicted(3, 1, 0.62)
+telemetry.predicted(3, [(1, 0.62)])
 print(telemetry.exposition().decode())
 """
     done = subprocess.run(

@@ -6,14 +6,18 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.binary_copy import fields
 from tests.fakes import FEBRUARY, eventually, model
 
 from streamflow.errors import UnknownEntity
 from streamflow.runs import ModelVersion
 from streamflow.serving import partitions
 from streamflow.serving.prediction_log import PredictionLog
-from streamflow.serving.receipts import Rows
 from streamflow.serving.scoring import Question, Served
+
+SERVED = Served(
+    ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash-3"), model(0.5)
+)
 
 
 class Away(Exception):
@@ -39,7 +43,8 @@ class FakeWriter:
         self.tries += 1
         if self.failure is not None:
             raise self.failure
-        self.written += [answer for batch in batches for answer in batch.content]
+        rows = fields(b"".join(batch.content for batch in batches))
+        self.written += [int(row["entity_id"]) for row in rows]
 
     def close(self):
         self.closed = True
@@ -61,8 +66,10 @@ class World:
     def log_took(self, seconds):
         assert seconds >= 0
 
-    def put(self, *answers):
-        self.log.put(Rows(None, FEBRUARY, len(answers), answers))
+    def put(self, *entities):
+        questions = [Question(str(one), "a request") for one in entities]
+        answers = [UnknownEntity("user_id", one.entity_id) for one in questions]
+        self.log.put(SERVED, questions, answers, FEBRUARY)
 
 
 @pytest.fixture
@@ -140,21 +147,14 @@ def test_what_can_never_be_written_keeps_nobody_else_waiting(world):
     assert world.writer.written == [3]
 
 
-def test_what_can_never_be_encoded_is_dropped_and_counted(world, log):
-    world.log.start()
-    half = "half a character: \ud83d"
-    version = ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash-3")
-    unknown = UnknownEntity("user_id", half)
-    world.log.put(
-        world.log.encode(
-            Served(version, model(0.5)), [Question(half, "a request")], [unknown], FEBRUARY
-        )
-    )
-    eventually(lambda: world.told == [0, 1])
-    (line,) = log.lines("prediction_log_refused")
-    assert line["rows"] == 1
-    world.put(1)
-    eventually(lambda: world.told == [1, 1])
+def test_many_that_were_answered_together_keep_their_order_too():
+    large = World(most_waiting=1_000)
+    large.log.start()
+    large.put(0)
+    large.put(*range(1, 301))
+    large.put(301)
+    large.log.close()
+    assert large.writer.written == list(range(302))
 
 
 def test_the_end_writes_what_waits(world):

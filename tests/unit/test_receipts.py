@@ -105,6 +105,11 @@ def test_problems_are_logged_by_their_code_among_the_predictions_of_others():
     assert (ann.problem, dict(ann.values)) == (None, VALUES)
 
 
+def test_half_a_character_of_an_id_becomes_its_escape():
+    (found,) = receipts(answered(prediction(VALUES), ids=["half \ud83d"]))
+    assert found.entity_id == "half \\ud83d"
+
+
 def test_a_row_names_its_model_and_each_feature_in_order():
     (found,) = receipts(answered(prediction(VALUES)))
     assert found.model == LoggedModel(

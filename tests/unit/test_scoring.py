@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
 
 import numpy as np
@@ -249,7 +248,7 @@ def told(outcome):
     """An outcome as something to compare, down to the order of what it holds."""
     if isinstance(outcome, NoAnswer):
         return type(outcome), outcome.message, vars(outcome)
-    plain = asdict(outcome)
+    plain = outcome._asdict()
     return plain, [list(plain[part].items()) for part in ("features_used", "feature_times")]
 
 

@@ -14,12 +14,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal
 
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.reader import EntityRow
-from streamflow.serving.receipts import Rows
 from streamflow.serving.scoring import Prediction, Question, Served
 from streamflow.serving.stores import Lane, OnlineStore
 
@@ -38,18 +37,14 @@ Answers = list[Prediction | NoAnswer]
 Answered = tuple[Served, Answers]
 # Told how many seconds a stage took for questions that are answered together.
 Took = Callable[[Literal["features", "score"], float], None]
+# Given what was answered by one call of the model, and when; it may neither take time nor raise.
+Keep = Callable[[Served, Sequence[Question], Answers, datetime], None]
 
 
-class Receipts(Protocol):
-    """What was answered by one call of the model, and when, on its way to be kept."""
-
-    def encode(
-        self, served: Served, questions: Sequence[Question], answers: Answers, moment: datetime
-    ) -> Rows:
-        """Any thread may ask; it doesn't raise."""
-
-    def put(self, rows: Rows) -> None:
-        """Takes no time, and doesn't raise."""
+def keep_nothing(
+    served: Served, questions: Sequence[Question], answers: Answers, moment: datetime
+) -> None:
+    """Without a prediction log."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class Batches:
         *,
         now: Callable[[], datetime],
         latency_budget_seconds: float,
-        receipts: Receipts | None = None,
+        keep: Keep = keep_nothing,
         took: Took = lambda stage, seconds: None,
         lanes: int = LANES,
         monotonic: Callable[[], float] = time.monotonic,
@@ -88,7 +83,7 @@ class Batches:
         self.limit = float(_FIRST_LIMIT)
         self._predictor = predictor
         self._now = now
-        self._receipts = receipts
+        self._keep = keep
         self._took = took
         self._budget = latency_budget_seconds
         self._monotonic = monotonic
@@ -153,13 +148,7 @@ class Batches:
                 return
             self._took("features", self._monotonic() - sent)
             if few:
-                # Both come after those who have their answers now: the larger the next batch, the
-                # less of the database's and the model's time each takes.
-                keep = self._score(served, batch, questions, answer)
-                loop = asyncio.get_running_loop()
-                loop.call_soon(self._next, few)
-                if keep is not None:
-                    loop.call_soon(keep)
+                self._score(served, batch, questions, answer)
             else:
                 self._next(few)
                 self._score_aside(served, batch, questions, answer)
@@ -177,19 +166,21 @@ class Batches:
         batch: list[_Waiting],
         questions: list[Question],
         rows: list[EntityRow],
-    ) -> Callable[[], None] | None:
-        """Hand out the answers; what is left to be done keeps their receipts."""
-        moment, began, receipts = self._now(), self._monotonic(), self._receipts
+    ) -> None:
+        moment, began = self._now(), self._monotonic()
+        # What is left to do comes after those who have their answers now: the larger the next
+        # batch, the less of the database's and the model's time each takes.
+        loop = asyncio.get_running_loop()
         try:
             answers = self._predictor.score(served, questions, rows, moment)
         except Exception as error:
             self._fail(batch, error)
-            return None
-        self._took("score", self._monotonic() - began)
-        self._hand_out(served, batch, answers)
-        if receipts is None:
-            return None
-        return lambda: receipts.put(receipts.encode(served, questions, answers, moment))
+            loop.call_soon(self._next, True)
+        else:
+            self._took("score", self._monotonic() - began)
+            self._hand_out(served, batch, answers)
+            loop.call_soon(self._next, True)
+            loop.call_soon(self._keep, served, questions, answers, moment)
 
     def _score_aside(
         self,
@@ -198,28 +189,21 @@ class Batches:
         questions: list[Question],
         rows: list[EntityRow],
     ) -> None:
-        """The same in a thread, which takes long for many."""
-        moment, began, receipts = self._now(), self._monotonic(), self._receipts
+        moment, began = self._now(), self._monotonic()
+        scoring = asyncio.get_running_loop().run_in_executor(
+            None, self._predictor.score, served, questions, rows, moment
+        )
 
-        def score() -> tuple[Answers, float, Rows | None]:
-            answers = self._predictor.score(served, questions, rows, moment)
-            took = self._monotonic() - began
-            if receipts is None:
-                return answers, took, None
-            return answers, took, receipts.encode(served, questions, answers, moment)
-
-        def done(future: asyncio.Future[tuple[Answers, float, Rows | None]]) -> None:
+        def done(future: asyncio.Future[Answers]) -> None:
             error = future.exception()
             if isinstance(error, Exception):
                 self._fail(batch, error)
-                return
-            answers, took, kept = future.result()
-            self._took("score", took)
-            self._hand_out(served, batch, answers)
-            if receipts is not None and kept is not None:
-                receipts.put(kept)
+            else:
+                self._took("score", self._monotonic() - began)
+                self._hand_out(served, batch, future.result())
+                self._keep(served, questions, future.result(), moment)
 
-        asyncio.get_running_loop().run_in_executor(None, score).add_done_callback(done)
+        scoring.add_done_callback(done)
 
     def _hand_out(self, served: Served, batch: list[_Waiting], answers: Answers) -> None:
         start = 0

@@ -1,7 +1,7 @@
 """The prediction log: what was answered, on its way into PostgreSQL.
 
-The event loop leaves encoded rows in a queue; a thread writes them, twice a second. Encoded, they
-are small, and keep no other thread from running when they are written.
+The event loop leaves rows in a queue; a thread writes them, twice a second. Few are encoded at
+once: so they are small, and a thread that has much to do keeps the loop from running.
 While the database is away they wait, up to a bound, beyond which the newest are dropped and
 counted. No answer ever waits for any of this.
 """
@@ -11,11 +11,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from streamflow.serving.receipts import Encoder, Rows
+from streamflow.serving.receipts import Answered, Encoder, Rows
 from streamflow.telemetry import lines_of, log, log_failure
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 50_000
 _MOST_TOGETHER = 5_000
+# Rows encoded at a stretch: for so long, no other thread of the process runs.
+_STRETCH = 64
 _PAUSE_SECONDS = 0.5
 _PAUSES_AFTER_FAILURE = 5
 
@@ -62,7 +64,7 @@ class PredictionLog:
         self._encoder = Encoder()
         self._most_waiting = most_waiting
         self._pause_seconds = pause_seconds
-        self._queue: deque[Rows] = deque()
+        self._queue: deque[Answered | Rows] = deque()
         self._held: list[Rows] = []  # taken out of the queue, and not written yet
         # Rows so far. Each is counted by one thread alone, so that none needs a lock.
         self._put = self._dropped = 0
@@ -77,27 +79,22 @@ class PredictionLog:
         """Rows that were put and aren't written."""
         return self._put - self._written - self._refused
 
-    def encode(
+    def put(
         self,
         served: Served,
         questions: Sequence[Question],
         answers: Sequence[Prediction | NoAnswer],
         moment: datetime,
-    ) -> Rows:
-        """What `put` is given. Any thread may ask for it."""
-        try:
-            return self._encoder.rows(served, questions, answers, moment)
-        except ValueError as error:
-            log_failure("prediction_log_refused", error, rows=len(answers))
-            return Rows(served, moment, len(answers), b"")
-
-    def put(self, rows: Rows) -> None:
-        """Leave `rows` to be written, if they could be encoded and there is room for them."""
-        if not rows.content or self.waiting + rows.number > self._most_waiting:
-            self._dropped += rows.number
+    ) -> None:
+        """Leave what `served` answered at `moment` to be written, if there is room for it."""
+        if self.waiting + len(answers) > self._most_waiting:
+            self._dropped += len(answers)
+            return
+        self._put += len(answers)
+        if len(answers) <= _STRETCH:
+            self._queue.append(self._encoder.rows(served, questions, answers, moment))
         else:
-            self._put += rows.number
-            self._queue.append(rows)
+            self._queue.append(Answered(served, questions, answers, moment))
 
     def start(self) -> None:
         self._thread.start()
@@ -137,11 +134,12 @@ class PredictionLog:
         return well
 
     def _write_some(self) -> None:
-        rows = sum(batch.number for batch in self._held)
+        rows = sum(one.number for one in self._held)
         while self._queue and rows < _MOST_TOGETHER:
-            batch = self._queue.popleft()
-            self._held.append(batch)
-            rows += batch.number
+            taken = self._queue.popleft()
+            encoded = [taken] if isinstance(taken, Rows) else list(self._stretches(taken))
+            self._held += encoded
+            rows += sum(one.number for one in encoded)
         began = time.monotonic()
         try:
             self._writer.write(self._held)
@@ -152,6 +150,13 @@ class PredictionLog:
             self._written += rows
             self._metrics.log_took(time.monotonic() - began)
         self._held = []
+
+    def _stretches(self, answered: Answered) -> Iterator[Rows]:
+        served, questions, answers, moment = answered
+        for start in range(0, len(answers), _STRETCH):
+            part = slice(start, start + _STRETCH)
+            yield self._encoder.rows(served, questions[part], answers[part], moment)
+            time.sleep(0)
 
     def _tell(self, well: bool) -> None:
         written, dropped = self._told

@@ -42,8 +42,17 @@ _VALUES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+class Answered(NamedTuple):
+    """What was answered by one call of the model, at `moment` (UTC)."""
+
+    served: Served
+    questions: Sequence[Question]
+    answers: Sequence[Prediction | NoAnswer]
+    moment: datetime
+
+
 class Rows(NamedTuple):
-    """What was answered by one call of the model, at `moment` (UTC), as `number` encoded rows."""
+    """The same, or a part of it, as `number` encoded rows."""
 
     served: Served
     moment: datetime
@@ -107,11 +116,12 @@ class Encoder:
         answers: Sequence[Prediction | NoAnswer],
         moment: datetime,
     ) -> Rows:
-        """What `served` answered at `moment`. Raises ValueError for text that can't be encoded."""
+        """What `served` answered at `moment`. Half a character of an id becomes its escape."""
         shared = _SHARED.pack(_FIELDS, 8, _microseconds(moment), 16, self._key_of(served))
         parts: list[bytes] = []
         for question, answer in zip(questions, answers, strict=True):
-            request, entity = question.request_id.encode(), question.entity_id.encode()
+            request = question.request_id.encode(errors="backslashreplace")
+            entity = question.entity_id.encode(errors="backslashreplace")
             parts += (shared, *self._outcome(answer))
             parts += (_LENGTH.pack(len(request)), request, _LENGTH.pack(len(entity)), entity)
         return Rows(served, moment, len(answers), b"".join(parts))

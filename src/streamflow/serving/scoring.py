@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from math import isfinite
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal
+from operator import itemgetter, lt
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from streamflow import served_model
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnseenCategory
@@ -67,12 +67,8 @@ class Needs:
         names = tuple(feature.name for feature in features)
         return Needs(names, schema.views, taking, floats, allowed_ages(schema))
 
-    def met(self, row: EntityRow, oldest: tuple[datetime, ...]) -> bool:
-        """Whether the row is as the model wants it, so that nothing has to be said about it."""
-        times, values = row
-        for time, limit in zip(times, oldest, strict=True):
-            if time is None or time < limit:
-                return False
+    def met(self, values: tuple[Any, ...]) -> bool:
+        """Whether they are as the model wants them, so that nothing has to be said about them."""
         if None in self.required(values) or MISSING in values:
             return False
         for position in self.floats:
@@ -88,8 +84,7 @@ class Question:
     request_id: str
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """An answer and its receipt: times in UTC, `features_used` in the schema's order.
 
     `stale_views` are those that a warning is about.
@@ -107,12 +102,29 @@ class Prediction:
     stale_views: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Input:
+class _Times(NamedTuple):
+    """Event timestamps by feature view, and the oldest of them."""
+
+    by_view: Mapping[str, datetime]
+    oldest: datetime
+
+    @staticmethod
+    def of_fresh(
+        views: tuple[str, ...], times: tuple[datetime | None, ...], oldest: tuple[datetime, ...]
+    ) -> _Times | None:
+        """None if one of `times` is missing, or before the `oldest` that isn't stale."""
+        there = [time for time in times if time is not None]
+        if len(there) < len(views) or any(map(lt, there, oldest)):
+            return None
+        return _Times(dict(zip(views, there, strict=True)), min(there))
+
+
+class _Input(NamedTuple):
     """What the model is given for one question, and what the receipt says of it."""
 
     values: tuple[Any, ...]
     times: Mapping[str, datetime]
+    as_of: datetime
     warnings: tuple[str, ...] = ()
     stale_views: tuple[str, ...] = ()
 
@@ -128,10 +140,15 @@ def score(
     StaleFeatures, UnseenCategory."""
     needs, oldest = served.needs, clock.oldest(served.needs.allowed_ages)
     inputs: list[_Input | NoAnswer] = []
+    # Most rows are of the same times as the one before.
+    times: tuple[datetime | None, ...] = ()
+    shared: _Times | None = None
     for question, row in zip(questions, rows, strict=True):
-        if needs.met(row, oldest):
-            times = dict(zip(needs.views, row.times, strict=True))
-            inputs.append(_Input(row.values, times))  # type: ignore[arg-type]
+        if row.times != times:
+            times = row.times
+            shared = _Times.of_fresh(needs.views, times, oldest)
+        if shared is not None and needs.met(row.values):
+            inputs.append(_Input(row.values, *shared))
         else:
             inputs.append(_examined(served, question, row, clock, stale_features))
     ready = [one for one in inputs if isinstance(one, _Input)]
@@ -165,9 +182,10 @@ def _examined(
         if time is not None
     }
     values = tuple(reading.value for reading in readings)
+    as_of = min(times.values())
     if stale is None:
-        return _Input(values, times)
-    return _Input(values, times, (stale.message,), tuple(stale.ages))
+        return _Input(values, times, as_of)
+    return _Input(values, times, as_of, (stale.message,), tuple(stale.ages))
 
 
 def _scores(
@@ -202,7 +220,7 @@ def _answer(
         probability=scored[1],
         features_used=dict(zip(served.needs.names, given.values, strict=True)),
         model=served.version,
-        features_as_of=min(given.times.values()),
+        features_as_of=given.as_of,
         feature_times=given.times,
         warnings=given.warnings,
         request_id=question.request_id,
