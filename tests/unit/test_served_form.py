@@ -13,7 +13,7 @@ import pytest
 from tests.orchard import orchard, real_month, small_forest
 
 from churn.model import MODELS
-from streamflow import served_form
+from streamflow import onnx_forest_in_float32, served_form
 from streamflow.errors import ServedFormDiffers, UnservableModel
 from streamflow.onnx_forest_in_float32 import is_exact
 from streamflow.served_form import prove, write
@@ -172,18 +172,31 @@ def test_a_full_forest_keeps_a_leaf_for_many_splits(tmp_path: Path) -> None:
 
     fitted = fit(orchard(), forest_of_50, 42)
     write(fitted, tmp_path)
-    (ensemble,) = (
-        node
+    kept = sum(
+        len(attribute.ints)
         for node in onnx.load(tmp_path / "model.onnx").graph.node
-        if node.op_type == "TreeEnsembleRegressor"
+        for attribute in node.attribute
+        if attribute.name == "nodes_nodeids"
     )
-    (kept,) = (len(one.ints) for one in ensemble.attribute if one.name == "nodes_nodeids")
     grown = sum(tree.tree_.node_count for tree in fitted.estimator.estimators_)
     assert kept < 0.75 * grown
     assert (prove(fitted, tmp_path).label_flips, prove(fitted, tmp_path).largest_difference) == (
         0,
         0,
     )
+
+
+def test_a_forest_of_several_groups_of_trees_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = fit(orchard(), forest_of_50, 42)
+    write(fitted, tmp_path)
+    whole = load(tmp_path).score(fitted.validation_matrix)
+    monkeypatch.setattr(onnx_forest_in_float32, "_NODES_TOGETHER", 400)
+    write(fitted, tmp_path)
+    assert (tmp_path / "model.onnx").read_bytes().count(b"TreeEnsembleRegressor") > 5
+    parted = load(tmp_path).score(fitted.validation_matrix)
+    assert all((one == other).all() for one, other in zip(whole, parted, strict=True))
 
 
 @pytest.mark.parametrize("leaf_rows", [1, 3])

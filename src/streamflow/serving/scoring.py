@@ -215,16 +215,15 @@ def _answer(
     if isinstance(scored, UnseenCategory):
         return scored
     return Prediction(
-        entity_id=question.entity_id,
-        prediction=scored[0],
-        probability=scored[1],
-        features_used=dict(zip(served.needs.names, given.values, strict=True)),
-        model=served.version,
-        features_as_of=given.as_of,
-        feature_times=given.times,
-        warnings=given.warnings,
-        request_id=question.request_id,
-        stale_views=given.stale_views,
+        question.entity_id,
+        *scored,
+        dict(zip(served.needs.names, given.values, strict=True)),
+        served.version,
+        given.as_of,
+        given.times,
+        given.warnings,
+        question.request_id,
+        given.stale_views,
     )
 
 
