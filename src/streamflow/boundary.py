@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from itertools import chain
-from uuid import uuid4
+from secrets import token_hex
 
 from fastapi import FastAPI
 from pydantic_core import to_json
@@ -81,7 +81,7 @@ class RequestBoundary:
         arrived = time.perf_counter()
         headers = dict(reversed(scope["headers"]))  # the first of a name counts
         given_id = headers.get(b"x-request-id", b"").decode("latin-1")
-        exchange = Exchange(given_id if REQUEST_ID.fullmatch(given_id) else uuid4().hex)
+        exchange = Exchange(given_id if REQUEST_ID.fullmatch(given_id) else token_hex(16))
         scope["exchange"] = exchange
         status = 0  # until an answer was started
         received = 0
@@ -95,12 +95,12 @@ class RequestBoundary:
                 raise HTTPException(413)
             return message
 
-        async def send_marked(message: Message) -> None:
+        def send_marked(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", exchange.request_id.encode()))
-            await send(message)
+            return send(message)
 
         try:
             refusal = self._refusal(scope, headers, exchange)
@@ -164,7 +164,7 @@ class RequestBoundary:
     def refuse_head(self, client: tuple[str, int] | None) -> bytes:
         """All that is sent to a client whose address and headers are too large before their end."""
         error = HeadTooLarge()
-        exchange = Exchange(uuid4().hex, problem=error.code)
+        exchange = Exchange(token_hex(16), problem=error.code)
         told = problems.document(error, instance="/", request_id=exchange.request_id)
         content = to_json(told)
         self._note(exchange, "other", "other", client)
