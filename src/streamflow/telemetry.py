@@ -27,7 +27,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # So often are counts handed on: a scrape is behind the other processes by this much, and requests
 # that come at that moment wait for it, the longer the more there is to hand on.
-HAND_ON_SECONDS = 0.5
+HAND_ON_SECONDS = 1.0
 
 # A pipe that several processes write to takes 4 KiB as one piece.
 _LINES_TOGETHER = 12
