@@ -19,12 +19,14 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True)
 class Answer:
-    """When it came (monotonic), how long it took, the problem's code if it was one, and what was
-    wrong with it, if anything was."""
+    """When it came (monotonic), how long it took, who gave it, the problem's code if it was one,
+    and what was wrong with it, if anything was."""
 
     at: float
     seconds: float
     status: int
+    url: str
+    request_id: str = ""
     code: str | None = None
     fault: str | None = None
 
@@ -71,7 +73,8 @@ class Load:
             code = response.json()["code"]
         else:
             fault = f"{status}: {response.text}"
-        return Answer(now, now - started, status, code, fault)
+        request_id = response.headers.get("x-request-id", "")
+        return Answer(now, now - started, status, url, request_id, code, fault)
 
     async def _client(self, number: int, stopping: threading.Event) -> None:
         ids = itertools.cycle(list(self.expected)[number::CONNECTIONS])
@@ -86,9 +89,8 @@ class Load:
                         break
                     except httpx.TransportError as error:
                         # As a load balancer does: this replica is gone, the next one is asked.
-                        answer = Answer(
-                            time.monotonic(), 0.0, 0, fault=f"nobody answered: {error!r}"
-                        )
+                        fault = f"nobody answered: {error!r}"
+                        answer = Answer(time.monotonic(), 0.0, 0, url, fault=fault)
                         url = next(urls)
                 self.answers.append(answer)
                 if answer.status != 200:
