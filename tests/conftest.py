@@ -10,6 +10,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from streamflow import embedded
 from streamflow.bootstrap import Platform, platform
+from streamflow.scratch import scratch
 from streamflow.settings import Settings, load_settings
 
 REAL_MONTH = Path(__file__).parents[2] / "shared" / "data" / "month_000"
@@ -32,26 +34,66 @@ hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def homes() -> Iterator[Path]:
+    """A folder for homes with a cluster: gone at the end, or with the next tests if it's killed.
+
+    Not below pytest's own, which as root the server's account can't enter: clusters would be
+    elsewhere then, and stay.
+    """
+    parent = Path(tempfile.gettempdir()) / f"streamflow-tests-{os.getuid()}"
+    parent.mkdir(mode=0o755, exist_ok=True)
+    assert parent.lstat().st_uid == os.getuid(), f"{parent} is somebody else's"
+    with scratch(parent) as folder:
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def server_url(homes: Path) -> Iterator[str]:
     """A superuser's URL of a PostgreSQL server."""
     if given := os.environ.get("STREAMFLOW_DATABASE_URL"):
         yield given
         return
-    with embedded.running(tmp_path_factory.mktemp("a home")) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            # Processes are killed in these tests, machines aren't: the disk needn't be waited for.
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                connection.execute(
-                    sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting))
-                )
-            connection.execute("SELECT pg_reload_conf()")
+    with embedded.running(homes / "a home") as url:
+        turn_off(url, "fsync", "full_page_writes", "synchronous_commit")
         yield url
 
 
-def _named(url: str, database: str) -> str:
+def turn_off(url: str, *settings: str) -> None:
+    """Processes are killed in these tests, machines aren't: the disk needn't be waited for."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in settings:
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def named(url: str, database: str) -> str:
+    """The URL of another database on the same server."""
     before, _, query = url.partition("?")
     base = before.rsplit("/", 1)[0]
     return f"{base}/{database}" + (f"?{query}" if query else "")
+
+
+def make_database(server_url: str, template: str = "template0") -> str:
+    """The URL of a new database on that server, empty or a copy of the one that is named, by its
+    URL too."""
+    name = f"streamflow_test_{os.getpid()}_{next(_numbers)}"
+    source = name_of(template) if "://" in template else template
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        # MLflow's connection pool keeps a session in what it made; nobody needs it any more.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [source]
+        )
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(source)
+            )
+        )
+    return named(server_url, name)
+
+
+def name_of(url: str) -> str:
+    return str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture(scope="session")
@@ -60,30 +102,16 @@ def new_database(server_url: str) -> Iterator[Callable[..., str]]:
     made: list[str] = []
 
     def make(template: str = "template0") -> str:
-        name = f"streamflow_test_{os.getpid()}_{next(_numbers)}"
-        source = str(conninfo_to_dict(template)["dbname"]) if "://" in template else template
-        with psycopg.connect(server_url, autocommit=True) as connection:
-            # MLflow's connection pool keeps a session in what it made; nobody needs it any more.
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-                [source],
-            )
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(source)
-                )
-            )
-        made.append(name)
-        return _named(server_url, name)
+        made.append(make_database(server_url, template))
+        return made[-1]
 
     yield make
     if "STREAMFLOW_DATABASE_URL" not in os.environ:
         return  # they go with the server
     with psycopg.connect(server_url, autocommit=True) as connection:
-        for name in made:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+        for url in made:
+            name = sql.Identifier(name_of(url))
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +126,14 @@ def prepared_database(
 ) -> str:
     """A database with MLflow's and our own tables and no row, to copy: making one takes seconds."""
     url = new_database()
-    home = tmp_path_factory.mktemp("prepared")
+    prepare(url, tmp_path_factory.mktemp("prepared"))
+    return url
+
+
+def prepare(url: str, home: Path) -> None:
+    """Make MLflow's and our own tables in an empty database."""
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
         ready.registry.prepare()
-    return url
 
 
 @pytest.fixture

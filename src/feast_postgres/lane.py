@@ -17,7 +17,10 @@ from feast_postgres.connections import SESSION
 from feast_postgres.reading import Rows
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
-_CONNECT_SECONDS, _STATEMENT_SECONDS = 2, 10
+_CONNECT_SECONDS = 2
+# The server ends a question that takes too long by itself. From who doesn't hear of that within
+# this long, nothing is to be heard any more.
+_GRACE_SECONDS = 0.2
 
 
 class ConnectionLost(Exception):
@@ -37,12 +40,22 @@ class Lane:
 
     It speaks to libpq itself: no task, lock or cursor between the socket and the answer, which are
     most of the time of so small a question. A lost connection is made again by itself; `changed` is
-    called when it's there, or gone.
+    called when it's there, or gone. A question may take `patience_seconds`; when the server is
+    silent for longer, `silent` is called, which by itself drops the connection.
     """
 
-    def __init__(self, url: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        changed: Callable[[], None],
+        *,
+        patience_seconds: float = 1.0,
+        silent: Callable[[], None] | None = None,
+    ) -> None:
         self._url = url
         self._changed = changed
+        self._patience_seconds = patience_seconds
+        self._silent = silent or self.drop
         self._connection: AsyncConnection[Any] | None = None
         self._done: Callable[[Rows | Exception], None] | None = None
         self._names: dict[bytes, tuple[bytes, abc.Transformer]] = {}
@@ -50,7 +63,8 @@ class Lane:
         self._preparing = False
         self._result: pq.PGresult | None = None
         self._socket = -1
-        self._alarm: asyncio.TimerHandle | None = None
+        self._asked_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -100,9 +114,29 @@ class Lane:
             self._finish(error)
         else:
             loop = asyncio.get_running_loop()
-            self._alarm = loop.call_later(
-                _STATEMENT_SECONDS, self._lose, ConnectionLost("no answer in time")
-            )
+            self._asked_at = loop.time()
+            if self._watch is None:
+                self._watch = loop.call_later(self._longest_silence, self._look)
+
+    def drop(self) -> None:
+        """Give the connection up, with the question that is under way, and make another."""
+        self._lose(ConnectionLost("no answer in time"))
+
+    @property
+    def _longest_silence(self) -> float:
+        return self._patience_seconds + _GRACE_SECONDS
+
+    def _look(self) -> None:
+        """One timer for many questions: setting one for each would take longer than this look."""
+        self._watch = None
+        if self._done is None:
+            return  # the next question sets it again
+        loop = asyncio.get_running_loop()
+        left = self._asked_at + self._longest_silence - loop.time()
+        if left > 0:
+            self._watch = loop.call_later(left, self._look)
+        else:
+            self._silent()
 
     def _send_query(self) -> None:
         assert self._connection is not None
@@ -162,9 +196,6 @@ class Lane:
 
     def _finish(self, answer: Rows | Exception) -> None:
         done, self._done = self._done, None
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
         if done is not None:
             done(answer)
 
@@ -175,6 +206,9 @@ class Lane:
             loop.remove_reader(self._socket)
             loop.remove_writer(self._socket)
             connection.pgconn.finish()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         self._names.clear()
         self._result = None
         if not self._closed and (self._connecting is None or self._connecting.done()):
@@ -183,6 +217,7 @@ class Lane:
 
     async def _connect(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        session = {**SESSION, "statement_timeout": f"{self._patience_seconds * 1000:.0f}"}
         while True:
             try:
                 connection: AsyncConnection[Any] = await AsyncConnection.connect(
@@ -190,7 +225,7 @@ class Lane:
                     autocommit=True,
                     connect_timeout=_CONNECT_SECONDS,
                     application_name="feast_postgres",
-                    options=" ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+                    options=" ".join(f"-c {name}={value}" for name, value in session.items()),
                 )
                 break
             except Exception:

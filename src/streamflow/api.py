@@ -222,6 +222,8 @@ def create_app(
     ) -> JSONResponse:
         """Each feature of an entity as the Production model would be given it now."""
         exchange = problems.exchange_of(request)
+        if (away := watcher.sight.feature_store_error) is not None:
+            raise away  # no thread waits for what was seen to be away
         served, readings = predictor.features(entity_id, now())
         exchange.model_version = served.version.version
         return JSONResponse(

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamflow import embedded
-from streamflow.database import Database
-from streamflow.errors import DatabaseUnavailable
+from streamflow.database import Database, lost, went_away
+from streamflow.errors import (
+    DatabaseUnavailable,
+    InvalidSettings,
+    ServiceUnavailable,
+    StreamFlowError,
+)
 from streamflow.features import sqlalchemy_url
 from streamflow.migrations import migrate
 from streamflow.production import InDatabase, OnServer, Production
@@ -47,6 +52,35 @@ def connected(settings: Settings) -> Iterator[Database]:
         yield stack.enter_context(Database(url))
 
 
+@dataclass(frozen=True)
+class MlflowStore:
+    """What MLflow keeps: tables in a schema, and the files in `artifacts` that they name by URIs
+    below `location`."""
+
+    database: Database
+    schema: str
+    artifacts: Path
+    location: str
+
+
+@contextmanager
+def mlflow_store(settings: Settings, database: Database) -> Iterator[MlflowStore]:
+    """MLflow's store, behind its server if there is one. Raises InvalidSettings if that's a
+    stranger's."""
+    artifacts = settings.home / "mlflow"
+    if settings.mlflow_database_url is not None:
+        with Database(settings.mlflow_database_url.get_secret_value()) as theirs:
+            yield MlflowStore(theirs, "public", artifacts, "mlflow-artifacts:/")
+    elif settings.mlflow_tracking_uri is not None:
+        raise InvalidSettings(
+            "Runs and models are on an MLflow server, and nothing says where that keeps them.",
+            "Set STREAMFLOW_MLFLOW_DATABASE_URL to its database, and make "
+            f"{artifacts} the folder of its artifacts.",
+        )
+    else:
+        yield MlflowStore(database, MLFLOW_SCHEMA, artifacts, artifacts.as_uri())
+
+
 @contextmanager
 def platform(settings: Settings, *, even_without_database: bool = False) -> Iterator[Platform]:
     """The platform while the block runs, with the embedded PostgreSQL if no other is named.
@@ -71,11 +105,31 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
             artifacts=None if settings.mlflow_tracking_uri else artifacts,
             cache=settings.home / "models",
         )
-        production = _production(settings, database, registry)
-        yield Platform(settings, use_case, database, registry, registry.uri, production)
+        follows = production(settings, database, registry)
+        with _blamed_on_the_database():
+            yield Platform(settings, use_case, database, registry, registry.uri, follows)
 
 
-def _production(settings: Settings, database: Database, registry: Registry) -> Production:
+@contextmanager
+def _blamed_on_the_database() -> Iterator[None]:
+    """Feast and MLflow keep their tables in PostgreSQL too; if that goes away while one of them is
+    at work, starting it is what helps.
+
+    Raises DatabaseUnavailable.
+    """
+    try:
+        yield
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:
+        unclear = isinstance(error, ServiceUnavailable) or not isinstance(error, StreamFlowError)
+        cause = lost(error) if unclear else None
+        if cause is None:
+            raise
+        raise went_away(cause) from error
+
+
+def production(settings: Settings, database: Database, registry: Registry) -> Production:
     """The thinnest way to see which version is in Production."""
     uri, cache = settings.mlflow_tracking_uri, settings.home / "models"
     if uri is None:

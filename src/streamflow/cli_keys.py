@@ -22,7 +22,8 @@ def create(
         list[str],
         typer.Option(
             help="predict: /predict and /predict/batch; read: /features and /metrics; promote: "
-            "no address of the API needs it yet. May be given several times."
+            "`streamflow promote` and `rollback`, with STREAMFLOW_PROMOTE_KEY. May be given "
+            "several times."
         ),
     ],
     expires: Annotated[

@@ -78,12 +78,13 @@ def promote(
 ) -> None:
     """Move a version to a stage. Promotion to production is the deployment."""
     from streamflow import deployment
+    from streamflow.promoter import promoter
     from streamflow.promotion import STAGES
 
     with opened() as platform, progress(json, "promote"):
-        done = deployment.promote(
-            platform, version, STAGES[to.value], why, operator(), datetime.now(UTC)
-        )
+        now = datetime.now(UTC)
+        who = promoter(platform, "promote", operator(), now)
+        done = deployment.promote(platform, version, STAGES[to.value], why, who, now)
     show(asdict(done), json, lambda: _tell_promotion(done))
 
 
@@ -91,9 +92,12 @@ def promote(
 def rollback(why: Why, json: Json = False) -> None:
     """Bring back the version that was in production before."""
     from streamflow import deployment
+    from streamflow.promoter import promoter
 
     with opened() as platform, progress(json, "rollback"):
-        done = deployment.rollback(platform, why, operator(), datetime.now(UTC))
+        now = datetime.now(UTC)
+        who = promoter(platform, "rollback", operator(), now)
+        done = deployment.rollback(platform, why, who, now)
     show(asdict(done), json, lambda: _tell_promotion(done))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from streamflow import deployment, pipeline, processes, stack, training_run
 from streamflow.bootstrap import Platform
 from streamflow.errors import InvalidSettings, KeyRefused, ProcessFailed
+from streamflow.promoter import promoter
 from streamflow.use_case import Generation
 
 MONTHS = (date(2024, 1, 31), date(2024, 2, 29))
@@ -124,7 +125,8 @@ def _pipeline(platform: Platform, users: int, who: str, tell: pipeline.Progress)
             f"trained version {trained.version} on {trained.rows:,} rows as of {MONTHS[0]}: "
             f"AUC {trained.metrics['auc']:.3f}"
         )
-        deployment.promote(platform, trained.version, "Production", "demo", who, _now())
+        promoting = promoter(platform, "demo", who, _now())
+        deployment.promote(platform, trained.version, "Production", "demo", promoting, _now())
         tell(f"promoted version {trained.version} to Production")
     return _first_entity(folders[-1] / f"{use_case.entity_table}.csv", use_case.join_key)
 

@@ -2,7 +2,7 @@
 
     home/postgres/data          the cluster: superuser `streamflow`, database `streamflow`
     home/postgres.password      mode 0600, drawn when the cluster is made
-    home/logs/postgres.log      what the server says
+    home/logs/postgres.log      what the server says; postgres.log.1 is what it said before
     home/locks/postgres-start   held while somebody starts or stops the server
     home/locks/postgres-users   shared by everybody who uses it; who gets it alone leaves last
     home/locks/postgres-server  inherited by the server's processes: held while one of them lives
@@ -41,6 +41,8 @@ from streamflow.errors import DatabaseUnavailable
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LOCK_SECONDS = 60.0
+# At a start, what the server said before is put aside if it's longer, in place of what was before.
+LONGEST_LOG_BYTES = 10 * 1024 * 1024
 # A socket's path may have 107 bytes on Linux, 103 on macOS.
 SOCKET_FOLDER_BYTES = 103 - len("/.s.PGSQL.65535")
 # The protocol's shortest question, "do you speak TLS?", which needs no password.
@@ -243,6 +245,8 @@ def _start(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> _P
     # since (after a reboot, in a container) would keep PostgreSQL from starting.
     for left_over in (data / "postmaster.pid", *cluster.folder.glob(".s.PGSQL.*")):
         left_over.unlink(missing_ok=True)
+    if log.exists() and log.stat().st_size > LONGEST_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
     deadline = time.monotonic() + START_SECONDS
     for _ in range(5):
         with socket.socket() as probe:

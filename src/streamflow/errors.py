@@ -9,7 +9,11 @@
     ├── SchemaChanged                a migration isn't the one that was applied
     ├── KeyNotFound                  an API key that was never made
     ├── KeyRefused                   one that can't be made, or wasn't and is needed
-    ├── AccessRefused                a question to the API without the key for it; kinds: `access`
+    ├── AccessRefused                a question to the API, or a promotion, without the key for it;
+    │                            kinds: `refusals`
+    ├── BackupRefused                one that can't be taken or restored; nothing was changed
+    │   ├── TamperedBackup           it isn't what was written
+    │   └── NotEmpty                 something is where it should be restored to
     ├── DataRefused                  input that was turned away; nothing was changed
     │   ├── MissingFiles             a table of the month has no file
     │   ├── UnreadableFile           not the kind of file that was asked for
@@ -105,6 +109,21 @@ class AccessRefused(StreamFlowError):
     """`key_id` is the key's, if one was given that is known."""
 
     key_id: int | None = None
+
+
+class BackupRefused(StreamFlowError):
+    pass
+
+
+class TamperedBackup(BackupRefused):
+    def __init__(self, file: object, member: str, what: str) -> None:
+        super().__init__(
+            f"{file} was damaged or changed: {member} {what}.", "Restore another backup."
+        )
+
+
+class NotEmpty(BackupRefused):
+    pass
 
 
 class DataRefused(StreamFlowError):

@@ -41,12 +41,17 @@ class Registry:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        # What it logs as an error, with a traceback, it raises as well.
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         with self._answering():
             import mlflow
 
+            if not self.uri.startswith("http"):
+                from mlflow.store.db import utils
+
+                utils.MAX_RETRY_COUNT = 4  # a second; by itself it tries for a hundred
             return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @contextmanager

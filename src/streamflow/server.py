@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamflow import access, api_keys, processes
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import Platform, platform, production
 from streamflow.database import Database
 from streamflow.errors import DatabaseUnavailable, KeyRefused
 from streamflow.settings import load_settings
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from streamflow.boundary import RequestBoundary
 
 DRAIN_SECONDS = 10
+# What the API asks behind the requests' backs is small, but for writing the prediction log: a
+# database that takes longer hangs.
+_PATIENCE_SECONDS, _WRITING_PATIENCE_SECONDS = 2.0, 10.0
 # Metrics of several processes are in mapped files: on a disk that is full they would end the
 # process that writes them, with SIGBUS.
 MEMORY = Path("/dev/shm")
@@ -93,16 +96,19 @@ def create(ready: Platform, host: str) -> RequestBoundary:
         requests_per_second=settings.api_key_rate,
         now=lambda: datetime.now(UTC),
     )
-    key_store = DatabaseKeyStore(Database(ready.database.url))
+    url = ready.database.url
+    ready.database.close()  # which waits for as long as it takes
+    database = Database(url, _PATIENCE_SECONDS)
+    key_store = DatabaseKeyStore(Database(url, _PATIENCE_SECONDS))
     log_writer = None
     if settings.prediction_log:
         # With a connection of its own, which its thread alone uses.
-        own = Database(ready.database.url)
+        own = Database(url, _WRITING_PATIENCE_SECONDS)
         log_writer = PredictionWriter(own, settings.prediction_log_days, lambda: datetime.now(UTC))
     return create_app(
         settings,
-        ready.production,
-        online_store(settings, ready.database, ready.use_case),
+        production(settings, database, ready.registry),
+        online_store(settings, database, ready.use_case),
         registered_model=ready.use_case.registered_model,
         join_key=ready.use_case.join_key,
         gatekeeper=Gatekeeper(key_store, entrance, Audit()),

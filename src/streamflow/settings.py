@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(
         None, description="an MLflow server; without it, runs are kept in the same PostgreSQL"
     )
+    mlflow_database_url: SecretStr | None = Field(
+        None,
+        description="the database of that MLflow server, for `streamflow backup` and `restore`; "
+        "its artifacts are in the folder `mlflow` of the home",
+    )
     online_store: dict[str, Any] | None = Field(
         None,
         description="Feast's configuration of another online store, as JSON; without it, features "
@@ -61,6 +66,11 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(
         None, description="the key with which `streamflow demo` asks an API that wants one"
+    )
+    promote_key: SecretStr | None = Field(
+        None,
+        description="the key in whose name `streamflow promote` and `rollback` act; without it, "
+        "in the name of the operating system's user",
     )
     latency_budget_ms: int = Field(
         250,

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from tests import tiny_case
+from tests import postgres_processes, tiny_case
 from tests.e2e.cut import Line, line
 
 from streamflow import deployment, pipeline, processes, served_model, stack, training_run
@@ -100,9 +100,9 @@ def api(
         yield child
 
 
-def client_of(child: processes.Child) -> httpx.Client:
+def client_of(child: processes.Child, patience_seconds: float = PATIENCE_SECONDS) -> httpx.Client:
     url = child.command.ready_url.removesuffix("/health")
-    return httpx.Client(base_url=url, timeout=PATIENCE_SECONDS)
+    return httpx.Client(base_url=url, timeout=patience_seconds)
 
 
 def until(true: Callable[[], Any]) -> Any:
@@ -156,6 +156,29 @@ def test_postgresql_is_away_at_the_start_comes_goes_and_comes_again(
         until(lambda: refused(client) is None)
         # What waited for PostgreSQL was written when it was back.
         until(lambda: "asked" in logged(ready))
+
+
+@pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="the server is somebody's")
+def test_postgresql_hangs_and_goes_on(ready: Platform, database_line: Line, tmp_path: Path) -> None:
+    path = f"/features/{QUESTION['machine_id']}"
+    server = postgres_processes.server_of(ready.database.url)
+    with (
+        api(ready, tmp_path, database_line, workers=2) as child,
+        client_of(child) as client,
+        client_of(child, patience_seconds=8) as impatient,
+    ):
+        until(lambda: refused(client) is None)
+        client.post("/predict", json=QUESTION, headers={"x-request-id": "before"})
+        with postgres_processes.hanging(server):
+            for _ in range(10):
+                assert (refused(impatient) or {})["code"] == "feature_store_unavailable"
+                assert status(impatient, path) == 503
+                assert status(impatient, "/health") == 200
+            until(lambda: status(impatient, "/ready") == 503)
+        until(lambda: refused(client) is None)
+        until(lambda: status(client, "/ready") == 200)
+        until(lambda: status(client, path) == 200)
+        until(lambda: "before" in logged(ready))
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +235,8 @@ def test_sigterm_lets_every_worker_answer_what_it_was_asked(
 ) -> None:
     connections = 8  # so that each of two workers has some
     with (
-        api(ready, tmp_path, database_line, workers=2) as child,
+        # What waits for a lock has to be answered, so that none may take it for too slow.
+        api(ready, tmp_path, database_line, 2, STREAMFLOW_LATENCY_BUDGET_MS="5000") as child,
         ExitStack() as stack,
         ThreadPoolExecutor(connections) as threads,
         psycopg.connect(ready.database.url) as blocking,

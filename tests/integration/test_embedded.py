@@ -32,9 +32,8 @@ with running(Path(sys.argv[1])) as url:
 """
 
 
-def new_home(parent_mode: int, name: str = "home") -> Iterator[Path]:
-    # Not tmp_path: as root, that is below a folder that the server's account can't enter.
-    parent = Path(tempfile.mkdtemp(prefix="streamflow täst "))
+def new_home(homes: Path, parent_mode: int, name: str = "home") -> Iterator[Path]:
+    parent = Path(tempfile.mkdtemp(prefix="streamflow täst ", dir=homes))
     parent.chmod(parent_mode)
     home = parent / name
     try:
@@ -45,9 +44,9 @@ def new_home(parent_mode: int, name: str = "home") -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def shared_home() -> Iterator[Path]:
+def shared_home(homes: Path) -> Iterator[Path]:
     """One cluster for the tests that don't mind what is in it: making one takes a second."""
-    yield from new_home(0o755)
+    yield from new_home(homes, 0o755)
 
 
 @pytest.fixture
@@ -57,8 +56,8 @@ def home(shared_home: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def fresh_home() -> Iterator[Path]:
-    yield from new_home(0o755)
+def fresh_home(homes: Path) -> Iterator[Path]:
+    yield from new_home(homes, 0o755)
 
 
 def start_user(home: Path) -> subprocess.Popen[str]:
@@ -254,16 +253,16 @@ def test_the_password_is_in_its_file_alone_and_for_its_owner_alone(home: Path) -
         assert password not in commands.stdout
 
 
-def test_a_home_whose_path_is_too_long_for_a_socket_is_reached_by_port() -> None:
-    for home in new_home(0o755, "long " * 20 + "home"):
+def test_a_home_whose_path_is_too_long_for_a_socket_is_reached_by_port(homes: Path) -> None:
+    for home in new_home(homes, 0o755, "long " * 20 + "home"):
         with running(home) as url:
             assert "@127.0.0.1:" in url
             assert ask(url, "SELECT 1") == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a home that the server can't")
-def test_as_root_a_home_that_only_root_can_enter_keeps_its_cluster_elsewhere() -> None:
-    for home in new_home(0o700):
+def test_as_root_a_home_that_only_root_can_enter_keeps_its_cluster_elsewhere(homes: Path) -> None:
+    for home in new_home(homes, 0o700):
         for _ in range(2):
             with running(home) as url:
                 assert ask(url, "SELECT 1") == 1
@@ -295,6 +294,21 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
             running(home).__enter__()
     finally:
         configuration.write_text(before)
+
+
+def test_a_log_that_has_grown_long_is_put_aside_at_the_next_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "LONGEST_LOG_BYTES", 100)
+    log = home / "logs" / "postgres.log"
+    with running(home):
+        pass
+    for word in ("once", "twice"):
+        log.write_text(f"{word} {'said ' * 100}")
+        with running(home):
+            assert log.with_name("postgres.log.1").read_text().startswith(word)
+            assert "said" not in log.read_text()
+            assert "ready to accept connections" in log.read_text()
 
 
 def test_a_lost_password_is_named_and_not_replaced(home: Path) -> None:

@@ -271,10 +271,8 @@ def test_reads_and_writes_go_on_after_the_server_ended_every_connection(
     assert postgres.read(view, "ada") == [(FEBRUARY, number(2))]
 
 
-def test_a_server_that_crashes_and_starts_again_is_met_again(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with embedded.running(tmp_path_factory.mktemp("crashing")) as url:
+def test_a_server_that_crashes_and_starts_again_is_met_again(tmp_path: Path, homes: Path) -> None:
+    with embedded.running(homes / "crashing") as url:
         patience = {"connect_timeout_seconds": 30}
         config = {"type": "feast_postgres.PostgresOnlineStore", **server_of(url), **patience}
         sut = Sut(tmp_path, config, "p")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,13 +17,23 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 from tests import tiny_case
+from typer.testing import CliRunner
 
-from streamflow import api_keys, deployment, features, migrations, pipeline, roles, training_run
+from streamflow import (
+    api_keys,
+    cli,
+    deployment,
+    features,
+    migrations,
+    pipeline,
+    roles,
+    training_run,
+)
 from streamflow.api_keys import Scope
 from streamflow.audit import Attempt, Refusals
 from streamflow.bootstrap import Platform, platform
 from streamflow.database import Database
-from streamflow.errors import NotPermitted, SchemaTooOld
+from streamflow.errors import AccessRefused, NotPermitted, SchemaTooOld
 from streamflow.gatekeeper import DatabaseKeyStore
 from streamflow.serving import partitions
 from streamflow.serving.prediction_writer import PredictionWriter
@@ -30,6 +41,7 @@ from streamflow.serving.receipts import Encoder
 from streamflow.serving.scoring import Question, Served
 from streamflow.serving.stores import PostgresStore
 from streamflow.settings import Settings, load_settings
+from streamflow.terminal import operator
 from streamflow.use_case import Generation
 
 JANUARY = date(2024, 1, 31)
@@ -124,7 +136,7 @@ def test_the_api_reads_features_and_models_and_appends(
     assert predictor.served is not None
     answer = predictor.predict("m-0001", NOW)
     store = DatabaseKeyStore(ready.database)
-    assert [key.key_id for key in store.known()] == [1]
+    assert store.known()[0].key_id == 1
     store.record([Refusals(Attempt("key_unknown"), NOW, NOW, 3)])
     writer = PredictionWriter(ready.database, 7, lambda: NOW)
     writer.prepare()
@@ -140,6 +152,39 @@ def test_the_api_reads_features_and_models_and_appends(
         assert len(partitions.days(owned)) == 2
         logged = owned.connection.execute("SELECT count(*) AS rows FROM streamflow.predictions")
         assert logged.fetchone() == {"rows": 2}
+
+
+def test_the_pipeline_promotes_in_a_keys_name_and_writes_down_whom_it_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, reading = api_keys.draw(), api_keys.draw()
+    with Database(server.owner) as owned:
+        key = api_keys.create(owned, release, [Scope.PROMOTE], "release", None, "ann", NOW)
+        api_keys.create(owned, reading, [Scope.READ], "", None, "ann", NOW)
+    monkeypatch.setenv("STREAMFLOW_HOME", str(server.settings.home))
+    monkeypatch.setenv("STREAMFLOW_DATABASE_URL", server.url("pipeline"))
+    monkeypatch.setenv("STREAMFLOW_USE_CASE", "tests.tiny_case")
+    promote = ["promote", "1", "--to", "production", "--why", "a test", "--json"]
+    rollback = ["rollback", "--why", "a test", "--json"]
+    run = CliRunner().invoke
+
+    monkeypatch.setenv("STREAMFLOW_PROMOTE_KEY", release)
+    assert json.loads(run(cli.app, promote).stdout)["who"] == f"key {key.key_id} (release)"
+    monkeypatch.setenv("STREAMFLOW_PROMOTE_KEY", reading)
+    for command in (promote, rollback):
+        refused = run(cli.app, command).exception
+        assert isinstance(refused, AccessRefused)
+        assert refused.code == "scope_missing"
+    monkeypatch.setenv("STREAMFLOW_PROMOTE_KEY", "")
+    assert json.loads(run(cli.app, promote).stdout)["who"] == operator()
+    with psycopg.connect(server.owner) as connection:
+        lines = connection.execute(
+            "SELECT route, method, client FROM streamflow.audit WHERE code = 'scope_missing'"
+        ).fetchall()
+    assert sorted(lines) == [
+        ("streamflow promote", "command", operator()),
+        ("streamflow rollback", "command", operator()),
+    ]
 
 
 def test_feast_reads_its_registry_and_what_is_online(server: Server) -> None:
@@ -210,7 +255,7 @@ FORBIDDEN = {
     "INSERT INTO streamflow.api_keys DEFAULT VALUES": EVERYBODY,
     "INSERT INTO streamflow.api_key_revocations VALUES (1, now(), '')": EVERYBODY,
     "DELETE FROM streamflow.api_key_revocations": EVERYBODY,
-    "SELECT key_hash FROM streamflow.api_keys": ("pipeline", "feast", "reader"),
+    "SELECT key_hash FROM streamflow.api_keys": ("feast", "reader"),
     "COPY (SELECT 1) TO PROGRAM 'true'": EVERYBODY,
     "SELECT pg_read_file('PG_VERSION')": EVERYBODY,
     "INSERT INTO streamflow.promotions OVERRIDING SYSTEM VALUE TABLE streamflow.promotions": (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -235,6 +237,75 @@ def test_a_lane_outlives_its_connection_and_a_changed_table(
         await lane.close()
 
     asyncio.run(ask())
+
+
+def sessions(ready: Platform, *conditions: str) -> list[int]:
+    """Process ids of the sessions of lanes."""
+    rows = ready.database.connection.execute(
+        " AND ".join(
+            [
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'feast_postgres'",
+                "datname = current_database()",
+                *conditions,
+            ]
+        )
+    )
+    return [int(row["pid"]) for row in rows]
+
+
+def test_a_question_that_waits_for_a_lock_is_ended_by_the_server_too(
+    ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
+) -> None:
+    plan = straight.plan(schema)
+
+    async def ask() -> Any:
+        lane = Lane(ready.database.url, lambda: None, patience_seconds=0.2)
+        await lane.open(5)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        lane.send(plan.text, users, answer.set_result)
+        told = await answer
+        # Or each question that is given up would leave a session behind.
+        while sessions(ready, "wait_event_type = 'Lock'"):
+            await asyncio.sleep(0.01)
+        await lane.close()
+        return told
+
+    with psycopg.connect(ready.database.url) as blocking:
+        blocking.execute('LOCK TABLE online."churn.payments_agg_90d_fv" IN ACCESS EXCLUSIVE MODE')
+        told = asyncio.run(asyncio.wait_for(ask(), 30))
+    assert isinstance(told, ConnectionLost)
+    assert "statement timeout" in str(told)
+
+
+@pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="the server is somebody's")
+def test_a_server_that_is_silent_to_one_lane_has_lost_all_of_them(
+    ready: Platform, schema: FeatureSchema, users: list[str]
+) -> None:
+    store = PostgresStore(ready.database, ready.use_case, patience_seconds=0.2)
+    plan = store.plan(schema)
+
+    async def ask() -> None:
+        lanes = [store.lane(lambda: None) for _ in range(2)]
+        for lane in lanes:
+            await lane.open(5)
+        hanging = [psutil.Process(pid) for pid in sessions(ready)]
+        try:
+            for one in hanging:
+                one.suspend()
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            lanes[0].send(plan, users, answer.set_result)
+            assert isinstance(await answer, FeatureStoreUnavailable)
+            assert [lane.connected for lane in lanes] == [False, False]
+            # And the others of the server answer: new connections are made.
+            while not all(lane.connected for lane in lanes):
+                await asyncio.sleep(0.01)
+        finally:
+            for one in hanging:
+                one.resume()
+        for lane in lanes:
+            await lane.close()
+
+    asyncio.run(asyncio.wait_for(ask(), 30))
 
 
 def test_a_server_that_is_away_is_told_as_that(ready: Platform, schema: FeatureSchema) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from bench import image, machine
 from tests.stack import scan
-from tests.stack.conftest import ROOT, Stack, docker, run
+from tests.stack.conftest import ROOT, Stack, docker, environment, run
 
 SERVICES = ("postgres", "mlflow", "feast", "feast-ui", "api")
 # What each may write to, beside /tmp.
@@ -138,6 +138,21 @@ def test_the_api_lets_nobody_in_without_a_key(stack: Stack) -> None:
     assert httpx.get(metrics, headers=only_reads).status_code == 200
     refused = httpx.post(f"{stack.api}/predict", json=question, headers=only_reads)
     assert refused.status_code == 403
+
+
+def test_a_promotion_out_of_a_container_carries_the_name_of_a_key(stack: Stack) -> None:
+    create = "python -m streamflow keys create --scope promote --name release --json"
+    made = json.loads(stack.compose("run", "--rm", "-T", "migrate", create).stdout)
+    version = str(shown(stack)["model"]["version"])
+    promote = ("promote", version, "--to", "production", "--why", "a test", "--json")
+
+    def promoted(key: str) -> dict:
+        given = environment(STREAMFLOW_PROMOTE_KEY=key)
+        done = stack.compose("run", "--rm", "-T", "pipeline", *promote, env=given, check=False)
+        return json.loads(done.stdout)
+
+    assert promoted(made["key"])["who"] == f"key {made['key_id']} (release)"
+    assert promoted(stack.values["STREAMFLOW_API_KEY"])["error"] == "scope_missing"
 
 
 def test_mlflow_answers_to_its_own_names_alone(stack: Stack) -> None:

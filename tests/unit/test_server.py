@@ -28,7 +28,7 @@ def serve(tmp_path, monkeypatch):
             settings=settings,
             database=database,
             use_case=SimpleNamespace(registered_model="example_model", join_key="user_id"),
-            production=None,
+            registry=SimpleNamespace(model="example_model"),
         )
         monkeypatch.setattr(uvicorn, "run", during)
         monkeypatch.setattr(telemetry, "log_to", lambda: None)  # the log is the test run's own

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from streamflow.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "environment.py"
 OFFICIAL = {"postgres", "prom/prometheus", "grafana/grafana"}
 OWN = {"streamflow-full", "streamflow-${STREAMFLOW_API_IMAGE:-api}"}
-ONE_SHOT = {"migrate", "pipeline"}
+ONE_SHOT = {"migrate", "pipeline", "backup"}
 EXAMPLE = "# Passwords\nONE_PASSWORD=\nTWO_PASSWORD=\n\n#STREAMFLOW_API_PORT=8000\n"
 
 
@@ -81,6 +83,29 @@ def test_every_secret_that_compose_asks_for_is_drawn() -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text()))
     drawn = set(re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert asked == drawn
+
+
+# What is another in a container on purpose.
+OTHERWISE = {"STREAMFLOW_API_WORKERS"}
+
+
+def test_a_setting_that_isnt_given_is_what_it_is_without_compose(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    found = {}
+    for name in ("api", "pipeline"):
+        for variable, value in services[name]["environment"].items():
+            field = Settings.model_fields.get(variable.removeprefix("STREAMFLOW_").lower())
+            handed_on = re.fullmatch(rf"\$\{{{variable}:-(.*)\}}", value)
+            if field is None or handed_on is None or variable in OTHERWISE:
+                continue
+            default = "" if field.default is None else field.default
+            assert type(default)(handed_on[1]) == default, f"{variable} of {name}"
+            found[name, variable] = handed_on[1]
+    days = "STREAMFLOW_PREDICTION_LOG_DAYS"
+    assert found["api", days] == found["pipeline", days]
+    assert ("api", "STREAMFLOW_API_KEY_RATE") in found
+    assert ("pipeline", "STREAMFLOW_PROMOTE_KEY") in found
 
 
 def test_every_service_is_held_to_the_same_rules(services: dict[str, dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from tests.fakes import (
     stocked,
 )
 
+from streamflow import served_model
 from streamflow.errors import (
     FeatureStoreUnavailable,
     MlflowUnavailable,
@@ -129,6 +131,32 @@ def test_a_model_whose_needs_cannot_be_met_is_refused_and_the_last_good_one_keep
     assert world.version() == 1
     assert isinstance(sight.refusal.error, UnservableModel)
     assert sight.refusal.version.version == 2
+
+
+@pytest.mark.parametrize(
+    ("package", "file"), [("lightgbm", "model.lightgbm.txt"), ("xgboost", "model.xgboost.json")]
+)
+def test_a_model_whose_library_isnt_installed_is_refused_with_what_to_do(
+    world, monkeypatch, tmp_path, package, file
+):
+    """As in the slim image, which has ONNX Runtime alone."""
+    (tmp_path / served_model.SCHEMA_FILE).write_text(schema().to_json())
+    (tmp_path / file).touch()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError) as missing:
+        served_model.load(tmp_path)
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.promote(2, missing.value)
+    refusal = world.look().refusal
+    assert world.version() == 1
+    assert isinstance(refusal.error, UnservableModel)
+    assert "Version 2 of 'example_model'" in refusal.error.message
+    assert f"needs {package}" in refusal.error.message
+    assert "STREAMFLOW_API_IMAGE=full" in refusal.error.next
+    world.registry.promote(2, model(0.2))
+    world.look(seconds_later=RETRY_SECONDS)
+    assert world.version() == 2
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,16 @@ def unwritten(version: ModelVersion, reason: str) -> UnservableModel:
     )
 
 
+def uninstalled(version: ModelVersion, package: str) -> UnservableModel:
+    return UnservableModel(
+        f"Version {version.version} of {version.name!r} can't be served here: it needs {package}, "
+        "which isn't installed.",
+        "With Docker Compose set STREAMFLOW_API_IMAGE=full in .env, then "
+        f"`docker compose up --detach --wait api`; elsewhere install {package}. "
+        "Or `streamflow rollback`.",
+    )
+
+
 def _plain_value(feature: Feature) -> Any:
     if feature.type == "STRING":
         return feature.categories[0] if feature.categories else None

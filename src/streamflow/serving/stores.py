@@ -54,18 +54,32 @@ class Lane(Protocol):
     def send(self, plan: Any, entity_ids: Sequence[str], told: Told) -> None: ...
 
 
+# The latency budget is what a whole prediction may take: after so many times that, nobody waits for
+# a part of it any more. But a cold disk may take a second.
+_BUDGETS = 4
+_LEAST_PATIENCE_SECONDS = 1.0
+
+
 def online_store(settings: Settings, database: Database, use_case: UseCase) -> OnlineStore:
     if settings.online_store is None:
-        return PostgresStore(database, use_case)
+        patience = max(_LEAST_PATIENCE_SECONDS, _BUDGETS * settings.latency_budget_ms / 1000)
+        return PostgresStore(database, use_case, patience)
     return FeastStore(settings.online_store, database, use_case)
 
 
 class PostgresStore:
     """Online features in our own tables: one prepared statement per model, and no Feast."""
 
-    def __init__(self, database: Database, use_case: UseCase) -> None:
+    def __init__(
+        self,
+        database: Database,
+        use_case: UseCase,
+        patience_seconds: float = _LEAST_PATIENCE_SECONDS,
+    ) -> None:
         self._database = database
         self._use_case = use_case
+        self._patience_seconds = patience_seconds
+        self._lanes: list[lane.Lane] = []
 
     def newest_event_timestamps(self) -> dict[str, datetime]:
         return _newest(self._database, self._use_case)
@@ -99,7 +113,19 @@ class PostgresStore:
         return _entity_rows(plan, rows)
 
     def lane(self, changed: Callable[[], None]) -> Lane:
-        return _DirectLane(lane.Lane(self._database.url, changed))
+        made = lane.Lane(
+            self._database.url,
+            changed,
+            patience_seconds=self._patience_seconds,
+            silent=self._drop_lanes,
+        )
+        self._lanes.append(made)
+        return _DirectLane(made)
+
+    def _drop_lanes(self) -> None:
+        """A server that is silent to one hangs for all; who asks now is told so at once."""
+        for one in self._lanes:
+            one.drop()
 
 
 class _DirectLane:

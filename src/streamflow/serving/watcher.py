@@ -23,7 +23,7 @@ from streamflow.errors import (
 )
 from streamflow.served_model import ServedModel
 from streamflow.serving.predictor import Predictor
-from streamflow.serving.rehearsal import rehearsed, unservable, unwritten
+from streamflow.serving.rehearsal import rehearsed, uninstalled, unservable, unwritten
 from streamflow.serving.scoring import Served
 from streamflow.telemetry import Telemetry, lines_of, log, log_failure
 
@@ -209,6 +209,9 @@ class Watcher:
             problem: StreamFlowError = error
         elif isinstance(error, OSError) and error.strerror is not None:
             problem = unwritten(version, error.strerror)
+            problem.__cause__ = error
+        elif isinstance(error, ModuleNotFoundError) and error.name is not None:
+            problem = uninstalled(version, error.name)
             problem.__cause__ = error
         else:
             problem = unservable(version, f"{type(error).__name__}: {error}")

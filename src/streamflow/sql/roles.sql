@@ -2,22 +2,6 @@
 -- `streamflow`, and what is written there is only ever appended to. Run again at each migration:
 -- rights are a state to be brought about, also after a restore.
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['streamflow_pipeline', 'streamflow_api', 'streamflow_feast',
-                                'streamflow_mlflow', 'streamflow_reader'] LOOP
-        IF to_regrole(name) IS NULL THEN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
-        END IF;
-    END LOOP;
-END
-$$;
-
--- What the pipeline makes, the owner may change as well; and MLflow's database is made for it.
-GRANT streamflow_pipeline, streamflow_mlflow TO CURRENT_USER;
-
 REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database}
     TO streamflow_pipeline, streamflow_api, streamflow_feast, streamflow_reader;
@@ -28,6 +12,11 @@ GRANT USAGE ON SCHEMA streamflow
 GRANT SELECT ON streamflow.migrations
     TO streamflow_pipeline, streamflow_api, streamflow_feast, streamflow_reader;
 
+-- A restore leaves rights behind, and then everybody might do this.
+REVOKE ALL ON FUNCTION
+    streamflow.create_prediction_partition(date), streamflow.drop_prediction_partition(date)
+    FROM PUBLIC;
+
 -- pipeline: history, features, models; reads what was predicted, and ends it when it's too old.
 GRANT SELECT, INSERT ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions
@@ -35,6 +24,9 @@ GRANT SELECT, INSERT ON
 GRANT USAGE ON SEQUENCE streamflow.ingestions_ingestion_id_seq TO streamflow_pipeline;
 GRANT SELECT ON streamflow.served_models, streamflow.predictions TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION streamflow.drop_prediction_partition(date) TO streamflow_pipeline;
+-- Who promotes with a key is looked up, and a refusal written down.
+GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
+GRANT INSERT ON streamflow.audit TO streamflow_pipeline;
 
 -- api: reads features and which version is in Production, appends predictions and refusals.
 GRANT SELECT ON
