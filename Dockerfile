@@ -35,7 +35,8 @@ print(*project['optional-dependencies']['dev'], sep='\\n')" > dev.txt \
 
 FROM python:3.11-slim-bookworm AS base
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamflow \
-    && install --directory --owner=streamflow --group=streamflow /state /state/models /artifacts
+    && install --directory --owner=streamflow --group=streamflow \
+        /state /state/models /state/mlflow /artifacts /backups
 # The root file system is read-only in compose.yaml: /tmp and the volumes are what can be written.
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app/src PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 HOME=/tmp STREAMFLOW_HOME=/state

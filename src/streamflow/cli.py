@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from streamflow import (
+    cli_backup,
     cli_explain,
     cli_keys,
     cli_lineage,
@@ -42,6 +43,7 @@ app.add_typer(cli_predict.app)
 app.add_typer(cli_explain.app)
 app.add_typer(cli_keys.app)
 app.add_typer(cli_migrate.app)
+app.add_typer(cli_backup.app)
 
 AsOf = Annotated[
     datetime,

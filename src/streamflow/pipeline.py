@@ -9,7 +9,7 @@ import contextlib
 import csv
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from streamflow import features, online, point_in_time
 from streamflow import ingest as ingestion
 from streamflow.bootstrap import Platform
+from streamflow.database import Database
 from streamflow.errors import DatabaseUnavailable, NoAnswer, NoProductionModel
 from streamflow.runs import ModelVersion, Run
 from streamflow.serving import partitions
@@ -59,7 +60,8 @@ def apply(platform: Platform) -> features.Applied:
     store = features.open_store(
         platform.database.url, platform.use_case, online_store=platform.settings.online_store
     )
-    return features.apply(store, platform.use_case)
+    with _step(platform):
+        return features.apply(store, platform.use_case)
 
 
 def materialize(
@@ -77,7 +79,16 @@ def materialize(
         known = point_in_time.months(platform.database, platform.use_case)
         as_of = known[-1] if known else now.date()
     other = platform.settings.online_store
-    return online.materialize(platform.database, platform.use_case, as_of, now, progress, other)
+    with _step(platform):
+        return online.materialize(platform.database, platform.use_case, as_of, now, progress, other)
+
+
+@contextlib.contextmanager
+def _step(platform: Platform) -> Iterator[None]:
+    """A backup has all of the block or nothing, though Feast writes it in many transactions."""
+    with Database(platform.database.url) as alone, alone.transaction():
+        alone.execute("lock_step")
+        yield
 
 
 def runs(platform: Platform) -> list[Run]:

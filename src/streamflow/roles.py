@@ -34,7 +34,7 @@ def grant(database: Database, history: str, passwords: Mapping[RoleName, SecretS
     one that it has. MLflow's own database is made if `mlflow` has a password.
     Raises NotPermitted if the user may not make roles.
     """
-    text = (resources.files("streamflow") / "sql" / "roles.sql").read_text(encoding="utf-8")
+    make(database, passwords)
     names = {
         "database": sql.Identifier(database.row("current_database")["name"]),
         "history": sql.Identifier(history),
@@ -42,7 +42,18 @@ def grant(database: Database, history: str, passwords: Mapping[RoleName, SecretS
     }
     with database.transaction():
         database.execute("lock_migration")
-        database.script(text, names)
+        database.script(_text("roles.sql"), names)
+    return there(database)
+
+
+def make(database: Database, passwords: Mapping[RoleName, SecretStr]) -> None:
+    """The roles without a right, as there may be no tables yet, and MLflow's own database.
+
+    Raises NotPermitted if the user may not make roles.
+    """
+    with database.transaction():
+        database.execute("lock_migration")
+        database.script(_text("make_roles.sql"))
         for name, password in passwords.items():
             hashed = database.password_hash(PREFIX + name, password.get_secret_value())
             database.execute(
@@ -51,7 +62,6 @@ def grant(database: Database, history: str, passwords: Mapping[RoleName, SecretS
             )
     if "mlflow" in passwords:
         _make_mlflow_database(database)
-    return there(database)
 
 
 def there(database: Database) -> list[Role]:
@@ -65,3 +75,7 @@ def _make_mlflow_database(database: Database) -> None:
         name, owner = sql.Identifier(MLFLOW_DATABASE), sql.Identifier(f"{PREFIX}mlflow")
         database.execute("create_database", {"name": name, "owner": owner})
         database.execute("close_database", {"name": name})
+
+
+def _text(file: str) -> str:
+    return (resources.files("streamflow") / "sql" / file).read_text(encoding="utf-8")

@@ -1,9 +1,8 @@
-"""A run is the same on a database restored from `pg_dump` on another major of PostgreSQL."""
+"""A run is the same after a backup and a restore onto another major of PostgreSQL, and back."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -14,10 +13,12 @@ import pytest
 
 from churn.generator import generate
 from streamflow import embedded, pipeline, reproduction, training_run
+from streamflow.backup import backup
 from streamflow.bootstrap import platform
 from streamflow.embedded_cluster import SUPPORTED, find_binaries
 from streamflow.errors import DatabaseUnavailable
 from streamflow.reproduction import Reproduction
+from streamflow.restore import restore
 from streamflow.settings import Settings, load_settings
 from streamflow.use_case import Generation
 
@@ -41,69 +42,45 @@ def majors() -> dict[int, Path]:
 
 
 @pytest.fixture(scope="module")
-def another(
-    majors: dict[int, Path], server_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def another(majors: dict[int, Path], server_url: str, homes: Path) -> Iterator[str]:
     """The URL of a server of another major version than the one that tests run on."""
     with psycopg.connect(server_url) as connection:
         here = connection.info.server_version // 10000
     others = [major for major in sorted(majors) if major != here]
     if not others or max(majors) < here:
         pytest.skip(f"only PostgreSQL {here} is installed, and this takes a second major version")
-    home = tmp_path_factory.mktemp("another")
-    with embedded.running(home, majors[others[0]]) as url:
+    with embedded.running(homes / "another", majors[others[0]]) as url:
         yield url
 
 
-def copied(source: str, target: str, programs: Path) -> None:
-    """Dump one database and restore it into another, an empty one."""
-    dump = subprocess.run(
-        [programs / "pg_dump", "--no-owner", "--no-privileges", f"--dbname={source}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    # PostgreSQL 17 and later set it, and those before don't know it.
-    lines = [line for line in dump.splitlines() if not line.startswith("SET transaction_timeout")]
-    subprocess.run(
-        [programs / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", target],
-        input="\n".join(lines) + "\n",
-        text=True,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
 def test_runs_come_out_identical_on_a_restored_database_and_back(
-    majors: dict[int, Path],
-    another: str,
-    new_database: Callable[..., str],
-    prepared_database: str,
-    tmp_path: Path,
+    another: str, new_database: Callable[..., str], prepared_database: str, tmp_path: Path
 ) -> None:
-    def settings(url: str) -> Settings:
-        return load_settings(home=tmp_path / "home", database_url=url, use_case="churn")
+    def settings(name: str, url: str) -> Settings:
+        return load_settings(home=tmp_path / name, database_url=url, use_case="churn")
 
-    def reproduced(url: str) -> list[Reproduction]:
-        with platform(settings(url)) as ready:
+    def reproduced(settings: Settings) -> list[Reproduction]:
+        with platform(settings) as ready:
             registry = ready.registry
             runs = [registry.run(version.run_id) for version in registry.versions()]
             return [reproduction.reproduce(ready, run, NOW) for run in runs]
 
-    here = new_database(prepared_database)
-    newest = majors[max(majors)]
+    here = settings("here", new_database(prepared_database))
+    there = settings("there", another)
+    back = settings("back", new_database())
     generate(Generation(tmp_path / "months", users=300, months=1, seed=7))
-    with platform(settings(here)) as ready:
+    with platform(here) as ready:
         pipeline.ingest(ready, tmp_path / "months" / "month_000", JANUARY, None, NOW, "test")
         pipeline.apply(ready)
         training_run.train(ready, JANUARY, None, 42, NOW)
-    copied(here, another, newest)
-    with platform(settings(another)) as ready:
+    backup(here, tmp_path / "of here", NOW)
+    restore(there, tmp_path / "of here")
+    with platform(there) as ready:
         training_run.train(ready, JANUARY, "lightgbm", 7, NOW)
-    back = new_database("template0")
-    copied(another, back, newest)
+    backup(there, tmp_path / "of there", NOW)
+    restore(back, tmp_path / "of there")
 
-    for url in (another, back):
-        done = reproduced(url)
+    for restored in (there, back):
+        done = reproduced(restored)
         assert [one.verdict for one in done] == ["identical"] * 2, [one.why for one in done]
         assert all(factor.same for one in done for factor in one.factors)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from streamflow import processes
 ROOT = Path(__file__).parents[2]
 PROJECT = "streamflow-stack-test"
 PATIENCE_SECONDS = 240
+DOWN = ("--profile", "backup", "down", "--volumes", "--remove-orphans")
 
 
 def run(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -109,23 +110,28 @@ def _values(file: Path) -> dict[str, str]:
     return {name: value for name, equals, value in lines if equals and not name.startswith("#")}
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """What `make env` and `make stack` leave running."""
-    if not shutil.which("docker") or run("docker", "version", check=False).returncode:
-        pytest.skip("no Docker engine answers; tests/stack/engine/up.sh brings one up")
-    file = tmp_path_factory.mktemp("stack") / ".env"
+def prepared(folder: Path, project: str, port: int) -> Stack:
+    """A stack of which nothing runs yet, with secrets and ports of its own."""
+    file = folder / ".env"
     run(sys.executable, "deploy/environment.py", str(file))
     with file.open("a") as lines:
-        port = 20_000
         for name in ("API", "MLFLOW", "FEAST", "FEAST_UI"):
             # The next one stays free for a second replica.
             port = processes.next_free("127.0.0.1", port)
             lines.write(f"STREAMFLOW_{name}_PORT={port}\n")
             port += 2
-    command = (*_compose(), "--project-name", PROJECT, "--env-file", str(file))
-    values = _values(file)
-    down = (*command, "down", "--volumes", "--remove-orphans")
+    command = (*_compose(), "--project-name", project, "--env-file", str(file))
+    return Stack(command, _values(file), "")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """What `make env` and `make stack` leave running."""
+    if not shutil.which("docker") or run("docker", "version", check=False).returncode:
+        pytest.skip("no Docker engine answers; tests/stack/engine/up.sh brings one up")
+    ready = prepared(tmp_path_factory.mktemp("stack"), PROJECT, 20_000)
+    command = ready.compose_command
+    down = (*command, *DOWN)
     run(*down)
     try:
         done = run("make", "stack", f"COMPOSE={' '.join(command)}", env=environment(), check=False)
@@ -133,7 +139,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         if done.returncode:
             print(run(*command, "logs", "--tail", "40", check=False).stdout)
         assert done.returncode == 0
-        yield Stack(command, values, done.stdout)
+        yield replace(ready, told=done.stdout)
     finally:
         run(*down)
 

@@ -27,6 +27,7 @@ ALLOWED = {
         "streamflow/online.py",
         "streamflow/online_then.py",
         "streamflow/point_in_time.py",
+        "streamflow/restore.py",
         "streamflow/roles.py",
         "feast_postgres/",
     },

@@ -240,10 +240,90 @@ WHERE model = %(model)s
 ORDER BY promotion_id
 
 -- name: lock_promotion
-SELECT pg_advisory_xact_lock(hashtext('streamflow promotion'), hashtext(%(model)s))
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
+       pg_advisory_xact_lock(hashtext('streamflow promotion'), hashtext(%(model)s))
 
 -- name: lock_training
-SELECT pg_advisory_xact_lock(hashtext('streamflow training'), hashtext(%(model)s))
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
+       pg_advisory_xact_lock(hashtext('streamflow training'), hashtext(%(model)s))
+
+-- name: lock_step
+-- Shared by the steps that write in more than one transaction: no backup begins meanwhile.
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step'))
+
+-- name: lock_steps
+-- Waits for the steps under way, and keeps others from beginning.
+SELECT pg_advisory_xact_lock(hashtext('streamflow step'))
+
+-- name: begin_snapshot
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+
+-- name: keep_partitions
+-- A day of the prediction log that the snapshot has isn't dropped before it was read.
+LOCK TABLE streamflow.predictions IN ACCESS SHARE MODE
+
+-- name: export_snapshot
+SELECT pg_export_snapshot() AS snapshot
+
+-- name: own_schemas
+-- Of other use cases as well, if they are kept in the same database.
+SELECT nspname AS name
+FROM pg_namespace
+WHERE nspname IN ('streamflow', 'feast', 'online', %(history)s)
+   OR nspname IN (SELECT use_case FROM streamflow.ingestions)
+ORDER BY name
+
+-- name: newest_migration
+SELECT max(number) AS number, current_setting('server_version') AS server_version
+FROM streamflow.migrations
+
+-- name: experiment_at
+SELECT experiment_id
+FROM mlflow.experiments
+WHERE artifact_location = %(location)s
+ORDER BY experiment_id
+
+-- name: schemas_there
+SELECT nspname AS name, obj_description(oid, 'pg_namespace') AS comment,
+    (SELECT count(*) FROM pg_class WHERE relnamespace = schema.oid AND relkind IN ('r', 'p'))
+        AS tables
+FROM pg_namespace AS schema
+WHERE nspname = ANY(%(names)s)
+ORDER BY name
+
+-- name: database_owner
+SELECT pg_get_userbyid(datdba) AS name FROM pg_database WHERE datname = current_database()
+
+-- name: set_role
+SET ROLE {role}
+
+-- name: drop_schema
+DROP SCHEMA {schema}
+
+-- name: create_schema
+CREATE SCHEMA {schema}
+
+-- name: rename_schema
+ALTER SCHEMA {schema} RENAME TO {name}
+
+-- name: comment_on_schema
+COMMENT ON SCHEMA {schema} IS {text}
+
+-- name: move_artifacts
+-- For each column in which MLflow names artifacts a statement that puts `new` in the place of `old`.
+SELECT format(
+    $$UPDATE %%1$I.%%2$I SET %%3$I = CASE WHEN %%3$I = %%4$L THEN %%5$L
+        ELSE rtrim(%%5$L, '/') || substr(%%3$I, length(rtrim(%%4$L, '/')) + 1) END
+      WHERE %%3$I = %%4$L OR starts_with(%%3$I, rtrim(%%4$L, '/') || '/')$$,
+    table_schema, table_name, column_name, %(old)s::text, %(new)s::text)
+FROM information_schema.columns
+WHERE table_schema = %(schema)s AND (table_name, column_name) IN (
+    ('experiments', 'artifact_location'), ('runs', 'artifact_uri'),
+    ('logged_models', 'artifact_location'),
+    ('model_versions', 'source'), ('model_versions', 'storage_location'))
+
+-- name: analyze
+ANALYZE
 
 -- name: lock_predictions
 SELECT pg_advisory_xact_lock(hashtext('streamflow predictions'))
