@@ -9,7 +9,9 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -21,6 +23,15 @@ def machine() -> str:
         f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
         f"Python {platform.python_version()}"
     )
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """As root, PostgreSQL runs as somebody else, who has to get in here, or would move out."""
+    with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        yield folder
 
 
 def interleaved(

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from datetime import UTC, date, datetime
-from pathlib import Path
 
-from bench import report
+from bench import report, temporary_folder
 from streamflow import pipeline, training_run
 from streamflow.bootstrap import Platform, platform
 from streamflow.settings import load_settings
@@ -43,8 +41,8 @@ def main() -> None:
     users = int(os.environ.get("USERS", "1000000"))
     with_them: list[float] = []
     without: list[float] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary) / "home"
+    with temporary_folder() as folder:
+        home = folder / "home"
         with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
             assert ready.use_case.generate is not None
             ready.use_case.generate(Generation(home / "data", users, 1, 42))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -17,7 +16,7 @@ from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 
-from bench import interleaved, report
+from bench import interleaved, report, temporary_folder
 from streamflow import pipeline
 from streamflow.bootstrap import platform
 from streamflow.settings import load_settings
@@ -76,8 +75,8 @@ def main() -> None:
     assert use_case.generate is not None
     peaks: dict[str, float] = {}
     days = iter(range(1, 28))
-    with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary) / "home"
+    with temporary_folder() as folder:
+        home = folder / "home"
         use_case.generate(Generation(home / "data", USERS, 1, 42))
         month = home / "data" / "month_000"
 

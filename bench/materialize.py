@@ -16,7 +16,6 @@ import os
 import resource
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +27,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bench import RESULTS, interleaved, machine
+from bench import RESULTS, interleaved, machine, temporary_folder
 from bench.peers.bars import at_least, at_most, show
 from streamflow import embedded
 
@@ -72,10 +71,8 @@ def main() -> None:
     sizes = [int(size) for size in os.environ.get("USERS", "10000 200000 1000000").split()]
     most_of_peer = int(os.environ.get("PEER_USERS", "200000"))
     print(f"{CLAIM}\n{machine()}\n")
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        with embedded.running(folder / "home") as url:
-            measured = [compare(url, folder, users, users <= most_of_peer) for users in sizes]
+    with temporary_folder() as folder, embedded.running(folder / "home") as url:
+        measured = [compare(url, folder, users, users <= most_of_peer) for users in sizes]
     shown = bars(measured)
     show(shown)
     RESULTS.mkdir(exist_ok=True)

@@ -10,7 +10,6 @@ import json
 import random
 import statistics
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-from bench import RESULTS, machine
+from bench import RESULTS, machine, temporary_folder
 from streamflow import embedded
 
 USERS = 5_000
@@ -30,18 +29,16 @@ PEER, OURS = "Feast's PostgreSQL store", "feast_postgres"
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        with embedded.running(folder / "home") as url:
-            stores = {
-                OURS: feast_store(url, folder, "ours", "feast_postgres.PostgresOnlineStore"),
-                PEER: feast_store(url, folder, "peer", "postgres"),
-            }
-            results = [
-                {"entities": entities, "views": views, **compare(stores, entities, views)}
-                for views in VIEWS
-                for entities in ENTITIES
-            ]
+    with temporary_folder() as folder, embedded.running(folder / "home") as url:
+        stores = {
+            OURS: feast_store(url, folder, "ours", "feast_postgres.PostgresOnlineStore"),
+            PEER: feast_store(url, folder, "peer", "postgres"),
+        }
+        results = [
+            {"entities": entities, "views": views, **compare(stores, entities, views)}
+            for views in VIEWS
+            for entities in ENTITIES
+        ]
     claim = "get_online_features: milliseconds per call, five features per view"
     print(f"{claim}\n{machine()}\n")
     print(f"{'entities':>8} {'views':>6} {OURS:>16} {PEER:>26} {'times faster':>14}")

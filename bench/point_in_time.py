@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
-from bench import interleaved, report
+from bench import interleaved, report, temporary_folder
 from streamflow import features, pipeline
 from streamflow.bootstrap import platform
 from streamflow.settings import load_settings
@@ -26,8 +24,8 @@ AS_OF = date(2024, 1, 31)
 
 def main() -> None:
     users = int(os.environ.get("USERS", "7043"))
-    with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary) / "home"
+    with temporary_folder() as folder:
+        home = folder / "home"
         with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
             use_case = ready.use_case
             assert use_case.generate is not None

@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import load
+from bench import load, temporary_folder
 from streamflow import embedded
 from streamflow.features import sqlalchemy_url
 from streamflow.processes import Command, interrupted_by_sigterm
@@ -76,14 +75,7 @@ def workplace(users: int) -> Iterator[Workplace]:
     )
     # `mlflow models serve` starts `uvicorn` by name.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    with (
-        interrupted_by_sigterm(),
-        tempfile.TemporaryDirectory(prefix="streamflow-bench-") as temporary,
-        chdir(temporary),
-    ):
-        folder = Path(temporary)
-        # As root, PostgreSQL runs as somebody else, who has to get in here, or would move out.
-        folder.chmod(0o755)
+    with interrupted_by_sigterm(), temporary_folder() as folder, chdir(folder):
         print(f"preparing {users:,} users and a model in {folder}", flush=True)
         with embedded.running(folder / "home") as url:
             use_case = load_use_case(USE_CASE)
