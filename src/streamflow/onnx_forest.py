@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-OPSET, ML_OPSET, IR_VERSION = 20, 5, 10
+from streamflow.onnx_graph import constant, model, node
+
+ML_OPSET = 5
 
 # Two sums of the same shares in float64 can't be further apart than this for any real forest.
 NEAR_A_TIE = 1e-9
@@ -30,13 +32,7 @@ def onnx_forest(trees: list[Any], columns: int) -> bytes:
     Input `features`: float32 (rows, columns). Outputs `label`: int64 (rows,), and `probabilities`:
     float64 (rows, 2).
     """
-    from onnx import TensorProto, helper, numpy_helper
-
-    def node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
-        return helper.make_node(operator, inputs.split(), [output], **attributes)
-
-    def constant(name: str, value: Any) -> Any:
-        return numpy_helper.from_array(np.asarray(value), name)
+    from onnx import TensorProto, helper
 
     def output(name: str, kind: int, *shape: int | str) -> Any:
         return helper.make_tensor_value_info(name, kind, shape)
@@ -95,12 +91,7 @@ def onnx_forest(trees: list[Any], columns: int) -> bytes:
             constant("second", np.array([1], dtype=np.int64)),
         ],
     )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-    model = helper.make_model(
-        graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="streamflow"
-    )
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+    return model(graph, ML_OPSET)
 
 
 def _sum_over_trees(trees: list[Any], class_index: int, features: str, output: str) -> Any:

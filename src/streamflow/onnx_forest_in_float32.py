@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
+from streamflow.onnx_graph import constant, model, node
+
+ML_OPSET = 3
 _EXACT_BITS = 24
 # Of 24 bytes each: about as much as the cache of one core holds.
 _NODES_TOGETHER = 80_000
@@ -38,13 +40,7 @@ def is_exact(trees: list[Any]) -> bool:
 
 def onnx_forest_in_float32(trees: list[Any], columns: int) -> bytes:
     """As `onnx_forest`, for trees that are exact."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    def node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
-        return helper.make_node(operator, inputs.split(), [output], **attributes)
-
-    def constant(name: str, value: Any) -> Any:
-        return numpy_helper.from_array(np.asarray(value), name)
+    from onnx import TensorProto, helper
 
     double, integer = TensorProto.DOUBLE, TensorProto.INT64
     sums = [
@@ -78,12 +74,7 @@ def onnx_forest_in_float32(trees: list[Any], columns: int) -> bytes:
             constant("flat", np.array([-1], dtype=np.int64)),
         ],
     )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-    model = helper.make_model(
-        graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="streamflow"
-    )
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+    return model(graph, ML_OPSET)
 
 
 def _groups(trees: list[_Tree]) -> list[list[_Tree]]:

@@ -1,0 +1,34 @@
+"""The pieces that an ONNX graph is made of, and the model around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+OPSET, IR_VERSION = 20, 10
+
+
+def node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
+    """One operator; the names of its `inputs` are separated by spaces."""
+    from onnx import helper
+
+    return helper.make_node(operator, inputs.split(), [output], **attributes)
+
+
+def constant(name: str, value: Any) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.asarray(value), name)
+
+
+def model(graph: Any, ml_opset: int) -> bytes:
+    """The graph with the opsets that it's written in; the same graph gives the same bytes."""
+    from onnx import helper
+
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ml_opset)]
+    made = helper.make_model(
+        graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="streamflow"
+    )
+    content: bytes = made.SerializeToString(deterministic=True)
+    return content
