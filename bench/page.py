@@ -68,6 +68,7 @@ def section(name: str, result: dict[str, Any]) -> str:
 def _ways(result: dict[str, Any]) -> tuple[list[str], Any]:
     """Tables and picture for each form that a result may have."""
     ways: dict[str, Callable[[dict[str, Any]], tuple[list[str], Any]]] = {
+        "added_to_base": image,
         "medians": seconds,
         "medians_ms": milliseconds,
         "sizes": materialization,
@@ -93,6 +94,18 @@ def seconds(result: dict[str, Any]) -> tuple[list[str], Any]:
         rows.append([name, f"{median:.2f}", f"{min(runs):.2f} to {max(runs):.2f}", times])
     header = ["", "median s", "range", "times ours"]
     return [table(header, rows)], pictures.bars(result["medians"], ours, "seconds")
+
+
+def image(result: dict[str, Any]) -> tuple[list[str], Any]:
+    medians = result["medians"]
+    rows = [
+        ["image, MB", f"{result['size'] / 1e6:.0f}"],
+        ["of it added to its base, MB", f"{result['added_to_base'] / 1e6:.0f}"],
+        ["start to ready, s", f"{medians['ready_seconds']:.2f}"],
+        ["largest process at its start, MB", f"{medians['bytes_at_start'] / 1e6:.0f}"],
+        ["largest process after load, MB", f"{medians['bytes_after_load'] / 1e6:.0f}"],
+    ]
+    return [table(["", "median"], rows)], None
 
 
 def milliseconds(result: dict[str, Any]) -> tuple[list[str], Any]:
