@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +10,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import h11
 import numpy as np
+import uvicorn
 from fastapi.testclient import TestClient
+from uvicorn.server import ServerState
 
 from streamflow.access import Access
 from streamflow.api import create_app
@@ -19,6 +24,7 @@ from streamflow.api_keys import ApiKey
 from streamflow.audit import Audit, Refusals
 from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
 from streamflow.gatekeeper import Gatekeeper
+from streamflow.http_protocol import HttpProtocol
 from streamflow.runs import ModelVersion
 from streamflow.served_model import Feature, FeatureSchema, ServedModel
 from streamflow.serving.reader import EntityRow
@@ -238,11 +244,102 @@ def api(
     )
 
 
+class OverHttp:
+    """An app behind the API's own HTTP protocol, so that what asks it by ASGI goes through both."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.config = uvicorn.Config(app, access_log=False, proxy_headers=False, log_level="error")
+        self.config.load()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        connection = Connection(self.config)
+        headers = scope["headers"]
+        connection.send(
+            h11.Request(method=scope["method"], target=target_of(scope), headers=headers)
+        )
+        more_body = True
+        while more_body:
+            heard = await receive()
+            if heard["type"] == "http.disconnect":
+                await connection.leave()
+                return
+            connection.send(h11.Data(heard["body"]))
+            more_body = heard.get("more_body", False)
+        connection.send(h11.EndOfMessage())
+        answer, content = await asyncio.wait_for(connection.answer, 30)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status_code,
+                "headers": [one for one in answer.headers if one[0] not in (b"date", b"server")],
+            }
+        )
+        await send({"type": "http.response.body", "body": content})
+
+
+def target_of(scope: Any) -> bytes:
+    query = scope["query_string"]
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return path + b"?" * bool(query) + query
+
+
+class Connection:
+    """The client's end of a connection to the protocol, and the transport between the two."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._client = h11.Connection(h11.CLIENT)
+        self._start: h11.Response | None = None
+        self._content = b""
+        self.closed = False
+        self.answer: asyncio.Future[tuple[h11.Response, bytes]] = asyncio.Future()
+        self.protocol = HttpProtocol(config, ServerState(), {})
+        self.protocol.connection_made(self)
+
+    def send(self, event: h11.Event) -> None:
+        self.protocol.data_received(self._client.send(event) or b"")
+
+    async def leave(self) -> None:
+        self.close()
+        self.protocol.connection_lost(None)
+        await asyncio.gather(*self.protocol.tasks)
+
+    def write(self, data: bytes) -> None:
+        self._client.receive_data(data)
+        while (event := self._client.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            if isinstance(event, h11.Response):
+                self._start = event
+            elif isinstance(event, h11.Data):
+                self._content += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                assert self._start is not None
+                self.answer.set_result((self._start, self._content))
+                return
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("testclient", 50000) if name == "peername" else default
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
 @contextmanager
 def serving(registry=None, online=None, **given):
     registry = registry or FakeRegistry()
     online = online or stocked()
-    with TestClient(api(registry, online, **given)) as client:
+    with TestClient(OverHttp(api(registry, online, **given))) as client:
         yield Service(client, registry, online)
 
 

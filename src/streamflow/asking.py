@@ -5,7 +5,9 @@ A part of `streamflow.api`. Both are reached by FastAPI's routes, and ahead of t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +18,7 @@ from streamflow import answers
 from streamflow.boundary import Direct
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnknownEntity
 from streamflow.problems import BATCH_PATH, Exchange
-from streamflow.serving.batches import Batches
+from streamflow.serving.batches import Answered, Batches, Tell, awaited
 from streamflow.serving.scoring import Prediction, Question, Served
 from streamflow.telemetry import Telemetry
 
@@ -29,11 +31,29 @@ class Asking:
         self._batches = batches
         self._metrics = metrics
         self._join_key = join_key
+        self._tasks: set[asyncio.Task[bytes]] = set()  # the loop alone would let them go
 
     async def one(self, entity_id: str, exchange: Exchange) -> bytes:
         """Raises what keeps the entity from having a prediction."""
-        question = Question(entity_id, exchange.request_id)
-        served, (answer,) = await self._batches.ask([question])
+        return await awaited(partial(self.put, entity_id, exchange))
+
+    def put(self, entity_id: str, exchange: Exchange, tell: Tell[bytes]) -> None:
+        """Have told what `one` returns or raises, later or at once."""
+
+        def told(answered: Answered | Exception) -> None:
+            outcome: bytes | Exception
+            try:
+                outcome = self._written(answered, exchange)
+            except Exception as error:
+                outcome = error
+            tell(outcome)
+
+        self._batches.put([Question(entity_id, exchange.request_id)], told)
+
+    def _written(self, answered: Answered | Exception, exchange: Exchange) -> bytes:
+        if isinstance(answered, Exception):
+            raise answered
+        served, (answer,) = answered
         exchange.model_version = served.version.version
         self._count(served, [answer])
         if isinstance(answer, NoAnswer):
@@ -70,23 +90,34 @@ class Asking:
     def direct(self, question: type[BaseModel], questions: type[BaseModel]) -> dict[str, Direct]:
         """Answers to bodies that are valid JSON of these models, by path."""
 
-        def answering(model: type[BaseModel], field: str, answer: Any) -> Direct:
+        def answering(model: type[BaseModel], field: str, put: Any) -> Direct:
             validate = model.__pydantic_validator__.validate_json
 
-            def direct(body: bytes, exchange: Exchange) -> Awaitable[bytes | None]:
+            def direct(body: bytes, exchange: Exchange, tell: Tell[bytes]) -> bool:
                 try:
                     asked = validate(body)
                 except ValidationError:
-                    return _nothing()
-                told: Awaitable[bytes | None] = answer(getattr(asked, field), exchange)
-                return told
+                    return False
+                put(getattr(asked, field), exchange, tell)
+                return True
 
             return direct
 
         return {
-            "/predict": answering(question, "entity_id", self.one),
-            BATCH_PATH: answering(questions, "entity_ids", self.many),
+            "/predict": answering(question, "entity_id", self.put),
+            BATCH_PATH: answering(questions, "entity_ids", self._put_many),
         }
+
+    def _put_many(self, entity_ids: Sequence[str], exchange: Exchange, tell: Tell[bytes]) -> None:
+        def done(task: asyncio.Task[bytes]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled():
+                error = task.exception()
+                tell(error if isinstance(error, Exception) else task.result())
+
+        task = asyncio.ensure_future(self.many(entity_ids, exchange))
+        self._tasks.add(task)
+        task.add_done_callback(done)
 
 
 def _lacks(
@@ -104,7 +135,3 @@ def _lacks(
         lacking = {one.feature_view for one in features if one.name in answer.features}
         return [(view, "missing") for view in lacking]
     return []
-
-
-async def _nothing() -> None:
-    return None

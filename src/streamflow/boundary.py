@@ -1,26 +1,27 @@
 """What holds for every request: a key, an id, a largest size, always an answer, a line in the log.
 
-A part of `streamflow.api`. Addresses in `direct` are answered here, ahead of FastAPI, whose routing
-and parsing cost more than a prediction; whatever isn't a plain valid request goes on to FastAPI,
-which says what is wrong with it.
+A part of `streamflow.api`. Addresses in `direct` are answered without FastAPI, whose routing and
+parsing cost more than a prediction, and without ASGI, which takes as long as a prediction's share
+of its model call; whatever isn't a plain valid request goes on to FastAPI, which says what is wrong
+with it.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from secrets import token_hex
 
 from fastapi import FastAPI
-from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope
+from starlette.types import Send as AsgiSend
 
 from streamflow import problems, telemetry
 from streamflow.access import Access
@@ -32,20 +33,24 @@ from streamflow.problems import (
     LARGEST_HEAD_BYTES,
     Exchange,
     HeadTooLarge,
-    InternalError,
 )
+from streamflow.serving.batches import Tell
 from streamflow.telemetry import METHODS, Telemetry
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 # Open to everybody: whoever balances load has no key, and the documentation tells of nobody.
 OPEN = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+_JSON = (b"content-type", b"application/json")
 _OPEN_FILES = "/static-offline-docs/"
 # Problems of an entity's data, which are nobody's attempt at anything.
 _OF_DATA = frozenset({"missing_features", "stale_features", "unseen_category"})
 
-# Given a body, the answer's; or None if FastAPI is to look at it.
-Direct = Callable[[bytes, Exchange], Awaitable[bytes | None]]
+Headers = Sequence[tuple[bytes, bytes]]
+# Given a body, has the answer's told, later or at once; or is False if FastAPI is to look at it.
+Direct = Callable[[bytes, Exchange, Tell[bytes]], bool]
+# Given an answer's status, headers and body.
+Send = Callable[[int, Headers, bytes], None]
 
 
 def needed(path: str) -> KeyScope | None:
@@ -74,14 +79,47 @@ class RequestBoundary:
         self.audit = audit
         self.now = now
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def begin(
+        self, url: bytes, headers: Headers, client: tuple[str, int] | None
+    ) -> Exchange | None:
+        """Let in a POST to `url` that can be answered directly; None if the app is to see to it."""
+        path = url.decode("latin-1")
+        named = _by_name(headers)
+        if path not in self.direct or named.get(b"content-type") != b"application/json":
+            return None
+        exchange = _exchange("POST", named, client)
+        try:
+            self._admit(exchange, path, b"", headers, named)
+        except StreamFlowError:
+            return None
+        exchange.route = path
+        return exchange
+
+    def answer(self, exchange: Exchange, body: bytes, send: Send) -> bool:
+        """Answer what `begin` let in, later or at once; False if the app is to answer it."""
+
+        path = str(exchange.route)
+        return self.direct[path](
+            body, exchange, lambda told: self._tell(exchange, path, told, send)
+        )
+
+    def _tell(self, exchange: Exchange, path: str, told: bytes | Exception, send: Send) -> None:
+        if isinstance(told, bytes):
+            status, content = 200, told
+            headers = [(b"content-length", str(len(told)).encode()), _JSON]
+        else:
+            problem = problems.tell(exchange, path, told)
+            status, content, headers = problem.status_code, bytes(problem.body), problem.raw_headers
+        send(status, [*headers, (b"x-request-id", exchange.request_id.encode())], content)
+        self._answered(exchange, status)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        arrived = time.perf_counter()
-        headers = dict(reversed(scope["headers"]))  # the first of a name counts
-        given_id = headers.get(b"x-request-id", b"").decode("latin-1")
-        exchange = Exchange(given_id if REQUEST_ID.fullmatch(given_id) else token_hex(16))
+        let_in: Exchange | None = scope.get("exchange")
+        named = _by_name(scope["headers"])
+        exchange = let_in or _exchange(scope["method"], named, scope.get("client"))
         scope["exchange"] = exchange
         status = 0  # until an answer was started
         received = 0
@@ -103,48 +141,26 @@ class RequestBoundary:
             return send(message)
 
         try:
-            refusal = self._refusal(scope, headers, exchange)
-            direct = self.direct.get(scope["path"]) if scope["method"] == "POST" else None
-            if refusal is not None:
-                await refusal(scope, receive, send_marked)
-            elif direct is not None and headers.get(b"content-type") == b"application/json":
-                await self._directly(direct, exchange, scope, receive_limited, send_marked)
-            else:
-                await self.app(scope, receive_limited, send_marked)
+            refusal = None if let_in else self._refusal(scope, named, exchange)
+            await (refusal or self.app)(scope, receive_limited, send_marked)
         except Exception as error:
-            answer = _failed(Request(scope), error)
             if status:
+                telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
                 raise  # half an answer is out: only the connection's end can tell
-            await answer(scope, receive, send_marked)
+            await problems.respond(Request(scope), error)(scope, receive, send_marked)
         finally:
             # Raw paths hold ids, and have no end: only a route's template may be a label.
             unnamed = "unmatched" if status == 404 else "other"
-            route = exchange.route or str(getattr(scope.get("route"), "path_format", unnamed))
-            if 400 <= status < 500:
-                self._note(exchange, route, scope["method"], scope.get("client"))
-            self.metrics.request_answered(
-                request_id=exchange.request_id,
-                route=route,
-                method=scope["method"],
-                status=status,
-                seconds=time.perf_counter() - arrived,
-                model_version=exchange.model_version,
-                problem=exchange.problem,
-                key_id=exchange.key_id,
-                traceparent=headers.get(b"traceparent"),
-            )
+            route = str(getattr(scope.get("route"), "path_format", unnamed))
+            exchange.route = exchange.route or route
+            self._answered(exchange, status)
 
     def _refusal(
-        self, scope: Scope, headers: Mapping[bytes, bytes], exchange: Exchange
+        self, scope: Scope, named: Mapping[bytes, bytes], exchange: Exchange
     ) -> JSONResponse | None:
         """The answer to whoever may not ask this; None to everybody else."""
         try:
-            address = len(scope["path"]) + len(scope["query_string"])
-            if address + sum(map(len, chain(*scope["headers"]))) > LARGEST_HEAD_BYTES:
-                raise HeadTooLarge()
-            exchange.key_id = self.access.admit(
-                needed(scope["path"]), headers.get(b"authorization"), scope["query_string"]
-            )
+            self._admit(exchange, scope["path"], scope["query_string"], scope["headers"], named)
         except StreamFlowError as error:
             matching = (one for one in self.app.routes if one.matches(scope)[0] is not Match.NONE)
             exchange.route = getattr(next(matching, None), "path_format", None)
@@ -152,71 +168,46 @@ class RequestBoundary:
             return problems.respond(Request(scope), error)
         return None
 
-    def _note(
-        self, exchange: Exchange, route: str, method: str, client: tuple[str, int] | None
+    def _admit(
+        self,
+        exchange: Exchange,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        named: Mapping[bytes, bytes],
     ) -> None:
+        """Raises AccessRefused, HeadTooLarge."""
+        if len(path) + len(query) + sum(map(len, chain(*headers))) > LARGEST_HEAD_BYTES:
+            raise HeadTooLarge()
+        exchange.key_id = self.access.admit(needed(path), named.get(b"authorization"), query)
+
+    def _answered(self, exchange: Exchange, status: int) -> None:
+        if 400 <= status < 500:
+            self._note(exchange)
+        self.metrics.request_answered(
+            request_id=exchange.request_id,
+            route=str(exchange.route),
+            method=exchange.method,
+            status=status,
+            seconds=time.perf_counter() - exchange.arrived,
+            model_version=exchange.model_version,
+            problem=exchange.problem,
+            key_id=exchange.key_id,
+            traceparent=exchange.traceparent,
+        )
+
+    def _note(self, exchange: Exchange) -> None:
         if exchange.problem is not None and exchange.problem not in _OF_DATA:
-            method = method if method in METHODS else "other"
-            address = client[0] if client else None
+            method = exchange.method if exchange.method in METHODS else "other"
+            address = exchange.client[0] if exchange.client else None
+            route = str(exchange.route)
             attempt = Attempt(exchange.problem, route, method, address, exchange.key_id)
             self.audit.note(attempt, self.now())
 
-    def refuse_head(self, client: tuple[str, int] | None) -> bytes:
-        """All that is sent to a client whose address and headers are too large before their end."""
-        error = HeadTooLarge()
-        exchange = Exchange(token_hex(16), problem=error.code)
-        told = problems.document(error, instance="/", request_id=exchange.request_id)
-        content = to_json(told)
-        self._note(exchange, "other", "other", client)
-        self.metrics.request_answered(
-            request_id=exchange.request_id,
-            route="other",
-            method="other",
-            status=told["status"],
-            seconds=0.0,
-            model_version=None,
-            problem=exchange.problem,
-        )
-        head = (
-            f"HTTP/1.1 {told['status']} {told['title']}\r\n"
-            f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
-            f"x-request-id: {exchange.request_id}\r\nconnection: close\r\n\r\n"
-        )
-        return head.encode() + content
-
-    async def _directly(
-        self, direct: Direct, exchange: Exchange, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        exchange.route = scope["path"]
-        heard: list[Message] = []
-        try:
-            while not heard or heard[-1].get("more_body", False):
-                heard.append(await receive())
-            whole = heard[-1]["type"] == "http.request"  # and not that the client has left
-        except HTTPException as error:
-            answer = await problems.on_http_exception(Request(scope), error)
-            await answer(scope, receive, send)
-            return
-        body = b"".join(message.get("body", b"") for message in heard)
-        try:
-            content = await direct(body, exchange) if whole else None
-        except StreamFlowError as error:
-            answer = await problems.on_streamflow_error(Request(scope), error)
-            await answer(scope, receive, send)
-            return
-        if content is None:
-
-            async def receive_again() -> Message:
-                return heard.pop(0) if heard else await receive()
-
-            await self.app(scope, receive_again, send)
-            return
-        headers = [
-            (b"content-length", str(len(content)).encode()),
-            (b"content-type", b"application/json"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+    def refuse_head(self, client: tuple[str, int] | None, send: Send) -> None:
+        """Answer a client whose address and headers are too large before their end."""
+        exchange = Exchange(token_hex(16), "other", client, time.perf_counter(), route="other")
+        self._tell(exchange, "/", HeadTooLarge(), send)
 
 
 class Unforeseen:
@@ -225,7 +216,7 @@ class Unforeseen:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         started = False
 
         async def send_noted(message: Message) -> None:
@@ -238,11 +229,16 @@ class Unforeseen:
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise
-            answer = _failed(Request(scope), error)
-            await answer(scope, receive, send)
+            await problems.respond(Request(scope), error)(scope, receive, send)
 
 
-def _failed(request: Request, error: Exception) -> JSONResponse:
-    exchange = problems.exchange_of(request)
-    telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
-    return problems.respond(request, InternalError())
+def _by_name(headers: Headers) -> dict[bytes, bytes]:
+    return dict(reversed(headers))  # the first of a name counts
+
+
+def _exchange(
+    method: str, named: Mapping[bytes, bytes], client: tuple[str, int] | None
+) -> Exchange:
+    given_id = named.get(b"x-request-id", b"").decode("latin-1")
+    request_id = given_id if REQUEST_ID.fullmatch(given_id) else token_hex(16)
+    return Exchange(request_id, method, client, time.perf_counter(), named.get(b"traceparent"))

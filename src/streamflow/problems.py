@@ -213,11 +213,18 @@ def faults(errors: Sequence[Any]) -> list[tuple[str, str]]:
     ]
 
 
-@dataclass
+@dataclass(slots=True)
 class Exchange:
-    """One request and its answer, as the metrics and the log tell them."""
+    """One request and its answer, as the metrics and the log tell them.
+
+    `arrived` is by `time.perf_counter`.
+    """
 
     request_id: str
+    method: str
+    client: tuple[str, int] | None
+    arrived: float
+    traceparent: bytes | None = None
     route: str | None = None
     model_version: int | None = None
     problem: str | None = None
@@ -229,22 +236,27 @@ def exchange_of(request: Request) -> Exchange:
     return exchange
 
 
-def respond(
-    request: Request, error: StreamFlowError, headers: Mapping[str, str] | None = None
+def tell(
+    exchange: Exchange,
+    instance: str,
+    error: Exception,
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Answer `error`, and note it for the metrics and the log."""
-    exchange = exchange_of(request)
-    exchange.problem = code(error)
-    return answer(
-        error, instance=request.scope["path"], request_id=exchange.request_id, headers=headers
-    )
+    """Answer `error`, and note it for the metrics and the log; what nobody foresaw, in detail."""
+    known = error if isinstance(error, StreamFlowError) else InternalError()
+    exchange.problem = code(known)
+    if known is not error or exchange.problem != known.code:
+        telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
+    return answer(known, instance=instance, request_id=exchange.request_id, headers=headers)
+
+
+def respond(
+    request: Request, error: Exception, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    return tell(exchange_of(request), request.scope["path"], error, headers)
 
 
 async def on_streamflow_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, StreamFlowError)
-    if code(error) != error.code:
-        exchange = exchange_of(request)
-        telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
     return respond(request, error)
 
 

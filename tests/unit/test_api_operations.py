@@ -81,7 +81,7 @@ def test_requests_are_counted_by_route_template(service):
     for entity_id in ("ann", "nobody"):
         service.client.get(f"/features/{entity_id}")
     service.client.get("/some/where")
-    service.client.request("BREW", "/predict")
+    service.client.request("BIND", "/predict")
     service.predict()
     metrics = service.metrics()
 

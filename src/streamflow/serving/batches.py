@@ -14,7 +14,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
 from streamflow.serving.predictor import Predictor
@@ -35,6 +36,9 @@ _NO_CONNECTIONS = {"idle": 0, "busy": 0, "away": 0}
 
 Answers = list[Prediction | NoAnswer]
 Answered = tuple[Served, Answers]
+T = TypeVar("T")
+# Called once with what was asked for, or with why there is none; it may not raise.
+Tell = Callable[[T | Exception], None]
 # Told how many seconds a stage took for questions that are answered together.
 Took = Callable[[Literal["features", "score"], float], None]
 # Given what was answered by one call of the model, and when; it may neither take time nor raise.
@@ -56,10 +60,26 @@ class Load:
     connections: Mapping[str, int]
 
 
+async def awaited(ask: Callable[[Tell[T]], None]) -> T:
+    """What `ask` tells; raises what it tells instead."""
+    answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def tell(told: T | Exception) -> None:
+        if answer.done():
+            return  # whoever asked has left
+        if isinstance(told, Exception):
+            answer.set_exception(told)
+        else:
+            answer.set_result(told)
+
+    ask(tell)
+    return await answer
+
+
 @dataclass
 class _Waiting:
     questions: Sequence[Question]
-    answers: asyncio.Future[Answered]
+    tell: Tell[Answered]
     arrived: float
     tried: bool = False
 
@@ -109,17 +129,21 @@ class Batches:
 
         Raises NoProductionModel, FeatureStoreUnavailable, Overloaded.
         """
-        self._predictor.production()
-        if self.under_way and self.under_way + len(questions) > self.limit:
-            raise Overloaded(self.under_way)
-        waiting = _Waiting(questions, asyncio.get_running_loop().create_future(), self._monotonic())
-        self.under_way += len(questions)
+        return await awaited(partial(self.put, questions))
+
+    def put(self, questions: Sequence[Question], tell: Tell[Answered]) -> None:
+        """Have told what `ask` returns or raises, later or at once: a task and a future for each
+        question would cost as much as the answer."""
         try:
-            self._queue.append(waiting)
-            self._pump()
-            return await waiting.answers
-        finally:
-            self.under_way -= len(questions)
+            self._predictor.production()
+            if self.under_way and self.under_way + len(questions) > self.limit:
+                raise Overloaded(self.under_way)
+        except StreamFlowError as error:
+            tell(error)
+            return
+        self.under_way += len(questions)
+        self._queue.append(_Waiting(questions, tell, self._monotonic()))
+        self._pump()
 
     def _pump(self) -> None:
         while self._queue and not self._few_in_hand:
@@ -206,16 +230,15 @@ class Batches:
         scoring.add_done_callback(done)
 
     def _hand_out(self, served: Served, batch: list[_Waiting], answers: Answers) -> None:
-        start = 0
-        for one in batch:
-            end = start + len(one.questions)
-            if not one.answers.done():
-                one.answers.set_result((served, answers[start:end]))
-            start = end
         if self._monotonic() - batch[0].arrived > self._budget:
             self.limit = max(_LOWEST_LIMIT, min(self.limit, self.under_way) * _SHRINK)
         else:
             self.limit = min(_HIGHEST_LIMIT, self.limit + len(answers))
+        start = 0
+        for one in batch:
+            end = start + len(one.questions)
+            self._tell(one, (served, answers[start:end]))
+            start = end
 
     def _again(self, batch: list[_Waiting], error: Exception) -> None:
         """A lost connection may be one of several: each question is asked once more."""
@@ -228,8 +251,11 @@ class Batches:
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
         for one in batch:
-            if not one.answers.done():
-                one.answers.set_exception(error)
+            self._tell(one, error)
+
+    def _tell(self, one: _Waiting, told: Answered | Exception) -> None:
+        self.under_way -= len(one.questions)
+        one.tell(told)
 
     def _take(self) -> list[_Waiting]:
         batch = [self._queue.popleft()]
