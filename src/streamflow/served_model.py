@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +61,10 @@ class FeatureSchema:
     def categorical(self) -> list[str]:
         return [feature.name for feature in self.features if feature.type == "STRING"]
 
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout.of(self.features)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
 
@@ -71,6 +76,34 @@ class FeatureSchema:
             for feature in document.pop("features")
         )
         return FeatureSchema(features=features, **document)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where `encode` puts features: `columns` tells of each its first column and, of a STRING, the
+    places of its values from there on; `nullable` are the columns of other types that may be null,
+    each of which is followed by its mark."""
+
+    width: int
+    columns: tuple[tuple[Feature, int, Mapping[Any, int] | None], ...]
+    nullable: npt.NDArray[np.intp]
+
+    @staticmethod
+    def of(features: Sequence[Feature]) -> Layout:
+        *starts, width = accumulate(map(_width, features), initial=0)
+        places = [_places(one) if one.type == "STRING" else None for one in features]
+        columns = tuple(zip(features, starts, places, strict=True))
+        nullable = [start for one, start, values in columns if one.nullable and values is None]
+        return Layout(width, columns, np.array(nullable, np.intp))
+
+
+def _width(feature: Feature) -> int:
+    return (len(feature.categories) if feature.type == "STRING" else 1) + feature.nullable
+
+
+def _places(feature: Feature) -> dict[Any, int]:
+    values = (*feature.categories, None) if feature.nullable else feature.categories
+    return {value: i for i, value in enumerate(values)}
 
 
 class UnseenCategory(ValueError):
@@ -103,61 +136,48 @@ def encode(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> Matri
     never saw, ValueError for a null (or NaN) in a feature that isn't nullable, KeyError for a
     missing column.
     """
+    layout = schema.layout
     rows = len(columns[schema.features[0].name]) if schema.features else 0
-    matrix = np.zeros((rows, sum(map(_width, schema.features))))
+    matrix = np.zeros((rows, layout.width))
     every_row = np.arange(rows)
-    start = 0
-    for feature in schema.features:
+    for feature, start, places in layout.columns:
         values = columns[feature.name]
         if len(values) != rows:
             raise ValueError(f"feature {feature.name!r} has {len(values)} values for {rows} rows")
-        if feature.type == "STRING":
-            matrix[every_row, start + _positions(feature, values)] = 1.0
+        if places is not None:
+            matrix[every_row, start + _found(feature, places, values)] = 1.0
         else:
             matrix[:, start] = values  # NumPy reads None as NaN here, and True as 1
-        start += _width(feature)
     # One look at the whole matrix: on the request path, a look per feature costs more than a score.
-    if np.isnan(matrix).any():
-        _mark_nulls(schema, matrix)
+    is_null = np.isnan(matrix)
+    if nulls := np.count_nonzero(is_null):
+        allowed = is_null[:, layout.nullable]
+        if np.count_nonzero(allowed) < nulls:
+            strict = ((one, start) for one, start, _ in layout.columns if not one.nullable)
+            raise _null(next(one for one, start in strict if is_null[:, start].any()))
+        matrix[is_null] = 0.0
+        matrix[:, layout.nullable + 1] = allowed
     return matrix
 
 
 def encoded_columns(schema: FeatureSchema) -> list[slice]:
     """Which of `encode`'s columns each feature takes, in the schema's order."""
-    ends = list(accumulate(map(_width, schema.features)))
-    return [slice(start, end) for start, end in pairwise([0, *ends])]
+    starts = [start for _, start, _ in schema.layout.columns]
+    return [slice(start, end) for start, end in pairwise([*starts, schema.layout.width])]
 
 
-def _width(feature: Feature) -> int:
-    return (len(feature.categories) if feature.type == "STRING" else 1) + feature.nullable
-
-
-def _positions(feature: Feature, values: Sequence[Any]) -> npt.NDArray[np.intp]:
-    position: dict[Any, int] = {category: i for i, category in enumerate(feature.categories)}
-    if feature.nullable:
-        position[None] = len(feature.categories)
-    found = np.fromiter((position.get(value, -1) for value in values), np.intp, len(values))
+def _found(
+    feature: Feature, places: Mapping[Any, int], values: Sequence[Any]
+) -> npt.NDArray[np.intp]:
+    found = np.fromiter((places.get(value, -1) for value in values), np.intp, len(values))
     for row in np.flatnonzero(found < 0).tolist():
         value = values[row]
         if value is not None and value == value:
             raise UnseenCategory(feature.name, str(value))
         if not feature.nullable:
             raise _null(feature)
-        found[row] = position[None]  # a NaN, as pandas has nulls among strings
+        found[row] = places[None]  # a NaN, as pandas has nulls among strings
     return found
-
-
-def _mark_nulls(schema: FeatureSchema, matrix: Matrix) -> None:
-    start = 0
-    for feature in schema.features:
-        if feature.type != "STRING":
-            is_null = np.isnan(matrix[:, start])
-            if feature.nullable:
-                matrix[is_null, start] = 0.0
-                matrix[:, start + 1] = is_null
-            elif is_null.any():
-                raise _null(feature)
-        start += _width(feature)
 
 
 def _null(feature: Feature) -> ValueError:

@@ -89,6 +89,13 @@ def test_a_null_that_the_model_doesnt_allow_is_refused(null: Any) -> None:
         encode(strict, {**COLUMNS, "variety": ["Cox", "Boskoop", null]})
 
 
+def test_the_refused_null_is_named_and_not_one_before_it_that_is_allowed() -> None:
+    height = Feature("height_cm", "tree_fv", "FLOAT64", nullable=False)
+    schema = replace(SCHEMA, features=(SCHEMA.features[1], height))
+    with pytest.raises(ValueError, match="'height_cm' is null"):
+        encode(schema, {"grafted": [None, True], "height_cm": [80.5, None]})
+
+
 def test_a_category_that_training_never_saw_is_refused_by_name() -> None:
     with pytest.raises(UnseenCategory) as refused:
         encode(SCHEMA, {**COLUMNS, "variety": ["Cox", "Elstar", None]})
