@@ -258,18 +258,19 @@ class OverHttp:
             return
         connection = Connection(self.config)
         headers = scope["headers"]
-        connection.send(
+        connection.tell(
             h11.Request(method=scope["method"], target=target_of(scope), headers=headers)
         )
         more_body = True
         while more_body:
             heard = await receive()
             if heard["type"] == "http.disconnect":
-                await connection.leave()
+                connection.leave()
+                await asyncio.gather(*connection.protocol.tasks)
                 return
-            connection.send(h11.Data(heard["body"]))
+            connection.tell(h11.Data(heard["body"]))
             more_body = heard.get("more_body", False)
-        connection.send(h11.EndOfMessage())
+        connection.tell(h11.EndOfMessage())
         answer, content = await asyncio.wait_for(connection.answer, 30)
         await send(
             {
@@ -287,37 +288,24 @@ def target_of(scope: Any) -> bytes:
     return path + b"?" * bool(query) + query
 
 
-class Connection:
-    """The client's end of a connection to the protocol, and the transport between the two."""
+class Wire:
+    """A connection to the protocol without a network, whose client has `received` so much."""
 
     def __init__(self, config: uvicorn.Config) -> None:
-        self._client = h11.Connection(h11.CLIENT)
-        self._start: h11.Response | None = None
-        self._content = b""
+        self.received = b""
         self.closed = False
-        self.answer: asyncio.Future[tuple[h11.Response, bytes]] = asyncio.Future()
         self.protocol = HttpProtocol(config, ServerState(), {})
         self.protocol.connection_made(self)
 
-    def send(self, event: h11.Event) -> None:
-        self.protocol.data_received(self._client.send(event) or b"")
+    def send(self, data: bytes) -> None:
+        self.protocol.data_received(data)
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         self.close()
         self.protocol.connection_lost(None)
-        await asyncio.gather(*self.protocol.tasks)
 
     def write(self, data: bytes) -> None:
-        self._client.receive_data(data)
-        while (event := self._client.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-            if isinstance(event, h11.Response):
-                self._start = event
-            elif isinstance(event, h11.Data):
-                self._content += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                assert self._start is not None
-                self.answer.set_result((self._start, self._content))
-                return
+        self.received += data
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("testclient", 50000) if name == "peername" else default
@@ -333,6 +321,32 @@ class Connection:
 
     def resume_reading(self) -> None:
         pass
+
+
+class Connection(Wire):
+    """With a client at its end, which asks once."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._client = h11.Connection(h11.CLIENT)
+        self._start: h11.Response | None = None
+        self._content = b""
+        self.answer: asyncio.Future[tuple[h11.Response, bytes]] = asyncio.Future()
+
+    def tell(self, event: h11.Event) -> None:
+        self.send(self._client.send(event) or b"")
+
+    def write(self, data: bytes) -> None:
+        self._client.receive_data(data)
+        while (event := self._client.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            if isinstance(event, h11.Response):
+                self._start = event
+            elif isinstance(event, h11.Data):
+                self._content += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                assert self._start is not None
+                self.answer.set_result((self._start, self._content))
+                return
 
 
 @contextmanager

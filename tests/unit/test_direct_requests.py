@@ -1,0 +1,302 @@
+"""Predictions by the bytes of their connection: most don't go through ASGI, and nobody can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from tests.fakes import FEBRUARY, FakeKeyStore, FakeRegistry, Wire, eventually, model, serving
+
+from streamflow.api_keys import ApiKey, Scope, digest
+from streamflow.problems import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES
+
+BODY = b'{"user_id": "ann"}'
+BATCH = b'{"user_ids": ["ann", "nobody"]}'
+SECRET = b"streamflow_" + b"x" * 43
+KEY = ApiKey(1, digest(SECRET), "", frozenset({Scope.PREDICT}), FEBRUARY, "ann")
+
+
+def head(length, *headers, target=b"POST /predict HTTP/1.1"):
+    lines = [target, b"Host: testserver", b"Content-Type: application/json"]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % length, *headers, b"", b""])
+
+
+def request(*headers, body=BODY, **given):
+    return head(len(body), *headers, **given) + body
+
+
+def named(request_id):
+    return b"X-Request-ID: " + request_id
+
+
+def answers(received):
+    """Status, headers and body of each answer that is there as a whole."""
+    found = []
+    while b"\r\n\r\n" in received:
+        start, _, received = received.partition(b"\r\n\r\n")
+        status, *lines = start.decode().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        length = int(headers.get("content-length", 0))
+        if len(received) < length:
+            break
+        found.append((int(status.split()[1]), headers, received[:length]))
+        received = received[length:]
+    return found
+
+
+async def answered(wire, number=1):
+    async with asyncio.timeout(10):
+        while len(answers(wire.received)) < number:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)  # nothing more follows
+    return answers(wire.received)
+
+
+@pytest.fixture
+def service():
+    registry = FakeRegistry()
+    registry.promote(1, model(0.1))
+    with serving(registry) as service:
+        yield service
+
+
+@pytest.fixture
+def talk(service):
+    """Runs a conversation over a new connection in the API's own loop."""
+
+    def run(conversation):
+        async def whole():
+            return await conversation(Wire(service.client.app.config))
+
+        return service.client.portal.call(whole)
+
+    return run
+
+
+@pytest.mark.parametrize("target", [b"/predict", b"/predict/batch"])
+def test_a_prediction_does_not_go_through_asgi(talk, target):
+    async def conversation(wire):
+        body = BODY if target == b"/predict" else BATCH
+        wire.send(request(body=body, target=b"POST " + target + b" HTTP/1.1"))
+        assert not wire.protocol.tasks
+        return await answered(wire)
+
+    ((status, _, _),) = talk(conversation)
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        request(b"Expect: 100-continue"),
+        request(target=b"POST /predict HTTP/1.0"),
+        request(target=b"POST /predict?x=1 HTTP/1.1"),
+        request(target=b"POST /pred%69ct HTTP/1.1"),
+        request(body=b"{"),
+    ],
+    ids=["expecting", "http 1.0", "with a query", "encoded", "invalid"],
+)
+def test_what_is_not_plain_goes_through_asgi_and_is_answered_as_well(talk, asking):
+    async def conversation(wire):
+        wire.send(asking)
+        assert len(wire.protocol.tasks) == 1
+        return (await answered(wire, 1 + (b"100-continue" in asking)))[-1]
+
+    status, _, body = talk(conversation)
+    if asking.endswith(b"{"):
+        assert (status, json.loads(body)["code"]) == (422, "invalid_request")
+    else:
+        assert (status, json.loads(body)["user_id"]) == (200, "ann")
+
+
+def test_answers_come_in_the_order_of_the_requests(talk):
+    async def conversation(wire):
+        through_asgi = request(named(b"0"), target=b"POST /predict?x=1 HTTP/1.1")
+        other = b"GET /health HTTP/1.1\r\nHost: testserver\r\nX-Request-ID: 2\r\n\r\n"
+        wire.send(through_asgi + request(named(b"1")) + other + request(named(b"3")))
+        first = await answered(wire, 4)
+        wire.received = b""
+        wire.send(request(named(b"1")) + other + request(named(b"3")) + through_asgi)
+        return first, await answered(wire, 4)
+
+    for told, order in zip(talk(conversation), ("0123", "1230"), strict=True):
+        assert [headers["x-request-id"] for _, headers, _ in told] == list(order)
+        ids = [json.loads(body).get("request_id") for _, _, body in told]
+        assert ids == [None if one == "2" else one for one in order]
+
+
+def test_one_connection_answers_again_and_again(talk):
+    async def conversation(wire):
+        for number in range(1, 4):
+            wire.send(request())
+            assert len(await answered(wire, number)) == number
+        return wire
+
+    assert not talk(conversation).closed
+
+
+def test_a_body_may_come_in_pieces_or_chunks(talk):
+    async def conversation(wire):
+        for byte in request():
+            wire.send(bytes([byte]))
+        await answered(wire)
+        chunked = head(0, b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+        wire.send(chunked + b"9\r\n" + BODY[:9] + b"\r\n")
+        wire.send(b"%x\r\n" % len(BODY[9:]) + BODY[9:] + b"\r\n0\r\n\r\n")
+        assert not wire.protocol.tasks
+        return await answered(wire, 2)
+
+    assert [json.loads(body)["user_id"] for _, _, body in talk(conversation)] == ["ann", "ann"]
+
+
+@pytest.mark.parametrize(
+    ("target", "largest"),
+    [(b"/predict", LARGEST_BODY_BYTES), (b"/predict/batch", LARGEST_BATCH_BYTES)],
+)
+def test_no_more_of_a_body_is_held_than_may_come(talk, target, largest):
+    async def conversation(wire):
+        wire.send(head(largest + 999, target=b"POST " + target + b" HTTP/1.1") + b" " * largest)
+        assert not wire.protocol.tasks
+        wire.send(b" ")
+        return await answered(wire)
+
+    ((status, _, body),) = talk(conversation)
+    assert (status, json.loads(body)["code"]) == (413, "content_too_large")
+
+
+def test_who_wants_the_connection_closed_is_told_so_and_has_it_closed(talk):
+    async def conversation(wire):
+        wire.send(request(b"Connection: close"))
+        return wire, await answered(wire)
+
+    wire, ((status, headers, _),) = talk(conversation)
+    assert (status, headers["connection"], wire.closed) == (200, "close", True)
+
+
+def test_the_servers_own_headers_are_in_every_answer(talk):
+    async def conversation(wire):
+        wire.protocol.server_state.default_headers = [(b"date", b"today"), (b"server", b"test")]
+        wire.send(request())
+        return await answered(wire)
+
+    ((_, headers, _),) = talk(conversation)
+    assert (headers["date"], headers["server"]) == ("today", "test")
+
+
+def test_an_idle_connection_is_closed_after_a_while_and_one_that_waits_is_not(talk):
+    async def conversation(wire):
+        def closes():
+            return wire.protocol.timeout_keep_alive_task is not None
+
+        for number in range(1, 3):
+            wire.send(request())
+            assert not closes()
+            await answered(wire, number)
+            assert closes()
+        wire.protocol._unset_keepalive_if_required()
+
+    talk(conversation)
+
+
+def test_a_server_that_ends_closes_what_is_idle(talk):
+    async def conversation(wire):
+        wire.protocol.shutdown()
+        return wire
+
+    assert talk(conversation).closed
+
+
+@pytest.mark.parametrize("body", [BODY, b"{}"], ids=["direct", "handed over"])
+@pytest.mark.parametrize("moment", ["before its body", "being answered"])
+def test_a_server_that_ends_answers_first_what_it_was_asked(talk, moment, body):
+    async def conversation(wire):
+        whole = request(body=body)
+        sent = len(whole) - len(body) * (moment == "before its body")
+        wire.send(whole[:sent])
+        wire.protocol.shutdown()
+        assert not wire.closed
+        wire.send(whole[sent:])
+        return wire, await answered(wire)
+
+    wire, ((status, headers, _),) = talk(conversation)
+    expected = 200 if body == BODY else 422
+    assert (status, headers["connection"], wire.closed) == (expected, "close", True)
+
+
+def test_to_who_has_left_nothing_is_written_and_the_answer_is_counted(service, talk):
+    async def conversation(wire):
+        wire.send(request())
+        wire.leave()
+        return wire
+
+    wire = talk(conversation)
+    eventually(
+        lambda: 'streamflow_predictions_total{label="0",version="1"} 1.0' in service.metrics()
+    )
+    assert wire.received == b""
+
+
+def test_a_client_that_does_not_read_is_not_written_to_without_end(talk):
+    async def conversation(wire):
+        wire.protocol.pause_writing()
+        wire.send(request())
+        await asyncio.sleep(0.05)
+        assert wire.received == b""
+        wire.protocol.resume_writing()
+        return await answered(wire)
+
+    assert [status for status, _, _ in talk(conversation)] == [200]
+
+
+def test_an_unforeseen_failure_is_an_answer(service, talk, log, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("sensitive")
+
+    monkeypatch.setattr("streamflow.answers.prediction", fail)
+
+    async def conversation(wire):
+        wire.send(request())
+        return await answered(wire)
+
+    ((status, _, body),) = talk(conversation)
+    assert (status, json.loads(body)["code"]) == (500, "internal_error")
+    assert b"sensitive" not in body
+    (line,) = log.lines("request_failed")
+    assert (line["error"], line["request_id"]) == ("RuntimeError", json.loads(body)["request_id"])
+
+
+@pytest.fixture
+def guarded_talk():
+    """The same with an API that wants a key, and lets it ask once a second."""
+    registry = FakeRegistry()
+    registry.promote(1, model(0.1))
+    given = {"key_store": FakeKeyStore([KEY]), "loopback": False, "api_key_rate": 1}
+    with serving(registry, **given) as service:
+
+        def run(conversation):
+            async def whole():
+                return await conversation(Wire(service.client.app.config))
+
+            return service.client.portal.call(whole)
+
+        yield run
+
+
+def test_who_has_no_key_is_refused_before_a_body_is_held(guarded_talk):
+    async def conversation(wire):
+        wire.send(head(len(BODY)))
+        return await answered(wire)
+
+    assert [status for status, _, _ in guarded_talk(conversation)] == [401]
+
+
+def test_a_request_that_is_handed_over_is_counted_once_for_its_key(guarded_talk):
+    async def conversation(wire):
+        asking = request(b"Authorization: Bearer " + SECRET, body=b"{}")
+        wire.send(asking)
+        await answered(wire)
+        wire.send(asking)
+        return await answered(wire, 2)
+
+    assert [status for status, _, _ in guarded_talk(conversation)] == [422, 429]
