@@ -622,6 +622,20 @@ async def test_one_who_leaves_does_not_keep_a_failure_from_the_others(world, fai
         await asyncio.wait_for(stays, 5)
 
 
+@in_a_world()
+async def test_who_cannot_be_told_does_not_keep_the_answers_from_the_others(world, log):
+    def fail(told):
+        raise RuntimeError("sensitive")
+
+    await world.occupied()
+    before = await world.ask(1)
+    world.batches.put([Question("2", "")], fail)
+    after = await world.ask(3)
+    await world.answer_all()
+    assert [numbers(task.result()) for task in (before, after)] == [[1], [3]]
+    assert [line["error"] for line in log.lines("answer_failed")] == ["RuntimeError"]
+
+
 LANES = 3
 lane_numbers = st.integers(0, LANES - 1)
 steps = st.one_of(

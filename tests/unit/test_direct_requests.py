@@ -86,6 +86,16 @@ def test_a_prediction_does_not_go_through_asgi(talk, target):
     assert status == 200
 
 
+@pytest.mark.parametrize("media_type", [b"Application/JSON", b"application/json; charset=utf-8"])
+def test_json_is_json_however_a_client_writes_it(talk, media_type):
+    async def conversation(wire):
+        wire.send(request().replace(b"application/json", media_type))
+        assert not wire.protocol.tasks
+        return await answered(wire)
+
+    assert [status for status, _, _ in talk(conversation)] == [200]
+
+
 @pytest.mark.parametrize(
     "asking",
     [

@@ -22,6 +22,7 @@ from streamflow.serving.predictor import Predictor
 from streamflow.serving.reader import EntityRow
 from streamflow.serving.scoring import Prediction, Question, Served
 from streamflow.serving.stores import Lane, OnlineStore
+from streamflow.telemetry import log_failure
 
 MOST_TOGETHER = 1_000
 LANES = 2
@@ -37,7 +38,7 @@ _NO_CONNECTIONS = {"idle": 0, "busy": 0, "away": 0}
 Answers = list[Prediction | NoAnswer]
 Answered = tuple[Served, Answers]
 T = TypeVar("T")
-# Called once with what was asked for, or with why there is none; it may not raise.
+# Called once with what was asked for, or with why there is none.
 Tell = Callable[[T | Exception], None]
 # Told how many seconds a stage took for questions that are answered together.
 Took = Callable[[Literal["features", "score"], float], None]
@@ -139,7 +140,7 @@ class Batches:
             if self.under_way and self.under_way + len(questions) > self.limit:
                 raise Overloaded(self.under_way)
         except StreamFlowError as error:
-            tell(error)
+            _tell(tell, error)
             return
         self.under_way += len(questions)
         self._queue.append(_Waiting(questions, tell, self._monotonic()))
@@ -255,7 +256,7 @@ class Batches:
 
     def _tell(self, one: _Waiting, told: Answered | Exception) -> None:
         self.under_way -= len(one.questions)
-        one.tell(told)
+        _tell(one.tell, told)
 
     def _take(self) -> list[_Waiting]:
         batch = [self._queue.popleft()]
@@ -269,6 +270,14 @@ class Batches:
         everyone = list(self._queue)
         self._queue.clear()
         return everyone
+
+
+def _tell(tell: Tell[Answered], told: Answered | Exception) -> None:
+    """The others are to have their answers even if one can't be told."""
+    try:
+        tell(told)
+    except Exception as error:
+        log_failure("answer_failed", error)
 
 
 def _unreachable() -> FeatureStoreUnavailable:
