@@ -7,14 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 from tests import tiny_case
 from tests.e2e.serve import serving
@@ -80,15 +79,14 @@ def metrics_folder(server: processes.Child) -> Path:
     raise AssertionError("no process has such a folder")
 
 
-def answered(folder: Path) -> dict[int, int]:
-    """How many questions each process has answered, as it wrote down for the others."""
-    counts = {}
-    for file in folder.glob("counter_*.db"):
-        written = MmapedDict.read_all_values_from_file(str(file))
-        asked = sum(value for key, value, *_ in written if '"route": "/predict"' in key)
-        if asked:
-            counts[int(file.stem.removeprefix("counter_"))] = int(asked)
-    return counts
+def process_of(answer: httpx.Response, server: processes.Child) -> int:
+    """The process that holds the server's end of the connection the answer came by."""
+    port = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
+    for pid in session_of(server.pid):
+        held = psutil.Process(pid).net_connections("tcp")
+        if any(connection.raddr and connection.raddr.port == port for connection in held):
+            return pid
+    raise AssertionError(f"nobody holds the connection from port {port}")
 
 
 def counted(metrics: str, name: str, **labels: str) -> float:
@@ -118,47 +116,48 @@ def test_two_workers_tell_the_same_follow_the_same_and_end_together(
     ready: Platform, versions: list[int], server: processes.Child
 ) -> None:
     folder, url = metrics_folder(server), server.command.ready_url.removesuffix("/ready")
-    with ExitStack() as stack:
-        # A connection stays with the process that took it.
-        connections: dict[int, httpx.Client] = {}
-        asked = 0
+    asked = 0
 
-        def ask(client: httpx.Client) -> tuple[int, int]:
-            """The version that answered, and the process."""
-            nonlocal asked
-            before = answered(folder)
+    def ask() -> tuple[int, int]:
+        """The process that answered, and the version it named."""
+        nonlocal asked
+        # A new connection for each question: whichever process takes it answers.
+        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
             answer = client.post("/predict", json=QUESTION)
             assert answer.status_code == 200
             asked += 1
-            until(lambda: sum(answered(folder).values()) == asked)
-            ((pid, _),) = answered(folder).items() - before.items()
-            return answer.json()["model"]["version"], pid
+            return process_of(answer, server), answer.json()["model"]["version"]
 
-        def another_connection() -> bool:
-            client = stack.enter_context(httpx.Client(base_url=url, timeout=PATIENCE_SECONDS))
-            version, pid = ask(client)
-            assert version == versions[0]
-            connections.setdefault(pid, client)
-            return len(connections) == 2
-
-        until(another_connection)
-        assert connections.keys() <= session_of(server.pid) - {server.pid}
-        assert all(ask(client) == (versions[0], pid) for pid, client in connections.items())
-        for client in connections.values():
-            metrics = client.get("/metrics").text
+    def tells_of(version: int) -> int | None:
+        """The process whose metrics name that version and everything that was asked."""
+        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
+            answer = client.get("/metrics")
             route = {"route": "/predict", "status": "200"}
-            assert counted(metrics, "streamflow_requests_total", **route) == asked
-            assert counted(metrics, "streamflow_predictions_total") == asked
-            assert counted(metrics, "streamflow_production_version") == versions[0]
+            right = (
+                counted(answer.text, "streamflow_requests_total", **route) == asked
+                and counted(answer.text, "streamflow_predictions_total") == asked
+                and counted(answer.text, "streamflow_production_version") == version
+            )
+            return process_of(answer, server) if right else None
 
-        promote(ready, versions[1])
-        for client in connections.values():
-            until(lambda client=client: ask(client)[0] == versions[1])
-        assert all(ask(client) == (versions[1], pid) for pid, client in connections.items())
-        for client in connections.values():
-            metrics = client.get("/metrics").text
-            assert counted(metrics, "streamflow_production_version") == versions[1]
-            assert counted(metrics, "streamflow_predictions_total") == asked
+    def both_answer(version: int) -> set[int]:
+        answers: dict[int, int] = {}
+
+        def both() -> bool:
+            answers.update([ask()])
+            return list(answers.values()) == [version, version]
+
+        until(both)
+        return set(answers)
+
+    workers = both_answer(versions[0])
+    assert workers <= session_of(server.pid) - {server.pid}
+    telling: set[int] = set()
+    until(lambda: telling.add(until(lambda: tells_of(versions[0]))) or telling == workers)
+
+    promote(ready, versions[1])
+    assert both_answer(versions[1]) == workers
+    until(lambda: tells_of(versions[1]))
 
     assert len(session_of(server.pid)) >= 3
     os.kill(server.pid, signal.SIGTERM)
