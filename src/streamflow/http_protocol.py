@@ -62,7 +62,7 @@ class _Asked:
         self.exchange = exchange
         self.keep_alive = keep_alive
         self.largest = largest_body(str(exchange.route))
-        self.body = b""
+        self.body = bytearray()
         self.disconnected = self.response_complete = False
 
     @property
@@ -118,7 +118,7 @@ class HttpProtocol(HttpToolsProtocol):
         asked, self._asked = self._asked, None
         if asked is not None:
             app: Any = self.app
-            if app.answer(asked.exchange, asked.body, partial(self._answer, asked)):
+            if app.answer(asked.exchange, bytes(asked.body), partial(self._answer, asked)):
                 return
             self._hand_over(asked)
         super().on_message_complete()
@@ -151,7 +151,7 @@ class HttpProtocol(HttpToolsProtocol):
         scope: Any = self.scope
         scope["exchange"] = asked.exchange
         self.cycle.keep_alive = asked.keep_alive
-        super().on_body(asked.body)
+        super().on_body(bytes(asked.body))
 
     def _answer(self, asked: _Asked, status: int, headers: Headers, body: bytes) -> None:
         asked.response_complete = True
