@@ -298,7 +298,8 @@ class Wire:
         self.protocol.connection_made(self)
 
     def send(self, data: bytes) -> None:
-        self.protocol.data_received(data)
+        if not self.closed:
+            self.protocol.data_received(data)
 
     def leave(self) -> None:
         self.close()

@@ -1,9 +1,9 @@
-"""uvicorn's HTTP, but for three things: a head without end is refused, an answer is one write, and
-what the app can answer directly doesn't go through ASGI.
+"""uvicorn's HTTP, but for three things: what surrounds a body has an end, an answer is one write,
+and what the app can answer directly doesn't go through ASGI.
 
-httptools would keep all of such a head in memory. uvicorn writes an answer's head and body apart:
-each is a system call of its own, and wakes the client, who can't do anything with a head. And ASGI
-wants a task, an event and a handful of dictionaries for each request.
+httptools would keep a head or a trailer without end in memory. uvicorn writes an answer's head and
+body apart: each is a system call of its own, and wakes the client, who can't do anything with a
+head. And ASGI wants a task, an event and a handful of dictionaries for each request.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Asked:
 class HttpProtocol(HttpToolsProtocol):
     """Refuses a head that is too large before its end; one that came whole, the app refuses."""
 
-    _head_bytes = 0
+    _framing_bytes = 0  # since the end of a head, or a piece of a body
     _in_head = _refused = False
     _asked: _Asked | None = None  # until its body is there
 
@@ -92,11 +92,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._head_bytes, self._in_head = 0, True
+        self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._framing_bytes, self._in_head = 0, False
         if self._is_plain():
             app: Any = self.app
             exchange = app.begin(self.url, self.headers, self.client)
@@ -107,6 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
         if self._asked is None:
             super().on_body(body)
             return
@@ -126,11 +127,13 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._framing_bytes += len(data)
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > LARGEST_HEAD_BYTES:
+        if self._framing_bytes > LARGEST_HEAD_BYTES:
+            if self._in_head:
                 self._refuse()
+            else:  # a trailer or a chunk's extension: an answer may be there already
+                self.transport.close()
 
     def _is_plain(self) -> bool:
         return (

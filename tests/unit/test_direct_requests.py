@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import FEBRUARY, FakeKeyStore, FakeRegistry, Wire, eventually, model, serving
 
 from streamflow.api_keys import ApiKey, Scope, digest
-from streamflow.problems import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES
+from streamflow.problems import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 
 BODY = b'{"user_id": "ann"}'
 BATCH = b'{"user_ids": ["ann", "nobody"]}'
@@ -151,8 +151,7 @@ def test_a_body_may_come_in_pieces_or_chunks(talk):
         for byte in request():
             wire.send(bytes([byte]))
         await answered(wire)
-        chunked = head(0, b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
-        wire.send(chunked + b"9\r\n" + BODY[:9] + b"\r\n")
+        wire.send(CHUNKED + b"9\r\n" + BODY[:9] + b"\r\n")
         wire.send(b"%x\r\n" % len(BODY[9:]) + BODY[9:] + b"\r\n0\r\n\r\n")
         assert not wire.protocol.tasks
         return await answered(wire, 2)
@@ -173,6 +172,62 @@ def test_no_more_of_a_body_is_held_than_may_come(talk, target, largest):
 
     ((status, _, body),) = talk(conversation)
     assert (status, json.loads(body)["code"]) == (413, "content_too_large")
+
+
+CHUNKED = head(0, b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [(b"0\r\n", b"name: value\r\n"), (b"0\r\nname: ", b"value"), (b"5;", b"extension")],
+    ids=["trailers", "a trailer", "a chunk's extension"],
+)
+@pytest.mark.parametrize("conversing", ["talk", "guarded_talk"])
+def test_what_surrounds_a_body_is_not_listened_to_without_end(request, conversing, start, more):
+    async def conversation(wire):
+        wire.send(CHUNKED + start)
+        for _ in range(LARGEST_HEAD_BYTES // len(more)):
+            wire.send(more)
+        assert not wire.closed
+        wire.send(more)
+        return wire
+
+    assert request.getfixturevalue(conversing)(conversation).closed
+
+
+def test_a_head_without_end_is_refused(talk):
+    async def conversation(wire):
+        wire.send(head(0)[:-2])
+        for _ in range(LARGEST_HEAD_BYTES // 10):
+            wire.send(b"name: value\r\n")
+        return await answered(wire)
+
+    ((status, headers, body),) = talk(conversation)
+    assert (status, headers["connection"]) == (431, "close")
+    assert json.loads(body)["code"] == "head_too_large"
+
+
+def test_a_body_in_many_chunks_may_be_larger_than_a_head(talk):
+    async def conversation(wire):
+        wire.send(CHUNKED.replace(b"/predict", b"/predict/batch"))
+        for byte in BATCH + b" " * LARGEST_HEAD_BYTES:
+            wire.send(b"1\r\n%c\r\n" % byte)
+        wire.send(b"0\r\n\r\n")
+        return await answered(wire)
+
+    assert [status for status, _, _ in talk(conversation)] == [200]
+
+
+def test_a_head_is_measured_without_the_body_that_it_came_with(talk):
+    async def conversation(wire):
+        batch = request(
+            body=BATCH + b" " * LARGEST_HEAD_BYTES, target=b"POST /predict/batch HTTP/1.1"
+        )
+        wire.send(batch + request()[:40])
+        wire.send(request()[40:])
+        return await answered(wire, 2)
+
+    assert [status for status, _, _ in talk(conversation)] == [200, 200]
 
 
 def test_who_wants_the_connection_closed_is_told_so_and_has_it_closed(talk):
