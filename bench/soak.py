@@ -50,7 +50,7 @@ def main() -> None:
                 CONNECTIONS,
                 seconds,
                 WARM_UP_SECONDS,
-                windows=max(2, round(seconds / 60)),
+                windows=max(2, round(seconds * 2 if restarting else seconds / 60)),
             )
             with load.under_way(job) as process:
                 began, end = time.monotonic(), time.monotonic() + WARM_UP_SECONDS + seconds

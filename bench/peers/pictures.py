@@ -59,7 +59,7 @@ def lines(
             )
         axis.set(xscale="log", yscale="log", xlabel=along)
         if panel is not None:
-            axis.set_title(f"{panel} {apart[0]}", fontsize=10)
+            axis.set_title(f"{apart[0]}: {panel}", fontsize=10)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(unit)
     axes[0].legend(fontsize=8)
@@ -67,22 +67,25 @@ def lines(
 
 
 def soak(result: Mapping[str, Any]) -> Any:
-    """p99 of each window, and resident memory, over the minutes of the run."""
+    """p99 of each window, or its 200s a second around a restart, and memory, over the run."""
     figure = _figure(8, 2.8)
     left, right = figure.subplots(1, 2)
     windows = result["windows"]
-    minutes = result["seconds"] / 60 / len(windows)
-    middles = [(number + 0.5) * minutes for number in range(len(windows))]
-    left.plot(middles, [window["p99_ms"] for window in windows], marker="o", color=OUR_COLOUR)
-    right.plot(
-        [moment / 60 for moment, _ in result["megabytes"]],
-        [megabytes for _, megabytes in result["megabytes"]],
-        color=OUR_COLOUR,
-    )
-    for axis, what in ((left, "p99, ms"), (right, "resident memory, MB")):
-        axis.set(xlabel="minutes", title=what)
-        axis.title.set_fontsize(10)
-        axis.set_ylim(bottom=0)
+    width = result["seconds"] / len(windows)
+    unit, seconds = ("seconds", 1) if result["seconds"] < 120 else ("minutes", 60)
+    if "restart" in result:
+        title, told = "predictions/s", [window["answers"] / width for window in windows]
+    else:
+        title, told = "p99, ms", [window["p99_ms"] for window in windows]
+    middles = [(number + 0.5) * width for number in range(len(windows))]
+    moments, megabytes = zip(*result["megabytes"], strict=True)
+    for axis, what, at, values in (
+        (left, title, middles, told),
+        (right, "resident memory, MB", moments, megabytes),
+    ):
+        axis.plot([moment / seconds for moment in at], values, color=OUR_COLOUR)
+        axis.set(xlabel=unit, ylim=(0, 1.1 * max(values)))
+        axis.set_title(what, fontsize=10)
         axis.grid(alpha=0.3)
     return figure
 
