@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.fakes import FakeRegistry, Service, model, serving
 
 from streamflow import telemetry
 
@@ -31,3 +33,12 @@ class Log:
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     monkeypatch.setattr(telemetry, "_streams", [])
     return Log()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """The API with one version in Production."""
+    registry = FakeRegistry()
+    registry.promote(1, model(0.1))
+    with serving(registry) as service:
+        yield service

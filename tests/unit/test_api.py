@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from tests.fakes import (
     AMOUNT,
     FEBRUARY,
@@ -21,14 +20,6 @@ from tests.fakes import (
 
 from streamflow import schemas
 from streamflow.errors import UnservableModel
-
-
-@pytest.fixture
-def service():
-    registry = FakeRegistry()
-    registry.promote(1, model(0.1))
-    with serving(registry) as service:
-        yield service
 
 
 def test_a_prediction_comes_with_what_it_rests_on(service):

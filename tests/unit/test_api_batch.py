@@ -28,14 +28,6 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def service():
-    registry = FakeRegistry()
-    registry.promote(1, model(0.1))
-    with serving(registry) as service:
-        yield service
-
-
-@pytest.fixture
 def plain_service():
     """The same, answered by FastAPI's own routes alone."""
     with plainly() as service:

@@ -2,18 +2,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from tests.fakes import FEBRUARY, JANUARY, FakeRegistry, eventually, model, serving, stocked
 
 from streamflow import schemas
-
-
-@pytest.fixture
-def service():
-    registry = FakeRegistry()
-    registry.promote(1, model(0.1))
-    with serving(registry) as service:
-        yield service
 
 
 def test_liveness_depends_on_nothing():

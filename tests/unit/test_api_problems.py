@@ -8,14 +8,6 @@ from tests.fakes import FEBRUARY, FakeRegistry, assert_problem, eventually, mode
 from streamflow import errors, problems
 
 
-@pytest.fixture
-def service():
-    registry = FakeRegistry()
-    registry.promote(1, model(0.1))
-    with serving(registry) as service:
-        yield service
-
-
 def test_without_a_production_model_the_answer_is_no_production_model():
     with serving() as service:
         assert_problem(service.predict(), 503, "no_production_model")

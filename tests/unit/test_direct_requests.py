@@ -54,14 +54,6 @@ async def answered(wire, number=1):
 
 
 @pytest.fixture
-def service():
-    registry = FakeRegistry()
-    registry.promote(1, model(0.1))
-    with serving(registry) as service:
-        yield service
-
-
-@pytest.fixture
 def talk(service):
     """Runs a conversation over a new connection in the API's own loop."""
 
