@@ -22,7 +22,7 @@ from bench import RESULTS, load, machine
 from bench.peers import bars, stores
 from bench.peers.contestants import OURS, PLAIN, Contestant, floor, ours, plain
 from bench.peers.workplace import workplace
-from streamflow import processes
+from streamflow.operations import processes
 
 CLAIM = "From the start of `streamflow serve` to ready: under 2 seconds; a worker: up to 250 MB"
 PATIENCE_SECONDS = 120

@@ -12,8 +12,9 @@ import time
 from datetime import UTC, date, datetime
 
 from bench import report, temporary_folder
-from streamflow import pipeline, training_run
 from streamflow.bootstrap import Platform, platform
+from streamflow.pipeline import steps as pipeline
+from streamflow.pipeline import train
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
 
@@ -32,7 +33,7 @@ def steps(ready: Platform, model: str) -> dict[str, float]:
         seconds[began[0]] = seconds.get(began[0], 0.0) + now - began[1]
         began = (step, now)
 
-    training_run.train(ready, AS_OF, model, 42, datetime.now(UTC), progress)
+    train.train(ready, AS_OF, model, 42, datetime.now(UTC), progress)
     progress("")
     return seconds
 

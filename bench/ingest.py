@@ -17,8 +17,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench import interleaved, report, temporary_folder
-from streamflow import pipeline
 from streamflow.bootstrap import platform
+from streamflow.pipeline import steps
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation, load_use_case
 
@@ -27,7 +27,7 @@ USERS = int(os.environ.get("USERS", "1000000"))
 
 def ours(home: Path, month: Path, as_of: date) -> None:
     with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
-        pipeline.ingest(ready, month, as_of, None, datetime.now(UTC), "bench")
+        steps.ingest(ready, month, as_of, None, datetime.now(UTC), "bench")
 
 
 def plain(home: Path, month: Path, as_of: date) -> None:

@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bench import RESULTS, interleaved, machine, temporary_folder
 from bench.peers.bars import at_least, at_most, show
-from streamflow import embedded
+from streamflow.postgres import embedded_server
 
 OURS, PEER = "feast_postgres", "Feast's PostgreSQL store"
 PLAIN, COPY = "plain INSERT ... SELECT DISTINCT ON", "COPY out and in"
@@ -71,7 +71,7 @@ def main() -> None:
     sizes = [int(size) for size in os.environ.get("USERS", "10000 200000 1000000").split()]
     most_of_peer = int(os.environ.get("PEER_USERS", "200000"))
     print(f"{CLAIM}\n{machine()}\n")
-    with temporary_folder() as folder, embedded.running(folder / "home") as url:
+    with temporary_folder() as folder, embedded_server.running(folder / "home") as url:
         measured = [compare(url, folder, users, users <= most_of_peer) for users in sizes]
     shown = bars(measured)
     show(shown)

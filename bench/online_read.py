@@ -18,7 +18,7 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict
 
 from bench import RESULTS, machine, temporary_folder
-from streamflow import embedded
+from streamflow.postgres import embedded_server
 
 USERS = 5_000
 ENTITIES = (1, 10, 100, 1_000)
@@ -29,7 +29,7 @@ PEER, OURS = "Feast's PostgreSQL store", "feast_postgres"
 
 
 def main() -> None:
-    with temporary_folder() as folder, embedded.running(folder / "home") as url:
+    with temporary_folder() as folder, embedded_server.running(folder / "home") as url:
         stores = {
             OURS: feast_store(url, folder, "ours", "feast_postgres.PostgresOnlineStore"),
             PEER: feast_store(url, folder, "peer", "postgres"),

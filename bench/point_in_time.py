@@ -14,8 +14,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from bench import interleaved, report, temporary_folder
-from streamflow import features, pipeline
 from streamflow.bootstrap import platform
+from streamflow.features import feature_store
+from streamflow.pipeline import steps
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
 
@@ -31,13 +32,13 @@ def main() -> None:
             assert use_case.generate is not None
             use_case.generate(Generation(home / "data", users, 1, 42))
             now = datetime.now(UTC)
-            pipeline.ingest(ready, home / "data" / "month_000", AS_OF, None, now, "bench")
-            pipeline.apply(ready)
+            steps.ingest(ready, home / "data" / "month_000", AS_OF, None, now, "bench")
+            steps.apply(ready)
             entities = (
                 "SELECT user_id, event_timestamp FROM users_history "
                 f"WHERE as_of = DATE '{AS_OF.isoformat()}'"
             )
-            ours = features.open_store(ready.database.url, use_case, datetime.now(UTC))
+            ours = feature_store.open_store(ready.database.url, use_case, datetime.now(UTC))
             peer = _feasts_own(ready.database.url, use_case)
 
             def timed(store: Any) -> Callable[[], float]:
@@ -64,7 +65,7 @@ def main() -> None:
 def _feasts_own(url: str, use_case: Any) -> Any:
     from feast import FeatureStore, RepoConfig
 
-    configuration = features.configuration(url, use_case)
+    configuration = feature_store.configuration(url, use_case)
     configuration["offline_store"]["type"] = "postgres"
     return FeatureStore(config=RepoConfig(**configuration))
 

@@ -17,8 +17,8 @@ from bench import RESULTS, load, machine
 from bench.peers import bars
 from bench.peers.contestants import Contestant, ours
 from bench.peers.workplace import Workplace, workplace
-from streamflow import processes
-from streamflow.database import Database
+from streamflow.operations import processes
+from streamflow.postgres.database import Database
 
 CLAIM = (
     "/predict, one worker: with the prediction log on, at least 90 % of the requests per second "

@@ -30,7 +30,7 @@ from bench.peers.contestants import (
     redis_server,
 )
 from bench.peers.workplace import Workplace, workplace
-from streamflow import processes
+from streamflow.operations import processes
 
 CLAIM = (
     "/predict, one worker, 16 connections: at least 200 times the requests per second of the plain "

@@ -22,7 +22,8 @@ from bench.cold_start import worker_megabytes
 from bench.peers import bars
 from bench.peers.contestants import ours
 from bench.peers.workplace import workplace
-from streamflow import embedded_cluster, processes
+from streamflow.operations import processes
+from streamflow.postgres import embedded_cluster
 
 CLAIM = (
     "One worker, 16 connections, {seconds:g} seconds: no error, the last minute's p99 and memory "

@@ -7,7 +7,7 @@ import struct
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from streamflow.serving.receipts import read
+from streamflow.serving.prediction_log_rows import read
 
 COLUMNS = (
     *("predicted_at", "served_model", "prediction", "probability", "feature_times", "features"),

@@ -20,8 +20,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from streamflow import embedded
 from streamflow.bootstrap import Platform, platform
+from streamflow.postgres import embedded_server
 from streamflow.scratch import scratch
 from streamflow.settings import Settings, load_settings
 
@@ -54,7 +54,7 @@ def server_url(homes: Path) -> Iterator[str]:
     if given := os.environ.get("STREAMFLOW_DATABASE_URL"):
         yield given
         return
-    with embedded.running(homes / "a home") as url:
+    with embedded_server.running(homes / "a home") as url:
         turn_off(url, "fsync", "full_page_writes", "synchronous_commit")
         yield url
 

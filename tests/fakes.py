@@ -18,18 +18,18 @@ import uvicorn
 from fastapi.testclient import TestClient
 from uvicorn.server import ServerState
 
-from streamflow.access import Access
-from streamflow.api import create_app
-from streamflow.api_keys import ApiKey
-from streamflow.audit import Audit, Refusals
+from streamflow.api.app import create_app
+from streamflow.api.direct_http import HttpProtocol
 from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
-from streamflow.gatekeeper import Gatekeeper
-from streamflow.http_protocol import HttpProtocol
-from streamflow.runs import ModelVersion
-from streamflow.served_model import Feature, FeatureSchema, ServedModel
-from streamflow.serving.reader import EntityRow
-from streamflow.serving.stores import ThreadLane
+from streamflow.keys.access import Access
+from streamflow.keys.api_keys import ApiKey
+from streamflow.keys.audit import Audit, Refusals
+from streamflow.keys.key_sync import Gatekeeper
+from streamflow.registry.records import ModelVersion
+from streamflow.serving.feature_status import EntityRow
+from streamflow.serving.online_store import ThreadLane
 from streamflow.settings import Settings
+from streamflow.training.served_model import Feature, FeatureSchema, ServedModel
 
 JANUARY = datetime(2024, 1, 31, 23, 59, 59, 999999, UTC)
 FEBRUARY = datetime(2024, 2, 29, 23, 59, 59, 999999, UTC)

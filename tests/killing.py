@@ -33,10 +33,12 @@ from pathlib import Path
 
 import feast, feast_postgres, lightgbm, matplotlib.pyplot, mlflow, onnxruntime, pandera.pandas
 import skl2onnx, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
-from streamflow import backup as backups
-from streamflow import deployment, pipeline, plots, served_form, training_run
+from streamflow.operations import backup as backups
+from streamflow.pipeline import steps, train as training
+from streamflow.promotion import promote as promotion
+from streamflow.training import export, plots
 from streamflow.bootstrap import platform
-from streamflow.database import Database
+from streamflow.postgres.database import Database
 from streamflow.errors import StreamFlowError
 from streamflow.settings import load_settings
 
@@ -48,23 +50,23 @@ plots.draw = lambda *arguments: None
 
 
 def ingest(ready, month="month_000"):
-    pipeline.ingest(ready, MONTH / month, MONTHS[month], None, NOW, "test")
+    steps.ingest(ready, MONTH / month, MONTHS[month], None, NOW, "test")
 
 
 def materialize(ready, as_of=date(2024, 2, 29)):
-    pipeline.materialize(ready, as_of, NOW)
+    steps.materialize(ready, as_of, NOW)
 
 
 def train(ready):
-    training_run.train(ready, MONTHS["month_000"], "logistic_regression", 42, NOW)
+    training.train(ready, MONTHS["month_000"], "logistic_regression", 42, NOW)
 
 
 def promote(ready, version=2):
-    deployment.promote(ready, version, "Production", "it's better", "test", NOW)
+    promotion.promote(ready, version, "Production", "it's better", "test", NOW)
 
 
 def rollback(ready):
-    deployment.rollback(ready, "it was worse", "test", NOW)
+    promotion.rollback(ready, "it was worse", "test", NOW)
 
 
 def backup(ready):
@@ -79,7 +81,7 @@ def nothing(ready):
 def prepare(ready):
     for month in MONTHS:
         ingest(ready, month)
-    pipeline.apply(ready)
+    steps.apply(ready)
     materialize(ready, MONTHS["month_000"])
 
 

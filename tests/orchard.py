@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamflow.served_model import Feature, FeatureSchema
-from streamflow.training import TrainingSet
+from streamflow.training.fit import TrainingSet
+from streamflow.training.served_model import Feature, FeatureSchema
 
 SCHEMA = FeatureSchema(
     feature_service="orchard_v1",

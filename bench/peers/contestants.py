@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.peers import stores
 from bench.peers.workplace import Workplace, free_port
-from streamflow.processes import Command
+from streamflow.operations.processes import Command
 
 OURS = "StreamFlow"
 PLAIN = "plain way, Feast's PostgreSQL store"

@@ -15,7 +15,7 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict
 
 from bench.peers.workplace import MONTH, Workplace
-from streamflow.as_of import event_timestamp
+from streamflow.history.as_of import event_timestamp
 
 PLAIN_MODEL = "plain_churn"
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import load, temporary_folder
-from streamflow import embedded
-from streamflow.features import sqlalchemy_url
-from streamflow.processes import Command, interrupted_by_sigterm
+from streamflow.features.feature_store import sqlalchemy_url
+from streamflow.operations.processes import Command, interrupted_by_sigterm
+from streamflow.postgres import embedded_server
 from streamflow.use_case import UseCase, load_use_case
 
 USE_CASE = "bench.peers.use_case"
@@ -77,7 +77,7 @@ def workplace(users: int) -> Iterator[Workplace]:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with interrupted_by_sigterm(), temporary_folder() as folder, chdir(folder):
         print(f"preparing {users:,} users and a model in {folder}", flush=True)
-        with embedded.running(folder / "home") as url:
+        with embedded_server.running(folder / "home") as url:
             use_case = load_use_case(USE_CASE)
             _prepare(folder, users)
             file = folder / "data" / "month_000" / f"{use_case.entity_table}.csv"

@@ -1,5 +1,5 @@
 """`python -m streamflow` is `streamflow`."""
 
-from streamflow.cli import main
+from streamflow.cli.main import main
 
 main()

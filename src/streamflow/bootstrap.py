@@ -7,18 +7,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamflow import embedded
-from streamflow.database import Database, lost, went_away
 from streamflow.errors import (
     DatabaseUnavailable,
     InvalidSettings,
     ServiceUnavailable,
     StreamFlowError,
 )
-from streamflow.features import sqlalchemy_url
-from streamflow.migrations import migrate
-from streamflow.production import InDatabase, OnServer, Production
-from streamflow.registry import Registry
+from streamflow.features.feature_store import sqlalchemy_url
+from streamflow.postgres import embedded_server
+from streamflow.postgres.database import Database, lost, went_away
+from streamflow.postgres.migrations import migrate
+from streamflow.registry.mlflow_registry import Registry
+from streamflow.registry.production import InDatabase, OnServer, Production
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase, load_use_case
 
@@ -48,7 +48,9 @@ def connected(settings: Settings) -> Iterator[Database]:
         if settings.database_url is not None:
             url = settings.database_url.get_secret_value()
         else:
-            url = stack.enter_context(embedded.running(settings.home, settings.postgres_binaries))
+            url = stack.enter_context(
+                embedded_server.running(settings.home, settings.postgres_binaries)
+            )
         yield stack.enter_context(Database(url))
 
 

@@ -54,6 +54,6 @@ def _main(
     with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    from streamflow.cli import main
+    from streamflow.cli.main import main
 
     main()

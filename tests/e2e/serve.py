@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from streamflow import processes
+from streamflow.operations import processes
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from streamflow import deployment, pipeline, training_run
 from streamflow.bootstrap import Platform, platform
 from streamflow.errors import (
     AsOfRefused,
@@ -32,7 +31,9 @@ from streamflow.errors import (
     UnknownModel,
     UnknownVersion,
 )
-from streamflow.ingest import Ingestion
+from streamflow.history.ingest import Ingestion
+from streamflow.pipeline import steps, train
+from streamflow.promotion import promote
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation, load_use_case
 
@@ -65,7 +66,7 @@ def loaded(
     home = tmp_path_factory.mktemp("home")
     url = new_database(prepared_database)
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as opened:
-        pipeline.ingest(opened, good_month, JANUARY, None, LOADED_AT, "test")
+        steps.ingest(opened, good_month, JANUARY, None, LOADED_AT, "test")
         yield opened
 
 
@@ -108,7 +109,7 @@ def refused(opened: Platform, kind: type[StreamFlowError], *said: str, next: str
 def ingest(
     opened: Platform, folder: Path, as_of: date = JANUARY, recorded_at: datetime | None = None
 ) -> Ingestion:
-    return pipeline.ingest(opened, folder, as_of, recorded_at, NOW, "test")
+    return steps.ingest(opened, folder, as_of, recorded_at, NOW, "test")
 
 
 def read(folder: Path, table: str) -> Rows:
@@ -247,17 +248,17 @@ def test_a_month_that_has_not_ended_is_refused(loaded: Platform, month: Path) ->
         with refused(loaded, AsOfRefused, str(as_of), "hasn't ended", next="--as-of"):
             ingest(loaded, month, as_of)
     with refused(loaded, AsOfRefused, str(tomorrow), next="--as-of"):
-        training_run.train(loaded, tomorrow, None, 42, NOW)
+        train.train(loaded, tomorrow, None, 42, NOW)
     with refused(loaded, AsOfRefused, str(tomorrow), next="--as-of"):
-        pipeline.materialize(loaded, tomorrow, NOW)
+        steps.materialize(loaded, tomorrow, NOW)
 
 
 def test_a_month_without_data_is_refused_with_those_that_have_it(loaded: Platform) -> None:
     before = date(2023, 12, 31)
     with refused(loaded, AsOfRefused, str(before), str(JANUARY), next="`streamflow ingest DIR"):
-        training_run.train(loaded, before, None, 42, NOW)
+        train.train(loaded, before, None, 42, NOW)
     with refused(loaded, AsOfRefused, str(before), str(JANUARY), next="`streamflow ingest DIR"):
-        pipeline.materialize(loaded, before, NOW)
+        steps.materialize(loaded, before, NOW)
 
 
 def test_a_time_of_arrival_in_the_future_is_refused(loaded: Platform, month: Path) -> None:
@@ -286,7 +287,7 @@ def test_an_unknown_model_is_refused_with_those_that_there_are(loaded: Platform)
     with refused(
         loaded, UnknownModel, "'nope'", "random_forest, logistic_regression", next="--model"
     ):
-        training_run.train(loaded, JANUARY, "nope", 42, NOW)
+        train.train(loaded, JANUARY, "nope", 42, NOW)
 
 
 def test_a_version_that_does_not_exist_is_refused(loaded: Platform) -> None:
@@ -294,16 +295,16 @@ def test_a_version_that_does_not_exist_is_refused(loaded: Platform) -> None:
         with refused(
             loaded, UnknownVersion, "no version 99", "none yet", next="`streamflow models`"
         ):
-            deployment.promote(loaded, 99, stage, "why not", "test", NOW)
+            promote.promote(loaded, 99, stage, "why not", "test", NOW)
     with refused(loaded, NothingToRollBack, "No other version", next="`streamflow promote"):
-        deployment.rollback(loaded, "why not", "test", NOW)
+        promote.rollback(loaded, "why not", "test", NOW)
 
 
 def test_a_version_below_the_bar_is_refused(loaded: Platform) -> None:
-    pipeline.apply(loaded)
-    trained = training_run.train(loaded, JANUARY, "logistic_regression", 42, NOW)
+    steps.apply(loaded)
+    trained = train.train(loaded, JANUARY, "logistic_regression", 42, NOW)
     demanding = replace(loaded, use_case=replace(loaded.use_case, acceptance={"auc": 0.999}))
-    before = pipeline.models(loaded)
+    before = steps.models(loaded)
     with refused(
         loaded,
         GateFailed,
@@ -311,11 +312,11 @@ def test_a_version_below_the_bar_is_refused(loaded: Platform) -> None:
         f"auc is {trained.metrics['auc']:.4f}, at least 0.999 is asked",
         next="`streamflow train`",
     ):
-        deployment.promote(demanding, trained.version, "Production", "why not", "test", NOW)
-    assert pipeline.models(loaded) == before
+        promote.promote(demanding, trained.version, "Production", "why not", "test", NOW)
+    assert steps.models(loaded) == before
     assert [one.stage for one in before] == ["None"]
     with refused(loaded, UnknownVersion, "no version 99; it has: 1.", next="`streamflow models`"):
-        deployment.promote(loaded, 99, "Production", "why not", "test", NOW)
+        promote.promote(loaded, 99, "Production", "why not", "test", NOW)
 
 
 def dressed(rows: Rows, **how: object) -> str:
@@ -387,11 +388,11 @@ def test_wrong_usage_is_told_with_exit_code_2(
     arguments: tuple[str, ...],
     said: str,
 ) -> None:
-    from streamflow import cli
+    from streamflow.cli import main
 
     monkeypatch.setattr(sys, "argv", ["streamflow", *arguments, "--json"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == 2
     told = json.loads(capsys.readouterr().out)
     assert told.keys() == {"error", "message", "next"}

@@ -18,9 +18,11 @@ import pytest
 from tests import tiny_case
 from tests.e2e.serve import serving
 
-from streamflow import deployment, explanation, pipeline, processes, training_run
 from streamflow.bootstrap import Platform
-from streamflow.explanation import Explanation
+from streamflow.operations import processes
+from streamflow.pipeline import explain, steps, train
+from streamflow.pipeline.explain import Explanation
+from streamflow.promotion import promote as deployment
 from streamflow.settings import Settings
 from streamflow.use_case import Generation
 
@@ -42,10 +44,10 @@ def versions(ready: Platform) -> list[int]:
     home = ready.settings.home
     tiny_case.generate(Generation(home / "months", users=MACHINES, months=1, seed=5))
     ingest(ready)
-    pipeline.apply(ready)
-    trained = [training_run.train(ready, JANUARY, None, state, now()).version for state in (1, 2)]
+    steps.apply(ready)
+    trained = [train.train(ready, JANUARY, None, state, now()).version for state in (1, 2)]
     promote(ready, trained[0], "the first")
-    pipeline.materialize(ready, JANUARY, now())
+    steps.materialize(ready, JANUARY, now())
     return trained
 
 
@@ -70,7 +72,7 @@ def now() -> datetime:
 
 def ingest(ready: Platform) -> None:
     month = ready.settings.home / "months" / "month_000"
-    pipeline.ingest(ready, month, JANUARY, None, now(), "test")
+    steps.ingest(ready, month, JANUARY, None, now(), "test")
 
 
 def promote(ready: Platform, version: int, why: str) -> None:
@@ -97,7 +99,7 @@ def heat(ready: Platform) -> None:
             hotter = str(float(row["temperature_c"]) + 9.75)
             writer.writerow({**row, "temperature_c": hotter, "alarms": int(row["alarms"]) + 1})
     ingest(ready)
-    pipeline.materialize(ready, JANUARY, now())
+    steps.materialize(ready, JANUARY, now())
 
 
 def name(number: int) -> str:
@@ -168,12 +170,12 @@ def test_a_thousand_predictions_come_out_again_after_features_and_model_changed(
     assert len({answer["probability"] for answer in everyone.values()}) == MACHINES + 20 + 20
     requests = sorted({request_id for request_id, _ in everyone})
     receipts = until(
-        lambda: len(found := explanation.find(ready, requests, None)) == len(everyone) and found
+        lambda: len(found := explain.find(ready, requests, None)) == len(everyone) and found
     )
 
     explained = {
         (one.receipt.request_id, one.receipt.entity_id): one
-        for one in explanation.explain(ready, receipts)
+        for one in explain.explain(ready, receipts)
     }
     assert explained.keys() == everyone.keys()
     for answers, version, why in (
@@ -189,8 +191,8 @@ def test_a_thousand_predictions_come_out_again_after_features_and_model_changed(
         assert behind == {ingestion}
 
     # What wasn't predicted is told as that, and comes out again too.
-    (unknown,) = explanation.explain(
-        ready, explanation.find(ready, [refused.json()["request_id"]], "m-9999")
+    (unknown,) = explain.explain(
+        ready, explain.find(ready, [refused.json()["request_id"]], "m-9999")
     )
     assert (unknown.receipt.problem, unknown.verdict) == ("unknown_entity", "same")
 
@@ -207,7 +209,7 @@ def assert_named_when_changed(ready: Platform, first: dict[tuple[str, str], Answ
         "WHERE machine_id = %s AND ingestion_id = 1",
         [machine],
     )
-    (one,) = explanation.explain(ready, explanation.find(ready, [request_id], machine))
+    (one,) = explain.explain(ready, explain.find(ready, [request_id], machine))
     assert (one.verdict, one.from_log.verdict, one.from_history.verdict) == (
         *("different", "same", "different"),
     )
@@ -218,7 +220,7 @@ def assert_named_when_changed(ready: Platform, first: dict[tuple[str, str], Answ
     ready.database.connection.execute(
         "UPDATE streamflow.predictions SET probability = 0.25 WHERE request_id = %s", [request_id]
     )
-    (one,) = explanation.explain(ready, explanation.find(ready, [request_id], machine))
+    (one,) = explain.explain(ready, explain.find(ready, [request_id], machine))
     assert one.from_log.verdict == "different"
     assert one.from_log.why == (f"The score is {answer['probability']!r}, it was 0.25.",)
 

@@ -17,8 +17,8 @@ import httpx
 import pytest
 from tests.conftest import Cli
 
-from streamflow import processes
 from streamflow.bootstrap import Platform
+from streamflow.operations import processes
 from streamflow.settings import Settings
 
 PATIENCE_SECONDS = 60

@@ -21,9 +21,12 @@ import pytest
 from tests import postgres_processes, tiny_case
 from tests.e2e.cut import Line, line
 
-from streamflow import deployment, pipeline, processes, served_model, stack, training_run
 from streamflow.bootstrap import Platform, platform
+from streamflow.operations import processes, servers
+from streamflow.pipeline import steps, train
+from streamflow.promotion import promote
 from streamflow.settings import load_settings
+from streamflow.training import served_model
 from streamflow.use_case import Generation
 
 PATIENCE_SECONDS = 60
@@ -46,11 +49,11 @@ def ready(
     settings = load_settings(home=home, database_url=url, use_case="tests.tiny_case")
     with platform(settings) as opened:
         tiny_case.generate(Generation(home / "months", users=300, months=1, seed=5))
-        pipeline.ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-        pipeline.apply(opened)
-        version = training_run.train(opened, JANUARY, None, 1, NOW).version
-        deployment.promote(opened, version, "Production", "a test", "test", NOW)
-        pipeline.materialize(opened, JANUARY, NOW)
+        steps.ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        steps.apply(opened)
+        version = train.train(opened, JANUARY, None, 1, NOW).version
+        promote.promote(opened, version, "Production", "a test", "test", NOW)
+        steps.materialize(opened, JANUARY, NOW)
         yield opened
 
 
@@ -185,7 +188,7 @@ def test_postgresql_hangs_and_goes_on(ready: Platform, database_line: Line, tmp_
 def mlflow_server(ready: Platform) -> Iterator[int]:
     """The port of an MLflow server over the same registry."""
     port = free_port()
-    with processes.running([stack.mlflow_server(ready, port)]) as (child,):
+    with processes.running([servers.mlflow_server(ready, port)]) as (child,):
         child.wait_until_ready()
         yield port
 
@@ -237,11 +240,11 @@ def test_sigterm_lets_every_worker_answer_what_it_was_asked(
     with (
         # What waits for a lock has to be answered, so that none may take it for too slow.
         api(ready, tmp_path, database_line, 2, STREAMFLOW_LATENCY_BUDGET_MS="5000") as child,
-        ExitStack() as stack,
+        ExitStack() as servers,
         ThreadPoolExecutor(connections) as threads,
         psycopg.connect(ready.database.url) as blocking,
     ):
-        clients = [stack.enter_context(client_of(child)) for _ in range(connections)]
+        clients = [servers.enter_context(client_of(child)) for _ in range(connections)]
         until(lambda: all(refused(client) is None for client in clients))
         blocking.execute('LOCK TABLE online."failures.machines_fv" IN ACCESS EXCLUSIVE MODE')
         asking = [

@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from streamflow import deployment, features, pipeline, point_in_time, server, training_run
 from streamflow.bootstrap import Platform, platform
+from streamflow.features import feature_store, point_in_time
+from streamflow.operations import api_server
+from streamflow.pipeline import steps, train
+from streamflow.promotion import promote
 from streamflow.settings import Settings, load_settings
 
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
@@ -46,7 +49,7 @@ KNOWN = {
 @dataclass(frozen=True)
 class January:
     platform: Platform
-    trained: training_run.Trained
+    trained: train.Trained
     api: TestClient
 
 
@@ -54,8 +57,8 @@ class January:
 def loaded(settings: Settings, month: Path) -> Iterator[Platform]:
     """The platform with a month in its history, and Feast's definitions applied."""
     with platform(settings) as opened:
-        pipeline.ingest(opened, month, JANUARY, None, FIRST_OF_FEBRUARY, "test")
-        pipeline.apply(opened)
+        steps.ingest(opened, month, JANUARY, None, FIRST_OF_FEBRUARY, "test")
+        steps.apply(opened)
         yield opened
 
 
@@ -72,12 +75,12 @@ def january(
     settings = load_settings(home=home, database_url=url, use_case="churn")
     with ExitStack() as stack:
         opened = stack.enter_context(loaded(settings, real_month))
-        trained = training_run.train(opened, JANUARY, None, 42, FIRST_OF_FEBRUARY)
-        deployment.promote(
+        trained = train.train(opened, JANUARY, None, 42, FIRST_OF_FEBRUARY)
+        promote.promote(
             opened, trained.version, "Production", "the real month", "test", FIRST_OF_FEBRUARY
         )
-        pipeline.materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
-        client = stack.enter_context(TestClient(server.create(opened, "127.0.0.1")))
+        steps.materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
+        client = stack.enter_context(TestClient(api_server.create(opened, "127.0.0.1")))
         yield January(opened, trained, client)
 
 
@@ -106,9 +109,9 @@ def test_training_gives_the_known_figures(january: January) -> None:
     assert trained.categorical == ["net_service"]
     assert 0.80 <= trained.metrics["auc"] <= 0.84
     assert trained.metrics["auc_low"] < trained.metrics["auc"] < trained.metrics["auc_high"]
-    (version,) = pipeline.models(january.platform)
+    (version,) = steps.models(january.platform)
     assert (version.name, version.stage) == ("streamflow_churn", "Production")
-    (run,) = pipeline.runs(january.platform)
+    (run,) = steps.runs(january.platform)
     assert (run.run_id, run.status) == (trained.run_id, "FINISHED")
     assert run.metrics["train_time_sec"] > 0
     assert run.params["categorical"] == "net_service"
@@ -154,7 +157,7 @@ def test_features_are_the_same_from_the_api_from_feast_and_in_training(january: 
         {name: training_set.columns[name][i] for name in training_set.columns} for i in chosen
     ]
 
-    store = features.open_store(opened.database.url, use_case)
+    store = feature_store.open_store(opened.database.url, use_case)
     by_feast = store.get_online_features(
         features=store.get_feature_service(use_case.feature_service),
         entity_rows=[{"user_id": user} for user in users],
@@ -191,10 +194,10 @@ def test_a_second_month_with_other_answers_leaves_january_as_it_was(
         change = other_answers if file.stem == "labels" else lambda rows: rows
         rewrite(file, tmp_path / "month_001" / file.name, change)
     opened = january.platform
-    done = pipeline.ingest(opened, tmp_path / "month_001", FEBRUARY, None, FIRST_OF_MARCH, "test")
+    done = steps.ingest(opened, tmp_path / "month_001", FEBRUARY, None, FIRST_OF_MARCH, "test")
     assert {table.added for table in done.tables.values()} == {7043}
 
-    again = training_run.train(opened, JANUARY, None, 42, FIRST_OF_MARCH)
+    again = train.train(opened, JANUARY, None, 42, FIRST_OF_MARCH)
     assert again.data_hash == january.trained.data_hash
     assert again.model_hash == january.trained.model_hash
     assert repeatable(again.metrics) == repeatable(january.trained.metrics)

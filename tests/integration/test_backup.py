@@ -29,24 +29,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 from tests import tiny_case
 
-from streamflow import (
-    api_keys,
-    archive,
-    deployment,
-    dump,
-    embedded,
-    explanation,
-    migrations,
-    pipeline,
-    plots,
-    reproduction,
-    training_run,
-)
-from streamflow.api_keys import Scope
-from streamflow.archive import MLFLOW_DUMP, STREAMFLOW_DUMP
-from streamflow.backup import backup
 from streamflow.bootstrap import platform
-from streamflow.database import Database
 from streamflow.errors import (
     BackupRefused,
     InvalidSettings,
@@ -55,11 +38,22 @@ from streamflow.errors import (
     SchemaTooNew,
     TamperedBackup,
 )
-from streamflow.restore import restore
-from streamflow.serving.prediction_writer import PredictionWriter
-from streamflow.serving.receipts import Encoder
+from streamflow.keys import api_keys
+from streamflow.keys.api_keys import Scope
+from streamflow.lineage import reproduce
+from streamflow.operations import backup_archive
+from streamflow.operations.backup import backup
+from streamflow.operations.backup_archive import MLFLOW_DUMP, STREAMFLOW_DUMP
+from streamflow.operations.restore import restore
+from streamflow.pipeline import explain, steps, train
+from streamflow.postgres import client_programs, embedded_server, migrations
+from streamflow.postgres.database import Database
+from streamflow.promotion import promote
+from streamflow.serving.prediction_log_rows import Encoder
+from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import Question
 from streamflow.settings import Settings, load_settings
+from streamflow.training import plots
 from streamflow.use_case import Generation
 
 KILLS = int(os.environ.get("STREAMFLOW_TEST_KILLS", "2"))
@@ -119,7 +113,7 @@ def files_of(settings: Settings) -> dict[str, str]:
 
 def predicted(settings: Settings) -> Answer:
     with platform(settings) as ready:
-        answer = pipeline.predict(ready, MACHINE, NOW)
+        answer = steps.predict(ready, MACHINE, NOW)
     return {name: value for name, value in answer.items() if name != "request_id"}
 
 
@@ -139,13 +133,13 @@ def source(
     with pytest.MonkeyPatch.context() as patched, platform(settings) as ready:
         patched.setattr(plots, "draw", lambda *arguments: None)
         month = folder / "months" / "month_000"
-        pipeline.ingest(ready, month, JANUARY, None, NOW, "test")
-        pipeline.apply(ready)
-        pipeline.materialize(ready, JANUARY, NOW)
+        steps.ingest(ready, month, JANUARY, None, NOW, "test")
+        steps.apply(ready)
+        steps.materialize(ready, JANUARY, NOW)
         for random_state in (1, 2):
-            training_run.train(ready, JANUARY, None, random_state, NOW)
+            train.train(ready, JANUARY, None, random_state, NOW)
         for version in (1, 2):
-            deployment.promote(ready, version, "Production", "a test", "test", NOW)
+            promote.promote(ready, version, "Production", "a test", "test", NOW)
         keys = ready.database
         api_keys.create(keys, api_keys.draw(), [Scope.READ], "", None, "ann", NOW)
         log_a_prediction(ready)
@@ -155,7 +149,7 @@ def source(
 
 
 def log_a_prediction(ready: Any) -> None:
-    predictor = pipeline.predictor(ready)
+    predictor = steps.predictor(ready)
     answer = predictor.predict(MACHINE, NOW, "a-request")
     writer = PredictionWriter(ready.database, 7, lambda: NOW)
     writer.prepare()
@@ -184,7 +178,7 @@ def test_a_backup_is_one_file_for_its_owner_alone(source: Source) -> None:
     assert {path.name for path in source.file.parent.iterdir()} == {
         *(source.file.name, "a home", "months")
     }
-    manifest = archive.read(source.file).manifest
+    manifest = backup_archive.read(source.file).manifest
     assert manifest.schema == migrations.migrations()[-1].number
     assert manifest.taken_at == NOW
     assert {member.name.removeprefix("artifacts/") for member in manifest.artifacts} == set(
@@ -208,23 +202,23 @@ def test_another_home_has_every_row_and_file_and_tells_the_same(
     assert_as_the_source(settings, source)
     assert predicted(settings) == source.answer
     with platform(settings) as ready:
-        assert [one.version for one in pipeline.models(ready)] == [2, 1]
-        for run in pipeline.runs(ready):
-            reproduced = reproduction.reproduce(ready, run, NOW)
+        assert [one.version for one in steps.models(ready)] == [2, 1]
+        for run in steps.runs(ready):
+            reproduced = reproduce.reproduce(ready, run, NOW)
             assert (reproduced.verdict, reproduced.why[:35]) == (
                 "identical",
                 "the same model to the last bit, fro",
             )
             assert all(factor.same for factor in reproduced.factors)
-        (explained,) = explanation.explain(ready, explanation.find(ready, ["a-request"], None))
+        (explained,) = explain.explain(ready, explain.find(ready, ["a-request"], None))
         assert explained.verdict == "same"
-        assert deployment.rollback(ready, "as before", "test", NOW).version == 1
-        assert pipeline.predictor(ready).production().version.version == 1
+        assert promote.rollback(ready, "as before", "test", NOW).version == 1
+        assert steps.predictor(ready).production().version.version == 1
     # The source is as it was, and so is its backup: restored once more, it changes nothing.
     assert rows_of(source.settings) == source.rows
     assert restore(settings, source.file).before
     with platform(settings) as ready:
-        assert pipeline.predictor(ready).production().version.version == 1
+        assert steps.predictor(ready).production().version.version == 1
 
 
 def test_a_restored_database_can_be_backed_up_and_restored_in_turn(
@@ -252,7 +246,7 @@ def test_what_happens_meanwhile_is_in_the_next_backup(
         if step != STREAMFLOW_DUMP:
             return
         with platform(settings) as ready:
-            deployment.rollback(ready, "meanwhile", "test", NOW)
+            promote.rollback(ready, "meanwhile", "test", NOW)
             log_a_prediction(ready)
         (settings.home / "mlflow" / "meanwhile").write_text("new")
         happened.append(step)
@@ -294,21 +288,21 @@ def test_a_backup_waits_for_a_step_under_way(
     with platform(source.settings) as ready, pytest.raises(InterruptedError):
         match step:
             case "apply":
-                monkeypatch.setattr("streamflow.features.apply", held_up)
-                pipeline.apply(ready)
+                monkeypatch.setattr("streamflow.features.feature_store.apply", held_up)
+                steps.apply(ready)
             case "materialize":
-                monkeypatch.setattr("streamflow.online.materialize", held_up)
-                pipeline.materialize(ready, JANUARY, NOW)
+                monkeypatch.setattr("streamflow.features.materialization.materialize", held_up)
+                steps.materialize(ready, JANUARY, NOW)
             case "train":
                 monkeypatch.setattr(type(ready.registry), "create_run", held_up)
                 monkeypatch.setattr(plots, "draw", lambda *arguments: None)
-                training_run.train(ready, JANUARY, None, 3, NOW)
+                train.train(ready, JANUARY, None, 3, NOW)
             case "promote":
                 monkeypatch.setattr(type(ready.registry), "version", held_up)
-                deployment.promote(ready, 1, "Staging", "", "test", NOW)
+                promote.promote(ready, 1, "Staging", "", "test", NOW)
     taken.join(60)
     assert seen == [False]
-    assert archive.read(tmp_path / "file").manifest.members
+    assert backup_archive.read(tmp_path / "file").manifest.members
 
 
 def test_an_older_schema_is_migrated_and_a_newer_one_refused(
@@ -389,7 +383,7 @@ def test_a_flipped_byte_is_named_before_anything_is_changed(
     source: Source, empty: Empty, tmp_path: Path
 ) -> None:
     settings = empty()
-    found = archive.read(source.file)
+    found = backup_archive.read(source.file)
     whole = source.file.read_bytes()
     for member in found.manifest.members:
         at = found.offsets[member.name] + member.size // 2
@@ -410,8 +404,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
-from streamflow import archive, artifacts, backup, dump, restore
-from streamflow.database import Database
+from streamflow.operations import backup, backup_archive as archive
+from streamflow.operations import backup_artifacts as artifacts, restore
+from streamflow.postgres import client_programs as dump
+from streamflow.postgres.database import Database
 from streamflow.settings import load_settings
 from streamflow.use_case import load_use_case
 
@@ -468,7 +464,7 @@ def test_the_commands_tell_what_they_did(source: Source, empty: Empty, tmp_path:
         return done.returncode, json.loads(done.stdout)
 
     code, taken = told(source.settings, "backup")
-    manifest = archive.read(tmp_path / "file").manifest
+    manifest = backup_archive.read(tmp_path / "file").manifest
     assert code == 0
     assert taken["file"] == str(tmp_path / "file")
     assert taken["bytes"] == (tmp_path / "file").stat().st_size
@@ -518,12 +514,12 @@ def seconds_of(settings: Settings, step: str, file: Path) -> float:
 
 def scripts(file: Path) -> list[list[bytes]]:
     """The dumps as SQL, but for a key that each has drawn for itself."""
-    found = archive.read(file)
-    programs = dump.programs(None)
+    found = backup_archive.read(file)
+    programs = client_programs.programs(None)
     return [
         [
             line
-            for line in b"".join(dump.script(programs, found.content(name))).splitlines()
+            for line in b"".join(client_programs.script(programs, found.content(name))).splitlines()
             if b"restrict" not in line
         ]
         for name in (MLFLOW_DUMP, STREAMFLOW_DUMP)
@@ -533,8 +529,8 @@ def scripts(file: Path) -> list[list[bytes]]:
 def assert_whole(file: Path, expected: Path) -> None:
     """Nothing but the file is there, and in it is what is in the other one."""
     assert os.listdir(file.parent) == [file.name]
-    manifest = archive.read(file).manifest
-    assert manifest.artifacts == archive.read(expected).manifest.artifacts
+    manifest = backup_archive.read(file).manifest
+    assert manifest.artifacts == backup_archive.read(expected).manifest.artifacts
     assert scripts(file) == scripts(expected)
 
 
@@ -636,7 +632,7 @@ def embedded_home(source: Source, homes: Path) -> Settings:
 
 def test_an_embedded_home_answers_the_same(embedded_home: Settings, source: Source) -> None:
     assert predicted(embedded_home) == source.answer
-    with embedded.running(embedded_home.home) as url:
+    with embedded_server.running(embedded_home.home) as url:
         given = embedded_home.model_copy(update={"database_url": SecretStr(url)})
         assert_as_the_source(given, source)
 
@@ -657,10 +653,10 @@ def test_with_postgresql_killed_the_same_command_is_undisturbed_afterwards(
         settings = settings.model_copy(update={"home": homes / f"restored {number}"})
         file = source.file
     share = random.Random(f"postgresql {step} {number}").random()
-    with embedded.running(settings.home):
+    with embedded_server.running(settings.home):
         process = started(settings, step, file)
         time.sleep(share * undisturbed[step])
-        server = embedded.server_pid(settings.home)
+        server = embedded_server.server_pid(settings.home)
         assert server is not None
         os.kill(server, signal.SIGKILL)
         _, told = process.communicate(timeout=120)
@@ -681,7 +677,7 @@ def stack(
     source: Source, homes: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """As in the stack: roles, and MLflow's tables in a database of their own; nothing is there."""
-    with embedded.running(homes / "as in the stack") as url:
+    with embedded_server.running(homes / "as in the stack") as url:
         yield source.settings.model_copy(
             update={
                 "home": tmp_path_factory.mktemp("stack") / "state",
@@ -743,4 +739,4 @@ def test_a_backup_is_restored_onto_a_stack_and_back_with_a_kill_between_its_data
     assert moved == source.rows
     assert predicted(settings) == source.answer
     backup(settings, tmp_path / "of that", NOW)
-    assert archive.read(tmp_path / "of that").manifest.experiment is None
+    assert backup_archive.read(tmp_path / "of that").manifest.experiment is None

@@ -8,8 +8,8 @@ import psutil
 import psycopg
 import pytest
 
-from streamflow.database import Database
 from streamflow.errors import DatabaseUnavailable
+from streamflow.postgres.database import Database
 
 
 def session_of(database: Database) -> int:

@@ -23,8 +23,8 @@ from tests.killing import (
     history_and_online,
 )
 
-from streamflow import embedded
-from streamflow.restore import restore
+from streamflow.operations.restore import restore
+from streamflow.postgres import embedded_server
 from streamflow.settings import load_settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ends processes as Linux does")
@@ -42,7 +42,7 @@ class Server:
         turn_off(self.url, "fsync", "full_page_writes")  # but what is committed is in the kernel
 
     def start(self) -> None:
-        self.url = self._stack.enter_context(embedded.running(self._home))
+        self.url = self._stack.enter_context(embedded_server.running(self._home))
 
     @contextmanager
     def killed_after(self, seconds: float) -> Iterator[None]:

@@ -19,10 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from churn.generator import generate
-from streamflow import deployment, features, pipeline, served_model, training_run
 from streamflow.bootstrap import Platform, platform
-from streamflow.database import Database
-from streamflow.deployment import Promoted
 from streamflow.errors import (
     GateFailed,
     MlflowUnavailable,
@@ -30,9 +27,16 @@ from streamflow.errors import (
     UnknownVersion,
     UnservableModel,
 )
-from streamflow.registry import Registry
+from streamflow.features import feature_store
+from streamflow.pipeline import steps
+from streamflow.pipeline import train as training_run
+from streamflow.pipeline.train import Trained
+from streamflow.postgres.database import Database
+from streamflow.promotion import promote as deployment
+from streamflow.promotion.promote import Promoted
+from streamflow.registry.mlflow_registry import Registry
 from streamflow.settings import Settings, load_settings
-from streamflow.training_run import Trained
+from streamflow.training import served_model
 from streamflow.use_case import Generation
 
 JANUARY = date(2024, 1, 31)
@@ -53,8 +57,8 @@ def shared(
     generate(Generation(home / "months", users=200, months=1, seed=5))
     url = new_database(prepared_database)
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
-        pipeline.ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-        features.apply(features.open_store(url, ready.use_case), ready.use_case)
+        steps.ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        feature_store.apply(feature_store.open_store(url, ready.use_case), ready.use_case)
         # A model of so few users is judged by chance.
         yield replace(ready, use_case=replace(ready.use_case, acceptance={"auc": 0.5}))
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from streamflow import embedded
-from streamflow.embedded import running, server_pid
 from streamflow.errors import DatabaseUnavailable
+from streamflow.postgres import embedded_server
+from streamflow.postgres.embedded_server import running, server_pid
 
 USE_UNTIL_TOLD = """
 import signal, sys
 from pathlib import Path
-from streamflow.embedded import running
+from streamflow.postgres.embedded_server import running
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 with running(Path(sys.argv[1])) as url:
     print(url, flush=True)
@@ -299,7 +299,7 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
 def test_a_log_that_has_grown_long_is_put_aside_at_the_next_start(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "LONGEST_LOG_BYTES", 100)
+    monkeypatch.setattr(embedded_server, "LONGEST_LOG_BYTES", 100)
     log = home / "logs" / "postgres.log"
     with running(home):
         pass
@@ -330,7 +330,7 @@ def test_a_folder_without_programs_is_refused(home: Path, tmp_path: Path) -> Non
 def test_a_server_that_doesnt_stop_when_told_is_told_louder_and_loses_nothing(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "STOP_SECONDS", 0.0)
+    monkeypatch.setattr(embedded_server, "STOP_SECONDS", 0.0)
     with running(home) as url, psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE told_louder AS SELECT 1 AS number")
     assert server_pid(home) is None

@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 from tests import tiny_case
 
-from streamflow import deployment, explanation, features, pipeline, training_run
 from streamflow.bootstrap import Platform, platform
-from streamflow.database import Database
 from streamflow.errors import UnknownPrediction
-from streamflow.explanation import Explanation
-from streamflow.serving.prediction_writer import PredictionWriter
-from streamflow.serving.receipts import Encoder
+from streamflow.features import feature_store
+from streamflow.pipeline import explain as explanation
+from streamflow.pipeline import steps, train
+from streamflow.pipeline.explain import Explanation
+from streamflow.postgres.database import Database
+from streamflow.promotion import promote
+from streamflow.serving.prediction_log_rows import Encoder
+from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import Question
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
@@ -43,10 +46,10 @@ def trained(home: Path, new_database: Callable[..., str], prepared_database: str
     """A database with January in history and a model in Production; nothing is online."""
     url = new_database(prepared_database)
     with platform(settings_of(home, url)) as ready:
-        pipeline.ingest(ready, home / "months" / "month_000", JANUARY, None, START, "test")
-        pipeline.apply(ready)
-        version = training_run.train(ready, JANUARY, None, 1, START).version
-        deployment.promote(ready, version, "Production", "the first", "somebody", START)
+        steps.ingest(ready, home / "months" / "month_000", JANUARY, None, START, "test")
+        steps.apply(ready)
+        version = train.train(ready, JANUARY, None, 1, START).version
+        promote.promote(ready, version, "Production", "the first", "somebody", START)
     return url
 
 
@@ -65,7 +68,7 @@ class World:
     def ingest(self, minute: int, as_of: date = JANUARY, recorded_at: int | None = None) -> None:
         month = self.months / {JANUARY: "month_000", FEBRUARY: "month_001"}[as_of]
         recorded = None if recorded_at is None else at(recorded_at)
-        pipeline.ingest(self.ready, month, as_of, recorded, at(minute), "test")
+        steps.ingest(self.ready, month, as_of, recorded, at(minute), "test")
 
     def correct(self, minute: int, recorded_at: int | None = None, **values: object) -> None:
         """January comes again with other readings of the machine."""
@@ -84,7 +87,7 @@ class World:
             writer.writerows(row for row in changed if row is not None)
 
     def materialize(self, minute: int, as_of: date = JANUARY) -> None:
-        pipeline.materialize(self.ready, as_of, at(minute))
+        steps.materialize(self.ready, as_of, at(minute))
         self.ready.database.connection.execute(
             "UPDATE streamflow.materializations SET finished_at = known_at + interval '1 minute' "
             "WHERE finished_at > now() - interval '1 hour'"
@@ -94,7 +97,7 @@ class World:
         """As the API would: the id of the request, whose receipt is in the log."""
         self.asked += 1
         ready, moment = self.ready, at(minute)
-        predictor = pipeline.predictor(ready)
+        predictor = steps.predictor(ready)
         questions = [Question(entity_id, f"request {self.asked}")]
         answers = predictor.predict_many(questions, moment)
         with Database(ready.database.url) as own:
@@ -267,14 +270,14 @@ def test_features_too_old_are_so_again(world: World) -> None:
 def test_a_view_or_a_version_that_is_gone_makes_it_impossible_to_tell(world: World) -> None:
     world.materialize(10)
     request = world.predict(20)
-    store = features.open_store(world.ready.database.url, world.ready.use_case)
+    store = feature_store.open_store(world.ready.database.url, world.ready.use_case)
     store.delete_feature_view("readings_fv")
     one = world.explain(request)
     assert (one.from_log.verdict, one.from_history.verdict, one.verdict) == (
         *("same", "unknown", "unknown"),
     )
     assert "readings_fv" in one.from_history.why[0]
-    pipeline.apply(world.ready)
+    steps.apply(world.ready)
     assert_same(world.explain(request))
 
     world.ready.database.connection.execute(
@@ -292,7 +295,7 @@ def test_another_online_store_is_explained_from_the_same_history(
     world.ready = replace(
         world.ready, settings=world.ready.settings.model_copy(update={"online_store": other})
     )
-    pipeline.apply(world.ready)
+    steps.apply(world.ready)
     world.materialize(10)
     request = world.predict(20)
     world.correct(30, temperature_c=99.5)
@@ -304,8 +307,8 @@ def test_another_online_store_is_explained_from_the_same_history(
 def test_the_promotion_is_the_one_before_the_prediction(world: World) -> None:
     world.materialize(10)
     first = world.predict(20)
-    deployment.promote(world.ready, 1, "Archived", "away", "nobody", at(30))
-    deployment.promote(world.ready, 1, "Production", "again", "another", at(40))
+    promote.promote(world.ready, 1, "Archived", "away", "nobody", at(30))
+    promote.promote(world.ready, 1, "Production", "again", "another", at(40))
     second = world.predict(50)
     told = [world.explain(request).promotion for request in (first, second)]
     assert [one and one.why for one in told] == ["the first", "again"]

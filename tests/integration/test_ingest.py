@@ -22,7 +22,6 @@ from psycopg import sql
 from churn import use_case
 from churn.generator import generate
 from streamflow.bootstrap import Platform
-from streamflow.database import Database
 from streamflow.errors import (
     AsOfRefused,
     ContractViolation,
@@ -31,7 +30,8 @@ from streamflow.errors import (
     RecordedAtRefused,
     StreamFlowError,
 )
-from streamflow.ingest import Ingestion, ingest
+from streamflow.history.ingest import Ingestion, ingest
+from streamflow.postgres.database import Database
 from streamflow.use_case import Generation, Table, UseCase
 
 USERS = 40

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from tests.conftest import Cli
 
-from streamflow import migrations
-from streamflow.database import Database
 from streamflow.errors import SchemaChanged, SchemaTooNew
-from streamflow.migrations import Migration, apply, migrate
+from streamflow.postgres import migrations
+from streamflow.postgres.database import Database
+from streamflow.postgres.migrations import Migration, apply, migrate
 
 OURS = migrations.migrations()
 NEXT = Migration(

@@ -21,7 +21,7 @@ import uvicorn
 import yaml
 from tests.fakes import JANUARY, FakeRegistry, api, eventually, model, stocked
 
-from streamflow import processes
+from streamflow.operations import processes
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"

@@ -33,7 +33,7 @@ from tests.feast_stores import (
     user,
 )
 
-from streamflow import embedded
+from streamflow.postgres import embedded_server
 
 pytest_plugins = "tests.feast_stores"
 
@@ -272,7 +272,7 @@ def test_reads_and_writes_go_on_after_the_server_ended_every_connection(
 
 
 def test_a_server_that_crashes_and_starts_again_is_met_again(tmp_path: Path, homes: Path) -> None:
-    with embedded.running(homes / "crashing") as url:
+    with embedded_server.running(homes / "crashing") as url:
         patience = {"connect_timeout_seconds": 30}
         config = {"type": "feast_postgres.PostgresOnlineStore", **server_of(url), **patience}
         sut = Sut(tmp_path, config, "p")

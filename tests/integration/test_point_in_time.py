@@ -17,18 +17,19 @@ import pytest
 
 from churn import use_case
 from churn.generator import generate
-from streamflow import features, online, point_in_time, training_table
-from streamflow.as_of import event_timestamp
 from streamflow.bootstrap import Platform, platform
-from streamflow.database import Database
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
-from streamflow.ingest import ingest
-from streamflow.point_in_time import Assembled
-from streamflow.served_model import Feature, FeatureSchema
-from streamflow.serving.stores import FeastStore, PostgresStore
+from streamflow.features import feature_store, materialization, point_in_time
+from streamflow.features.point_in_time import Assembled
+from streamflow.history.as_of import event_timestamp
+from streamflow.history.ingest import ingest
+from streamflow.postgres.database import Database
+from streamflow.serving.online_store import FeastStore, PostgresStore
 from streamflow.settings import Settings, load_settings
-from streamflow.training import TrainingSet
-from streamflow.training_table import data_hash
+from streamflow.training import dataset_table
+from streamflow.training.dataset_table import data_hash
+from streamflow.training.fit import TrainingSet
+from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import Generation, UseCase
 
 USERS = 60
@@ -60,7 +61,7 @@ def january_loaded(
     home = tmp_path_factory.mktemp("january")
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
         load(ready.database, months / "month_000", JANUARY, JANUARY_KNOWN)
-        features.apply(features.open_store(url, use_case), use_case)
+        feature_store.apply(feature_store.open_store(url, use_case), use_case)
     return url
 
 
@@ -158,7 +159,7 @@ def test_a_training_set_holds_each_users_own_values_in_order_of_users(
 
 def test_a_training_sets_table_is_the_training_set(database: Database) -> None:
     found = assemble(database)
-    assert found.table.equals(training_table.of(found.training_set))
+    assert found.table.equals(dataset_table.of(found.training_set))
 
 
 def test_loading_february_leaves_january_as_it_was(
@@ -288,7 +289,7 @@ def test_the_order_of_a_files_rows_doesnt_matter(
     url = new_database(prepared_database)
     with Database(url) as other:
         load(other, january, JANUARY, JANUARY_KNOWN)
-        features.apply(features.open_store(url, use_case), use_case)
+        feature_store.apply(feature_store.open_store(url, use_case), use_case)
         assert data_hash(training_set(other)) == data_hash(training_set(database))
 
 
@@ -327,7 +328,7 @@ def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
     url = new_database(prepared_database)
     with Database(url) as database:
         load(database, january, JANUARY, JANUARY_KNOWN)
-        features.apply(features.open_store(url, use_case), use_case)
+        feature_store.apply(feature_store.open_store(url, use_case), use_case)
         found = assemble(database)
 
     assert (found.without_label, found.without_features) == (1, 1)
@@ -355,7 +356,7 @@ def test_a_day_without_data_or_in_the_future_is_refused(
     with pytest.raises(AsOfRefused, match=reason):
         assemble(database, as_of, known_at)
     with pytest.raises(AsOfRefused, match=reason):
-        online.materialize(database, use_case, as_of, known_at)
+        materialization.materialize(database, use_case, as_of, known_at)
 
 
 def test_a_month_that_wasnt_known_yet_is_refused(
@@ -441,9 +442,9 @@ def test_materializing_an_older_month_again_doesnt_go_back_in_time(
     assert set(of_january) & set(of_february)
     assert of_january.keys() - of_february.keys()
 
-    online.materialize(database, use_case, FEBRUARY, NOW)
+    materialization.materialize(database, use_case, FEBRUARY, NOW)
     assert online_now(everyone) == expected
-    online.materialize(database, use_case, JANUARY, NOW)
+    materialization.materialize(database, use_case, JANUARY, NOW)
     assert online_now(everyone) == expected
 
 
@@ -451,7 +452,7 @@ def test_materializing_never_looks_past_the_end_of_its_month(
     database: Database, january: Path, february: Path, online_now: OnlineNow
 ) -> None:
     everyone = sorted({*ids(january), *ids(february)})
-    done = online.materialize(database, use_case, JANUARY, NOW)
+    done = materialization.materialize(database, use_case, JANUARY, NOW)
 
     assert online_now(everyone) == fees(training_set(database))
     assert {one.feature_view: one.rows for one in done} == dict.fromkeys(VIEWS, USERS)
@@ -463,21 +464,21 @@ def test_materializing_at_a_past_moment_brings_what_was_known_then(
     before = fees(training_set(database))
     correct_fee(january, "1.25")
     load(database, january, JANUARY, CORRECTED)
-    online.materialize(database, use_case, JANUARY, CORRECTED - timedelta(microseconds=1))
+    materialization.materialize(database, use_case, JANUARY, CORRECTED - timedelta(microseconds=1))
     assert online_now(ids(january)) == before
 
 
 def test_a_corrected_month_gets_online_with_the_next_materialization_and_stays(
     database: Database, january: Path, february: Path, online_now: OnlineNow
 ) -> None:
-    online.materialize(database, use_case, JANUARY, FEBRUARY_KNOWN)
+    materialization.materialize(database, use_case, JANUARY, FEBRUARY_KNOWN)
     user = correct_fee(january, "1.25")
     load(database, january, JANUARY, CORRECTED)
 
-    online.materialize(database, use_case, JANUARY, NOW)
+    materialization.materialize(database, use_case, JANUARY, NOW)
     assert online_now([user])[user] == (1.25, event_timestamp(JANUARY))
     # Knowing less again doesn't take it back.
-    online.materialize(database, use_case, JANUARY, FEBRUARY_KNOWN)
+    materialization.materialize(database, use_case, JANUARY, FEBRUARY_KNOWN)
     assert online_now([user])[user] == (1.25, event_timestamp(JANUARY))
 
 
@@ -486,10 +487,10 @@ def test_the_newest_event_timestamps_are_those_of_the_newest_month_materialized(
 ) -> None:
     reader = PostgresStore(database, use_case)
     assert reader.newest_event_timestamps() == {}
-    online.materialize(database, use_case, JANUARY, NOW)
+    materialization.materialize(database, use_case, JANUARY, NOW)
     assert reader.newest_event_timestamps() == dict.fromkeys(VIEWS, event_timestamp(JANUARY))
-    online.materialize(database, use_case, FEBRUARY, NOW)
-    online.materialize(database, use_case, JANUARY, NOW)
+    materialization.materialize(database, use_case, FEBRUARY, NOW)
+    materialization.materialize(database, use_case, JANUARY, NOW)
     assert reader.newest_event_timestamps() == dict.fromkeys(VIEWS, event_timestamp(FEBRUARY))
 
 

@@ -16,13 +16,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from tests.fakes import AMOUNT, COUPON, JANUARY, PLAN, VISITS, eventually, model
 
-from streamflow.database import Database
 from streamflow.errors import DatabaseUnavailable, UnknownEntity
-from streamflow.runs import ModelVersion
-from streamflow.serving import partitions
+from streamflow.postgres.database import Database
+from streamflow.registry.records import ModelVersion
+from streamflow.serving import prediction_log_partitions
 from streamflow.serving.prediction_log import PredictionLog
-from streamflow.serving.prediction_writer import PredictionWriter
-from streamflow.serving.receipts import Encoder, LoggedModel, Receipt, Rows, read
+from streamflow.serving.prediction_log_rows import Encoder, LoggedModel, Receipt, Rows, read
+from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import Prediction, Question, Served
 
 NOW = datetime(2024, 5, 20, 12, tzinfo=UTC)
@@ -124,10 +124,10 @@ def test_a_row_that_the_database_refuses_leaves_nothing_and_says_so(
 def test_days_are_made_ahead_and_for_whatever_day_has_rows(database: Database, url: str) -> None:
     ahead = writer(url)
     ahead.prepare()
-    assert partitions.days(database) == [TODAY, TOMORROW]
+    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW]
     ends = [NOW.replace(hour=23, minute=59, second=59, microsecond=999_999), NOW.replace(hour=0)]
     ahead.write([answered([str(moment)], moment) for moment in (*ends, NOW - 40 * DAY)])
-    assert partitions.days(database) == [TODAY - 40 * DAY, TODAY, TOMORROW]
+    assert prediction_log_partitions.days(database) == [TODAY - 40 * DAY, TODAY, TOMORROW]
     rows = database.connection.execute(
         "SELECT relname AS name, count(*) AS rows FROM streamflow.predictions "
         "JOIN pg_class ON pg_class.oid = predictions.tableoid GROUP BY 1 ORDER BY 1"
@@ -144,18 +144,18 @@ def test_a_new_day_has_its_partition_before_it_begins(database: Database, url: s
     watching.prepare()
     moments.append(NOW + DAY)
     watching.prepare()
-    assert partitions.days(database) == [TODAY, TOMORROW, TOMORROW + DAY]
+    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW, TOMORROW + DAY]
 
 
 def test_only_days_older_than_asked_are_dropped(database: Database, url: str) -> None:
     old = [TODAY - days * DAY for days in (400, 31, 30, 29, 1, 0)]
-    partitions.create(database, old)
+    prediction_log_partitions.create(database, old)
     database.connection.execute(
         "CREATE TABLE streamflow.predictions_19990101 (kept text);"
         "CREATE TABLE streamflow.predictions_others PARTITION OF streamflow.predictions DEFAULT"
     )
     writer(url, keep_days=30).prepare()
-    assert partitions.days(database) == sorted([*old[2:], TOMORROW])
+    assert prediction_log_partitions.days(database) == sorted([*old[2:], TOMORROW])
     tables = database.connection.execute(
         "SELECT relname FROM pg_class WHERE relname IN ('predictions_19990101', "
         "'predictions_others')"
@@ -167,7 +167,7 @@ def test_days_and_models_that_are_gone_are_made_again(database: Database, url: s
     """As after the database was restored from a backup."""
     watching = writer(url)
     watching.write([answered(["a"])])
-    partitions.drop_before(database, TOMORROW)
+    prediction_log_partitions.drop_before(database, TOMORROW)
     database.connection.execute("DELETE FROM streamflow.served_models")
     with pytest.raises(psycopg.errors.CheckViolation):
         watching.write([answered(["b"])])
@@ -186,15 +186,15 @@ def reading(url: str) -> Iterator[None]:
 def test_whoever_reads_the_log_for_long_keeps_no_row_and_no_new_day_waiting(
     database: Database, url: str
 ) -> None:
-    partitions.create(database, [TODAY - 100 * DAY])
+    prediction_log_partitions.create(database, [TODAY - 100 * DAY])
     busy = writer(url)
     with reading(url):
         busy.prepare()  # the old day stays for now
         busy.write([answered(["a"])])
-        assert partitions.days(database) == [TODAY - 100 * DAY, TODAY, TOMORROW]
+        assert prediction_log_partitions.days(database) == [TODAY - 100 * DAY, TODAY, TOMORROW]
         assert len(found(database, "a")) == 1
     writer(url).prepare()
-    assert partitions.days(database) == [TODAY, TOMORROW]
+    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW]
 
 
 def test_many_processes_that_start_at_once_make_each_day_once(database: Database, url: str) -> None:
@@ -210,7 +210,7 @@ def test_many_processes_that_start_at_once_make_each_day_once(database: Database
 
     with ThreadPoolExecutor(several) as pool:
         list(pool.map(work, range(several)))
-    assert partitions.days(database) == [TODAY, TOMORROW]
+    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW]
     assert counted(database) == several * each
     models = database.connection.execute("SELECT * FROM streamflow.served_models").fetchall()
     assert len(models) == 1

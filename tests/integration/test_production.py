@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from streamflow import processes, served_model, stack
 from streamflow.bootstrap import Platform, platform
 from streamflow.errors import MlflowUnavailable, UnservableModel
-from streamflow.production import InDatabase, OnServer, Production
-from streamflow.registry import Registry
-from streamflow.runs import MODEL_HASH_TAG, ModelVersion
-from streamflow.served_model import Feature, FeatureSchema
+from streamflow.operations import processes, servers
+from streamflow.registry.mlflow_registry import Registry
+from streamflow.registry.production import InDatabase, OnServer, Production
+from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
 from streamflow.settings import load_settings
+from streamflow.training import served_model
+from streamflow.training.served_model import Feature, FeatureSchema
 
 MODEL = "streamflow_churn"
 SCHEMA = FeatureSchema(
@@ -52,7 +53,7 @@ def server(ready: Platform) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with processes.running([stack.mlflow_server(ready, port)]) as (child,):
+    with processes.running([servers.mlflow_server(ready, port)]) as (child,):
         child.wait_until_ready()
         yield f"http://127.0.0.1:{port}"
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from streamflow import api_keys
-from streamflow.api_keys import Scope
 from streamflow.bootstrap import Platform
 from streamflow.errors import AccessRefused
-from streamflow.promoter import promoter
+from streamflow.keys import api_keys
+from streamflow.keys.api_keys import Scope
+from streamflow.promotion.promoter import promoter
 
 NOW = datetime(2024, 3, 15, 12, tzinfo=UTC)
 BEFORE = NOW - timedelta(days=1)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from streamflow.code_fingerprint import Code, code, uncommitted
 from streamflow.errors import EnvironmentNotRestored
-from streamflow.recorded_environment import checkout
+from streamflow.lineage.code import Code, code, uncommitted
+from streamflow.lineage.recorded_environment import checkout
 
 ROOT = Path(__file__).parents[2]
 NAMED = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")

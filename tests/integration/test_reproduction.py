@@ -22,23 +22,19 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.json_schema import violations
 
 from churn.generator import generate
-from streamflow import cli as command_line
-from streamflow import (
-    features,
-    lineage,
-    pipeline,
-    plots,
-    reproduction,
-    run_difference,
-    training,
-    training_run,
-)
 from streamflow.bootstrap import Platform, platform
+from streamflow.cli import main as command_line
 from streamflow.errors import NoLineage
-from streamflow.lineage import Lineage
-from streamflow.reproduction import Reproduction
+from streamflow.features import feature_store
+from streamflow.history.month_file import sha256_of
+from streamflow.lineage import diff, reproduce
+from streamflow.lineage import document as lineage
+from streamflow.lineage.document import Lineage
+from streamflow.lineage.reproduce import Reproduction
+from streamflow.pipeline import steps
+from streamflow.pipeline import train as training_run
 from streamflow.settings import load_settings
-from streamflow.source_file import sha256_of
+from streamflow.training import fit, plots
 from streamflow.use_case import Generation, UseCase
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -84,7 +80,7 @@ def trained(
     generate(Generation(months, users=USERS, months=1, seed=7))
     with opened(url, home) as ready:
         load(ready, months / "month_000", JANUARY_KNOWN)
-        pipeline.apply(ready)
+        steps.apply(ready)
         run = training_run.train(ready, JANUARY, "logistic_regression", 42, TRAINED)
         forest = training_run.train(ready, JANUARY, "random_forest", 42, TRAINED)
     return Trained(url, home, months, run, forest)
@@ -113,11 +109,11 @@ def ready(
 
 
 def load(ready: Platform, month: Path, recorded_at: datetime) -> None:
-    pipeline.ingest(ready, month, JANUARY, recorded_at, NOW, "test")
+    steps.ingest(ready, month, JANUARY, recorded_at, NOW, "test")
 
 
 def reproduced(ready: Platform, run: training_run.Trained) -> Reproduction:
-    return reproduction.reproduce(ready, ready.registry.run(run.run_id), NOW)
+    return reproduce.reproduce(ready, ready.registry.run(run.run_id), NOW)
 
 
 def moved(done: Reproduction) -> list[str]:
@@ -311,9 +307,9 @@ def test_the_order_of_rows_in_the_tables_is_no_fault(ready: Platform, trained: T
 def test_a_changed_source_is_named(
     ready: Platform, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from streamflow import code_fingerprint
+    from streamflow.lineage import code as code_fingerprint
 
-    source = Path(code_fingerprint.__file__).parents[1] / "churn"
+    source = Path(code_fingerprint.__file__).parents[2] / "churn"
     copy = shutil.copytree(source, tmp_path / "churn")
     (copy / "model.py").write_text((copy / "model.py").read_text() + "# changed\n")
     looked_at = code_fingerprint.util.find_spec
@@ -361,7 +357,7 @@ def with_definitions(use_case: UseCase, change: Callable[[dict[str, Any]], None]
 
 
 def applied(ready: Platform, use_case: UseCase) -> Platform:
-    features.apply(features.open_store(ready.database.url, use_case), use_case)
+    feature_store.apply(feature_store.open_store(ready.database.url, use_case), use_case)
     return replace(ready, use_case=use_case)
 
 
@@ -646,10 +642,10 @@ def test_a_correction_changes_what_is_known_now_and_not_what_was_known_then(
     for run in (then, now):
         assert reproduced(ready, run).verdict == "identical"
 
-    same = run_difference.diff(ready, trained.run.run_id, then.run_id)
+    same = diff.diff(ready, trained.run.run_id, then.run_id)
     assert [factor.same for factor in same.factors] == [True] * 6
     assert (same.changes, same.flipped) == ([], 0)
-    found = run_difference.diff(ready, str(then.version), str(now.version))
+    found = diff.diff(ready, str(then.version), str(now.version))
     with (folder / f"{SUPPORT}.csv").open(newline="") as lines:
         values = {row["user_id"]: float(row[HOURS]) for row in csv.DictReader(lines)}
     with (trained.months / "month_000" / f"{SUPPORT}.csv").open(newline="") as lines:
@@ -814,11 +810,11 @@ def test_a_training_that_was_programmed_otherwise_is_named(
     ready: Platform, trained: Trained, cli: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = shutil.copytree(
-        Path(training.__file__).parents[1],
+        Path(fit.__file__).parents[2],
         tmp_path / "src",
         ignore=shutil.ignore_patterns("__pycache__", ".*"),
     )
-    module = source / "streamflow" / "training.py"
+    module = source / "streamflow" / "training" / "fit.py"
     text = module.read_text(encoding="utf-8")
     assert "np.arange(len(labels))," in text
     module.write_text(
@@ -833,5 +829,5 @@ def test_a_training_that_was_programmed_otherwise_is_named(
     assert done.returncode == 1, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert [one["name"] for one in answer["factors"] if not one["same"]] == ["code", "model"]
-    assert answer["factors"][1]["said"][0].endswith(", 1 file: streamflow/training.py")
+    assert answer["factors"][1]["said"][0].endswith(", 1 file: streamflow/training/fit.py")
     assert answer["why"].startswith("code moved: ")

@@ -12,13 +12,15 @@ import psycopg
 import pytest
 
 from churn.generator import generate
-from streamflow import embedded, pipeline, reproduction, training_run
-from streamflow.backup import backup
 from streamflow.bootstrap import platform
-from streamflow.embedded_cluster import SUPPORTED, find_binaries
 from streamflow.errors import DatabaseUnavailable
-from streamflow.reproduction import Reproduction
-from streamflow.restore import restore
+from streamflow.lineage import reproduce
+from streamflow.lineage.reproduce import Reproduction
+from streamflow.operations.backup import backup
+from streamflow.operations.restore import restore
+from streamflow.pipeline import steps, train
+from streamflow.postgres import embedded_server
+from streamflow.postgres.embedded_cluster import SUPPORTED, find_binaries
 from streamflow.settings import Settings, load_settings
 from streamflow.use_case import Generation
 
@@ -49,7 +51,7 @@ def another(majors: dict[int, Path], server_url: str, homes: Path) -> Iterator[s
     others = [major for major in sorted(majors) if major != here]
     if not others or max(majors) < here:
         pytest.skip(f"only PostgreSQL {here} is installed, and this takes a second major version")
-    with embedded.running(homes / "another", majors[others[0]]) as url:
+    with embedded_server.running(homes / "another", majors[others[0]]) as url:
         yield url
 
 
@@ -63,20 +65,20 @@ def test_runs_come_out_identical_on_a_restored_database_and_back(
         with platform(settings) as ready:
             registry = ready.registry
             runs = [registry.run(version.run_id) for version in registry.versions()]
-            return [reproduction.reproduce(ready, run, NOW) for run in runs]
+            return [reproduce.reproduce(ready, run, NOW) for run in runs]
 
     here = settings("here", new_database(prepared_database))
     there = settings("there", another)
     back = settings("back", new_database())
     generate(Generation(tmp_path / "months", users=300, months=1, seed=7))
     with platform(here) as ready:
-        pipeline.ingest(ready, tmp_path / "months" / "month_000", JANUARY, None, NOW, "test")
-        pipeline.apply(ready)
-        training_run.train(ready, JANUARY, None, 42, NOW)
+        steps.ingest(ready, tmp_path / "months" / "month_000", JANUARY, None, NOW, "test")
+        steps.apply(ready)
+        train.train(ready, JANUARY, None, 42, NOW)
     backup(here, tmp_path / "of here", NOW)
     restore(there, tmp_path / "of here")
     with platform(there) as ready:
-        training_run.train(ready, JANUARY, "lightgbm", 7, NOW)
+        train.train(ready, JANUARY, "lightgbm", 7, NOW)
     backup(there, tmp_path / "of there", NOW)
     restore(back, tmp_path / "of there")
 

@@ -19,29 +19,25 @@ from pydantic import SecretStr
 from tests import tiny_case
 from typer.testing import CliRunner
 
-from streamflow import (
-    api_keys,
-    cli,
-    deployment,
-    features,
-    migrations,
-    pipeline,
-    roles,
-    training_run,
-)
-from streamflow.api_keys import Scope
-from streamflow.audit import Attempt, Refusals
 from streamflow.bootstrap import Platform, platform
-from streamflow.database import Database
+from streamflow.cli import main
+from streamflow.cli.terminal import operator
 from streamflow.errors import AccessRefused, NotPermitted, SchemaTooOld
-from streamflow.gatekeeper import DatabaseKeyStore
-from streamflow.serving import partitions
-from streamflow.serving.prediction_writer import PredictionWriter
-from streamflow.serving.receipts import Encoder
+from streamflow.features import feature_store
+from streamflow.keys import api_keys
+from streamflow.keys.api_keys import Scope
+from streamflow.keys.audit import Attempt, Refusals
+from streamflow.keys.key_sync import DatabaseKeyStore
+from streamflow.pipeline import steps, train
+from streamflow.postgres import migrations, roles
+from streamflow.postgres.database import Database
+from streamflow.promotion import promote as deployment
+from streamflow.serving import prediction_log_partitions
+from streamflow.serving.online_store import PostgresStore
+from streamflow.serving.prediction_log_rows import Encoder
+from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import Question, Served
-from streamflow.serving.stores import PostgresStore
 from streamflow.settings import Settings, load_settings
-from streamflow.terminal import operator
 from streamflow.use_case import Generation
 
 JANUARY = date(2024, 1, 31)
@@ -102,11 +98,11 @@ def server(
     with made.open("pipeline") as ready:
         ready.registry.prepare()
         month = settings.home / "months" / "month_000"
-        pipeline.ingest(ready, month, JANUARY, None, KNOWN, "test")
-        pipeline.apply(ready)
-        trained = training_run.train(ready, JANUARY, None, 1, NOW)
+        steps.ingest(ready, month, JANUARY, None, KNOWN, "test")
+        steps.apply(ready)
+        trained = train.train(ready, JANUARY, None, 1, NOW)
         deployment.promote(ready, trained.version, "Production", "a test", "test", NOW)
-        pipeline.materialize(ready, JANUARY, NOW)
+        steps.materialize(ready, JANUARY, NOW)
     return made
 
 
@@ -121,17 +117,17 @@ def test_the_pipeline_may_repeat_its_work_and_read_its_models(
 ) -> None:
     ready = opened("pipeline")
     month = server.settings.home / "months" / "month_000"
-    pipeline.ingest(ready, month, JANUARY, None, NOW, "test")
-    pipeline.apply(ready)
-    assert pipeline.predict(ready, "m-0001", NOW)["prediction"] in (0, 1)
-    assert [run.status for run in pipeline.runs(ready)] == ["FINISHED"]
+    steps.ingest(ready, month, JANUARY, None, NOW, "test")
+    steps.apply(ready)
+    assert steps.predict(ready, "m-0001", NOW)["prediction"] in (0, 1)
+    assert [run.status for run in steps.runs(ready)] == ["FINISHED"]
 
 
 def test_the_api_reads_features_and_models_and_appends(
     opened: Callable[[str], Platform], server: Server
 ) -> None:
     ready = opened("api")
-    predictor = pipeline.predictor(ready)
+    predictor = steps.predictor(ready)
     assert isinstance(PostgresStore(ready.database, ready.use_case).newest_event_timestamps(), dict)
     assert predictor.served is not None
     answer = predictor.predict("m-0001", NOW)
@@ -145,11 +141,11 @@ def test_the_api_reads_features_and_models_and_appends(
         writer.write([Encoder().rows(served, [Question("m-0001", "one")], [answer], NOW)])
     # It makes the log's days and doesn't end them: the pipeline does.
     with Database(server.owner) as owned:
-        partitions.create(owned, [NOW.date() - timedelta(days=100)])
-        assert partitions.drop_before(ready.database, NOW.date()) == []
-        assert len(partitions.days(owned)) == 3
-        pipeline.materialize(opened("pipeline"), JANUARY, NOW)
-        assert len(partitions.days(owned)) == 2
+        prediction_log_partitions.create(owned, [NOW.date() - timedelta(days=100)])
+        assert prediction_log_partitions.drop_before(ready.database, NOW.date()) == []
+        assert len(prediction_log_partitions.days(owned)) == 3
+        steps.materialize(opened("pipeline"), JANUARY, NOW)
+        assert len(prediction_log_partitions.days(owned)) == 2
         logged = owned.connection.execute("SELECT count(*) AS rows FROM streamflow.predictions")
         assert logged.fetchone() == {"rows": 2}
 
@@ -169,14 +165,14 @@ def test_the_pipeline_promotes_in_a_keys_name_and_writes_down_whom_it_refused(
     run = CliRunner().invoke
 
     monkeypatch.setenv("STREAMFLOW_PROMOTE_KEY", release)
-    assert json.loads(run(cli.app, promote).stdout)["who"] == f"key {key.key_id} (release)"
+    assert json.loads(run(main.app, promote).stdout)["who"] == f"key {key.key_id} (release)"
     monkeypatch.setenv("STREAMFLOW_PROMOTE_KEY", reading)
     for command in (promote, rollback):
-        refused = run(cli.app, command).exception
+        refused = run(main.app, command).exception
         assert isinstance(refused, AccessRefused)
         assert refused.code == "scope_missing"
     monkeypatch.setenv("STREAMFLOW_PROMOTE_KEY", "")
-    assert json.loads(run(cli.app, promote).stdout)["who"] == operator()
+    assert json.loads(run(main.app, promote).stdout)["who"] == operator()
     with psycopg.connect(server.owner) as connection:
         lines = connection.execute(
             "SELECT route, method, client FROM streamflow.audit WHERE code = 'scope_missing'"
@@ -188,7 +184,7 @@ def test_the_pipeline_promotes_in_a_keys_name_and_writes_down_whom_it_refused(
 
 
 def test_feast_reads_its_registry_and_what_is_online(server: Server) -> None:
-    store = features.open_store(server.url("feast"), tiny_case.use_case)
+    store = feature_store.open_store(server.url("feast"), tiny_case.use_case)
     names = [
         f"{view.name}:{field.name}"
         for view in store.list_feature_views()
@@ -340,14 +336,14 @@ def test_roles_may_come_after_the_tables(
     url = new_database()
     settings = load_settings(home=tmp_path, database_url=url, use_case="tests.tiny_case")
     with platform(settings) as ready:
-        pipeline.ingest(
+        steps.ingest(
             ready, server.settings.home / "months" / "month_000", JANUARY, None, KNOWN, "test"
         )
-        pipeline.apply(ready)
-        pipeline.materialize(ready, JANUARY, NOW)
+        steps.apply(ready)
+        steps.materialize(ready, JANUARY, NOW)
         roles.grant(ready.database, HISTORY, PASSWORDS)
     url = as_user(url, "streamflow_pipeline", PASSWORDS["pipeline"].get_secret_value())
     theirs = settings.model_copy(update={"database_url": SecretStr(url)})
     with platform(theirs) as ready:
-        pipeline.apply(ready)
-        pipeline.materialize(ready, JANUARY, NOW)
+        steps.apply(ready)
+        steps.materialize(ready, JANUARY, NOW)

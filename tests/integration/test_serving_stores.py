@@ -16,13 +16,14 @@ import pytest
 
 from churn.generator import generate
 from feast_postgres.lane import ConnectionLost, Lane
-from streamflow import features, pipeline
 from streamflow.bootstrap import Platform, platform
 from streamflow.errors import FeatureStoreUnavailable, UnservableModel
-from streamflow.served_model import FeatureSchema
-from streamflow.serving.reader import MISSING, EntityRow
-from streamflow.serving.stores import FeastStore, PostgresStore, online_store
+from streamflow.features import feature_store
+from streamflow.pipeline import steps
+from streamflow.serving.feature_status import MISSING, EntityRow
+from streamflow.serving.online_store import FeastStore, PostgresStore, online_store
 from streamflow.settings import load_settings
+from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import Generation
 
 JANUARY = date(2024, 1, 31)
@@ -58,16 +59,16 @@ def ready(
     generate(Generation(home / "months", users=USERS, months=1, seed=3))
     url = new_database(prepared_database)
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as opened:
-        pipeline.ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-        pipeline.apply(opened)
-        pipeline.materialize(opened, JANUARY, KNOWN)
+        steps.ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        steps.apply(opened)
+        steps.materialize(opened, JANUARY, KNOWN)
         yield opened
 
 
 @pytest.fixture(scope="module")
 def schema(ready: Platform) -> FeatureSchema:
-    store = features.open_store(ready.database.url, ready.use_case)
-    return features.feature_schema(store, ready.use_case)
+    store = feature_store.open_store(ready.database.url, ready.use_case)
+    return feature_store.feature_schema(store, ready.use_case)
 
 
 @pytest.fixture(scope="module")
@@ -331,8 +332,8 @@ def test_any_other_online_store_is_read_through_feast(
     other = {"type": "sqlite", "path": str(tmp_path / "online.db")}
     settings = ready.settings.model_copy(update={"online_store": other})
     elsewhere = replace(ready, settings=settings)
-    pipeline.apply(elsewhere)
-    pipeline.materialize(elsewhere, JANUARY, KNOWN)
+    steps.apply(elsewhere)
+    steps.materialize(elsewhere, JANUARY, KNOWN)
     store = online_store(settings, ready.database, ready.use_case)
     assert isinstance(store, FeastStore)
     ours = PostgresStore(ready.database, ready.use_case)

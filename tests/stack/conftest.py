@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streamflow import processes
+from streamflow.operations import processes
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "streamflow-stack-test"

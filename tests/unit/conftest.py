@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.fakes import FakeRegistry, Service, model, serving
 
-from streamflow import telemetry
+from streamflow.api.telemetry import telemetry
 
 
 class Log:

@@ -18,7 +18,7 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow import schemas
+from streamflow.api import schemas
 from streamflow.errors import UnservableModel
 
 

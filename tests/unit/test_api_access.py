@@ -16,9 +16,9 @@ from tests.fakes import (
     serving,
 )
 
-from streamflow import boundary
-from streamflow.api_keys import ApiKey, Scope, digest
-from streamflow.problems import BATCH_PATH, LARGEST_HEAD_BYTES
+from streamflow.api import middleware
+from streamflow.api.problems import BATCH_PATH, LARGEST_HEAD_BYTES
+from streamflow.keys.api_keys import ApiKey, Scope, digest
 
 SECRETS = [f"streamflow_{name:_<43}" for name in ("predicts", "reads", "revoked", "expired")]
 PREDICTS, READS, REVOKED, EXPIRED = SECRETS
@@ -242,9 +242,9 @@ def test_the_documentation_says_which_scope_each_address_needs(service):
     (name, scheme), *none = document["components"]["securitySchemes"].items()
     assert (scheme["type"], scheme["scheme"], none) == ("http", "bearer", [])
     for path, operations in document["paths"].items():
-        scope = boundary.needed(path)
+        scope = middleware.needed(path)
         for operation in operations.values():
             assert operation.get("security") == ([{name: [scope]}] if scope else None), path
             problems = {str(status) for status in (400, 401, 403, 429)}
             assert (problems <= operation["responses"].keys()) == (scope is not None), path
-    assert boundary.needed("/whatever/comes") is not None
+    assert middleware.needed("/whatever/comes") is not None

@@ -20,9 +20,9 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow import problems, schemas
-from streamflow.served_model import ServedModel
-from streamflow.serving.batches import MOST_TOGETHER
+from streamflow.api import problems, schemas
+from streamflow.serving.batching import MOST_TOGETHER
+from streamflow.training.served_model import ServedModel
 
 JSON = {"Content-Type": "application/json"}
 

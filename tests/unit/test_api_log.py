@@ -4,7 +4,7 @@ import pytest
 from tests.binary_copy import read_back
 from tests.fakes import FEBRUARY, FakeRegistry, assert_problem, eventually, model, serving
 
-from streamflow.serving.receipts import LoggedModel
+from streamflow.serving.prediction_log_rows import LoggedModel
 
 
 class FakeWriter:

@@ -19,8 +19,8 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow import metrics, telemetry
-from streamflow.telemetry import Telemetry
+from streamflow.api.telemetry import metrics, telemetry
+from streamflow.api.telemetry.telemetry import Telemetry
 
 
 class Scrape:
@@ -142,7 +142,7 @@ def test_what_a_killed_process_had_under_way_is_forgotten(monkeypatch, tmp_path)
 
 def test_with_several_processes_too_having_no_model_is_told(tmp_path):
     code = """
-from streamflow.telemetry import Telemetry
+from streamflow.api.telemetry.telemetry import Telemetry
 telemetry = Telemetry()
 print(telemetry.exposition().decode())
 telemetry.model_swapped(3)

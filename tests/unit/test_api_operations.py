@@ -4,7 +4,7 @@ import json
 
 from tests.fakes import FEBRUARY, JANUARY, FakeRegistry, eventually, model, serving, stocked
 
-from streamflow import schemas
+from streamflow.api import schemas
 
 
 def test_liveness_depends_on_nothing():

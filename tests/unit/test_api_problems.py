@@ -5,7 +5,8 @@ import json
 import pytest
 from tests.fakes import FEBRUARY, FakeRegistry, assert_problem, eventually, model, serving, stocked
 
-from streamflow import errors, problems
+from streamflow import errors
+from streamflow.api import problems
 
 
 def test_without_a_production_model_the_answer_is_no_production_model():

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import streamflow
-from streamflow import archive
-from streamflow.archive import MANIFEST, MANIFEST_HASH, Manifest
 from streamflow.errors import BackupRefused, StreamFlowError, TamperedBackup
+from streamflow.operations import backup_archive
+from streamflow.operations.backup_archive import MANIFEST, MANIFEST_HASH, Manifest
 
 NOW = datetime(2024, 3, 1, 8, 30, tzinfo=UTC)
 DRAFT = Manifest(
@@ -52,7 +52,9 @@ def written(file: Path, contents: dict[str, list[bytes]]) -> Manifest:
         return lambda: parts
 
     with file.open("w+b") as out:
-        return archive.write(out, DRAFT, [(name, given(one)) for name, one in contents.items()])
+        return backup_archive.write(
+            out, DRAFT, [(name, given(one)) for name, one in contents.items()]
+        )
 
 
 def rewritten(file: Path, change: Callable[[str, bytes], tuple[str, bytes]]) -> None:
@@ -81,13 +83,13 @@ def with_manifest(file: Path, **changes: object) -> None:
 
 def refusal(file: Path) -> StreamFlowError:
     with pytest.raises(BackupRefused) as refused:
-        archive.read(file)
+        backup_archive.read(file)
     assert str(file) in refused.value.message
     return refused.value
 
 
 def test_what_was_written_is_read(file: Path) -> None:
-    found = archive.read(file)
+    found = backup_archive.read(file)
     assert replace(found.manifest, members=()) == DRAFT
     assert [member.name for member in found.manifest.members] == list(CONTENTS)
     for name, parts in CONTENTS.items():
@@ -98,8 +100,8 @@ def test_what_was_written_is_read(file: Path) -> None:
 def test_two_backups_have_two_ids(file: Path, tmp_path: Path) -> None:
     written(tmp_path / "same", CONTENTS)
     written(tmp_path / "other", {**CONTENTS, "mlflow.dump": [b"other tables"]})
-    assert archive.read(file).id == archive.read(tmp_path / "same").id
-    assert archive.read(file).id != archive.read(tmp_path / "other").id
+    assert backup_archive.read(file).id == backup_archive.read(tmp_path / "same").id
+    assert backup_archive.read(file).id != backup_archive.read(tmp_path / "other").id
 
 
 def test_it_is_a_tar_that_can_be_checked_by_hand(file: Path, tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ def test_a_file_cut_short_is_refused(file: Path, share: float) -> None:
 
 
 def test_what_changes_after_the_check_is_found_too(file: Path) -> None:
-    found = archive.read(file)
+    found = backup_archive.read(file)
     file.write_bytes(file.read_bytes().replace(b"tables of MLflow", b"tables of nobody"))
     with pytest.raises(TamperedBackup, match=r"mlflow\.dump"):
         list(found.content("mlflow.dump"))
@@ -173,7 +175,7 @@ def test_a_format_of_tomorrow_is_left_to_the_program_of_tomorrow(file: Path) -> 
     ],
 )
 def test_a_name_that_leads_elsewhere_is_refused(file: Path, name: str) -> None:
-    manifest = archive.read(file).manifest
+    manifest = backup_archive.read(file).manifest
     members = [*manifest.members[:2], replace(manifest.members[2], name=name)]
     with_manifest(file, members=[vars(member) for member in members])
     refused = refusal(file)
@@ -198,7 +200,7 @@ def test_a_member_that_is_no_plain_file_is_refused(file: Path, kind: bytes) -> N
 
 
 def test_a_member_too_many_and_one_too_few_are_named(file: Path) -> None:
-    manifest = archive.read(file).manifest
+    manifest = backup_archive.read(file).manifest
     with_manifest(file, members=[vars(member) for member in manifest.members[:-1]])
     assert LONG in refusal(file).message
     another = replace(manifest.members[-1], name="artifacts/another")
@@ -222,7 +224,7 @@ def test_a_manifest_that_makes_no_sense_is_refused(file: Path, changes: dict[str
 
 
 def test_a_member_twice_is_refused(file: Path) -> None:
-    manifest = archive.read(file).manifest
+    manifest = backup_archive.read(file).manifest
     twice = (*manifest.members, manifest.members[0])
     with_manifest(file, members=[vars(member) for member in twice])
     assert "twice" in refusal(file).message

@@ -17,12 +17,12 @@ from streamflow.errors import (
     UnknownEntity,
     UnseenCategory,
 )
-from streamflow.runs import ModelVersion
-from streamflow.served_model import ServedModel
-from streamflow.serving.batches import Batches
+from streamflow.registry.records import ModelVersion
+from streamflow.serving.batching import Batches
+from streamflow.serving.feature_status import EntityRow
 from streamflow.serving.predictor import Predictor
-from streamflow.serving.reader import EntityRow
 from streamflow.serving.scoring import Prediction, Question, Served
+from streamflow.training.served_model import ServedModel
 
 AWAY = FeatureStoreUnavailable("The online store doesn't answer.", "Start it.")
 # Enough for the model to be called in a thread.

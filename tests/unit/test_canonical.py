@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamflow import canonical, training_table
+from streamflow.training import canonical, dataset_table
 
 PACK = {"INT64": "<q", "FLOAT64": "<d", "BOOL": "<?"}
 VALUES = {
@@ -62,8 +62,8 @@ def test_a_table_that_was_cut_or_kept_has_the_same_hash(
     rest = canonical.table([(name, kind, values[1:]) for name, kind, values in some])
     assert canonical.hashes(table.slice(1)) == canonical.hashes(rest)
     file = tmp_path_factory.mktemp("kept") / "table.parquet"
-    training_table.write(table, file)
-    assert canonical.hashes(training_table.read(file)) == canonical.hashes(table)
+    dataset_table.write(table, file)
+    assert canonical.hashes(dataset_table.read(file)) == canonical.hashes(table)
 
 
 def test_a_kept_table_has_the_same_bytes_each_time(
@@ -71,5 +71,5 @@ def test_a_kept_table_has_the_same_bytes_each_time(
 ) -> None:
     files = [tmp_path_factory.mktemp("kept") / "table.parquet" for _ in range(2)]
     for file in files:
-        training_table.write(canonical.table([("id", "STRING", ["a", None, "ü"])]), file)
+        dataset_table.write(canonical.table([("id", "STRING", ["a", None, "ü"])]), file)
     assert files[0].read_bytes() == files[1].read_bytes()

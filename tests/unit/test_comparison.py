@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from streamflow import canonical
-from streamflow.code_fingerprint import Code, Package
-from streamflow.comparison import Factor, compare
-from streamflow.configuration_fingerprint import Answer, Configuration, View
-from streamflow.data_difference import Difference, find
-from streamflow.data_fingerprint import Data, Ingestion
-from streamflow.environment_fingerprint import Blas, Environment, Processor, Randomness
-from streamflow.lineage import Lineage, Model
-from streamflow.served_model import Feature, FeatureSchema
+from streamflow.lineage.code import Code, Package
+from streamflow.lineage.compare import Factor, compare
+from streamflow.lineage.compare_tables import Difference, find
+from streamflow.lineage.configuration import Answer, Configuration, View
+from streamflow.lineage.data import Data, Ingestion
+from streamflow.lineage.document import Lineage, Model
+from streamflow.lineage.environment import Blas, Environment, Processor, Randomness
+from streamflow.training import canonical
+from streamflow.training.served_model import Feature, FeatureSchema
 
 FEE = Feature("fee", "billing_fv", "FLOAT64", nullable=False)
 PLAN = Feature("plan", "billing_fv", "STRING", nullable=False)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from streamflow import source_file
-from streamflow.contract import read_checked
 from streamflow.errors import ContractViolation, InvalidSettings
+from streamflow.history import month_file
+from streamflow.history.validation import read_checked
+from streamflow.history.violations import SHOWN_CHARACTERS, SHOWN_VIOLATIONS, Violation, Violations
 from streamflow.use_case import Table
-from streamflow.violations import SHOWN_CHARACTERS, SHOWN_VIOLATIONS, Violation, Violations
 
 HEADER = "tree,age,height,grafted,planted,note"
 
@@ -221,7 +221,7 @@ def test_lines_are_right_after_a_blank_line(table: Table, tmp_path: Path) -> Non
 def test_lines_are_right_in_the_second_chunk(
     table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_file, "CHUNK_BYTES", 128)
+    monkeypatch.setattr(month_file, "CHUNK_BYTES", 128)
     lines = [good(f"t{i:02}") for i in range(20)]
     lines[2], lines[11] = "short,1", "wrong,x,1,,2020-01-01,"
     done = read_csv(table, tmp_path, rows(*lines))
@@ -234,7 +234,7 @@ def test_lines_are_right_in_the_second_chunk(
 def test_a_chunk_may_end_inside_a_quoted_line_break(
     table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: int
 ) -> None:
-    monkeypatch.setattr(source_file, "CHUNK_BYTES", 128)
+    monkeypatch.setattr(month_file, "CHUNK_BYTES", 128)
     notes = ['"' + "x" * padding + '"', *['"two\nlines"'] * 19]
     done = read_csv(
         table, tmp_path, rows(*(good(f"t{i:02}", note) for i, note in enumerate(notes)))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamflow import canonical
-from streamflow.data_difference import MOST_NAMED, Change, find
+from streamflow.lineage.compare_tables import MOST_NAMED, Change, find
+from streamflow.training import canonical
 
 
 def table(ids: list[str], fees: list[Any], plans: list[Any]) -> Any:

@@ -8,8 +8,8 @@ import json
 import pytest
 from tests.fakes import FEBRUARY, FakeKeyStore, FakeRegistry, Wire, eventually, model, serving
 
-from streamflow.api_keys import ApiKey, Scope, digest
-from streamflow.problems import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from streamflow.api.problems import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from streamflow.keys.api_keys import ApiKey, Scope, digest
 
 BODY = b'{"user_id": "ann"}'
 BATCH = b'{"user_ids": ["ann", "nobody"]}'
@@ -310,7 +310,7 @@ def test_an_unforeseen_failure_is_an_answer(service, talk, log, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("sensitive")
 
-    monkeypatch.setattr("streamflow.answers.prediction", fail)
+    monkeypatch.setattr("streamflow.api.responses.prediction", fail)
 
     async def conversation(wire):
         wire.send(request())

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streamflow.http_protocol import JoinedWrites
+from streamflow.api.direct_http import JoinedWrites
 
 
 class FakeTransport:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamflow.entity_id import PATTERN
 from streamflow.errors import MissingFiles, UnreadableFile
-from streamflow.id_file import chunks
+from streamflow.pipeline.id_file import chunks
 
 
 @pytest.fixture

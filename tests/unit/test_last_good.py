@@ -6,9 +6,9 @@ import shutil
 import pytest
 from tests.fakes import FakeRegistry, assert_problem, eventually, model, serving
 
-from streamflow import served_model
-from streamflow.last_good import LastGood
-from streamflow.production import keep
+from streamflow.registry.last_served import LastGood
+from streamflow.registry.production import keep
+from streamflow.training import served_model
 
 
 class World:

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from streamflow.code_fingerprint import Code, code, package, uncommitted
-from streamflow.environment_fingerprint import environment
-from streamflow.served_model import Feature, FeatureSchema
-from streamflow.training import TrainingSet
-from streamflow.training_table import data_hash
+from streamflow.lineage.code import Code, code, package, uncommitted
+from streamflow.lineage.environment import environment
+from streamflow.training.dataset_table import data_hash
+from streamflow.training.fit import TrainingSet
+from streamflow.training.served_model import Feature, FeatureSchema
 
 SCHEMA = FeatureSchema(
     feature_service="example_v1",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streamflow.metrics import Metrics
+from streamflow.api.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PROVISIONING = ROOT / "deploy" / "grafana" / "provisioning"

@@ -10,8 +10,8 @@ from tests.binary_copy import fields
 from tests.fakes import FEBRUARY, eventually, model
 
 from streamflow.errors import UnknownEntity
-from streamflow.runs import ModelVersion
-from streamflow.serving import partitions
+from streamflow.registry.records import ModelVersion
+from streamflow.serving import prediction_log_partitions
 from streamflow.serving.prediction_log import PredictionLog
 from streamflow.serving.scoring import Question, Served
 
@@ -214,8 +214,8 @@ days = st.dates(date(1000, 1, 1), date(9999, 12, 31))
 
 @given(days)
 def test_a_partition_is_named_by_its_day(day):
-    assert partitions.day_of(partitions.named(day)) == day
-    assert partitions.named(day) == f"predictions_{day.isoformat().replace('-', '')}"
+    assert prediction_log_partitions.day_of(prediction_log_partitions.named(day)) == day
+    assert prediction_log_partitions.named(day) == f"predictions_{day.isoformat().replace('-', '')}"
 
 
 @pytest.mark.parametrize(
@@ -226,4 +226,4 @@ def test_a_partition_is_named_by_its_day(day):
     ],
 )
 def test_a_table_of_another_name_is_no_partition_of_a_day(name):
-    assert partitions.day_of(name) is None
+    assert prediction_log_partitions.day_of(name) is None

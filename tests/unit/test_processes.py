@@ -14,9 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from streamflow import processes
 from streamflow.errors import PortInUse, ProcessFailed
-from streamflow.processes import Child, Command, is_free, next_free, require_free, running
+from streamflow.operations import processes
+from streamflow.operations.processes import (
+    Child,
+    Command,
+    is_free,
+    next_free,
+    require_free,
+    running,
+)
 
 # Listens on a port, says who it is, and has a child that outlives it unless somebody sees to it.
 SERVER = """
@@ -252,7 +259,7 @@ def test_the_supervisor_says_what_it_started_again_and_ends_with_sigterm(
 PARENT = """
 import sys
 from pathlib import Path
-from streamflow.processes import Command, running
+from streamflow.operations.processes import Command, running
 
 port, pids, log = sys.argv[1:4]
 arguments = [sys.executable, "-c", sys.stdin.read(), port, pids]

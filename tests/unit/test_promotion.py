@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow.errors import GateFailed, NothingToRollBack
-from streamflow.promotion import ALIASES, PRODUCTION, STAGES, judge, require, rollback_target
+from streamflow.promotion.gates import ALIASES, PRODUCTION, STAGES, judge, require, rollback_target
 
 Audit = list[dict[str, Any]]
 

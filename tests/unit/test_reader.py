@@ -6,7 +6,7 @@ import pytest
 from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, VISITS, schema
 
 from streamflow.errors import UnknownEntity
-from streamflow.serving.reader import MISSING, Clock, EntityRow, judge
+from streamflow.serving.feature_status import MISSING, Clock, EntityRow, judge
 
 AT_JANUARY = Clock(FEBRUARY, {"activity_view": JANUARY, "billing_view": JANUARY})
 

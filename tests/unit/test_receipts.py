@@ -12,8 +12,8 @@ from tests.binary_copy import fields, read_back
 from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, PLAN, VISITS, model
 
 from streamflow.errors import MissingFeatures, UnknownEntity
-from streamflow.runs import ModelVersion
-from streamflow.serving.receipts import BEGIN, END, Encoder, LoggedModel
+from streamflow.registry.records import ModelVersion
+from streamflow.serving.prediction_log_rows import BEGIN, END, Encoder, LoggedModel
 from streamflow.serving.scoring import Prediction, Question, Served
 
 FEATURES = (VISITS, PLAN, AMOUNT, COUPON)

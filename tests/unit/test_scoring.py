@@ -15,10 +15,10 @@ from streamflow.errors import (
     UnknownEntity,
     UnseenCategory,
 )
-from streamflow.runs import ModelVersion
-from streamflow.served_model import Feature, ServedModel
-from streamflow.serving.reader import MISSING, Clock, EntityRow, allowed_ages, judge
+from streamflow.registry.records import ModelVersion
+from streamflow.serving.feature_status import MISSING, Clock, EntityRow, allowed_ages, judge
 from streamflow.serving.scoring import Prediction, Question, Served, score
+from streamflow.training.served_model import Feature, ServedModel
 
 VERSION = ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash")
 INSTANT = timedelta(microseconds=1)

@@ -13,16 +13,12 @@ import pytest
 from tests.orchard import orchard, real_month, small_forest
 
 from churn.model import MODELS
-from streamflow import onnx_forest_in_float32, served_form
 from streamflow.errors import ServedFormDiffers, UnservableModel
-from streamflow.onnx_forest_in_float32 import is_exact
-from streamflow.served_form import prove, write
-from streamflow.served_model import (
-    SCHEMA_FILE,
-    digest,
-    load,
-)
-from streamflow.training import Fitted, fit
+from streamflow.training import export, onnx_forest_float32
+from streamflow.training.export import prove, write
+from streamflow.training.fit import Fitted, fit
+from streamflow.training.onnx_forest_float32 import is_exact
+from streamflow.training.served_model import SCHEMA_FILE, digest, load
 
 
 def boosting(random_state: int) -> Any:
@@ -192,7 +188,7 @@ def test_a_forest_of_several_groups_of_trees_is_the_same(
     fitted = fit(orchard(), forest_of_50, 42)
     write(fitted, tmp_path)
     whole = load(tmp_path).score(fitted.validation_matrix)
-    monkeypatch.setattr(onnx_forest_in_float32, "_NODES_TOGETHER", 400)
+    monkeypatch.setattr(onnx_forest_float32, "_NODES_TOGETHER", 400)
     write(fitted, tmp_path)
     assert (tmp_path / "model.onnx").read_bytes().count(b"TreeEnsembleRegressor") > 5
     parted = load(tmp_path).score(fitted.validation_matrix)
@@ -236,9 +232,9 @@ DIGEST_IN_A_NEW_PROCESS = """
 import sys
 from pathlib import Path
 from churn.model import MODELS
-from streamflow.served_form import write
-from streamflow.served_model import digest
-from streamflow.training import fit
+from streamflow.training.export import write
+from streamflow.training.served_model import digest
+from streamflow.training.fit import fit
 from tests.orchard import orchard
 for name, build in MODELS.items():
     folder = Path(sys.argv[1]) / name
@@ -347,7 +343,7 @@ def test_an_estimator_without_a_form_free_of_code_is_refused_by_name(tmp_path: P
 
 def test_importing_the_writer_of_served_forms_imports_no_library_of_models() -> None:
     code = (
-        f"import sys, {served_form.__name__}, streamflow.plots, churn.model; "
+        f"import sys, {export.__name__}, streamflow.training.plots, churn.model; "
         "print([m for m in ('sklearn', 'onnx', 'skl2onnx', 'matplotlib', 'lightgbm', 'xgboost', "
         "'pandas') if m in sys.modules])"
     )

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from tests.orchard import orchard, small_forest
 
-from streamflow.served_form import write
-from streamflow.served_model import (
+from streamflow.training.export import write
+from streamflow.training.fit import fit
+from streamflow.training.served_model import (
     SCHEMA_FILE,
     Feature,
     FeatureSchema,
@@ -26,7 +27,6 @@ from streamflow.served_model import (
     encoded_names,
     load,
 )
-from streamflow.training import fit
 
 SCHEMA = FeatureSchema(
     "orchard_v1",
@@ -147,7 +147,7 @@ def test_mlflows_face_takes_a_frame_with_every_kind_of_null(tmp_path: Path) -> N
 
 
 def test_the_file_that_travels_with_a_model_needs_numpy_alone() -> None:
-    from streamflow import served_model
+    from streamflow.training import served_model
 
     code = (
         "import sys, runpy; runpy.run_path(sys.argv[1]); "

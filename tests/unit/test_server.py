@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import uvicorn
 
-from streamflow import server, telemetry
-from streamflow.boundary import RequestBoundary
-from streamflow.database import Database
+from streamflow.api.middleware import RequestBoundary
+from streamflow.api.telemetry import telemetry
+from streamflow.operations import api_server
+from streamflow.postgres.database import Database
 from streamflow.settings import Settings
 
 URL = "postgresql://nobody@localhost/nothing"
@@ -21,7 +22,7 @@ def serve(tmp_path, monkeypatch):
     """Serve with that many workers; `during` is called in the place of uvicorn."""
 
     def serve(workers, during, memory=tmp_path / "no such folder"):
-        monkeypatch.setattr(server, "MEMORY", memory)
+        monkeypatch.setattr(api_server, "MEMORY", memory)
         settings = Settings(_env_file=None, home=tmp_path / "a home", api_workers=workers)
         database = Database(URL)
         ready = SimpleNamespace(
@@ -32,7 +33,7 @@ def serve(tmp_path, monkeypatch):
         )
         monkeypatch.setattr(uvicorn, "run", during)
         monkeypatch.setattr(telemetry, "log_to", lambda: None)  # the log is the test run's own
-        server.serve(ready, "127.0.0.1", 8000)
+        api_server.serve(ready, "127.0.0.1", 8000)
 
     return serve
 
@@ -64,7 +65,7 @@ def test_several_workers_find_the_same_home_and_database_and_a_folder_for_their_
     assert given["STREAMFLOW_HOME"] == str(tmp_path / "a home")
     assert given["STREAMFLOW_DATABASE_URL"] == URL
     assert Path(given["PROMETHEUS_MULTIPROC_DIR"]).parent == tmp_path / "a home"
-    assert (given["app"], given["factory"]) == ("streamflow.server:worker", True)
+    assert (given["app"], given["factory"]) == ("streamflow.operations.api_server:worker", True)
     assert (given["host"], given["port"], given["workers"]) == ("127.0.0.1", 8000, 3)
 
 

@@ -4,7 +4,7 @@ import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamflow import tally
+from streamflow.api.telemetry import buffered_metrics
 
 BUCKETS = (0.25, 0.5, 1.0)
 VALUES = [0.0, 0.25, 0.2500001, 0.5, 0.75, 1.0, 1.5, 100.0, 0.3, 0.3]
@@ -25,7 +25,7 @@ def registry():
 
 
 def test_values_handed_on_together_are_those_observed_one_by_one(registry):
-    together = tally.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
+    together = buffered_metrics.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
     for value in VALUES:
         together.observe(("one",), value)
     together.observe(("other",), 0.5)
@@ -44,8 +44,8 @@ def test_values_handed_on_together_are_those_observed_one_by_one(registry):
 
 
 def test_what_was_handed_on_is_not_handed_on_again(registry):
-    counter = tally.Counter("c", "C.", ["code"], registry)
-    histogram = tally.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
+    counter = buffered_metrics.Counter("c", "C.", ["code"], registry)
+    histogram = buffered_metrics.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
     for _ in range(3):
         counter.add(("a",), 2)
         histogram.observe(("one",), 0.5)
@@ -58,7 +58,7 @@ def test_what_was_handed_on_is_not_handed_on_again(registry):
 
 
 def test_nothing_is_told_before_it_is_handed_on_but_what_is_observed_now(registry):
-    histogram = tally.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
+    histogram = buffered_metrics.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
     histogram.observe(("one",), 0.5)
     histogram.observe_now(("log",), 0.5)
     assert registry.get_sample_value("h_seconds_count", {"stage": "one"}) is None

@@ -13,10 +13,10 @@ import pytest
 from tests.orchard import SCHEMA, orchard, real_month, small_forest
 
 from churn.model import ACCEPTANCE, MODELS
-from streamflow import training
 from streamflow.errors import DataRefused
-from streamflow.served_model import digest, encode, encoded_names
-from streamflow.training import Fitted, TrainingSet, auc_interval, evaluate, explain, fit
+from streamflow.training import fit as training
+from streamflow.training.fit import Fitted, TrainingSet, auc_interval, evaluate, explain, fit
+from streamflow.training.served_model import digest, encode, encoded_names
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_each_model_of_the_use_case_beats_chance_and_runs_on_one_thread() -> Non
 def test_five_pictures_are_drawn_and_are_the_same_when_drawn_again(
     fitted: Fitted, tmp_path: Path
 ) -> None:
-    from streamflow.plots import draw
+    from streamflow.training.plots import draw
 
     labels, probabilities = fitted.predict()
     digests = []

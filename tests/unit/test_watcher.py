@@ -17,17 +17,17 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow import served_model
+from streamflow.api.telemetry.telemetry import Telemetry
 from streamflow.errors import (
     FeatureStoreUnavailable,
     MlflowUnavailable,
     NoProductionModel,
     UnservableModel,
 )
-from streamflow.served_model import ServedModel
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.watcher import RETRY_SECONDS, Watcher
-from streamflow.telemetry import Telemetry
+from streamflow.training import served_model
+from streamflow.training.served_model import ServedModel
 
 
 class World:

@@ -1,1 +1,1 @@
-"""From an entity's id to a score: read its features, check them, score, follow the registry."""
+"""From an entity's id to a score with its receipt, without HTTP."""

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from streamflow.serving.receipts import Answered, Encoder, Rows
-from streamflow.telemetry import lines_of, log, log_failure
+from streamflow.api.telemetry.telemetry import lines_of, log, log_failure
+from streamflow.serving.prediction_log_rows import Answered, Encoder, Rows
 
 if TYPE_CHECKING:
     from streamflow.errors import NoAnswer

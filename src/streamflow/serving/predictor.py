@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, NoProductionModel, StreamFlowError
-from streamflow.served_model import FeatureSchema
-from streamflow.serving.reader import Clock, EntityRow, FeatureReading, judge
+from streamflow.serving.feature_status import Clock, EntityRow, FeatureReading, judge
 from streamflow.serving.scoring import Prediction, Question, Served, score
+from streamflow.training.served_model import FeatureSchema
 
 if TYPE_CHECKING:
-    from streamflow.serving.stores import OnlineStore
+    from streamflow.serving.online_store import OnlineStore
 
 
 class Predictor:

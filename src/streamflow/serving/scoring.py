@@ -14,10 +14,8 @@ from math import isfinite
 from operator import itemgetter, lt
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from streamflow import served_model
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnseenCategory
-from streamflow.served_model import FeatureSchema, ServedModel
-from streamflow.serving.reader import (
+from streamflow.serving.feature_status import (
     MISSING,
     Clock,
     EntityRow,
@@ -25,9 +23,11 @@ from streamflow.serving.reader import (
     allowed_ages,
     judge,
 )
+from streamflow.training import served_model
+from streamflow.training.served_model import FeatureSchema, ServedModel
 
 if TYPE_CHECKING:
-    from streamflow.runs import ModelVersion
+    from streamflow.registry.records import ModelVersion
 
 
 @dataclass(frozen=True)

@@ -14,24 +14,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamflow import served_model
+from streamflow.api.telemetry.telemetry import Telemetry, lines_of, log, log_failure
 from streamflow.errors import (
     FeatureStoreUnavailable,
     MlflowUnavailable,
     ServiceUnavailable,
     StreamFlowError,
 )
-from streamflow.served_model import ServedModel
 from streamflow.serving.predictor import Predictor
-from streamflow.serving.rehearsal import rehearsed, uninstalled, unservable, unwritten
 from streamflow.serving.scoring import Served
-from streamflow.telemetry import Telemetry, lines_of, log, log_failure
+from streamflow.serving.warm_up import rehearsed, uninstalled, unservable, unwritten
+from streamflow.training import served_model
+from streamflow.training.served_model import ServedModel
 
 if TYPE_CHECKING:
-    from streamflow.last_good import LastGood
-    from streamflow.production import Production
-    from streamflow.runs import ModelVersion
-    from streamflow.serving.stores import OnlineStore
+    from streamflow.registry.last_served import LastGood
+    from streamflow.registry.production import Production
+    from streamflow.registry.records import ModelVersion
+    from streamflow.serving.online_store import OnlineStore
 
 # A refused version may become servable (`streamflow apply`), but trying costs more than a look.
 RETRY_SECONDS = 3.0

@@ -1,0 +1,1 @@
+"""The HTTP API: routes, problem answers, keys, metrics and the request log."""

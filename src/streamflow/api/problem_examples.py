@@ -1,0 +1,105 @@
+"""What the API's documentation says of its problem answers: an example of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamflow.api.key_problems import (
+    KeyExpired,
+    KeyInQuery,
+    KeyMissing,
+    KeyRevoked,
+    KeyUnknown,
+    RateLimited,
+    ScopeMissing,
+)
+from streamflow.api.problems import (
+    MEDIA_TYPE,
+    ContentTooLarge,
+    HeadTooLarge,
+    InternalError,
+    InvalidRequest,
+    Problem,
+    document,
+)
+from streamflow.errors import (
+    DatabaseUnavailable,
+    FeatureStoreUnavailable,
+    MissingFeatures,
+    MlflowUnavailable,
+    NoProductionModel,
+    Overloaded,
+    StaleFeatures,
+    StreamFlowError,
+    UnknownEntity,
+    UnseenCategory,
+    UnservableModel,
+)
+from streamflow.keys.api_keys import Scope
+
+
+def responses(path: str, join_key: str, *kinds: type[StreamFlowError]) -> dict[int | str, Any]:
+    """OpenAPI's `responses` for the problems that a route can answer, with an example of each."""
+    documented: dict[int | str, Any] = {}
+    schema = Problem.model_json_schema()
+    for error in (_example(kind, join_key) for kind in (*kinds, HeadTooLarge, InternalError)):
+        example = document(error, instance=path, request_id=EXAMPLE_REQUEST_ID)
+        status, title = example["status"], example["title"]
+        entry = documented.setdefault(
+            status,
+            {
+                "description": "",
+                "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}},
+            },
+        )
+        entry["description"] = f"{entry['description']}; {title}".lstrip("; ")
+        if status in (429, 503):
+            seconds = {"description": "seconds to wait", "schema": {"type": "integer"}}
+            entry["headers"] = {"Retry-After": seconds}
+        elif status in (400, 401, 403):
+            challenge = {"description": "as in RFC 6750", "schema": {"type": "string"}}
+            entry["headers"] = {"WWW-Authenticate": challenge}
+        entry["content"][MEDIA_TYPE]["examples"][error.code] = {
+            "summary": title,
+            "value": example,
+        }
+    return documented
+
+
+EXAMPLE_REQUEST_ID = "0f8fad5bd9cb469fa16570867728950e"
+EXAMPLE_ENTITY = "A-1001"
+
+
+def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
+    day = 86400.0
+    examples: list[StreamFlowError] = [
+        UnknownEntity(join_key, EXAMPLE_ENTITY),
+        MissingFeatures(["amount", "visits"]),
+        StaleFeatures({"activity_view": (65 * day, 40 * day)}),
+        UnseenCategory("plan", "Platinum"),
+        ContentTooLarge(),
+        InvalidRequest([(f"body.{join_key}", "Input should be a valid string")]),
+        HeadTooLarge(),
+        KeyInQuery(None),
+        KeyMissing(Scope.PREDICT),
+        KeyUnknown(),
+        KeyRevoked(3),
+        KeyExpired(3),
+        ScopeMissing(3, Scope.PREDICT),
+        RateLimited(3, 0.25),
+        InternalError(),
+        NoProductionModel("example_model"),
+        UnservableModel(
+            "Version 3 of 'example_model' can't be served: the feature store has no 'amount'.",
+            "Run `streamflow apply`.",
+        ),
+        FeatureStoreUnavailable(
+            "The feature store doesn't answer.", "Run `streamflow status` to see what is down."
+        ),
+        MlflowUnavailable("MLflow doesn't answer.", "Run `streamflow status` to see what is down."),
+        DatabaseUnavailable(
+            "The database doesn't answer.", "Run `streamflow status` to see what is down."
+        ),
+        Overloaded(2000),
+    ]
+    return next(example for example in examples if type(example) is kind)

@@ -1,0 +1,163 @@
+"""What is counted and measured: every metric of the API, by Prometheus' conventions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, values
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from streamflow.api.telemetry import buffered_metrics
+
+# Close together where half of all answers and all but one in a hundred are, up to what nobody
+# waits for.
+LATENCY_BUCKETS = (
+    *(0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015),
+    *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+)
+STAGE_BUCKETS = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
+    *(0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
+)
+PROBABILITY_BUCKETS = tuple(step / 20 for step in range(1, 21))
+
+
+def forget_dead_processes() -> None:
+    """With several processes: what was under way in one that was killed is so no more."""
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+        try:
+            os.kill(int(file.stem.rpartition("_")[2]), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+
+
+class Metrics:
+    """In a registry of their own, so that those of two apps never collide."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, documentation: str, *labels: str) -> buffered_metrics.Counter:
+            return buffered_metrics.Counter(f"streamflow_{name}", documentation, labels, registry)
+
+        def histogram(
+            name: str, documentation: str, label: str, buckets: Sequence[float]
+        ) -> buffered_metrics.Histogram:
+            return buffered_metrics.Histogram(
+                f"streamflow_{name}", documentation, [label], buckets, registry
+            )
+
+        def gauge(mode: Any, name: str, documentation: str, *labels: str) -> Gauge:
+            """`mode` is how those of several processes become one."""
+            name = f"streamflow_{name}"
+            return Gauge(name, documentation, labels, registry=registry, multiprocess_mode=mode)
+
+        self.requests = counter(
+            "requests",
+            "Requests answered, by route template and the model version that answered.",
+            *("route", "method", "status", "version"),
+        )
+        self.request_seconds = histogram(
+            "request_duration_seconds",
+            "Time from a request's arrival to the end of its answer.",
+            "route",
+            LATENCY_BUCKETS,
+        )
+        self.stage_seconds = histogram(
+            "stage_duration_seconds",
+            "Time that questions answered together wait for their features and their score, and "
+            "that rows written together take into the prediction log.",
+            "stage",
+            STAGE_BUCKETS,
+        )
+        self.predictions = counter(
+            "predictions",
+            "Predictions given, by model version and predicted label.",
+            *("version", "label"),
+        )
+        self.probabilities = histogram(
+            "prediction_probability",
+            "Probabilities given, by model version.",
+            "version",
+            PROBABILITY_BUCKETS,
+        )
+        self.problems = counter("problems", "Problem answers, by code.", "code")
+        self.feature_problems = counter(
+            "feature_problems",
+            "Answers that lacked something of a feature view: the entity (unknown), a needed value "
+            "(missing), or one new enough (stale).",
+            *("feature_view", "problem"),
+        )
+        self.questions_under_way = gauge(
+            "livesum", "questions_under_way", "Ids that are being answered."
+        )
+        self.questions_limit = gauge(
+            "livesum",
+            "questions_limit",
+            "Ids under way beyond which more are refused, as it stands now.",
+        )
+        self.connections = gauge(
+            "livesum",
+            "online_store_connections",
+            "Connections to the online store: idle, busy or away.",
+            "state",
+        )
+        self.dependency_up = gauge(
+            "livemin",
+            "dependency_up",
+            "Whether the last look reached it: 1, else 0.",
+            "dependency",
+        )
+        self.model_swaps = Counter(
+            "streamflow_model_swaps",
+            "Times that another model took over without a restart.",
+            registry=registry,
+        )
+        self.production_version = gauge(
+            "mostrecent",
+            "production_version",
+            "The model version that answers; 0 when there is none.",
+        )
+        self.data_age_seconds = gauge(
+            "mostrecent",
+            "data_age_seconds",
+            "Age of the newest month in the online store, now: since its event time.",
+            "feature_view",
+        )
+        self.log_written_rows = Counter(
+            "streamflow_prediction_log_written_rows",
+            "Rows written to the prediction log.",
+            registry=registry,
+        )
+        self.log_dropped_rows = Counter(
+            "streamflow_prediction_log_dropped_rows",
+            "Rows that the prediction log lost: more waited than it holds, or they were refused.",
+            registry=registry,
+        )
+        self.log_waiting_rows = gauge(
+            "livesum",
+            "prediction_log_waiting_rows",
+            "Rows that wait to be written to the prediction log.",
+        )
+
+    def hand_on(self) -> None:
+        """Let Prometheus' library, and with it the other processes, know of all up to here."""
+        for counted in (self.requests, self.predictions, self.problems, self.feature_problems):
+            counted.hand_on()
+        for observed in (self.request_seconds, self.stage_seconds, self.probabilities):
+            observed.hand_on()
+
+    def exposition(self) -> bytes:
+        """Prometheus' text format; with several processes, those of all."""
+        # Not by PROMETHEUS_MULTIPROC_DIR, which counted when the library was loaded: Feast sets it
+        # at any time.
+        if values.ValueClass is values.MutexValue:
+            return generate_latest(self.registry)
+        every = CollectorRegistry()
+        MultiProcessCollector(every)  # type: ignore[no-untyped-call]
+        return generate_latest(every)

@@ -1,0 +1,42 @@
+"""The command that brings the database to the program's schema: `migrate`."""
+
+from __future__ import annotations
+
+import typer
+
+from streamflow.cli.terminal import Json, progress, show, table
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: streamflow migrate")
+def migrate(json: Json = False) -> None:
+    """Bring the database's schema up to date, and its roles if STREAMFLOW_ROLE_PASSWORDS is set."""
+    from streamflow.bootstrap import connected
+    from streamflow.postgres import migrations, roles
+    from streamflow.settings import load_settings
+    from streamflow.use_case import load_use_case
+
+    settings = load_settings()
+    with connected(settings) as database, progress(json, "migrate"):
+        applied = migrations.migrate(database)
+        if settings.role_passwords:
+            history = load_use_case(settings.use_case).name
+            granted = roles.grant(database, history, settings.role_passwords)
+        else:
+            granted = roles.there(database)
+    known = migrations.migrations()
+    answer = {
+        "schema": known[-1].number,
+        "applied": [str(migration) for migration in applied],
+        "roles": {role.name: role.may_connect for role in granted},
+    }
+
+    def lines() -> None:
+        rows = [[str(one), "applied" if one in applied else "was there"] for one in known]
+        rows += [[role.name, "may connect" if role.may_connect else ""] for role in granted]
+        table("database", ["", ""], rows)
+        if not granted:
+            print("No roles: one user does everything. See docs/operations.md, Roles.")
+
+    show(answer, json, lines)

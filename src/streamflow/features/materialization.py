@@ -1,0 +1,78 @@
+"""Online features: how they get there. `streamflow.serving` reads them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from psycopg import sql
+
+from streamflow.errors import FeatureStoreUnavailable
+from streamflow.features.feature_store import open_store, quiet, unavailable
+from streamflow.features.point_in_time import require_month
+from streamflow.history.as_of import event_timestamp
+from streamflow.postgres.database import Database
+from streamflow.use_case import UseCase
+
+
+@dataclass(frozen=True)
+class Materialized:
+    feature_view: str
+    rows: int
+    seconds: float
+
+
+def materialize(
+    database: Database,
+    use_case: UseCase,
+    as_of: date,
+    now: datetime,
+    progress: Callable[[str], None] = lambda feature_view: None,
+    online_store: dict[str, Any] | None = None,
+) -> list[Materialized]:
+    """Bring each entity's newest features up to the end of `as_of`, as known at `now`, online.
+
+    The window is explicit and ends in the past. The online store keeps the newest event timestamp,
+    so that an older month never replaces a newer one. Raises AsOfRefused, FeatureStoreUnavailable.
+    """
+    database.execute("wait_for_ingestion", use_case=use_case.name)
+    require_month(database, use_case, as_of, now)
+    end = event_timestamp(as_of)
+    store = open_store(database.url, use_case, now, online_store)
+    done = []
+    with unavailable("Feast doesn't know the feature views"):
+        views = store.list_feature_views()
+    if not views:
+        raise FeatureStoreUnavailable(
+            f"No feature view of {use_case.name!r} is in Feast's registry.",
+            "Run `streamflow apply`.",
+        )
+    for view in views:
+        progress(view.name)
+        names = {
+            "history": sql.Identifier(
+                use_case.name, view.batch_source.get_table_query_string().strip('"')
+            ),
+            "key": sql.Identifier(use_case.join_key),
+        }
+        oldest = database.row("oldest_as_of", names)["as_of"]
+        started = time.perf_counter()
+        with unavailable(f"Materializing {view.name} failed"), quiet():
+            store.materialize(event_timestamp(oldest) - timedelta(days=1), end, [view.name])
+        seconds = time.perf_counter() - started
+        rows = database.row("count_window", names, end=end, known_at=now)["entities"]
+        database.execute(
+            "record_materialization",
+            use_case=use_case.name,
+            feature_view=view.name,
+            as_of=as_of,
+            event_timestamp=end,
+            known_at=now,
+            rows=rows,
+            seconds=seconds,
+        )
+        done.append(Materialized(view.name, rows, seconds))
+    return done

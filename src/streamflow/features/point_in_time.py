@@ -1,0 +1,134 @@
+"""The training set: what was known of everyone at one as_of, by Feast's point-in-time join."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from psycopg import sql
+
+from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
+from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
+from streamflow.history.as_of import event_timestamp
+from streamflow.lineage.configuration import View, feature_views
+from streamflow.lineage.data import Ingestion, ingestions
+from streamflow.postgres.database import Database
+from streamflow.training import dataset_table
+from streamflow.training.fit import TrainingSet
+from streamflow.use_case import UseCase
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A training set, and how many entities of its as_of are not in it, by reason.
+
+    `table` is the same as an Arrow table. `feature_views` are the definitions that it was joined
+    by, `ingestions` those that it drew on.
+    """
+
+    training_set: TrainingSet
+    table: Any
+    without_label: int
+    without_features: int
+    feature_views: dict[str, View]
+    ingestions: list[Ingestion]
+
+
+def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> Assembled:
+    """The training set of everyone with a snapshot at `as_of`, as known at `known_at` (UTC).
+
+    Feast's point-in-time join does the work; rows come back sorted by entity, one per entity. Who
+    has no label, or lacks a feature that may not be null, is left out and counted.
+    Raises AsOfRefused if there is no snapshot, LabelsNotMatured, FeatureStoreUnavailable.
+    """
+    database.execute("wait_for_ingestion", use_case=use_case.name)
+    require_month(database, use_case, as_of, known_at)
+    label = use_case.label
+    names = {
+        "key": sql.Identifier(use_case.join_key),
+        "label": sql.Identifier(label.column),
+        "entity_history": sql.Identifier(use_case.name, f"{use_case.entity_table}_history"),
+        "label_history": sql.Identifier(use_case.name, f"{label.table}_history"),
+    }
+    query = database.render("entity_rows", names, as_of=as_of, known_at=known_at)
+    matured_at = event_timestamp(as_of) + label.horizon
+    counts = {"as_of": as_of, "known_at": known_at}
+    entities = database.row(
+        "count_entities", {**names, "history": names["entity_history"]}, **counts
+    )
+    labelled = database.row("count_labelled", {"query": sql.SQL(query)})["labelled"]
+    if known_at < matured_at:
+        raise LabelsNotMatured(
+            f"{labelled or entities['entities']} label(s) of AS_OF {as_of} mature at "
+            f"{matured_at.isoformat()}, after known_at {known_at.isoformat()}.",
+            "Train on an earlier AS_OF: `streamflow train --as-of DATE`; "
+            "or name a later --known-at.",
+        )
+    if not labelled:
+        raise AsOfRefused(
+            f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}.",
+            f"Load {label.table} with `streamflow ingest`, or name a later --known-at.",
+        )
+    store = open_store(database.url, use_case, known_at)
+    schema = feature_schema(store, use_case)
+    with unavailable("Feast's point-in-time join failed"), quiet():
+        service = store.get_feature_service(use_case.feature_service)
+        definitions = feature_views(store, schema)
+        joined = store.get_historical_features(entity_df=query, features=service).to_arrow()
+    rows = joined.sort_by(use_case.join_key)
+    keys = rows[use_case.join_key].to_pylist()
+    if len(keys) != labelled or len(set(keys)) != labelled:
+        raise FeatureStoreUnavailable(
+            f"The point-in-time join made {len(keys)} rows ({len(set(keys))} entities) "
+            f"out of {labelled}.",
+            "Look for rows with the same key and time in the history tables.",
+        )
+    complete = dataset_table.joined(rows, schema, label.column)
+    for feature in schema.features:
+        if not feature.nullable:
+            complete = complete.filter(complete[feature.name].is_valid())
+    return Assembled(
+        dataset_table.training_set(complete, schema, as_of, known_at),
+        complete,
+        without_label=entities["entities"] - labelled,
+        without_features=labelled - complete.num_rows,
+        feature_views=definitions,
+        ingestions=ingestions(
+            database.rows(
+                "ingestions_known_at", use_case=use_case.name, as_of=as_of, known_at=known_at
+            ),
+            {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
+        ),
+    )
+
+
+def months(database: Database, use_case: UseCase) -> list[date]:
+    """The as_of of every month that has been ingested, oldest first."""
+    return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
+
+
+def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:
+    """Raises AsOfRefused if `as_of` hadn't ended at `known_at`, or nothing was recorded of it."""
+    if event_timestamp(as_of) > known_at:
+        raise AsOfRefused(
+            f"AS_OF {as_of} hasn't ended yet at {known_at:%Y-%m-%d %H:%M} UTC.",
+            "Name a month that has: `--as-of YYYY-MM-DD`.",
+        )
+    recorded = {
+        row["as_of"]: row["recorded_at"] for row in database.rows("months", use_case=use_case.name)
+    }
+    known = [month for month, recorded_at in recorded.items() if recorded_at <= known_at]
+    if as_of in recorded and as_of not in known:
+        raise AsOfRefused(
+            f"AS_OF {as_of} wasn't known yet at {known_at.isoformat()}: it was recorded at "
+            f"{recorded[as_of].isoformat()}.",
+            f"Name a --known-at from then on, or an AS_OF that was known: "
+            f"{', '.join(str(month) for month in known) or 'none was'}.",
+        )
+    if as_of not in known:
+        raise AsOfRefused(
+            f"There is no data at AS_OF {as_of}; there is at: "
+            f"{', '.join(str(month) for month in known) or 'no month yet'}.",
+            f"Load it with `streamflow ingest DIR --as-of {as_of}`.",
+        )

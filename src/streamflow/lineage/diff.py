@@ -1,0 +1,69 @@
+"""Two runs side by side: factors, metrics, and whose prediction changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamflow.bootstrap import Platform
+from streamflow.lineage import compare, compare_tables, recorded_run
+from streamflow.lineage.compare import Factor
+from streamflow.lineage.compare_tables import Change
+from streamflow.pipeline.steps import Progress, silent
+from streamflow.scratch import scratch
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """From `before` to `after`, both run ids.
+
+    `metrics` has both values, None where a run hasn't measured it. `judged` validation rows are
+    both runs', and `flipped` of them changed side; None if the scores weren't kept. `gone` and
+    `came` are entities of the training sets, `changes` single values (the first thousand of each
+    column).
+    """
+
+    before: str
+    after: str
+    factors: list[Factor]
+    metrics: dict[str, tuple[float | None, float | None]]
+    judged: int | None
+    flipped: int | None
+    gone: list[str]
+    came: list[str]
+    changes: list[Change]
+
+
+def diff(platform: Platform, before: str, after: str, progress: Progress = silent) -> RunDifference:
+    """Compare two runs, each named by its id or its version's number.
+
+    Raises UnknownRun, UnknownVersion, NoLineage, MlflowUnavailable.
+    """
+    registry = platform.registry
+    with scratch(platform.settings.home / "scratch") as folder:
+        progress("fetch")
+        one = recorded_run.read(registry, recorded_run.find(registry, before), folder / "before")
+        other = recorded_run.read(registry, recorded_run.find(registry, after), folder / "after")
+    progress("compare")
+    rows = None
+    if one.table is not None and other.table is not None:
+        rows = compare_tables.find(one.table, other.table)
+    judged = flipped = None
+    if one.scores is not None and other.scores is not None:
+        scores = compare_tables.find(one.scores, other.scores)
+        judged = one.scores.num_rows - len(scores.gone)
+        flipped = sum(column.rows for column in scores.columns if column.name == "prediction")
+    metrics = one.run.metrics.keys() | other.run.metrics.keys()
+    return RunDifference(
+        before=one.run.run_id,
+        after=other.run.run_id,
+        factors=compare.compare(one.lineage, other.lineage, rows),
+        metrics={
+            name: (one.run.metrics.get(name), other.run.metrics.get(name))
+            for name in sorted(metrics)
+        },
+        judged=judged,
+        flipped=flipped,
+        gone=rows.gone if rows else [],
+        came=rows.came if rows else [],
+        changes=list(rows.changes) if rows else [],
+    )

@@ -1,0 +1,159 @@
+"""A run made again where it was made: the recorded commit, and what the recorded lock installs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from streamflow.bootstrap import Platform
+from streamflow.errors import EnvironmentNotRestored
+from streamflow.lineage import recorded_run
+from streamflow.lineage.code import DIFF_FILE, Code
+from streamflow.lineage.environment import Environment
+from streamflow.pipeline.steps import Progress, silent
+from streamflow.registry.records import Run
+from streamflow.scratch import scratch
+
+LOCK = "requirements.lock"
+
+
+def reproduce(platform: Platform, run: Run, progress: Progress = silent) -> dict[str, Any]:
+    """What `streamflow reproduce RUN --json` answers in the recorded environment.
+
+    Raises EnvironmentNotRestored if that can't be had, NoLineage.
+    """
+    with scratch(platform.settings.home / "scratch") as folder:
+        recorded = recorded_run.read(platform.registry, run, folder / "kept").lineage
+        diff = platform.registry.artifact(run.run_id, DIFF_FILE, folder)
+        with checkout(recorded.code, diff, folder / "checkout") as sources:
+            python = _installed(recorded.environment, sources, folder / "venv", progress)
+            progress("reproduce there")
+            done = subprocess.run(
+                [str(python), "-P", "-m", "streamflow", "reproduce", run.run_id, "--json"],
+                env=_variables(platform, sources),
+                capture_output=True,
+                text=True,
+            )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError as error:
+        raise EnvironmentNotRestored(
+            f"In the recorded environment, `streamflow reproduce` fails: {_last(done.stderr)}",
+            "Check out the recorded commit yourself, and look.",
+        ) from error
+    if "error" in answer:
+        raise EnvironmentNotRestored(answer["message"], answer["next"])
+    return answer
+
+
+@contextmanager
+def checkout(
+    recorded: Code, diff: Path | None, folder: Path, here: Path = Path(__file__).parent
+) -> Iterator[Path]:
+    """The recorded commit with what wasn't committed, in `folder`, a worktree of the git of `here`.
+
+    Raises EnvironmentNotRestored.
+    """
+    commit = recorded.commit
+    if commit is None:
+        raise EnvironmentNotRestored(
+            "The run was made outside of git, so that its code can't be checked out.",
+            "Install the version of StreamFlow that made it, and run `streamflow reproduce` there.",
+        )
+    if _git(here, "cat-file", "-e", f"{commit}^{{commit}}").returncode != 0:
+        raise EnvironmentNotRestored(
+            f"The recorded commit {commit[:12]} isn't in the git of {here}.",
+            "Fetch it, or run `streamflow reproduce` in a checkout that has it.",
+        )
+    # Those whose folders went with a killed run's scratch.
+    _git(here, "worktree", "prune")
+    _required(_git(here, "worktree", "add", "--detach", "--force", str(folder), commit))
+    try:
+        if recorded.diff_hash is not None:
+            _apply(recorded.diff_hash, diff, folder)
+        yield folder
+    finally:
+        _git(here, "worktree", "remove", "--force", str(folder))
+
+
+def _apply(diff_hash: str, diff: Path | None, checkout: Path) -> None:
+    if diff is None or _hash(diff) != diff_hash:
+        raise EnvironmentNotRestored(
+            f"What wasn't committed when the run was made isn't with it ({DIFF_FILE}).",
+            "Commit before you train; this run's code is gone.",
+        )
+    _required(_git(checkout, "apply", "--whitespace=nowarn", str(diff)))
+
+
+def _installed(recorded: Environment, checkout: Path, folder: Path, progress: Progress) -> Path:
+    """The Python of a virtual environment with the recorded lock and the checkout in it."""
+    lock = checkout / LOCK
+    if not lock.is_file() or _hash(lock) != recorded.lock_hash:
+        raise EnvironmentNotRestored(
+            f"The recorded commit's {LOCK} isn't the one that the run was made with.",
+            "Compare `environment` in the run's lineage.json with what is installed.",
+        )
+    progress("virtual environment")
+    major_minor = ".".join(recorded.python.split(".")[:2])
+    python = shutil.which(f"python{major_minor}") or sys.executable
+    _required(_run([python, "-m", "venv", str(folder)]))
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    progress("install the recorded lock")
+    _required(_run([*pip, "--require-hashes", "--requirement", str(lock)]))
+    _required(_run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(checkout)]))
+    return folder / "bin" / "python"
+
+
+def _variables(platform: Platform, checkout: Path) -> dict[str, str]:
+    """The same database, registry and use case; PYTHONPATH points into the checkout."""
+    settings = platform.settings
+    top = _git(Path(__file__).parent, "rev-parse", "--show-toplevel").stdout.strip()
+    paths = [checkout / "src"]
+    for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        path = Path(entry).resolve()
+        inside = path.is_relative_to(top)
+        paths.append(checkout / path.relative_to(top) if inside else path)
+    variables = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(path) for path in dict.fromkeys(paths)),
+        "STREAMFLOW_HOME": str(settings.home),
+        "STREAMFLOW_DATABASE_URL": platform.database.url,
+        "STREAMFLOW_USE_CASE": settings.use_case,
+    }
+    if settings.mlflow_tracking_uri is not None:
+        variables["STREAMFLOW_MLFLOW_TRACKING_URI"] = settings.mlflow_tracking_uri
+    return variables
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return _run(["git", "-C", str(folder), *arguments])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def _required(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode != 0:
+        command = " ".join(Path(part).name for part in done.args[:4])
+        raise EnvironmentNotRestored(
+            f"The recorded environment can't be made: `{command} …` fails: {_last(done.stderr)}",
+            "Make it by hand from the recorded commit and its lock.",
+        )
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it says nothing."
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""The database: connections, migrations, roles, PostgreSQL's own programs, the embedded server."""

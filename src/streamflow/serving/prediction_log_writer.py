@@ -1,0 +1,79 @@
+"""Rows of the prediction log into PostgreSQL, and partitions for them to be in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from streamflow.api.telemetry.telemetry import log
+from streamflow.errors import DatabaseUnavailable
+from streamflow.postgres.database import Database
+from streamflow.serving import prediction_log_partitions
+from streamflow.serving.prediction_log_rows import BEGIN, END, LoggedModel, Rows
+
+_DAY = timedelta(days=1)
+
+
+class PredictionWriter:
+    """Belongs to one thread, as does `database`. Partitions older than `keep_days` are dropped."""
+
+    def __init__(self, database: Database, keep_days: int, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._keep_days = keep_days
+        self._now = now
+        self._forget()
+
+    def _forget(self) -> None:
+        self._prepared_on: date | None = None
+        self._days: set[date] = set()
+        self._models: set[LoggedModel] = set()
+
+    def prepare(self) -> None:
+        """On the first call of a day, make partitions for it and the next, and drop the too old.
+
+        Raises DatabaseUnavailable.
+        """
+        today = self._now().astimezone(UTC).date()
+        if today == self._prepared_on:
+            return
+        self._create({today, today + _DAY})
+        try:
+            dropped = prediction_log_partitions.drop_before(
+                self._database, today - self._keep_days * _DAY
+            )
+        except DatabaseUnavailable as error:  # there's another day
+            log("prediction_log_keeps_old_days", level="warning", message=error.message)
+        else:
+            if dropped:
+                log("prediction_log_dropped_old_days", days=dropped)
+        self._prepared_on = today
+
+    def write(self, batches: Sequence[Rows]) -> None:
+        """All of the rows or none; without an error, they are there to stay.
+
+        Raises ValueError for rows that can't ever be written; with anything else, try again.
+        """
+        try:
+            self._create({batch.moment.astimezone(UTC).date() for batch in batches})
+            with self._database.transaction():
+                for model in self._new_models(batches):
+                    facts = model.facts
+                    self._database.execute("record_served_model", served_model=model.key, **facts)
+                    self._models.add(model)
+                content = [BEGIN, *(batch.content for batch in batches), END]
+                self._database.copy("copy_predictions", b"".join(content))
+        except BaseException:
+            self._forget()  # whatever it was, what was there may not be there any more
+            raise
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _create(self, wanted: set[date]) -> None:
+        if not wanted <= self._days:
+            prediction_log_partitions.create(self._database, wanted)
+            self._days |= wanted
+
+    def _new_models(self, batches: Sequence[Rows]) -> set[LoggedModel]:
+        served = {id(batch.served): batch.served for batch in batches}.values()
+        return {LoggedModel.of(one) for one in served} - self._models
