@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.fakes import FakeRegistry, Service, model, serving
 
-from streamflow.api.telemetry import telemetry
+from streamflow import log as logs
 
 
 class Log:
@@ -21,7 +22,7 @@ class Log:
 
     def clear(self) -> None:
         self._stream = io.StringIO()
-        telemetry.log_to(self._stream)
+        logs.write_json_to(self._stream)
 
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
         """Each line's facts; those of one `event`, if it's given."""
@@ -31,7 +32,9 @@ class Log:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    monkeypatch.setattr(telemetry, "_streams", [])
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
     return Log()
 
 

@@ -19,7 +19,8 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow.api.telemetry import metrics, telemetry
+from streamflow import log as logs
+from streamflow.api.telemetry import metrics
 from streamflow.api.telemetry.telemetry import Telemetry
 
 
@@ -114,7 +115,7 @@ def test_a_log_that_cannot_be_written_costs_no_answer(registry, log):
     # It can't be closed without an error.
     full = open("/dev/full", "w")  # noqa: SIM115
     with serving(registry) as service:
-        telemetry.log_to(full)
+        logs.write_json_to(full)
         for _ in range(3):
             assert service.predict().status_code == 200
         log.clear()  # from here on there is room again

@@ -8,7 +8,6 @@ import pytest
 import uvicorn
 
 from streamflow.api.middleware import RequestBoundary
-from streamflow.api.telemetry import telemetry
 from streamflow.operations import api_server
 from streamflow.postgres.database import Database
 from streamflow.settings import Settings
@@ -32,7 +31,9 @@ def serve(tmp_path, monkeypatch):
             registry=SimpleNamespace(model="example_model"),
         )
         monkeypatch.setattr(uvicorn, "run", during)
-        monkeypatch.setattr(telemetry, "log_to", lambda: None)  # the log is the test run's own
+        monkeypatch.setattr(
+            api_server.log, "write_json_to", lambda: None
+        )  # the log is the test run's own
         api_server.serve(ready, "127.0.0.1", 8000)
 
     return serve

@@ -23,9 +23,9 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope
 from starlette.types import Send as AsgiSend
 
+from streamflow import log
 from streamflow.api import problems
 from streamflow.api.problems import BATCH_PATH, LARGEST_HEAD_BYTES, Exchange, HeadTooLarge
-from streamflow.api.telemetry import telemetry
 from streamflow.api.telemetry.telemetry import METHODS, Telemetry
 from streamflow.errors import StreamFlowError
 from streamflow.keys.access import Access
@@ -144,7 +144,7 @@ class RequestBoundary:
             await (refusal or self.app)(scope, receive_limited, send_marked)
         except Exception as error:
             if status:
-                telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
+                log.failure("request_failed", error, request_id=exchange.request_id)
                 raise  # half an answer is out: only the connection's end can tell
             await problems.respond(Request(scope), error)(scope, receive, send_marked)
         finally:

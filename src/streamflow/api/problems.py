@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from streamflow import log
 from streamflow.api import key_problems
-from streamflow.api.telemetry import telemetry
 from streamflow.errors import (
     DatabaseUnavailable,
     FeatureStoreUnavailable,
@@ -247,7 +247,7 @@ def tell(
     known = error if isinstance(error, StreamFlowError) else InternalError()
     exchange.problem = code(known)
     if known is not error or exchange.problem != known.code:
-        telemetry.log_failure("request_failed", error, request_id=exchange.request_id)
+        log.failure("request_failed", error, request_id=exchange.request_id)
     return answer(known, instance=instance, request_id=exchange.request_id, headers=headers)
 
 

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from streamflow import log
 from streamflow.cli import backup, explain, keys, lineage, migrate, models, predict, servers
 from streamflow.cli.terminal import Json, opened, operator, progress, show, table, tell_error
 from streamflow.errors import StreamFlowError
@@ -49,6 +50,7 @@ def main() -> None:
         warnings.simplefilter(
             "ignore"
         )  # libraries' warnings are for developers: `python -W default`
+    log.write_plain_to(sys.stderr)
     try:
         code = app(prog_name="streamflow", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

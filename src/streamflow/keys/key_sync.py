@@ -6,17 +6,17 @@ go on, and what was refused waits, up to a bound.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 
-from streamflow.api.telemetry.telemetry import lines_of, log
+from streamflow import log
 from streamflow.keys import api_keys
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import ApiKey
 from streamflow.keys.audit import Audit, Refusals
+from streamflow.polling import PollingThread
 from streamflow.postgres.database import Database
 
 # A key that is revoked is refused this much later at most, in all processes.
@@ -65,33 +65,25 @@ class Gatekeeper:
         self._store = store
         self.access = access
         self.audit = audit
-        self._poll_seconds = poll_seconds
         self._waiting: deque[Refusals] = deque(maxlen=_MOST_WAITING)
         self._failing = False
-        self._looked, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gatekeeper", daemon=True)
+        self._thread = PollingThread("gatekeeper", self._look, poll_seconds, self._finish)
 
     def start(self, patience_seconds: float) -> None:
         """Start looking, and wait for the first look to end, at most `patience_seconds`."""
-        self._thread.start()
-        self._looked.wait(patience_seconds)
+        self._thread.start(patience_seconds)
 
     def stop(self, patience_seconds: float = 5.0) -> None:
         """Write what is left, and wait for that, at most `patience_seconds`."""
-        self._stopping.set()
-        self._thread.join(patience_seconds)
+        self._thread.stop(patience_seconds)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._look()
-            self._looked.set()
-            self._stopping.wait(self._poll_seconds)
+    def _finish(self) -> None:
         self._look(last=True)
         self._store.close()
 
     def _look(self, last: bool = False) -> None:
         for refusals in self.audit.take(everything=last):
-            log("refused", level="warning", attempts=refusals.attempts, **asdict(refusals.attempt))
+            log.warning("refused", attempts=refusals.attempts, **asdict(refusals.attempt))
             self._waiting.append(refusals)
         try:
             if not last:
@@ -102,9 +94,9 @@ class Gatekeeper:
         except Exception as error:  # the next look may succeed; a dead thread never does
             if not self._failing:
                 kind = type(error).__name__
-                log("keys_not_read", level="warning", error=kind, lines=lines_of(error))
+                log.warning("keys_not_read", error=kind, lines=log.traceback_lines(error))
             self._failing = True
         else:
             if self._failing:
-                log("keys_read_again")
+                log.info("keys_read_again")
             self._failing = False

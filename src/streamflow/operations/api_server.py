@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamflow import log
 from streamflow.bootstrap import Platform, platform, production
 from streamflow.errors import DatabaseUnavailable, KeyRefused
 from streamflow.keys import access, api_keys
@@ -68,9 +69,11 @@ def serve(ready: Platform, host: str, port: int) -> None:
         "port": port,
         "access_log": False,  # the app writes its own line per request
         "proxy_headers": False,  # no answer depends on who asks
+        "log_config": None,  # its warnings are lines of our log
         "log_level": "warning",
         "timeout_graceful_shutdown": DRAIN_SECONDS,
     }
+    log.write_json_to()
     workers = ready.settings.api_workers or len(os.sched_getaffinity(0))
     if workers == 1:
         uvicorn.run(create(ready, host), **options)
@@ -84,7 +87,6 @@ def serve(ready: Platform, host: str, port: int) -> None:
 def create(ready: Platform, host: str) -> RequestBoundary:
     """The app for a server that listens on `host`."""
     from streamflow.api.app import create_app
-    from streamflow.api.telemetry import telemetry
     from streamflow.api.telemetry.tracing import tracing
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, Gatekeeper
@@ -92,7 +94,6 @@ def create(ready: Platform, host: str) -> RequestBoundary:
     from streamflow.serving.online_store import online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
 
-    telemetry.log_to()
     settings = ready.settings
     entrance = access.Access(
         open_without_keys=access.is_loopback(host),
@@ -125,6 +126,7 @@ def worker() -> RequestBoundary:
     """The app of one of several processes, whose settings are all in its environment."""
     from streamflow.api.telemetry import metrics
 
+    log.write_json_to()
     metrics.forget_dead_processes()
     settings = load_settings()
     opened = platform(settings, even_without_database=True)

@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import partial
 from typing import Literal, TypeVar
 
-from streamflow.api.telemetry.telemetry import log_failure
+from streamflow import log
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
 from streamflow.serving.feature_status import EntityRow
 from streamflow.serving.online_store import Lane, OnlineStore
@@ -277,7 +277,7 @@ def _tell(tell: Tell[Answered], told: Answered | Exception) -> None:
     try:
         tell(told)
     except Exception as error:
-        log_failure("answer_failed", error)
+        log.failure("answer_failed", error)
 
 
 def _unreachable() -> FeatureStoreUnavailable:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from streamflow.api.telemetry.telemetry import lines_of, log, log_failure
+from streamflow import log
+from streamflow.polling import PollingThread
 from streamflow.serving.prediction_log_rows import Answered, Encoder, Rows
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class PredictionLog:
         self._written = self._refused = 0
         self._told = (0, 0)
         self._dropping = self._failing = False
-        self._closing, self._abandoned = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._abandoned = threading.Event()
+        self._thread = PollingThread("prediction-log", self._poll, pause_seconds, self._finish)
 
     @property
     def waiting(self) -> int:
@@ -101,16 +102,15 @@ class PredictionLog:
 
     def close(self, patience_seconds: float = 5.0) -> None:
         """Write what waits, for at most `patience_seconds`; what is left then is lost."""
-        self._closing.set()
-        self._thread.join(patience_seconds)
+        self._thread.stop(patience_seconds)
         self._abandoned.set()
         if lost := self.waiting:
-            log("prediction_log_lost", level="warning", rows=lost)
+            log.warning("prediction_log_lost", rows=lost)
 
-    def _run(self) -> None:
-        pauses = 1
-        while not self._closing.wait(pauses * self._pause_seconds):
-            pauses = 1 if self._look() else _PAUSES_AFTER_FAILURE
+    def _poll(self) -> float:
+        return self._pause_seconds * (1 if self._look() else _PAUSES_AFTER_FAILURE)
+
+    def _finish(self) -> None:
         while not self._look() and not self._abandoned.wait(self._pause_seconds):
             pass
         self._writer.close()
@@ -125,10 +125,10 @@ class PredictionLog:
             well = True
         except Exception as error:
             if not self._failing:
-                lines, kind = lines_of(error), type(error).__name__
-                log("prediction_log_fails", level="warning", error=kind, lines=lines)
+                lines, kind = log.traceback_lines(error), type(error).__name__
+                log.warning("prediction_log_fails", error=kind, lines=lines)
         if well and self._failing:
-            log("prediction_log_writes_again")
+            log.info("prediction_log_writes_again")
         self._failing = not well
         self._tell(well)
         return well
@@ -144,7 +144,7 @@ class PredictionLog:
         try:
             self._writer.write(self._held)
         except ValueError as error:
-            log_failure("prediction_log_refused", error, rows=rows)
+            log.failure("prediction_log_refused", error, rows=rows)
             self._refused += rows
         else:
             self._written += rows
@@ -164,8 +164,8 @@ class PredictionLog:
         drops = self._told[1] - dropped
         self._metrics.logged(self._told[0] - written, drops, self.waiting)
         if drops and not self._dropping:
-            log("prediction_log_drops", level="warning", waiting=self.waiting)
+            log.warning("prediction_log_drops", waiting=self.waiting)
             self._dropping = True
         elif self._dropping and well and not drops:
-            log("prediction_log_drops_no_more", dropped=self._told[1])
+            log.info("prediction_log_drops_no_more", dropped=self._told[1])
             self._dropping = False

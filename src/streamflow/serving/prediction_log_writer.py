@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from streamflow.api.telemetry.telemetry import log
+from streamflow import log
 from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres.database import Database
 from streamflow.serving import prediction_log_partitions
@@ -42,10 +42,10 @@ class PredictionWriter:
                 self._database, today - self._keep_days * _DAY
             )
         except DatabaseUnavailable as error:  # there's another day
-            log("prediction_log_keeps_old_days", level="warning", message=error.message)
+            log.warning("prediction_log_keeps_old_days", message=error.message)
         else:
             if dropped:
-                log("prediction_log_dropped_old_days", days=dropped)
+                log.info("prediction_log_dropped_old_days", days=dropped)
         self._prepared_on = today
 
     def write(self, batches: Sequence[Rows]) -> None:

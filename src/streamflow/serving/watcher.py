@@ -6,21 +6,21 @@ over. One that can't be served is refused, and the last good one keeps answering
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from streamflow.api.telemetry.telemetry import Telemetry, lines_of, log, log_failure
+from streamflow import log
 from streamflow.errors import (
     FeatureStoreUnavailable,
     MlflowUnavailable,
     ServiceUnavailable,
     StreamFlowError,
 )
+from streamflow.polling import PollingThread
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Served
 from streamflow.serving.warm_up import rehearsed, uninstalled, unservable, unwritten
@@ -35,6 +35,22 @@ if TYPE_CHECKING:
 
 # A refused version may become servable (`streamflow apply`), but trying costs more than a look.
 RETRY_SECONDS = 3.0
+
+
+class Metrics(Protocol):
+    """What is published about the model, the data and the services behind them."""
+
+    def model_swapped(self, version: int) -> None:
+        """Another version has taken over."""
+
+    def model_withdrawn(self) -> None:
+        """No version is served any more."""
+
+    def data_seen(self, newest: Mapping[str, datetime], now: datetime) -> None:
+        """The newest event timestamp per feature view (UTC)."""
+
+    def reached(self, dependency: Literal["registry", "online_store"], there: bool) -> None:
+        """Whether the last poll reached the dependency."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class Watcher:
         predictor: Predictor,
         registry: Production,
         online: OnlineStore,
-        telemetry: Telemetry,
+        metrics: Metrics,
         *,
         poll_seconds: float,
         now: Callable[[], datetime],
@@ -77,38 +93,22 @@ class Watcher:
         self._predictor = predictor
         self._registry = registry
         self._online = online
-        self._telemetry = telemetry
-        self._poll_seconds = poll_seconds
+        self._metrics = metrics
         self._now = now
         self._last_good = last_good
         self._load = load
         self._monotonic = monotonic
         self._told: dict[str, str] = {}
         self._remembered: object = object()  # nobody knows yet
-        self._stopping = threading.Event()
-        self._looked = threading.Event()
-        # A daemon: a registry that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._thread = PollingThread("watcher", self.look, poll_seconds)
 
     def start(self, patience_seconds: float) -> None:
         """Start looking, and wait for the first look to end, at most `patience_seconds`."""
-        self._thread.start()
-        self._looked.wait(patience_seconds)
+        self._thread.start(patience_seconds)
 
     def stop(self, patience_seconds: float = 5.0) -> None:
         """Stop looking, and wait for a look under way, at most `patience_seconds`."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(patience_seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.look()
-            except Exception as error:  # the next look may succeed; a dead thread never does
-                log_failure("watcher_failed", error)
-            self._looked.set()
-            self._stopping.wait(self._poll_seconds)
+        self._thread.stop(patience_seconds)
 
     def look(self) -> None:
         """Look once: refresh the freshness clock, then follow the registry."""
@@ -124,8 +124,8 @@ class Watcher:
         else:
             self._tell("registry", None)
             refusal = self._follow(version)
-        self._telemetry.reached("registry", registry_error is None)
-        self._telemetry.reached("online_store", feature_store_error is None)
+        self._metrics.reached("registry", registry_error is None)
+        self._metrics.reached("online_store", feature_store_error is None)
         self.sight = Sight(self._now(), registry_error, feature_store_error, refusal)
 
     def _refresh_newest(self) -> StreamFlowError | None:
@@ -136,7 +136,7 @@ class Watcher:
             problem = _named(error, FeatureStoreUnavailable, "The online store can't be read")
         self._tell("feature_store", problem)
         # Data that can't be looked at grows older all the same.
-        self._telemetry.data_seen(self._predictor.newest or {}, self._now())
+        self._metrics.data_seen(self._predictor.newest or {}, self._now())
         return problem
 
     def _follow(self, version: ModelVersion | None) -> Refusal | None:
@@ -144,8 +144,8 @@ class Watcher:
         if version is None:
             self._predictor.withdraw()
             if served is not None:
-                self._telemetry.model_withdrawn()
-                log("model_withdrawn", model_version=served.version.version)
+                self._metrics.model_withdrawn()
+                log.info("model_withdrawn", model_version=served.version.version)
             self._remember(None)
             return None
         if served is not None and _identity(served.version) == _identity(version):
@@ -176,9 +176,9 @@ class Watcher:
     def _serve(self, candidate: Served) -> None:
         served, version = self._predictor.served, candidate.version.version
         self._predictor.serve(candidate)
-        self._telemetry.model_swapped(version)
+        self._metrics.model_swapped(version)
         before = served.version.version if served is not None else None
-        log("model_swapped", model_version=version, model_version_before=before)
+        log.info("model_swapped", model_version=version, model_version_before=before)
 
     def _remember(self, version: ModelVersion | None) -> None:
         if self._last_good is None or version == self._remembered:
@@ -228,19 +228,18 @@ class Watcher:
         """Log a part's trouble once, however many looks it lasts, and its end."""
         if error is None:
             if self._told.pop(part, None) is not None:
-                log(f"{part}_answers_again")
+                log.info(f"{part}_answers_again")
             return
         trouble = f"{error.code} {_identity(version) if version else ''}"
         if self._told.get(part) == trouble:
             return
         self._told[part] = trouble
         event = "model_refused" if version else f"{part}_unavailable"
-        log(
+        log.warning(
             event,
-            level="warning",
             code=error.code,
             message=error.message,
-            lines=lines_of(error.__cause__ or error),
+            lines=log.traceback_lines(error.__cause__ or error),
             model_version=version.version if version else None,
         )
 

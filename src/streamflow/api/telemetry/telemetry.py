@@ -6,23 +6,19 @@ Neither ever holds a feature's value or an entity's id: both travel further than
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from pydantic_core import to_json
 
+from streamflow import log
 from streamflow.api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from streamflow.api.telemetry.tracing import Trace
     from streamflow.serving.batching import Load
 
-_streams: list[TextIO] = []
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # So often are counts handed on: a scrape is behind the other processes by this much, and requests
@@ -81,7 +77,7 @@ class Telemetry:
             "problem": problem,
             "key_id": key_id,
         }
-        self._write_soon(_line("request", "info", facts))
+        self._write_soon(log.json_line("request", "info", facts))
         if self._trace is not None:
             self._trace(facts, seconds, traceparent)
 
@@ -95,7 +91,7 @@ class Telemetry:
     def _write_lines(self) -> None:
         lines, self._lines = self._lines, []
         for start in range(0, len(lines), _LINES_TOGETHER):
-            _write("".join(lines[start : start + _LINES_TOGETHER]))
+            log.write_json_lines("".join(lines[start : start + _LINES_TOGETHER]))
 
     def predicted(self, version: int, scores: Sequence[tuple[int, float]]) -> None:
         """Count labels and probabilities of 1."""
@@ -161,53 +157,10 @@ class Telemetry:
             try:
                 self.hand_on()
             except Exception as error:
-                log_failure("metrics_failed", error)
+                log.failure("metrics_failed", error)
             await asyncio.sleep(HAND_ON_SECONDS)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format; with several processes, those of all."""
         self.hand_on()
         return self._metrics.exposition()
-
-
-def log(event: str, *, level: str = "info", **facts: Any) -> None:
-    """Write an event with its facts as one JSON line; where to is decided by `log_to`.
-
-    It's ours and not the standard library's, which takes three times as long, on every request.
-    """
-    _write(_line(event, level, facts))
-
-
-def _line(event: str, level: str, facts: Mapping[str, Any]) -> str:
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-    line = {"time": moment, "level": level, "event": event, **facts}
-    return to_json(line, fallback=str).decode() + "\n"
-
-
-def _write(lines: str) -> None:
-    if _streams:
-        # One write, so that lines of several threads never mix. A full disk costs them, no answers.
-        with contextlib.suppress(OSError):
-            _streams[0].write(lines)
-            _streams[0].flush()
-
-
-def log_failure(event: str, error: BaseException, **facts: Any) -> None:
-    """Log an unexpected error by its type and the lines it passed through.
-
-    Its message is left out: drivers put the values of rows into theirs.
-    """
-    log(event, level="error", error=type(error).__name__, lines=lines_of(error), **facts)
-
-
-def lines_of(error: BaseException) -> list[str]:
-    """Where an error came from, outermost first: `file:line function`."""
-    return [
-        f"{frame.filename}:{frame.lineno} {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)
-    ]
-
-
-def log_to(stream: TextIO = sys.stderr) -> None:
-    """Send the API's log to `stream` as JSON lines; calling it again moves it there."""
-    _streams[:] = [stream]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from streamflow.api.telemetry.telemetry import log
+from streamflow import log
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -43,7 +43,7 @@ def tracing() -> Trace | None:
     except ImportError as error:
         # Predictions are worth more than traces of them.
         told = f"There will be no traces: {error}. Install them: pip install 'streamflow[tracing]'."
-        log("tracing_unavailable", level="warning", message=told)
+        log.warning("tracing_unavailable", message=told)
         return None
     name = os.environ.get("OTEL_SERVICE_NAME", "streamflow-api")
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
