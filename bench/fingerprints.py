@@ -12,9 +12,11 @@ import time
 from datetime import UTC, date, datetime
 
 from bench import report, temporary_folder
-from streamflow.bootstrap import Platform, platform
-from streamflow.pipeline import steps as pipeline
+from streamflow.bootstrap import platform
 from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.platform import Platform
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
 
@@ -48,8 +50,8 @@ def main() -> None:
             assert ready.use_case.generate is not None
             ready.use_case.generate(Generation(home / "data", users, 1, 42))
             now = datetime.now(UTC)
-            pipeline.ingest(ready, home / "data" / "month_000", AS_OF, None, now, "bench")
-            pipeline.apply(ready)
+            ingest(ready, home / "data" / "month_000", AS_OF, None, now, "bench")
+            apply(ready)
             for _ in range(int(os.environ.get("ROUNDS", "2"))):
                 seconds = steps(ready, "logistic_regression")
                 print({step: round(value, 2) for step, value in seconds.items() if step})

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import interleaved, report, temporary_folder
 from streamflow.bootstrap import platform
-from streamflow.pipeline import steps
+from streamflow.pipeline.ingest import ingest
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation, load_use_case
 
@@ -27,15 +27,18 @@ USERS = int(os.environ.get("USERS", "1000000"))
 
 def ours(home: Path, month: Path, as_of: date) -> None:
     with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
-        steps.ingest(ready, month, as_of, None, datetime.now(UTC), "bench")
+        ingest(ready, month, as_of, None, datetime.now(UTC), "bench")
 
 
 def plain(home: Path, month: Path, as_of: date) -> None:
     import pandas
 
     settings = load_settings(home=home, database_url=None, use_case="churn")
-    with platform(settings) as ready, ready.database.connection.transaction():
-        connection = ready.database.connection
+    with (
+        platform(settings) as ready,
+        ready.database.connection() as connection,
+        connection.transaction(),
+    ):
         for table in ready.use_case.tables():
             frame = pandas.read_csv(
                 month / f"{table.name}.csv",

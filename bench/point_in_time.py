@@ -16,7 +16,8 @@ from typing import Any
 from bench import interleaved, report, temporary_folder
 from streamflow.bootstrap import platform
 from streamflow.features import feature_store
-from streamflow.pipeline import steps
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
 
@@ -32,8 +33,8 @@ def main() -> None:
             assert use_case.generate is not None
             use_case.generate(Generation(home / "data", users, 1, 42))
             now = datetime.now(UTC)
-            steps.ingest(ready, home / "data" / "month_000", AS_OF, None, now, "bench")
-            steps.apply(ready)
+            ingest(ready, home / "data" / "month_000", AS_OF, None, now, "bench")
+            apply(ready)
             entities = (
                 "SELECT user_id, event_timestamp FROM users_history "
                 f"WHERE as_of = DATE '{AS_OF.isoformat()}'"

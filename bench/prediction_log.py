@@ -40,12 +40,12 @@ def main() -> None:
                 contestant.ask(contestant.bodies[0])
             turns, answered = in_turns(contestants, seconds, rounds)
         # Its end is the end of the log: all that was answered is there.
-        with Database(place.url) as database:
-            kept = database.connection.execute(
+        with Database(place.url) as database, database.connection() as connection:
+            kept = connection.execute(
                 "SELECT count(*) AS rows, "
                 "(SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits "
                 "WHERE inhparent = 'streamflow.predictions'::regclass)::bigint AS bytes "
-                "FROM streamflow.predictions"
+                "FROM streamflow.predictions",
             ).fetchall()[0]
     medians = {
         name: {str(connections): _median(figures) for connections, figures in of_one.items()}

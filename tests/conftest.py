@@ -20,7 +20,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
+from streamflow.platform import Platform
 from streamflow.postgres import embedded_server
 from streamflow.scratch import scratch
 from streamflow.settings import Settings, load_settings

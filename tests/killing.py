@@ -34,7 +34,9 @@ from pathlib import Path
 import feast, feast_postgres, lightgbm, matplotlib.pyplot, mlflow, onnxruntime, pandera.pandas
 import skl2onnx, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
 from streamflow.operations import backup as backups
-from streamflow.pipeline import steps, train as training
+from streamflow.pipeline import apply as applying, ingest as ingesting
+from streamflow.pipeline import materialize as materializing
+from streamflow.pipeline import train as training
 from streamflow.promotion import promote as promotion
 from streamflow.training import export, plots
 from streamflow.bootstrap import platform
@@ -50,11 +52,11 @@ plots.draw = lambda *arguments: None
 
 
 def ingest(ready, month="month_000"):
-    steps.ingest(ready, MONTH / month, MONTHS[month], None, NOW, "test")
+    ingesting.ingest(ready, MONTH / month, MONTHS[month], None, NOW, "test")
 
 
 def materialize(ready, as_of=date(2024, 2, 29)):
-    steps.materialize(ready, as_of, NOW)
+    materializing.materialize(ready, as_of, NOW)
 
 
 def train(ready):
@@ -81,7 +83,7 @@ def nothing(ready):
 def prepare(ready):
     for month in MONTHS:
         ingest(ready, month)
-    steps.apply(ready)
+    applying.apply(ready)
     materialize(ready, MONTHS["month_000"])
 
 

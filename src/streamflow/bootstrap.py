@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamflow.errors import (
     DatabaseUnavailable,
     InvalidSettings,
+    NoProductionModel,
     ServiceUnavailable,
     StreamFlowError,
 )
 from streamflow.features.feature_store import sqlalchemy_url
+from streamflow.platform import Platform
 from streamflow.postgres import embedded_server
 from streamflow.postgres.database import Database, lost, went_away
 from streamflow.postgres.migrations import migrate
@@ -22,23 +25,11 @@ from streamflow.registry.production import InDatabase, OnServer, Production
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase, load_use_case
 
+if TYPE_CHECKING:
+    from streamflow.serving.online_store import OnlineStore
+    from streamflow.serving.predictor import Predictor
+
 MLFLOW_SCHEMA = "mlflow"
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What the pipeline works with. `mlflow_uri` is a server's, or the database's own."""
-
-    settings: Settings
-    use_case: UseCase
-    database: Database
-    registry: Registry
-    mlflow_uri: str
-    production: Production
-
-    @property
-    def artifacts(self) -> Path:
-        return self.settings.home / "mlflow"
 
 
 @contextmanager
@@ -139,3 +130,36 @@ def production(settings: Settings, database: Database, registry: Registry) -> Pr
     if uri.startswith(("http://", "https://")):
         return OnServer(uri, registry.model, cache, registry)
     return registry
+
+
+def predictor(settings: Settings, use_case: UseCase, online: OnlineStore) -> Predictor:
+    """A predictor without a model yet, by the settings."""
+    from streamflow.serving.predictor import Predictor
+
+    return Predictor(
+        online,
+        registered_model=use_case.registered_model,
+        join_key=use_case.join_key,
+        stale_features=settings.stale_features,
+        freshness_clock=settings.freshness_clock,
+    )
+
+
+def production_predictor(platform: Platform) -> Predictor:
+    """The Production model over the online features, as the API has it, without the API.
+
+    Raises NoProductionModel, UnservableModel, FeatureStoreUnavailable, MlflowUnavailable.
+    """
+    from streamflow.serving.online_store import online_store
+    from streamflow.serving.scoring import Served
+    from streamflow.training import served_model
+
+    version = platform.production.production()
+    if version is None:
+        raise NoProductionModel(platform.use_case.registered_model)
+    model = served_model.load(platform.production.download(version))
+    online = online_store(platform.settings, platform.database, platform.use_case)
+    ready = predictor(platform.settings, platform.use_case, online)
+    ready.know_newest(online.newest_event_timestamps())
+    ready.serve(Served(version, model, online.plan(model.schema)))
+    return ready

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 from psycopg import sql
+from tests.statements import execute
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.errors import (
     AsOfRefused,
     ContractViolation,
@@ -31,8 +32,12 @@ from streamflow.errors import (
     UnknownModel,
     UnknownVersion,
 )
-from streamflow.history.ingest import Ingestion
-from streamflow.pipeline import steps, train
+from streamflow.history.ingest import IngestedMonth
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest as ingest_month
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation, load_use_case
@@ -66,7 +71,7 @@ def loaded(
     home = tmp_path_factory.mktemp("home")
     url = new_database(prepared_database)
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as opened:
-        steps.ingest(opened, good_month, JANUARY, None, LOADED_AT, "test")
+        ingest_month(opened, good_month, JANUARY, None, LOADED_AT, "test")
         yield opened
 
 
@@ -78,14 +83,15 @@ def month(good_month: Path, tmp_path: Path) -> Path:
 
 def rows_in(opened: Platform) -> dict[str, int]:
     """How many rows every table of ours has."""
-    connection = opened.database.connection
-    tables = connection.execute(
-        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('streamflow', 'churn')"
+    tables = execute(
+        opened.database,
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('streamflow', 'churn')",
     ).fetchall()
     counts = {}
     for table in tables:
         name = sql.Identifier(table["schemaname"], table["tablename"])
-        row = connection.execute(sql.SQL("SELECT count(*) AS rows FROM {}").format(name)).fetchone()
+        count = sql.SQL("SELECT count(*) AS rows FROM {}").format(name)
+        row = execute(opened.database, count).fetchone()
         assert row is not None
         counts[table["tablename"]] = row["rows"]
     return counts
@@ -108,8 +114,8 @@ def refused(opened: Platform, kind: type[StreamFlowError], *said: str, next: str
 
 def ingest(
     opened: Platform, folder: Path, as_of: date = JANUARY, recorded_at: datetime | None = None
-) -> Ingestion:
-    return steps.ingest(opened, folder, as_of, recorded_at, NOW, "test")
+) -> IngestedMonth:
+    return ingest_month(opened, folder, as_of, recorded_at, NOW, "test")
 
 
 def read(folder: Path, table: str) -> Rows:
@@ -250,7 +256,7 @@ def test_a_month_that_has_not_ended_is_refused(loaded: Platform, month: Path) ->
     with refused(loaded, AsOfRefused, str(tomorrow), next="--as-of"):
         train.train(loaded, tomorrow, None, 42, NOW)
     with refused(loaded, AsOfRefused, str(tomorrow), next="--as-of"):
-        steps.materialize(loaded, tomorrow, NOW)
+        materialize(loaded, tomorrow, NOW)
 
 
 def test_a_month_without_data_is_refused_with_those_that_have_it(loaded: Platform) -> None:
@@ -258,7 +264,7 @@ def test_a_month_without_data_is_refused_with_those_that_have_it(loaded: Platfor
     with refused(loaded, AsOfRefused, str(before), str(JANUARY), next="`streamflow ingest DIR"):
         train.train(loaded, before, None, 42, NOW)
     with refused(loaded, AsOfRefused, str(before), str(JANUARY), next="`streamflow ingest DIR"):
-        steps.materialize(loaded, before, NOW)
+        materialize(loaded, before, NOW)
 
 
 def test_a_time_of_arrival_in_the_future_is_refused(loaded: Platform, month: Path) -> None:
@@ -301,10 +307,10 @@ def test_a_version_that_does_not_exist_is_refused(loaded: Platform) -> None:
 
 
 def test_a_version_below_the_bar_is_refused(loaded: Platform) -> None:
-    steps.apply(loaded)
+    apply(loaded)
     trained = train.train(loaded, JANUARY, "logistic_regression", 42, NOW)
     demanding = replace(loaded, use_case=replace(loaded.use_case, acceptance={"auc": 0.999}))
-    before = steps.models(loaded)
+    before = loaded.registry.versions()
     with refused(
         loaded,
         GateFailed,
@@ -313,7 +319,7 @@ def test_a_version_below_the_bar_is_refused(loaded: Platform) -> None:
         next="`streamflow train`",
     ):
         promote.promote(demanding, trained.version, "Production", "why not", "test", NOW)
-    assert steps.models(loaded) == before
+    assert loaded.registry.versions() == before
     assert [one.stage for one in before] == ["None"]
     with refused(loaded, UnknownVersion, "no version 99; it has: 1.", next="`streamflow models`"):
         promote.promote(loaded, 99, "Production", "why not", "test", NOW)
@@ -337,7 +343,7 @@ DRESSES: dict[str, Callable[[Rows], bytes]] = {
 }
 
 
-def require_nothing_new(done: Ingestion) -> None:
+def require_nothing_new(done: IngestedMonth) -> None:
     assert len(done.tables) == 6
     for table in done.tables.values():
         assert (table.rows, table.added, table.unchanged, table.absent) == (USERS, 0, USERS, 0)

@@ -17,11 +17,15 @@ import httpx
 import pytest
 from tests import tiny_case
 from tests.e2e.serve import serving
+from tests.statements import execute
 
-from streamflow.bootstrap import Platform
 from streamflow.operations import processes
-from streamflow.pipeline import explain, steps, train
+from streamflow.pipeline import explain, train
+from streamflow.pipeline.apply import apply
 from streamflow.pipeline.explain import Explanation
+from streamflow.pipeline.ingest import ingest as ingest_month
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.promotion import promote as deployment
 from streamflow.settings import Settings
 from streamflow.use_case import Generation
@@ -44,10 +48,10 @@ def versions(ready: Platform) -> list[int]:
     home = ready.settings.home
     tiny_case.generate(Generation(home / "months", users=MACHINES, months=1, seed=5))
     ingest(ready)
-    steps.apply(ready)
+    apply(ready)
     trained = [train.train(ready, JANUARY, None, state, now()).version for state in (1, 2)]
     promote(ready, trained[0], "the first")
-    steps.materialize(ready, JANUARY, now())
+    materialize(ready, JANUARY, now())
     return trained
 
 
@@ -72,7 +76,7 @@ def now() -> datetime:
 
 def ingest(ready: Platform) -> None:
     month = ready.settings.home / "months" / "month_000"
-    steps.ingest(ready, month, JANUARY, None, now(), "test")
+    ingest_month(ready, month, JANUARY, None, now(), "test")
 
 
 def promote(ready: Platform, version: int, why: str) -> None:
@@ -99,7 +103,7 @@ def heat(ready: Platform) -> None:
             hotter = str(float(row["temperature_c"]) + 9.75)
             writer.writerow({**row, "temperature_c": hotter, "alarms": int(row["alarms"]) + 1})
     ingest(ready)
-    steps.materialize(ready, JANUARY, now())
+    materialize(ready, JANUARY, now())
 
 
 def name(number: int) -> str:
@@ -204,7 +208,8 @@ def assert_named_when_changed(ready: Platform, first: dict[tuple[str, str], Answ
     """Whoever changes history, or the log, is found out: by feature."""
     (request_id, machine), answer = next(iter(first.items()))
     value = answer["features_used"]["temperature_c"]
-    ready.database.connection.execute(
+    execute(
+        ready.database,
         "UPDATE failures.readings_history SET temperature_c = temperature_c + 1 "
         "WHERE machine_id = %s AND ingestion_id = 1",
         [machine],
@@ -217,8 +222,10 @@ def assert_named_when_changed(ready: Platform, first: dict[tuple[str, str], Answ
         f"temperature_c is {value + 1!r} in history, {value!r} in the log."
     )
     assert len(one.from_history.why) == 2
-    ready.database.connection.execute(
-        "UPDATE streamflow.predictions SET probability = 0.25 WHERE request_id = %s", [request_id]
+    execute(
+        ready.database,
+        "UPDATE streamflow.predictions SET probability = 0.25 WHERE request_id = %s",
+        [request_id],
     )
     (one,) = explain.explain(ready, explain.find(ready, [request_id], machine))
     assert one.from_log.verdict == "different"

@@ -16,9 +16,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import Cli
+from tests.statements import execute
 
-from streamflow.bootstrap import Platform
 from streamflow.operations import processes
+from streamflow.platform import Platform
 from streamflow.settings import Settings
 
 PATIENCE_SECONDS = 60
@@ -86,7 +87,7 @@ def test_keys_are_made_shown_once_listed_and_revoked(cli: Cli, ready: Platform) 
     (listed,) = json.loads(cli("keys", "list", "--json").stdout)
     me = pwd.getpwuid(os.getuid()).pw_name
     assert (listed["key_id"], listed["created_by"], listed["scopes"]) == (1, me, made["scopes"])
-    everything = str(ready.database.connection.execute("TABLE streamflow.api_keys").fetchall())
+    everything = str(execute(ready.database, "TABLE streamflow.api_keys").fetchall())
     for text in (shown, str(listed), everything):
         assert made["key"] not in text
         assert made["key"].removeprefix("streamflow_") not in text
@@ -157,7 +158,7 @@ def test_without_keys_only_this_machine_is_served(
 def audited(ready: Platform) -> Counter[str]:
     """Attempts per code."""
     counts: Counter[str] = Counter()
-    for row in ready.database.connection.execute("TABLE streamflow.audit").fetchall():
+    for row in execute(ready.database, "TABLE streamflow.audit").fetchall():
         assert "streamflow_" not in str(row)
         counts[row["code"]] += row["attempts"]
     return counts
@@ -208,8 +209,8 @@ def test_a_server_for_others_holds_against_what_is_tried(
     codes = {"key_missing", "scope_missing", "key_in_query", "head_too_large", "rate_limited"}
     assert codes <= found.keys()
     assert found["head_too_large"] == 2
-    (written,) = ready.database.connection.execute(
-        "SELECT count(*) AS lines FROM streamflow.audit WHERE code = 'key_unknown'"
+    (written,) = execute(
+        ready.database, "SELECT count(*) AS lines FROM streamflow.audit WHERE code = 'key_unknown'"
     ).fetchall()
     assert written["lines"] <= 4  # two for each worker
     refused = [line for line in lines if line.get("event") == "refused"]

@@ -20,10 +20,15 @@ import psycopg
 import pytest
 from tests import postgres_processes, tiny_case
 from tests.e2e.cut import Line, line
+from tests.statements import execute
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.operations import processes, servers
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.settings import load_settings
 from streamflow.training import served_model
@@ -49,11 +54,11 @@ def ready(
     settings = load_settings(home=home, database_url=url, use_case="tests.tiny_case")
     with platform(settings) as opened:
         tiny_case.generate(Generation(home / "months", users=300, months=1, seed=5))
-        steps.ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-        steps.apply(opened)
+        ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        apply(opened)
         version = train.train(opened, JANUARY, None, 1, NOW).version
         promote.promote(opened, version, "Production", "a test", "test", NOW)
-        steps.materialize(opened, JANUARY, NOW)
+        materialize(opened, JANUARY, NOW)
         yield opened
 
 
@@ -133,7 +138,7 @@ def refused(client: httpx.Client) -> dict[str, Any] | None:
 
 
 def logged(ready: Platform) -> set[str]:
-    rows = ready.database.connection.execute("SELECT request_id FROM streamflow.predictions")
+    rows = execute(ready.database, "SELECT request_id FROM streamflow.predictions")
     return {str(row["request_id"]) for row in rows}
 
 
@@ -258,9 +263,10 @@ def test_sigterm_lets_every_worker_answer_what_it_was_asked(
         ]
 
         def waiting() -> int:
-            (row,) = ready.database.connection.execute(
+            (row,) = execute(
+                ready.database,
                 "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-                "AND application_name = 'feast_postgres' AND datname = current_database()"
+                "AND application_name = 'feast_postgres' AND datname = current_database()",
             )
             return int(row["n"])
 

@@ -19,9 +19,14 @@ from typing import Any
 import pytest
 from tests import tiny_case
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.cli.main import main
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.pipeline.predict import predict
+from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.settings import Settings, load_settings
 from streamflow.use_case import Generation
@@ -56,11 +61,11 @@ def prepared(
     url = new_database(prepared_database)
     settings = load_settings(home=home, database_url=url, use_case="tests.tiny_case")
     with platform(settings) as ready:
-        steps.ingest(ready, month, JANUARY, None, KNOWN, "test")
-        steps.apply(ready)
+        ingest(ready, month, JANUARY, None, KNOWN, "test")
+        apply(ready)
         trained = train.train(ready, JANUARY, None, 1, NOW)
         promote.promote(ready, trained.version, "Production", "the first", "test", NOW)
-        steps.materialize(ready, JANUARY, NOW)
+        materialize(ready, JANUARY, NOW)
         yield ready
 
 
@@ -123,7 +128,7 @@ def test_a_file_s_answers_are_those_that_each_id_has_alone(
         if row["problem"]:
             assert (row["prediction"], row["probability"], row["features_as_of"]) == ("", "", "")
             continue
-        alone = steps.predict(prepared, entity_id, NOW)
+        alone = predict(prepared, entity_id, NOW)
         assert int(row["prediction"]) == alone["prediction"]
         assert float(row["probability"]) == alone["probability"]
         assert row["features_as_of"] == alone["features_as_of"]

@@ -16,10 +16,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.features import feature_store, point_in_time
 from streamflow.operations import api_server
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.settings import Settings, load_settings
 
@@ -57,8 +61,8 @@ class January:
 def loaded(settings: Settings, month: Path) -> Iterator[Platform]:
     """The platform with a month in its history, and Feast's definitions applied."""
     with platform(settings) as opened:
-        steps.ingest(opened, month, JANUARY, None, FIRST_OF_FEBRUARY, "test")
-        steps.apply(opened)
+        ingest(opened, month, JANUARY, None, FIRST_OF_FEBRUARY, "test")
+        apply(opened)
         yield opened
 
 
@@ -79,7 +83,7 @@ def january(
         promote.promote(
             opened, trained.version, "Production", "the real month", "test", FIRST_OF_FEBRUARY
         )
-        steps.materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
+        materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
         client = stack.enter_context(TestClient(api_server.create(opened, "127.0.0.1")))
         yield January(opened, trained, client)
 
@@ -109,9 +113,9 @@ def test_training_gives_the_known_figures(january: January) -> None:
     assert trained.categorical == ["net_service"]
     assert 0.80 <= trained.metrics["auc"] <= 0.84
     assert trained.metrics["auc_low"] < trained.metrics["auc"] < trained.metrics["auc_high"]
-    (version,) = steps.models(january.platform)
+    (version,) = january.platform.registry.versions()
     assert (version.name, version.stage) == ("streamflow_churn", "Production")
-    (run,) = steps.runs(january.platform)
+    (run,) = january.platform.registry.runs()
     assert (run.run_id, run.status) == (trained.run_id, "FINISHED")
     assert run.metrics["train_time_sec"] > 0
     assert run.params["categorical"] == "net_service"
@@ -194,7 +198,7 @@ def test_a_second_month_with_other_answers_leaves_january_as_it_was(
         change = other_answers if file.stem == "labels" else lambda rows: rows
         rewrite(file, tmp_path / "month_001" / file.name, change)
     opened = january.platform
-    done = steps.ingest(opened, tmp_path / "month_001", FEBRUARY, None, FIRST_OF_MARCH, "test")
+    done = ingest(opened, tmp_path / "month_001", FEBRUARY, None, FIRST_OF_MARCH, "test")
     assert {table.added for table in done.tables.values()} == {7043}
 
     again = train.train(opened, JANUARY, None, 42, FIRST_OF_MARCH)

@@ -20,10 +20,13 @@ import pytest
 from tests import tiny_case
 from tests.e2e.serve import serving
 
-from streamflow.bootstrap import Platform
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.settings import Settings
 from streamflow.use_case import Generation
@@ -49,11 +52,11 @@ def url(ready: Platform, environment: dict[str, str]) -> Iterator[str]:
     """An API that has a model and features, and wants a key."""
     home = ready.settings.home
     tiny_case.generate(Generation(home / "months", users=300, months=1, seed=5))
-    steps.ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-    steps.apply(ready)
+    ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+    apply(ready)
     version = train.train(ready, JANUARY, None, 1, NOW).version
     promote.promote(ready, version, "Production", "a test", "test", NOW)
-    steps.materialize(ready, JANUARY, NOW)
+    materialize(ready, JANUARY, NOW)
     with serving(home, environment) as child:
         yield child.command.ready_url.removesuffix("/ready")
         log = child.command.log.read_text()

@@ -22,8 +22,8 @@ import httpx
 import pytest
 from tests.e2e import forked
 
-from streamflow.bootstrap import Platform
 from streamflow.operations import processes
+from streamflow.platform import Platform
 from streamflow.settings import Settings
 
 PATIENCE_SECONDS = 120

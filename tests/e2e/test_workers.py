@@ -18,9 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import tiny_case
 from tests.e2e.serve import serving
 
-from streamflow.bootstrap import Platform
 from streamflow.operations import processes
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.promotion import promote as deployment
 from streamflow.settings import Settings
 from streamflow.use_case import Generation
@@ -42,11 +45,11 @@ def versions(ready: Platform) -> list[int]:
     """Two versions of a model, the first of them in Production, and a month online."""
     home = ready.settings.home
     tiny_case.generate(Generation(home / "months", users=300, months=1, seed=5))
-    steps.ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-    steps.apply(ready)
+    ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+    apply(ready)
     trained = [train.train(ready, JANUARY, None, state, NOW).version for state in (1, 2)]
     promote(ready, trained[0])
-    steps.materialize(ready, JANUARY, NOW)
+    materialize(ready, JANUARY, NOW)
     return trained
 
 

@@ -29,7 +29,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 from tests import tiny_case
 
-from streamflow.bootstrap import platform
+from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import (
     BackupRefused,
     InvalidSettings,
@@ -45,7 +45,11 @@ from streamflow.operations import backup_archive
 from streamflow.operations.backup import backup
 from streamflow.operations.backup_archive import MLFLOW_DUMP, STREAMFLOW_DUMP
 from streamflow.operations.restore import restore
-from streamflow.pipeline import explain, steps, train
+from streamflow.pipeline import explain, train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.pipeline.predict import predict
 from streamflow.postgres import client_programs, embedded_server, migrations
 from streamflow.postgres.database import Database
 from streamflow.promotion import promote
@@ -113,7 +117,7 @@ def files_of(settings: Settings) -> dict[str, str]:
 
 def predicted(settings: Settings) -> Answer:
     with platform(settings) as ready:
-        answer = steps.predict(ready, MACHINE, NOW)
+        answer = predict(production_predictor(ready), MACHINE, NOW)
     return {name: value for name, value in answer.items() if name != "request_id"}
 
 
@@ -133,9 +137,9 @@ def source(
     with pytest.MonkeyPatch.context() as patched, platform(settings) as ready:
         patched.setattr(plots, "draw", lambda *arguments: None)
         month = folder / "months" / "month_000"
-        steps.ingest(ready, month, JANUARY, None, NOW, "test")
-        steps.apply(ready)
-        steps.materialize(ready, JANUARY, NOW)
+        ingest(ready, month, JANUARY, None, NOW, "test")
+        apply(ready)
+        materialize(ready, JANUARY, NOW)
         for random_state in (1, 2):
             train.train(ready, JANUARY, None, random_state, NOW)
         for version in (1, 2):
@@ -149,7 +153,7 @@ def source(
 
 
 def log_a_prediction(ready: Any) -> None:
-    predictor = steps.predictor(ready)
+    predictor = production_predictor(ready)
     answer = predictor.predict(MACHINE, NOW, "a-request")
     writer = PredictionWriter(ready.database, 7, lambda: NOW)
     writer.prepare()
@@ -202,8 +206,8 @@ def test_another_home_has_every_row_and_file_and_tells_the_same(
     assert_as_the_source(settings, source)
     assert predicted(settings) == source.answer
     with platform(settings) as ready:
-        assert [one.version for one in steps.models(ready)] == [2, 1]
-        for run in steps.runs(ready):
+        assert [one.version for one in ready.registry.versions()] == [2, 1]
+        for run in ready.registry.runs():
             reproduced = reproduce.reproduce(ready, run, NOW)
             assert (reproduced.verdict, reproduced.why[:35]) == (
                 "identical",
@@ -213,12 +217,12 @@ def test_another_home_has_every_row_and_file_and_tells_the_same(
         (explained,) = explain.explain(ready, explain.find(ready, ["a-request"], None))
         assert explained.verdict == "same"
         assert promote.rollback(ready, "as before", "test", NOW).version == 1
-        assert steps.predictor(ready).production().version.version == 1
+        assert production_predictor(ready).production().version.version == 1
     # The source is as it was, and so is its backup: restored once more, it changes nothing.
     assert rows_of(source.settings) == source.rows
     assert restore(settings, source.file).before
     with platform(settings) as ready:
-        assert steps.predictor(ready).production().version.version == 1
+        assert production_predictor(ready).production().version.version == 1
 
 
 def test_a_restored_database_can_be_backed_up_and_restored_in_turn(
@@ -289,10 +293,10 @@ def test_a_backup_waits_for_a_step_under_way(
         match step:
             case "apply":
                 monkeypatch.setattr("streamflow.features.feature_store.apply", held_up)
-                steps.apply(ready)
+                apply(ready)
             case "materialize":
                 monkeypatch.setattr("streamflow.features.materialization.materialize", held_up)
-                steps.materialize(ready, JANUARY, NOW)
+                materialize(ready, JANUARY, NOW)
             case "train":
                 monkeypatch.setattr(type(ready.registry), "create_run", held_up)
                 monkeypatch.setattr(plots, "draw", lambda *arguments: None)

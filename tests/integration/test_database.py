@@ -13,7 +13,8 @@ from streamflow.postgres.database import Database
 
 
 def session_of(database: Database) -> int:
-    return database.connection.info.backend_pid
+    with database.connection() as connection:
+        return connection.info.backend_pid
 
 
 def test_a_session_that_the_server_ended_is_told_and_the_next_question_has_a_new_one(

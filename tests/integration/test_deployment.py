@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from churn.generator import generate
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.errors import (
     GateFailed,
     MlflowUnavailable,
@@ -28,9 +28,10 @@ from streamflow.errors import (
     UnservableModel,
 )
 from streamflow.features import feature_store
-from streamflow.pipeline import steps
 from streamflow.pipeline import train as training_run
+from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.train import Trained
+from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion import promote as deployment
 from streamflow.promotion.promote import Promoted
@@ -57,7 +58,7 @@ def shared(
     generate(Generation(home / "months", users=200, months=1, seed=5))
     url = new_database(prepared_database)
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
-        steps.ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
         feature_store.apply(feature_store.open_store(url, ready.use_case), ready.use_case)
         # A model of so few users is judged by chance.
         yield replace(ready, use_case=replace(ready.use_case, acceptance={"auc": 0.5}))

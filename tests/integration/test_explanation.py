@@ -13,13 +13,18 @@ from typing import Any
 
 import pytest
 from tests import tiny_case
+from tests.statements import execute
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import UnknownPrediction
 from streamflow.features import feature_store
 from streamflow.pipeline import explain as explanation
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
 from streamflow.pipeline.explain import Explanation
+from streamflow.pipeline.ingest import ingest as ingest_month
+from streamflow.pipeline.materialize import materialize as materialize_features
+from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion import promote
 from streamflow.serving.prediction_log_rows import Encoder
@@ -46,8 +51,8 @@ def trained(home: Path, new_database: Callable[..., str], prepared_database: str
     """A database with January in history and a model in Production; nothing is online."""
     url = new_database(prepared_database)
     with platform(settings_of(home, url)) as ready:
-        steps.ingest(ready, home / "months" / "month_000", JANUARY, None, START, "test")
-        steps.apply(ready)
+        ingest_month(ready, home / "months" / "month_000", JANUARY, None, START, "test")
+        apply(ready)
         version = train.train(ready, JANUARY, None, 1, START).version
         promote.promote(ready, version, "Production", "the first", "somebody", START)
     return url
@@ -68,7 +73,7 @@ class World:
     def ingest(self, minute: int, as_of: date = JANUARY, recorded_at: int | None = None) -> None:
         month = self.months / {JANUARY: "month_000", FEBRUARY: "month_001"}[as_of]
         recorded = None if recorded_at is None else at(recorded_at)
-        steps.ingest(self.ready, month, as_of, recorded, at(minute), "test")
+        ingest_month(self.ready, month, as_of, recorded, at(minute), "test")
 
     def correct(self, minute: int, recorded_at: int | None = None, **values: object) -> None:
         """January comes again with other readings of the machine."""
@@ -87,17 +92,18 @@ class World:
             writer.writerows(row for row in changed if row is not None)
 
     def materialize(self, minute: int, as_of: date = JANUARY) -> None:
-        steps.materialize(self.ready, as_of, at(minute))
-        self.ready.database.connection.execute(
+        materialize_features(self.ready, as_of, at(minute))
+        execute(
+            self.ready.database,
             "UPDATE streamflow.materializations SET finished_at = known_at + interval '1 minute' "
-            "WHERE finished_at > now() - interval '1 hour'"
+            "WHERE finished_at > now() - interval '1 hour'",
         )
 
     def predict(self, minute: float, entity_id: str = MACHINE) -> str:
         """As the API would: the id of the request, whose receipt is in the log."""
         self.asked += 1
         ready, moment = self.ready, at(minute)
-        predictor = steps.predictor(ready)
+        predictor = production_predictor(ready)
         questions = [Question(entity_id, f"request {self.asked}")]
         answers = predictor.predict_many(questions, moment)
         with Database(ready.database.url) as own:
@@ -226,12 +232,15 @@ def test_a_problem_comes_out_again_and_is_told_apart_from_a_prediction(
     machine = "nobody" if problem == "unknown_entity" else MACHINE
     if problem == "unseen_category":
         # The contract wouldn't let it in.
-        world.ready.database.connection.execute(
-            "UPDATE failures.machines_history SET kind = 'robot' WHERE machine_id = %s", [MACHINE]
+        execute(
+            world.ready.database,
+            "UPDATE failures.machines_history SET kind = 'robot' WHERE machine_id = %s",
+            [MACHINE],
         )
     if problem == "missing_features":
         for table in ("readings", "failures"):
-            world.ready.database.connection.execute(
+            execute(
+                world.ready.database,
                 f"DELETE FROM failures.{table}_history WHERE machine_id = %s",  # type: ignore[arg-type]
                 [MACHINE],
             )
@@ -244,8 +253,10 @@ def test_a_problem_comes_out_again_and_is_told_apart_from_a_prediction(
 
 def test_a_problem_that_history_cant_explain_is_different(world: World) -> None:
     world.materialize(10)
-    world.ready.database.connection.execute(
-        'DELETE FROM online."failures.readings_fv" WHERE machine_id = %s', [MACHINE]
+    execute(
+        world.ready.database,
+        'DELETE FROM online."failures.readings_fv" WHERE machine_id = %s',
+        [MACHINE],
     )
     one = world.explain(world.predict(20))
     assert one.receipt.problem == "missing_features"
@@ -257,10 +268,11 @@ def test_features_too_old_are_so_again(world: World) -> None:
     world.ingest(5, FEBRUARY)
     world.materialize(10, JANUARY)
     # Another machine is of April: January is too old beside it.
-    world.ready.database.connection.execute(
+    execute(
+        world.ready.database,
         "INSERT INTO streamflow.materializations SELECT use_case, feature_view, '2024-04-30', "
         "'2024-04-30T23:59:59.999999Z', known_at + interval '1 minute', 0, 0, "
-        "known_at + interval '2 minutes' FROM streamflow.materializations"
+        "known_at + interval '2 minutes' FROM streamflow.materializations",
     )
     one = world.explain(world.predict(20))
     assert one.receipt.problem == "stale_features"
@@ -277,12 +289,10 @@ def test_a_view_or_a_version_that_is_gone_makes_it_impossible_to_tell(world: Wor
         *("same", "unknown", "unknown"),
     )
     assert "readings_fv" in one.from_history.why[0]
-    steps.apply(world.ready)
+    apply(world.ready)
     assert_same(world.explain(request))
 
-    world.ready.database.connection.execute(
-        "UPDATE mlflow.model_versions SET version = 99 WHERE version = 1"
-    )
+    execute(world.ready.database, "UPDATE mlflow.model_versions SET version = 99 WHERE version = 1")
     one = world.explain(request)
     assert (one.from_log.verdict, one.from_history.verdict) == ("unknown", "unknown")
     assert "has no version 1 any more" in one.from_log.why[0]
@@ -295,7 +305,7 @@ def test_another_online_store_is_explained_from_the_same_history(
     world.ready = replace(
         world.ready, settings=world.ready.settings.model_copy(update={"online_store": other})
     )
-    steps.apply(world.ready)
+    apply(world.ready)
     world.materialize(10)
     request = world.predict(20)
     world.correct(30, temperature_c=99.5)

@@ -18,10 +18,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from tests.statements import execute
 
 from churn import use_case
 from churn.generator import generate
-from streamflow.bootstrap import Platform
 from streamflow.errors import (
     AsOfRefused,
     ContractViolation,
@@ -30,7 +30,8 @@ from streamflow.errors import (
     RecordedAtRefused,
     StreamFlowError,
 )
-from streamflow.history.ingest import Ingestion, ingest
+from streamflow.history.ingest import IngestedMonth, ingest
+from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.use_case import Generation, Table, UseCase
 
@@ -70,7 +71,7 @@ def load(
     now: datetime = NOW,
     use_case: UseCase = use_case,
     who: str = "ada",
-) -> Ingestion:
+) -> IngestedMonth:
     reports = folder.parent / "reports"
     return ingest(database, use_case, folder, as_of, recorded_at, now, who, reports)
 
@@ -104,7 +105,7 @@ def stored(database: Database, table: str) -> list[dict[str, Any]]:
     """Every row of history, and where it lies on disk: rewriting it would show."""
     history = sql.Identifier("churn", f"{table}_history")
     query = sql.SQL("SELECT ctid::text, xmin::text, * FROM {} ORDER BY user_id, as_of, recorded_at")
-    return database.connection.execute(query.format(history)).fetchall()
+    return execute(database, query.format(history)).fetchall()
 
 
 def everything(database: Database) -> dict[str, Any]:
@@ -115,10 +116,10 @@ def everything(database: Database) -> dict[str, Any]:
 
 def ingestions(database: Database) -> list[dict[str, Any]]:
     query = "SELECT * FROM streamflow.ingestions ORDER BY ingestion_id"
-    return database.connection.execute(query).fetchall()
+    return execute(database, query).fetchall()
 
 
-def added(ingestion: Ingestion) -> dict[str, int]:
+def added(ingestion: IngestedMonth) -> dict[str, int]:
     return {name: table.added for name, table in ingestion.tables.items() if table.added}
 
 
@@ -298,7 +299,7 @@ def test_a_violation_in_the_last_table_leaves_nothing_at_all(
     with pytest.raises(ContractViolation, match="perhaps"):
         load(database, month)
 
-    there = database.connection.execute("SELECT to_regnamespace('churn') AS it").fetchone()
+    there = execute(database, "SELECT to_regnamespace('churn') AS it").fetchone()
     assert there == {"it": None}
     assert ingestions(database) == []
 
@@ -328,7 +329,7 @@ def test_a_failure_in_the_last_write_leaves_nothing_at_all(
     monkeypatch.setattr(Database, "execute", failing)
     with pytest.raises(KeyboardInterrupt):
         load(database, month)
-    there = database.connection.execute("SELECT to_regnamespace('churn') AS it").fetchone()
+    there = execute(database, "SELECT to_regnamespace('churn') AS it").fetchone()
     assert there == {"it": None}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.conftest import Cli
+from tests.statements import execute
 
 from streamflow.errors import SchemaChanged, SchemaTooNew
 from streamflow.postgres import migrations
@@ -33,7 +34,7 @@ def database(new_database: Callable[..., str]) -> Iterator[Database]:
 
 
 def rows(database: Database, query: str) -> list[dict[str, Any]]:
-    return database.connection.execute(query).fetchall()  # type: ignore[arg-type]
+    return execute(database, query).fetchall()  # type: ignore[arg-type]
 
 
 def recorded(database: Database) -> list[tuple[int, str]]:

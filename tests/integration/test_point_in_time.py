@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.statements import execute
 
 from churn import use_case
 from churn.generator import generate
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.features import feature_store, materialization, point_in_time
 from streamflow.features.point_in_time import Assembled
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingest import ingest
+from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.serving.online_store import FeastStore, PostgresStore
 from streamflow.settings import Settings, load_settings
@@ -276,7 +278,7 @@ def until_ended_or_waiting(thread: threading.Thread, database: Database) -> None
         "SELECT FROM pg_locks JOIN pg_database d ON d.oid = database "
         "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
     )
-    while thread.is_alive() and not database.connection.execute(waiting).fetchall():
+    while thread.is_alive() and not execute(database, waiting).fetchall():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -308,7 +310,7 @@ def test_answers_that_werent_even_delivered_are_refused_with_the_number_of_those
     database: Database,
 ) -> None:
     patient = replace(use_case, label=replace(use_case.label, horizon=timedelta(days=30)))
-    database.connection.execute("DELETE FROM churn.labels_history")
+    execute(database, "DELETE FROM churn.labels_history")
     with pytest.raises(LabelsNotMatured, match=rf"^{USERS} label\(s\)"):
         assemble(database, known_at=JANUARY_KNOWN, use_case=patient)
 
@@ -375,15 +377,17 @@ def test_a_month_that_wasnt_known_yet_is_refused(
 
 def test_a_join_that_multiplies_rows_is_refused(database: Database) -> None:
     """History can't hold such rows, unless somebody takes its key away."""
-    database.connection.execute(
-        "ALTER TABLE churn.subscriptions_history DROP CONSTRAINT subscriptions_history_pkey"
+    execute(
+        database,
+        "ALTER TABLE churn.subscriptions_history DROP CONSTRAINT subscriptions_history_pkey",
     )
-    database.connection.execute(
+    execute(
+        database,
         "INSERT INTO churn.subscriptions_history (user_id, as_of, recorded_at, ingestion_id, "
         "months_active, contract_type, paperless_billing, monthly_fee, total_paid, net_service) "
         "SELECT user_id, as_of, recorded_at, ingestion_id, months_active, contract_type, "
         "paperless_billing, monthly_fee + 1, total_paid, net_service "
-        "FROM churn.subscriptions_history LIMIT 1"
+        "FROM churn.subscriptions_history LIMIT 1",
     )
     with pytest.raises(FeatureStoreUnavailable, match=rf"made {USERS + 1} rows .*out of {USERS}"):
         assemble(database)
@@ -495,7 +499,7 @@ def test_the_newest_event_timestamps_are_those_of_the_newest_month_materialized(
 
 
 def test_months_are_those_that_were_ingested_oldest_first(database: Database, months: Path) -> None:
-    assert point_in_time.months(database, use_case) == [JANUARY]
+    assert months.months(database, use_case) == [JANUARY]
     load(database, months / "month_001", FEBRUARY, FEBRUARY_KNOWN)
     load(database, months / "month_000", JANUARY, CORRECTED)
-    assert point_in_time.months(database, use_case) == [JANUARY, FEBRUARY]
+    assert months.months(database, use_case) == [JANUARY, FEBRUARY]

@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from tests.fakes import AMOUNT, COUPON, JANUARY, PLAN, VISITS, eventually, model
+from tests.statements import execute
 
 from streamflow.errors import DatabaseUnavailable, UnknownEntity
 from streamflow.postgres.database import Database
@@ -64,8 +65,8 @@ def found(database: Database, *request_ids: str) -> list[Receipt]:
 
 
 def counted(database: Database) -> int:
-    count: int = database.connection.execute(
-        "SELECT count(*) AS rows FROM streamflow.predictions"
+    count: int = execute(
+        database, "SELECT count(*) AS rows FROM streamflow.predictions"
     ).fetchall()[0]["rows"]
     return count
 
@@ -128,9 +129,10 @@ def test_days_are_made_ahead_and_for_whatever_day_has_rows(database: Database, u
     ends = [NOW.replace(hour=23, minute=59, second=59, microsecond=999_999), NOW.replace(hour=0)]
     ahead.write([answered([str(moment)], moment) for moment in (*ends, NOW - 40 * DAY)])
     assert prediction_log_partitions.days(database) == [TODAY - 40 * DAY, TODAY, TOMORROW]
-    rows = database.connection.execute(
+    rows = execute(
+        database,
         "SELECT relname AS name, count(*) AS rows FROM streamflow.predictions "
-        "JOIN pg_class ON pg_class.oid = predictions.tableoid GROUP BY 1 ORDER BY 1"
+        "JOIN pg_class ON pg_class.oid = predictions.tableoid GROUP BY 1 ORDER BY 1",
     ).fetchall()
     assert [(row["name"], row["rows"]) for row in rows] == [
         ("predictions_20240410", 1),
@@ -150,15 +152,17 @@ def test_a_new_day_has_its_partition_before_it_begins(database: Database, url: s
 def test_only_days_older_than_asked_are_dropped(database: Database, url: str) -> None:
     old = [TODAY - days * DAY for days in (400, 31, 30, 29, 1, 0)]
     prediction_log_partitions.create(database, old)
-    database.connection.execute(
+    execute(
+        database,
         "CREATE TABLE streamflow.predictions_19990101 (kept text);"
-        "CREATE TABLE streamflow.predictions_others PARTITION OF streamflow.predictions DEFAULT"
+        "CREATE TABLE streamflow.predictions_others PARTITION OF streamflow.predictions DEFAULT",
     )
     writer(url, keep_days=30).prepare()
     assert prediction_log_partitions.days(database) == sorted([*old[2:], TOMORROW])
-    tables = database.connection.execute(
+    tables = execute(
+        database,
         "SELECT relname FROM pg_class WHERE relname IN ('predictions_19990101', "
-        "'predictions_others')"
+        "'predictions_others')",
     ).fetchall()
     assert len(tables) == 2
 
@@ -168,7 +172,7 @@ def test_days_and_models_that_are_gone_are_made_again(database: Database, url: s
     watching = writer(url)
     watching.write([answered(["a"])])
     prediction_log_partitions.drop_before(database, TOMORROW)
-    database.connection.execute("DELETE FROM streamflow.served_models")
+    execute(database, "DELETE FROM streamflow.served_models")
     with pytest.raises(psycopg.errors.CheckViolation):
         watching.write([answered(["b"])])
     watching.write([answered(["b"])])
@@ -212,7 +216,7 @@ def test_many_processes_that_start_at_once_make_each_day_once(database: Database
         list(pool.map(work, range(several)))
     assert prediction_log_partitions.days(database) == [TODAY, TOMORROW]
     assert counted(database) == several * each
-    models = database.connection.execute("SELECT * FROM streamflow.served_models").fetchall()
+    models = execute(database, "SELECT * FROM streamflow.served_models").fetchall()
     assert len(models) == 1
 
 

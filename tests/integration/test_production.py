@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.errors import MlflowUnavailable, UnservableModel
 from streamflow.operations import processes, servers
+from streamflow.platform import Platform
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.production import InDatabase, OnServer, Production
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion

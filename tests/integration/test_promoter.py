@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from tests.statements import execute
 
-from streamflow.bootstrap import Platform
 from streamflow.errors import AccessRefused
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
+from streamflow.platform import Platform
 from streamflow.promotion.promoter import promoter
 
 NOW = datetime(2024, 3, 15, 12, tzinfo=UTC)
@@ -34,7 +35,7 @@ def made(
 
 
 def audited(ready: Platform) -> list[dict[str, Any]]:
-    return ready.database.connection.execute("TABLE streamflow.audit").fetchall()
+    return execute(ready.database, "TABLE streamflow.audit").fetchall()
 
 
 def test_without_a_key_it_is_the_operating_systems_user(ready: Platform) -> None:

@@ -20,19 +20,22 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from tests.json_schema import violations
+from tests.statements import execute
 
 from churn.generator import generate
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.cli import main as command_line
 from streamflow.errors import NoLineage
 from streamflow.features import feature_store
-from streamflow.history.month_file import sha256_of
+from streamflow.hashes import sha256_of
 from streamflow.lineage import diff, reproduce
 from streamflow.lineage import document as lineage
 from streamflow.lineage.document import Lineage
 from streamflow.lineage.reproduce import Reproduction
-from streamflow.pipeline import steps
 from streamflow.pipeline import train as training_run
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.platform import Platform
 from streamflow.settings import load_settings
 from streamflow.training import fit, plots
 from streamflow.use_case import Generation, UseCase
@@ -80,7 +83,7 @@ def trained(
     generate(Generation(months, users=USERS, months=1, seed=7))
     with opened(url, home) as ready:
         load(ready, months / "month_000", JANUARY_KNOWN)
-        steps.apply(ready)
+        apply(ready)
         run = training_run.train(ready, JANUARY, "logistic_regression", 42, TRAINED)
         forest = training_run.train(ready, JANUARY, "random_forest", 42, TRAINED)
     return Trained(url, home, months, run, forest)
@@ -109,7 +112,7 @@ def ready(
 
 
 def load(ready: Platform, month: Path, recorded_at: datetime) -> None:
-    steps.ingest(ready, month, JANUARY, recorded_at, NOW, "test")
+    ingest(ready, month, JANUARY, recorded_at, NOW, "test")
 
 
 def reproduced(ready: Platform, run: training_run.Trained) -> Reproduction:
@@ -126,7 +129,7 @@ def said(done: Reproduction, name: str) -> list[str]:
 
 def change(ready: Platform, statement: str, *values: Any) -> list[dict[str, Any]]:
     with ready.database.transaction():
-        cursor = ready.database.connection.execute(statement, values)  # type: ignore[call-overload]
+        cursor = execute(ready.database, statement, values)  # type: ignore[call-overload]
         return cursor.fetchall() if cursor.description else []
 
 

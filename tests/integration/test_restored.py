@@ -18,7 +18,9 @@ from streamflow.lineage import reproduce
 from streamflow.lineage.reproduce import Reproduction
 from streamflow.operations.backup import backup
 from streamflow.operations.restore import restore
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
 from streamflow.postgres import embedded_server
 from streamflow.postgres.embedded_cluster import SUPPORTED, find_binaries
 from streamflow.settings import Settings, load_settings
@@ -72,8 +74,8 @@ def test_runs_come_out_identical_on_a_restored_database_and_back(
     back = settings("back", new_database())
     generate(Generation(tmp_path / "months", users=300, months=1, seed=7))
     with platform(here) as ready:
-        steps.ingest(ready, tmp_path / "months" / "month_000", JANUARY, None, NOW, "test")
-        steps.apply(ready)
+        ingest(ready, tmp_path / "months" / "month_000", JANUARY, None, NOW, "test")
+        apply(ready)
         train.train(ready, JANUARY, None, 42, NOW)
     backup(here, tmp_path / "of here", NOW)
     restore(there, tmp_path / "of here")

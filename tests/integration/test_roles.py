@@ -17,9 +17,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 from tests import tiny_case
+from tests.statements import execute
 from typer.testing import CliRunner
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform, production_predictor
 from streamflow.cli import main
 from streamflow.cli.terminal import operator
 from streamflow.errors import AccessRefused, NotPermitted, SchemaTooOld
@@ -28,7 +29,12 @@ from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
 from streamflow.keys.audit import Attempt, Refusals
 from streamflow.keys.key_sync import DatabaseKeyStore
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.pipeline.predict import predict
+from streamflow.platform import Platform
 from streamflow.postgres import migrations, roles
 from streamflow.postgres.database import Database
 from streamflow.promotion import promote as deployment
@@ -98,11 +104,11 @@ def server(
     with made.open("pipeline") as ready:
         ready.registry.prepare()
         month = settings.home / "months" / "month_000"
-        steps.ingest(ready, month, JANUARY, None, KNOWN, "test")
-        steps.apply(ready)
+        ingest(ready, month, JANUARY, None, KNOWN, "test")
+        apply(ready)
         trained = train.train(ready, JANUARY, None, 1, NOW)
         deployment.promote(ready, trained.version, "Production", "a test", "test", NOW)
-        steps.materialize(ready, JANUARY, NOW)
+        materialize(ready, JANUARY, NOW)
     return made
 
 
@@ -117,17 +123,17 @@ def test_the_pipeline_may_repeat_its_work_and_read_its_models(
 ) -> None:
     ready = opened("pipeline")
     month = server.settings.home / "months" / "month_000"
-    steps.ingest(ready, month, JANUARY, None, NOW, "test")
-    steps.apply(ready)
-    assert steps.predict(ready, "m-0001", NOW)["prediction"] in (0, 1)
-    assert [run.status for run in steps.runs(ready)] == ["FINISHED"]
+    ingest(ready, month, JANUARY, None, NOW, "test")
+    apply(ready)
+    assert predict(production_predictor(ready), "m-0001", NOW)["prediction"] in (0, 1)
+    assert [run.status for run in ready.registry.runs()] == ["FINISHED"]
 
 
 def test_the_api_reads_features_and_models_and_appends(
     opened: Callable[[str], Platform], server: Server
 ) -> None:
     ready = opened("api")
-    predictor = steps.predictor(ready)
+    predictor = production_predictor(ready)
     assert isinstance(PostgresStore(ready.database, ready.use_case).newest_event_timestamps(), dict)
     assert predictor.served is not None
     answer = predictor.predict("m-0001", NOW)
@@ -144,9 +150,9 @@ def test_the_api_reads_features_and_models_and_appends(
         prediction_log_partitions.create(owned, [NOW.date() - timedelta(days=100)])
         assert prediction_log_partitions.drop_before(ready.database, NOW.date()) == []
         assert len(prediction_log_partitions.days(owned)) == 3
-        steps.materialize(opened("pipeline"), JANUARY, NOW)
+        materialize(opened("pipeline"), JANUARY, NOW)
         assert len(prediction_log_partitions.days(owned)) == 2
-        logged = owned.connection.execute("SELECT count(*) AS rows FROM streamflow.predictions")
+        logged = execute(owned, "SELECT count(*) AS rows FROM streamflow.predictions")
         assert logged.fetchone() == {"rows": 2}
 
 
@@ -336,14 +342,12 @@ def test_roles_may_come_after_the_tables(
     url = new_database()
     settings = load_settings(home=tmp_path, database_url=url, use_case="tests.tiny_case")
     with platform(settings) as ready:
-        steps.ingest(
-            ready, server.settings.home / "months" / "month_000", JANUARY, None, KNOWN, "test"
-        )
-        steps.apply(ready)
-        steps.materialize(ready, JANUARY, NOW)
+        ingest(ready, server.settings.home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        apply(ready)
+        materialize(ready, JANUARY, NOW)
         roles.grant(ready.database, HISTORY, PASSWORDS)
     url = as_user(url, "streamflow_pipeline", PASSWORDS["pipeline"].get_secret_value())
     theirs = settings.model_copy(update={"database_url": SecretStr(url)})
     with platform(theirs) as ready:
-        steps.apply(ready)
-        steps.materialize(ready, JANUARY, NOW)
+        apply(ready)
+        materialize(ready, JANUARY, NOW)

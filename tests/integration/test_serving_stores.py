@@ -13,13 +13,17 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from tests.statements import execute
 
 from churn.generator import generate
 from feast_postgres.lane import ConnectionLost, Lane
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.errors import FeatureStoreUnavailable, UnservableModel
 from streamflow.features import feature_store
-from streamflow.pipeline import steps
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.serving.feature_status import MISSING, EntityRow
 from streamflow.serving.online_store import FeastStore, PostgresStore, online_store
 from streamflow.settings import load_settings
@@ -59,9 +63,9 @@ def ready(
     generate(Generation(home / "months", users=USERS, months=1, seed=3))
     url = new_database(prepared_database)
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as opened:
-        steps.ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-        steps.apply(opened)
-        steps.materialize(opened, JANUARY, KNOWN)
+        ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
+        apply(opened)
+        materialize(opened, JANUARY, KNOWN)
         yield opened
 
 
@@ -73,7 +77,7 @@ def schema(ready: Platform) -> FeatureSchema:
 
 @pytest.fixture(scope="module")
 def users(ready: Platform) -> list[str]:
-    rows = ready.database.connection.execute("SELECT user_id FROM churn.users_history").fetchall()
+    rows = execute(ready.database, "SELECT user_id FROM churn.users_history").fetchall()
     return sorted(row["user_id"] for row in rows)
 
 
@@ -242,14 +246,15 @@ def test_a_lane_outlives_its_connection_and_a_changed_table(
 
 def sessions(ready: Platform, *conditions: str) -> list[int]:
     """Process ids of the sessions of lanes."""
-    rows = ready.database.connection.execute(
+    rows = execute(
+        ready.database,
         " AND ".join(
             [
                 "SELECT pid FROM pg_stat_activity WHERE application_name = 'feast_postgres'",
                 "datname = current_database()",
                 *conditions,
             ]
-        )
+        ),
     )
     return [int(row["pid"]) for row in rows]
 
@@ -332,8 +337,8 @@ def test_any_other_online_store_is_read_through_feast(
     other = {"type": "sqlite", "path": str(tmp_path / "online.db")}
     settings = ready.settings.model_copy(update={"online_store": other})
     elsewhere = replace(ready, settings=settings)
-    steps.apply(elsewhere)
-    steps.materialize(elsewhere, JANUARY, KNOWN)
+    apply(elsewhere)
+    materialize(elsewhere, JANUARY, KNOWN)
     store = online_store(settings, ready.database, ready.use_case)
     assert isinstance(store, FeastStore)
     ours = PostgresStore(ready.database, ready.use_case)

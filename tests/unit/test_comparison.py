@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from streamflow.features.feature_views import FeatureViewDefinition
+from streamflow.history.ingestions import Ingestion
 from streamflow.lineage.code import Code, Package
 from streamflow.lineage.compare import Factor, compare
 from streamflow.lineage.compare_tables import Difference, find
-from streamflow.lineage.configuration import Answer, Configuration, View
-from streamflow.lineage.data import Data, Ingestion
+from streamflow.lineage.configuration import Answer, Configuration
+from streamflow.lineage.data import Data
 from streamflow.lineage.document import Lineage, Model
 from streamflow.lineage.environment import Blas, Environment, Processor, Randomness
 from streamflow.training import canonical
@@ -24,8 +26,10 @@ VISITS = Feature("visits", "activity_fv", "INT64", nullable=False)
 KNOWN = datetime(2024, 2, 5, tzinfo=UTC)
 
 
-def view(table: str, **features: str) -> View:
-    return View(["user"], 3600.0, table, table, "event_timestamp", "recorded_at", {}, features)
+def view(table: str, **features: str) -> FeatureViewDefinition:
+    return FeatureViewDefinition(
+        ["user"], 3600.0, table, table, "event_timestamp", "recorded_at", {}, features
+    )
 
 
 CONFIGURATION = Configuration(

@@ -310,7 +310,7 @@ def test_an_unforeseen_failure_is_an_answer(service, talk, log, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("sensitive")
 
-    monkeypatch.setattr("streamflow.api.responses.prediction", fail)
+    monkeypatch.setattr("streamflow.serving.responses.prediction", fail)
 
     async def conversation(wire):
         wire.send(request())

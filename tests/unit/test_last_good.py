@@ -6,8 +6,7 @@ import shutil
 import pytest
 from tests.fakes import FakeRegistry, assert_problem, eventually, model, serving
 
-from streamflow.registry.last_served import LastGood
-from streamflow.registry.production import keep
+from streamflow.registry.model_cache import LastGood, keep
 from streamflow.training import served_model
 
 

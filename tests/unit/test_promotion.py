@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow.errors import GateFailed, NothingToRollBack
-from streamflow.promotion.gates import ALIASES, PRODUCTION, STAGES, judge, require, rollback_target
+from streamflow.promotion.gates import judge, require
+from streamflow.promotion.history import rollback_target
+from streamflow.registry.stages import ALIASES, PRODUCTION, STAGES
 
 Audit = list[dict[str, Any]]
 

@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from streamflow import __doc__ as DESCRIPTION
-from streamflow.api import key_problems, problem_examples, problems, responses, schemas
+from streamflow.api import key_problems, problem_examples, problems, schemas
 from streamflow.api.handlers import Asking
 from streamflow.api.middleware import RequestBoundary, Unforeseen
 from streamflow.api.problems import ContentTooLarge, InvalidRequest
@@ -42,7 +42,8 @@ from streamflow.errors import (
 )
 from streamflow.keys.api_keys import Scope
 from streamflow.keys.key_sync import Gatekeeper
-from streamflow.registry.last_served import LastGood
+from streamflow.registry.model_cache import LastGood
+from streamflow.serving import responses
 from streamflow.serving.batching import MOST_TOGETHER, Batches, keep_nothing
 from streamflow.serving.prediction_log import PredictionLog, Writer
 from streamflow.serving.predictor import Predictor

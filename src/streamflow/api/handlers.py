@@ -14,11 +14,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
-from streamflow.api import responses
 from streamflow.api.middleware import Direct
 from streamflow.api.problems import BATCH_PATH, Exchange
 from streamflow.api.telemetry.telemetry import Telemetry
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnknownEntity
+from streamflow.serving import responses
 from streamflow.serving.batching import Answered, Batches, Tell, awaited
 from streamflow.serving.scoring import Prediction, Question, Served
 

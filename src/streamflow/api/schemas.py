@@ -1,6 +1,6 @@
 """What the API's documentation says of its good answers, with examples.
 
-What is documented is what is sent: a test holds this and `streamflow.api.responses` together.
+What is documented is what is sent: a test holds this and `streamflow.serving.responses` together.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from streamflow import entity_id
-from streamflow.api.responses import trouble
 from streamflow.errors import NoProductionModel, UnknownEntity
+from streamflow.serving.responses import trouble
 
 Value = bool | int | float | str | None
 

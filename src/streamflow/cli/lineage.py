@@ -21,8 +21,8 @@ from streamflow.errors import (
 )
 
 if TYPE_CHECKING:
-    from streamflow.bootstrap import Platform
-    from streamflow.pipeline.steps import Progress
+    from streamflow.platform import Platform
+    from streamflow.progress import Progress
 
 app = typer.Typer()
 

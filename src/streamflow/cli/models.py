@@ -25,10 +25,8 @@ class Stage(StrEnum):
 @app.command(epilog="Example: streamflow runs --json")
 def runs(json: Json = False) -> None:
     """All training runs, newest first."""
-    from streamflow.pipeline import steps
-
     with opened() as platform, progress(json, "runs"):
-        done = steps.runs(platform)
+        done = platform.registry.runs()
     answer = [
         {**asdict(run), "started_at": datetime.fromtimestamp(run.started_at, UTC)} for run in done
     ]
@@ -50,10 +48,8 @@ def runs(json: Json = False) -> None:
 @app.command(epilog="Example: streamflow models")
 def models(json: Json = False) -> None:
     """All versions of the registered model, newest first, with stage and alias."""
-    from streamflow.pipeline import steps
-
     with opened() as platform, progress(json, "models"):
-        done = steps.models(platform)
+        done = platform.registry.versions()
         name = platform.use_case.registered_model
     rows = [
         [
@@ -78,8 +74,8 @@ def promote(
 ) -> None:
     """Move a version to a stage. Promotion to production is the deployment."""
     from streamflow.promotion import promote as deployment
-    from streamflow.promotion.gates import STAGES
     from streamflow.promotion.promoter import promoter
+    from streamflow.registry.stages import STAGES
 
     with opened() as platform, progress(json, "promote"):
         now = datetime.now(UTC)

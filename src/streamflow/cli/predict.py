@@ -16,8 +16,8 @@ import typer
 from streamflow.cli.terminal import Json, opened, plain, progress, show
 
 if TYPE_CHECKING:
-    from streamflow.bootstrap import Platform
-    from streamflow.pipeline.steps import Progress
+    from streamflow.progress import Progress
+    from streamflow.serving.predictor import Predictor
 
 app = typer.Typer()
 
@@ -35,7 +35,8 @@ def predict(
     json: Json = False,
 ) -> None:
     """The Production model's answer from the online features, for one entity or a file of them."""
-    from streamflow.pipeline import steps
+    from streamflow.bootstrap import production_predictor
+    from streamflow.pipeline import predict as step
 
     if (entity_id is None) == (file is None):
         raise typer.BadParameter("Give an id, or --file with a file of them.")
@@ -50,15 +51,16 @@ def predict(
     now = datetime.now(UTC)
     if entity_id is not None:
         with opened() as platform, progress(json, "predict"):
-            answer = steps.predict(platform, entity_id, now)
+            answer = step.predict(production_predictor(platform), entity_id, now)
         show(answer, json, lambda: print(json_module.dumps(answer, indent=2, default=plain)))
         return
     assert file is not None
-    with opened() as platform, progress(json, "predict") as step:
+    with opened() as platform, progress(json, "predict") as part:
+        predictor = production_predictor(platform)
         if output is None:
-            steps.predict_file(platform, file, sys.stdout, now, step)
+            step.predict_file(predictor, file, sys.stdout, now, part)
             return
-        counts = _write(platform, file, output, now, step)
+        counts = _write(predictor, file, output, now, part)
     told = {"output": str(output), "ids": counts.total(), **counts}
 
     def lines() -> None:
@@ -69,10 +71,10 @@ def predict(
 
 
 def _write(
-    platform: Platform, file: Path, output: Path, now: datetime, step: Progress
+    predictor: Predictor, file: Path, output: Path, now: datetime, part: Progress
 ) -> Counter[str]:
     """All of the file or none: it takes its name when it is whole."""
-    from streamflow.pipeline import steps
+    from streamflow.pipeline.predict import predict_file
 
     try:
         descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
@@ -80,7 +82,7 @@ def _write(
         raise typer.BadParameter(f"{output} can't be written: {error.strerror}.") from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as lines:
-            counts = steps.predict_file(platform, file, lines, now, step)
+            counts = predict_file(predictor, file, lines, now, part)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(output)
     except BaseException:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from streamflow.bootstrap import Platform
+    from streamflow.platform import Platform
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 

@@ -21,15 +21,12 @@ from streamflow.errors import (
     InvalidSettings,
     StreamFlowError,
 )
+from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
 
 ONLINE_SCHEMA = "online"
 REGISTRY_SCHEMA = "feast"
-
-# A model's type for a feature, by the name of Feast's type, and Feast's value type for it.
-FEATURE_TYPES = {"Int64": "INT64", "Float64": "FLOAT64", "Bool": "BOOL", "String": "STRING"}
-VALUE_TYPES = {"INT64": "INT64", "FLOAT64": "DOUBLE", "BOOL": "BOOL", "STRING": "STRING"}
 
 
 def configuration(

@@ -12,8 +12,8 @@ from psycopg import sql
 
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.feature_store import open_store, quiet, unavailable
-from streamflow.features.point_in_time import require_month
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
 from streamflow.use_case import UseCase
 

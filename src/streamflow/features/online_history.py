@@ -16,7 +16,8 @@ from typing import Any
 from psycopg import sql
 
 from streamflow.features.feature_store import open_store, unavailable
-from streamflow.postgres.database import Database, columns
+from streamflow.postgres.database import Database
+from streamflow.postgres.queries import columns
 from streamflow.serving.prediction_log_rows import typed
 from streamflow.use_case import UseCase
 

@@ -10,9 +10,10 @@ from psycopg import sql
 
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
+from streamflow.features.feature_views import FeatureViewDefinition, feature_views
 from streamflow.history.as_of import event_timestamp
-from streamflow.lineage.configuration import View, feature_views
-from streamflow.lineage.data import Ingestion, ingestions
+from streamflow.history.ingestions import Ingestion, ingestions
+from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
 from streamflow.training import dataset_table
 from streamflow.training.fit import TrainingSet
@@ -31,7 +32,7 @@ class Assembled:
     table: Any
     without_label: int
     without_features: int
-    feature_views: dict[str, View]
+    feature_views: dict[str, FeatureViewDefinition]
     ingestions: list[Ingestion]
 
 
@@ -101,34 +102,3 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
             {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
         ),
     )
-
-
-def months(database: Database, use_case: UseCase) -> list[date]:
-    """The as_of of every month that has been ingested, oldest first."""
-    return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
-
-
-def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:
-    """Raises AsOfRefused if `as_of` hadn't ended at `known_at`, or nothing was recorded of it."""
-    if event_timestamp(as_of) > known_at:
-        raise AsOfRefused(
-            f"AS_OF {as_of} hasn't ended yet at {known_at:%Y-%m-%d %H:%M} UTC.",
-            "Name a month that has: `--as-of YYYY-MM-DD`.",
-        )
-    recorded = {
-        row["as_of"]: row["recorded_at"] for row in database.rows("months", use_case=use_case.name)
-    }
-    known = [month for month, recorded_at in recorded.items() if recorded_at <= known_at]
-    if as_of in recorded and as_of not in known:
-        raise AsOfRefused(
-            f"AS_OF {as_of} wasn't known yet at {known_at.isoformat()}: it was recorded at "
-            f"{recorded[as_of].isoformat()}.",
-            f"Name a --known-at from then on, or an AS_OF that was known: "
-            f"{', '.join(str(month) for month in known) or 'none was'}.",
-        )
-    if as_of not in known:
-        raise AsOfRefused(
-            f"There is no data at AS_OF {as_of}; there is at: "
-            f"{', '.join(str(month) for month in known) or 'no month yet'}.",
-            f"Load it with `streamflow ingest DIR --as-of {as_of}`.",
-        )

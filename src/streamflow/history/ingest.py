@@ -20,17 +20,18 @@ from streamflow.errors import (
     MissingFiles,
     RecordedAtRefused,
 )
+from streamflow.hashes import sha256_of
 from streamflow.history.as_of import event_timestamp
-from streamflow.history.month_file import sha256_of
 from streamflow.history.validation import POSTGRES_TYPES, column_types, read_checked
 from streamflow.history.violations import Violation, Violations
-from streamflow.postgres.database import Database, columns
+from streamflow.postgres.database import Database
 from streamflow.postgres.migrations import migrate
+from streamflow.postgres.queries import columns
 from streamflow.use_case import Table, UseCase
 
 
 @dataclass(frozen=True)
-class TableIngested:
+class IngestedTable:
     """`absent` entities are known at this as_of from before and not in the file; they stay."""
 
     file: str
@@ -42,10 +43,10 @@ class TableIngested:
 
 
 @dataclass(frozen=True)
-class Ingestion:
+class IngestedMonth:
     as_of: date
     recorded_at: datetime
-    tables: dict[str, TableIngested]
+    tables: dict[str, IngestedTable]
 
 
 def ingest(
@@ -58,7 +59,7 @@ def ingest(
     who: str,
     reports: Path,
     progress: Callable[[str], None] = lambda table: None,
-) -> Ingestion:
+) -> IngestedMonth:
     """Add the month in `folder` to history in one transaction; times are UTC.
 
     Raises MissingFiles, AsOfRefused (the day hasn't ended), RecordedAtRefused, ContractViolation
@@ -95,7 +96,7 @@ def ingest(
         for table in staged:
             progress(table.name)
             rows, added, absent = _add(database, use_case, table, as_of, recorded_at, ingestion_id)
-            ingested[table.name] = TableIngested(
+            ingested[table.name] = IngestedTable(
                 file=files[table.name].name,
                 sha256=digests[table.name],
                 rows=rows,
@@ -113,7 +114,7 @@ def ingest(
             ingested_by=who,
             tables=json.dumps({name: asdict(counts) for name, counts in ingested.items()}),
         )
-    return Ingestion(as_of, recorded_at, ingested)
+    return IngestedMonth(as_of, recorded_at, ingested)
 
 
 def history(use_case: UseCase, table: str) -> sql.Identifier:
@@ -201,7 +202,8 @@ def _stage(
     names = {"staging": _staging(table.name), "key": sql.Identifier(key)}
     database.execute("create_staging", {**names, "definitions": _definitions(types, key)})
     with (
-        database.connection.cursor() as cursor,
+        database.connection() as connection,
+        connection.cursor() as cursor,
         cursor.copy(database.render("copy_staging", names)) as copy,
     ):
         for batch in read_checked(table, file, report):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import hashlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +18,6 @@ from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 # A row must fit into a chunk of the file; what doesn't is reported, not read.
 CHUNK_BYTES = 8 * 1024 * 1024
 CHUNK_ROWS = 100_000
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def batches(path: Path, expected: list[str], report: Report) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-from streamflow.training.canonical import Sha256
+from streamflow.hashes import Sha256
 
 DIFF_FILE = "code.diff"
 LARGEST_DIFF = 1_000_000

@@ -7,23 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.lineage.environment import Parameter, is_chance
 from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import UseCase
-
-
-@dataclass(frozen=True)
-class View:
-    """A Feast feature view: where its rows are, which of its columns are features, their age."""
-
-    entities: list[str]
-    ttl_seconds: float | None
-    source: str
-    table: str
-    timestamp_field: str
-    created_timestamp_column: str
-    field_mapping: dict[str, str]
-    features: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -46,7 +33,7 @@ class Configuration:
     entity_table: str
     label: Answer
     feature_schema: FeatureSchema
-    feature_views: dict[str, View]
+    feature_views: dict[str, FeatureViewDefinition]
     model: str
     estimator: str
     parameters: dict[str, Parameter]
@@ -56,7 +43,7 @@ class Configuration:
 def configuration(
     use_case: UseCase,
     features: FeatureSchema,
-    feature_views: dict[str, View],
+    feature_views: dict[str, FeatureViewDefinition],
     model: str,
     estimator: Any,
 ) -> Configuration:
@@ -75,25 +62,6 @@ def configuration(
         },
         validation_share=use_case.validation_share,
     )
-
-
-def feature_views(store: Any, features: FeatureSchema) -> dict[str, View]:
-    """The definitions in Feast's registry of the views that `features` come from."""
-    found: dict[str, View] = {}
-    for name in features.views:
-        view = store.get_feature_view(name)
-        source = view.batch_source
-        found[name] = View(
-            entities=list(view.entities),
-            ttl_seconds=view.ttl.total_seconds() if view.ttl else None,
-            source=source.name,
-            table=source.get_table_query_string(),
-            timestamp_field=source.timestamp_field,
-            created_timestamp_column=source.created_timestamp_column,
-            field_mapping=dict(source.field_mapping),
-            features={field.name: str(field.dtype) for field in view.features},
-        )
-    return found
 
 
 def parameters(estimator: Any) -> dict[str, Parameter]:

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from pydantic import AwareDatetime
 
+from streamflow.hashes import Sha256
+from streamflow.history.ingestions import Ingestion
 from streamflow.training import canonical
-from streamflow.training.canonical import Column, Sha256
-
-
-@dataclass(frozen=True)
-class File:
-    table: str
-    name: str
-    hash: Sha256
-
-
-@dataclass(frozen=True)
-class Ingestion:
-    """`recorded_at` is when its rows were known, `ingested_at` when they were loaded (UTC)."""
-
-    ingestion_id: int
-    as_of: date
-    recorded_at: AwareDatetime
-    ingested_at: AwareDatetime
-    files: list[File]
+from streamflow.training.canonical import Column
 
 
 @dataclass(frozen=True)
@@ -65,22 +48,3 @@ def data(
         columns=columns,
         ingestions=ingestions,
     )
-
-
-def ingestions(rows: Iterable[Mapping[str, Any]], tables: set[str]) -> list[Ingestion]:
-    """The rows of `streamflow.ingestions` that brought something into one of `tables`."""
-    found = [
-        Ingestion(
-            ingestion_id=row["ingestion_id"],
-            as_of=row["as_of"],
-            recorded_at=row["recorded_at"],
-            ingested_at=row["ingested_at"],
-            files=[
-                File(table, file["file"], file["sha256"])
-                for table, file in sorted(row["tables"].items())
-                if table in tables
-            ],
-        )
-        for row in rows
-    ]
-    return [one for one in found if one.files]

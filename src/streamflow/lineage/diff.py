@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamflow.bootstrap import Platform
 from streamflow.lineage import compare, compare_tables, recorded_run
 from streamflow.lineage.compare import Factor
 from streamflow.lineage.compare_tables import Change
-from streamflow.pipeline.steps import Progress, silent
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
 from streamflow.scratch import scratch
 
 

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from streamflow.errors import NoLineage
 from streamflow.features.point_in_time import Assembled
+from streamflow.hashes import Sha256
 from streamflow.lineage.code import OURS, Code, code
 from streamflow.lineage.configuration import Configuration, configuration, parameters
 from streamflow.lineage.data import Data, data
 from streamflow.lineage.environment import Environment, Randomness, environment, randomness
 from streamflow.registry.records import MODEL_HASH_TAG, Run
 from streamflow.training.candidate import Candidate, Recipe
-from streamflow.training.canonical import Sha256
 from streamflow.use_case import UseCase
 
 LINEAGE_FILE = "lineage.json"

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from streamflow.training.canonical import Sha256
+from streamflow.hashes import Sha256
 
 # Each says how many threads some library takes; the last one how Python orders sets.
 VARIABLES = (

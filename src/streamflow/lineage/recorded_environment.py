@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamflow.bootstrap import Platform
 from streamflow.errors import EnvironmentNotRestored
 from streamflow.lineage import recorded_run
 from streamflow.lineage.code import DIFF_FILE, Code
 from streamflow.lineage.environment import Environment
-from streamflow.pipeline.steps import Progress, silent
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
 from streamflow.registry.records import Run
 from streamflow.scratch import scratch
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from streamflow.bootstrap import Platform
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel, UntrainableData
 from streamflow.features import point_in_time
 from streamflow.lineage import compare, compare_tables, document, isolate, recorded_run
@@ -19,7 +18,8 @@ from streamflow.lineage.compare_tables import Change
 from streamflow.lineage.isolate import Restored
 from streamflow.lineage.recorded_run import KeptRun
 from streamflow.pipeline import train
-from streamflow.pipeline.steps import Progress, silent
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.records import Run
 from streamflow.scratch import scratch

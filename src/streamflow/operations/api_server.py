@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamflow import log
-from streamflow.bootstrap import Platform, platform, production
+from streamflow.bootstrap import platform, production
 from streamflow.errors import DatabaseUnavailable, KeyRefused
 from streamflow.keys import access, api_keys
 from streamflow.operations import processes
+from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.settings import load_settings
 
@@ -90,7 +91,7 @@ def create(ready: Platform, host: str) -> RequestBoundary:
     from streamflow.api.telemetry.tracing import tracing
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, Gatekeeper
-    from streamflow.registry.last_served import LastGood
+    from streamflow.registry.model_cache import LastGood
     from streamflow.serving.online_store import online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
 

@@ -26,9 +26,9 @@ from streamflow.operations.backup_archive import (
     Content,
     Manifest,
 )
-from streamflow.pipeline.steps import Progress, silent
 from streamflow.postgres import client_programs
 from streamflow.postgres.database import Database
+from streamflow.progress import Progress, silent
 from streamflow.scratch import scratch
 from streamflow.settings import Settings
 from streamflow.use_case import load_use_case

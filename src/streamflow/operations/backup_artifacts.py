@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from streamflow.errors import BackupRefused, NotEmpty
-from streamflow.history.month_file import sha256_of
+from streamflow.hashes import sha256_of
 from streamflow.operations.backup_archive import ARTIFACTS, PART_BYTES, Archive
 
 # A file is written under this name first. There is one at a time: restores exclude each other.

@@ -14,10 +14,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from streamflow.bootstrap import Platform
+from streamflow import progress
 from streamflow.errors import InvalidSettings, KeyRefused, ProcessFailed
 from streamflow.operations import processes, servers
-from streamflow.pipeline import steps, train
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.promotion.promoter import promoter
 from streamflow.use_case import Generation
@@ -36,7 +40,7 @@ class Demo:
 
 @contextmanager
 def running(
-    platform: Platform, users: int, who: str, tell: steps.Progress
+    platform: Platform, users: int, who: str, tell: progress.Progress
 ) -> Iterator[tuple[Demo, list[processes.Child]]]:
     """A served prediction and the servers that gave it, while the block runs.
 
@@ -67,7 +71,7 @@ def running(
         yield Demo(answer, entity_id, api, mlflow), children
 
 
-def on_stack(platform: Platform, users: int, who: str, tell: steps.Progress, api: str) -> Demo:
+def on_stack(platform: Platform, users: int, who: str, tell: progress.Progress, api: str) -> Demo:
     """The same with servers that run already: the API is asked at the address `api`.
 
     It and MLflow are told as those outside find them: on the ports of the settings.
@@ -81,7 +85,7 @@ def on_stack(platform: Platform, users: int, who: str, tell: steps.Progress, api
     )
 
 
-def _ask(platform: Platform, api: str, entity_id: str, tell: steps.Progress) -> dict[str, Any]:
+def _ask(platform: Platform, api: str, entity_id: str, tell: progress.Progress) -> dict[str, Any]:
     _until_ready(f"{api}/ready")
     tell("MLflow and the API are up")
     key = platform.settings.api_key
@@ -94,7 +98,7 @@ def _ask(platform: Platform, api: str, entity_id: str, tell: steps.Progress) -> 
     return answer
 
 
-def _pipeline(platform: Platform, users: int, who: str, tell: steps.Progress) -> str:
+def _pipeline(platform: Platform, users: int, who: str, tell: progress.Progress) -> str:
     """All steps up to online features; the answer is an entity to ask about."""
     use_case, registry = platform.use_case, platform.registry
     if use_case.generate is None:
@@ -110,13 +114,13 @@ def _pipeline(platform: Platform, users: int, who: str, tell: steps.Progress) ->
         use_case.generate(Generation(data, users, len(MONTHS), SEED))
         tell(f"generated {users:,} {use_case.entity_table} over {len(MONTHS)} months: {data}")
     for folder, as_of in zip(folders, MONTHS, strict=True):
-        ingested = steps.ingest(platform, folder, as_of, None, _now(), who)
+        ingested = ingest(platform, folder, as_of, None, _now(), who)
         added = sum(table.added for table in ingested.tables.values())
         rows = sum(table.rows for table in ingested.tables.values())
         tell(f"ingested {folder.name} as of {as_of}: {rows:,} rows, {added:,} of them new")
-    applied = steps.apply(platform)
+    applied = apply(platform)
     tell(f"applied {len(applied.feature_views)} feature views to Feast")
-    done = steps.materialize(platform, MONTHS[-1], _now())
+    done = materialize(platform, MONTHS[-1], _now())
     tell(f"materialized {sum(view.rows for view in done):,} feature rows into the online store")
     serving = registry.production()
     if serving is not None:

@@ -20,9 +20,9 @@ from streamflow.bootstrap import MLFLOW_SCHEMA, MlflowStore, connected, mlflow_s
 from streamflow.errors import DatabaseUnavailable, NotEmpty, SchemaTooNew
 from streamflow.operations import backup_archive, backup_artifacts
 from streamflow.operations.backup_archive import MLFLOW_DUMP, STREAMFLOW_DUMP, Archive, Manifest
-from streamflow.pipeline.steps import Progress, silent
 from streamflow.postgres import client_programs, migrations, roles
 from streamflow.postgres.database import Database
+from streamflow.progress import Progress, silent
 from streamflow.settings import Settings
 from streamflow.use_case import load_use_case
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from streamflow.bootstrap import Platform
 from streamflow.operations.processes import Command
+from streamflow.platform import Platform
 
 
 def mlflow_server(platform: Platform, port: int) -> Command:

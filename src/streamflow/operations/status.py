@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamflow.bootstrap import Platform, platform
+from streamflow.bootstrap import platform
 from streamflow.errors import MlflowUnavailable, StreamFlowError
-from streamflow.features import point_in_time
+from streamflow.history import months
 from streamflow.operations import processes
+from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
 from streamflow.settings import Settings
 
@@ -32,7 +33,7 @@ def look(settings: Settings) -> list[Part]:
         return [asleep, *servers]
     try:
         with platform(settings) as ready:
-            known = point_in_time.months(ready.database, ready.use_case)
+            known = months.months(ready.database, ready.use_case)
             parts = [Part("PostgreSQL", "up", "embedded" if not settings.database_url else "yours")]
             parts += [_schema(ready), *servers]
             parts.append(Part("months", str(len(known)), ", ".join(str(month) for month in known)))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from streamflow.bootstrap import Platform
 from streamflow.errors import (
     MlflowUnavailable,
     ModelRefused,
@@ -17,8 +16,9 @@ from streamflow.errors import (
     UnknownPrediction,
 )
 from streamflow.features.online_history import History, HistoryRow, Together
-from streamflow.promotion.gates import PRODUCTION
+from streamflow.platform import Platform
 from streamflow.registry.records import ModelVersion
+from streamflow.registry.stages import PRODUCTION
 from streamflow.serving import prediction_log_partitions, prediction_log_rows
 from streamflow.serving.feature_status import Clock, EntityRow
 from streamflow.serving.prediction_log_rows import LoggedModel, Receipt

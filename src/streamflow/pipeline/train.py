@@ -9,12 +9,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from streamflow.bootstrap import Platform
 from streamflow.errors import KnownAtRefused, UnknownModel
 from streamflow.features import point_in_time
 from streamflow.lineage import code
 from streamflow.lineage import document as lineage
-from streamflow.pipeline.steps import Progress, silent
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
 from streamflow.registry.records import RunRecord
 from streamflow.scratch import scratch
 from streamflow.use_case import UseCase

@@ -15,11 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from streamflow.errors import DatabaseUnavailable, NotPermitted
-from streamflow.operations.backup_archive import PART_BYTES
-from streamflow.postgres.database import for_programs
+
+pass
 from streamflow.postgres.embedded_cluster import find_binaries, gist
 
+# What is read from a pipe at once.
+PART_BYTES = 1 << 20
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 # Whose rights the tables get is decided where they are restored.
 WITHOUT_SOURCE = ("--no-owner", "--no-privileges", "--no-tablespaces")
@@ -140,3 +144,13 @@ def _running(
                 f"{Path(command[0]).name} ended with {process.returncode}: {gist(told)}",
                 "See to it that PostgreSQL answers and has space; run the same command again.",
             )
+
+
+def for_programs(url: str) -> tuple[str, dict[str, str]]:
+    """How PostgreSQL's own programs connect: an argument, and what their environment has to hold.
+
+    The password is in the environment, because anybody may see arguments.
+    """
+    parts = conninfo_to_dict(url)
+    password = parts.pop("password", None)
+    return make_conninfo("", **parts), {"PGPASSWORD": str(password)} if password else {}

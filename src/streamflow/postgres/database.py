@@ -8,55 +8,32 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.abc import RV, PQGen
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from streamflow.errors import DatabaseUnavailable, NotPermitted
+from streamflow.postgres.queries import named_queries
 
 Row = dict[str, Any]
 Identifiers = Mapping[str, sql.Composable]
 
 OLDEST_MAJOR_VERSION = 15
 CONNECT_SECONDS = 10
-
-
-@cache
-def named_queries() -> dict[str, str]:
-    """Every statement of `sql/queries.sql`, by the name in the `-- name:` line above it."""
-    text = (resources.files("streamflow.postgres") / "sql" / "queries.sql").read_text()
-    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
-
-
-def columns(names: list[str], prefix: str | None = None) -> sql.Composed:
-    """The names as a comma-separated list of quoted identifiers, for a query's placeholder."""
-    return sql.SQL(", ").join(
-        sql.Identifier(prefix, name) if prefix else sql.Identifier(name) for name in names
-    )
-
-
-def for_programs(url: str) -> tuple[str, dict[str, str]]:
-    """How PostgreSQL's own programs connect: an argument, and what their environment has to hold.
-
-    The password is in the environment, because anybody may see arguments.
-    """
-    parts = conninfo_to_dict(url)
-    password = parts.pop("password", None)
-    return make_conninfo("", **parts), {"PGPASSWORD": str(password)} if password else {}
+# Of one process. A server of our own has few threads that need one at the same time.
+MAX_CONNECTIONS = 4
 
 
 class _Connection(psycopg.Connection[Row]):
-    """With `patience_seconds`, it's given up when the server owes it an answer for longer."""
+    """With `patience_seconds`, it is closed when the server takes longer than that to respond."""
 
     patience_seconds: float | None = None
 
@@ -70,16 +47,20 @@ class _Connection(psycopg.Connection[Row]):
 
 
 class Database:
-    """One connection to PostgreSQL, opened on first use and opened again after it was lost.
+    """A pool of connections to PostgreSQL, which any thread may use at any time.
 
-    A command waits for as long as the server works on it. A server of our own has better things to
-    do than to wait for one that hangs: with `patience_seconds` that is a DatabaseUnavailable too.
+    A connection is opened when it is first needed, and replaced after it was lost. Outside of
+    `transaction` each statement is a transaction of its own. A command waits for as long as the
+    server works on it; a server must not wait for one that hangs: with `patience_seconds` that is
+    a DatabaseUnavailable too.
     """
 
     def __init__(self, url: str, patience_seconds: float | None = None) -> None:
         self.url = url
         self._patience_seconds = patience_seconds
-        self._connection: _Connection | None = None
+        self._pool: ConnectionPool[_Connection] | None = None
+        self._opening = threading.Lock()
+        self._thread = threading.local()  # the connection of this thread's transaction
 
     def __enter__(self) -> Database:
         return self
@@ -88,98 +69,174 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        """Close all connections; the next statement opens one again."""
+        pool = self._pool
+        if pool is not None:
+            self._discard(pool)
 
-    @property
-    def connection(self) -> _Connection:
-        """Raises DatabaseUnavailable if the server can't be reached or is too old."""
-        if self._connection is None or self._connection.closed:
-            try:
-                connection = _Connection.connect(
-                    self.url,
-                    autocommit=True,
-                    row_factory=dict_row,
-                    connect_timeout=math.ceil(self._patience_seconds or CONNECT_SECONDS),
-                    options="-c timezone=UTC",
-                    application_name="streamflow",
-                )
-            except psycopg.OperationalError as error:
-                raise DatabaseUnavailable(
-                    f"PostgreSQL at {_without_password(self.url)} doesn't answer: "
-                    f"{str(error).strip()}",
-                    "Start it, or correct STREAMFLOW_DATABASE_URL.",
-                ) from error
-            major_version = connection.info.server_version // 10000
-            if major_version < OLDEST_MAJOR_VERSION:
-                connection.close()
-                raise DatabaseUnavailable(
-                    f"PostgreSQL {major_version} is too old.",
-                    f"Use version {OLDEST_MAJOR_VERSION} or newer, or leave "
-                    "STREAMFLOW_DATABASE_URL unset for the embedded one.",
-                )
-            connection.patience_seconds = self._patience_seconds
-            self._connection = connection
-        return self._connection
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Row]]:
+        """The connection of this thread's transaction; without one, a connection for the block.
+
+        Raises DatabaseUnavailable if the server can't be reached or is too old, or goes away in
+        the block.
+        """
+        own: _Connection | None = getattr(self._thread, "connection", None)
+        if own is not None:
+            with _errors_named(own):
+                yield own
+            return
+        pool = self._ready_pool()
+        try:
+            connection = pool.getconn()
+        except (PoolTimeout, PoolClosed) as error:
+            raise DatabaseUnavailable(
+                f"PostgreSQL doesn't answer: {error}.", "Try again in a moment."
+            ) from error
+        try:
+            with _errors_named(connection):
+                yield connection
+        finally:
+            if connection.closed:
+                # The others are lost as well, as a rule. A pool would tell each caller in turn, and
+                # go on connecting in the background.
+                self._discard(pool)
+            pool.putconn(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Raises DatabaseUnavailable if the server goes away meanwhile."""
-        with _answering(self.connection), self.connection.transaction():
-            yield
+        """All or nothing: this thread's statements in the block are one transaction.
+
+        Within another transaction it is a part that can be undone alone. Raises
+        DatabaseUnavailable if the server goes away in the block.
+        """
+        with self.connection() as connection, connection.transaction():
+            outer = getattr(self._thread, "connection", None)
+            self._thread.connection = connection
+            try:
+                yield
+            finally:
+                self._thread.connection = outer
 
     def execute(
         self, name: str, identifiers: Identifiers | None = None, /, **values: Any
     ) -> psycopg.Cursor[Row]:
         """Run the named query, with identifiers for its `{…}` and values for its `%(…)s`."""
         query = sql.SQL(named_queries()[name])
-        with _answering(self.connection):
-            return self.connection.execute(query.format(**(identifiers or {})), values or None)
+        with self.connection() as connection:
+            return connection.execute(query.format(**(identifiers or {})), values or None)
 
     def rows(
         self, name: str, identifiers: Identifiers | None = None, /, **values: Any
     ) -> list[Row]:
+        """All rows of the named query."""
         return self.execute(name, identifiers, **values).fetchall()
 
     def row(self, name: str, identifiers: Identifiers | None = None, /, **values: Any) -> Row:
-        """The query's only row."""
+        """The named query's only row. Raises ValueError if it has another number of rows."""
         (row,) = self.rows(name, identifiers, **values)
         return row
 
     def copy(self, name: str, content: bytes) -> None:
-        """COPY the content in by the named query. Raises ValueError if it can't be read as rows."""
+        """COPY the content in by the named query. Raises ValueError if it isn't what COPY reads."""
+        query = sql.SQL(named_queries()[name])
         try:
             with (
-                self.connection.cursor() as cursor,
-                cursor.copy(sql.SQL(named_queries()[name])) as copy,
+                self.connection() as connection,
+                connection.cursor() as cursor,
+                cursor.copy(query) as copy,
             ):
                 copy.write(content)
         except psycopg.DataError as error:
             raise ValueError(f"{name}: {type(error).__name__}") from error
 
     def render(self, name: str, identifiers: Identifiers | None = None, /, **values: Any) -> str:
-        """The named query as text with its values in it, quoted, for those who take only text."""
-        query = sql.SQL(named_queries()[name])
-        composed = query.format(**(identifiers or {}))
-        return psycopg.ClientCursor(self.connection).mogrify(composed, values)
+        """The named query as text with its values in it, for programs that take only text."""
+        composed = sql.SQL(named_queries()[name]).format(**(identifiers or {}))
+        with self.connection() as connection:
+            return psycopg.ClientCursor(connection).mogrify(composed, values)
 
     def script(self, text: str, identifiers: Identifiers | None = None, /) -> None:
-        """Run statements that give nothing back, with identifiers for their `{…}` if given."""
-        with _answering(self.connection):
+        """Run statements that return nothing, with identifiers for their `{…}` if given."""
+        with self.connection() as connection:
             if identifiers is None:
-                self.connection.execute(text.encode())
+                connection.execute(text.encode())
             else:
-                self.connection.execute(sql.SQL(text).format(**identifiers))
+                connection.execute(sql.SQL(text).format(**identifiers))
 
     def password_hash(self, user: str, password: str) -> str:
-        """What the server keeps of a password, so that the password itself stays here."""
-        pgconn = self.connection.pgconn
-        hashed = pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256")
+        """What the server stores of a password, computed here, so that the password stays here."""
+        with self.connection() as connection:
+            hashed = connection.pgconn.encrypt_password(
+                password.encode(), user.encode(), b"scram-sha-256"
+            )
         return hashed.decode()
+
+    def _ready_pool(self) -> ConnectionPool[_Connection]:
+        """The pool, which has an idle connection or a server that accepts another one.
+
+        A pool connects in the background and tries again when it is refused: without a look at the
+        server first, callers would wait for the whole time-out and never learn the reason.
+        """
+        with self._opening:
+            if self._pool is None:
+                self._pool = self._new_pool()
+            pool = self._pool
+        if not pool.get_stats()["pool_available"]:
+            self._probe()
+            pool.open()
+        return pool
+
+    def _discard(self, pool: ConnectionPool[_Connection]) -> None:
+        with self._opening:
+            if self._pool is pool:
+                self._pool = None
+        pool.close()
+
+    def _new_pool(self) -> ConnectionPool[_Connection]:
+        def configure(connection: _Connection) -> None:
+            connection.patience_seconds = self._patience_seconds
+
+        return ConnectionPool(
+            self.url,
+            connection_class=_Connection,
+            kwargs={**self._options(), "row_factory": dict_row},
+            configure=configure,
+            min_size=0,
+            max_size=MAX_CONNECTIONS,
+            timeout=self._patience_seconds or CONNECT_SECONDS,
+            reconnect_timeout=self._patience_seconds or CONNECT_SECONDS,
+            num_workers=1,
+            open=False,
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "autocommit": True,
+            "connect_timeout": math.ceil(self._patience_seconds or CONNECT_SECONDS),
+            "options": "-c timezone=UTC",
+            "application_name": "streamflow",
+        }
+
+    def _probe(self) -> None:
+        try:
+            with psycopg.connect(self.url, **self._options()) as connection:
+                major_version = connection.info.server_version // 10000
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(
+                f"PostgreSQL at {_without_password(self.url)} doesn't answer: {str(error).strip()}",
+                "Start it, or correct STREAMFLOW_DATABASE_URL.",
+            ) from error
+        if major_version < OLDEST_MAJOR_VERSION:
+            raise DatabaseUnavailable(
+                f"PostgreSQL {major_version} is too old.",
+                f"Use version {OLDEST_MAJOR_VERSION} or newer, or leave "
+                "STREAMFLOW_DATABASE_URL unset for the embedded one.",
+            )
 
 
 @contextmanager
-def _answering(connection: psycopg.Connection[Row]) -> Iterator[None]:
+def _errors_named(connection: psycopg.Connection[Row]) -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as error:

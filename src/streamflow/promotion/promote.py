@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from streamflow.bootstrap import Platform
-from streamflow.promotion import gates
+from streamflow.platform import Platform
+from streamflow.promotion import gates, history
+from streamflow.registry import stages
 from streamflow.registry.mlflow_registry import Registry
 
 
@@ -44,14 +45,14 @@ def promote(
         database.execute("lock_promotion", model=registry.model)
         candidate = registry.version(version)
         verdict = gates.judge(candidate.metrics, platform.use_case.acceptance)
-        if to_stage == gates.PRODUCTION:
+        if to_stage == stages.PRODUCTION:
             gates.require(verdict, version)
         audit = database.rows("promotions", model=registry.model)
         moved = candidate.stage == to_stage
-        told = gates.recorded_stage(audit, version)
+        told = history.recorded_stage(audit, version)
         recorded = moved and told == to_stage
         from_stage = told if moved else candidate.stage
-        holder = gates.holder(audit, to_stage) if moved else _holder(registry, to_stage)
+        holder = history.holder(audit, to_stage) if moved else _holder(registry, to_stage)
         replaced = None if holder == version else holder
         if not moved:
             registry.set_stage(version, to_stage)
@@ -76,7 +77,7 @@ def promote(
 
 def _holder(registry: Registry, stage: str) -> int | None:
     """The version in a stage that one version at a time is in."""
-    if stage not in gates.ALIASES:
+    if stage not in stages.ALIASES:
         return None
     return next((one.version for one in registry.versions() if one.stage == stage), None)
 
@@ -88,5 +89,5 @@ def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:
     """
     current = platform.registry.production()
     audit = platform.database.rows("promotions", model=platform.registry.model)
-    target = gates.rollback_target(audit, current.version if current else None)
-    return promote(platform, target, gates.PRODUCTION, why, who, now, action="rollback")
+    target = history.rollback_target(audit, current.version if current else None)
+    return promote(platform, target, stages.PRODUCTION, why, who, now, action="rollback")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from streamflow.bootstrap import Platform
 from streamflow.errors import AccessRefused
 from streamflow.keys.api_keys import ApiKey, Scope
+from streamflow.platform import Platform
 
 
 def promoter(platform: Platform, command: str, user: str, now: datetime) -> str:

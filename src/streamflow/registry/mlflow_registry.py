@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from streamflow.errors import MlflowUnavailable, StreamFlowError, UnknownRun, UnknownVersion
-from streamflow.promotion.gates import ALIASES, PRODUCTION
 from streamflow.registry.mlflow_signature import signature
-from streamflow.registry.production import keep
+from streamflow.registry.model_cache import keep
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
+from streamflow.registry.stages import ALIASES, PRODUCTION
 from streamflow.training import served_model
 
 

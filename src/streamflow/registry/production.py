@@ -11,20 +11,17 @@ import base64
 import http.client
 import json
 import os
-import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from streamflow.errors import MlflowUnavailable, UnknownVersion, UnservableModel
+from streamflow.errors import MlflowUnavailable, UnknownVersion
 from streamflow.postgres.database import Database
-from streamflow.promotion.gates import PRODUCTION
+from streamflow.registry.model_cache import keep
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
-from streamflow.scratch import scratch
-from streamflow.training import served_model
+from streamflow.registry.stages import PRODUCTION
 
 _PATIENCE_SECONDS = 10
 _MLFLOW_ARTIFACTS = "mlflow-artifacts"
@@ -148,38 +145,6 @@ class OnServer:
                 "See `streamflow status`; start it with `streamflow up`, or correct "
                 "STREAMFLOW_MLFLOW_TRACKING_URI.",
             ) from error
-
-
-def keep(cache: Path, version: ModelVersion, fetch: Callable[[Path], Path]) -> Path:
-    """The served form in `cache`, by its hash; if it isn't there, out of what `fetch` gives, which
-    may use the folder that it's handed.
-
-    Raises UnservableModel if it isn't what was registered.
-    """
-    kept = cache / version.model_hash
-    if version.model_hash and kept.is_dir() and served_model.digest(kept) == version.model_hash:
-        return kept
-    cache.mkdir(parents=True, exist_ok=True)
-    with scratch(cache / "scratch") as temporary:
-        fetched = fetch(temporary / "fetched")
-        found = [path.parent for path in fetched.rglob(served_model.SCHEMA_FILE)]
-        if len(found) == 1:
-            (temporary / "served").mkdir()
-            for file in filter(Path.is_file, found[0].iterdir()):
-                shutil.copyfile(file, temporary / "served" / file.name)
-        if len(found) != 1 or served_model.digest(temporary / "served") != version.model_hash:
-            raise UnservableModel(
-                f"The files of {version.name} version {version.version} aren't the ones that "
-                "were registered: their hash differs.",
-                "Train again with `streamflow train`, and promote that version.",
-            )
-        shutil.rmtree(kept, ignore_errors=True)
-        try:
-            (temporary / "served").rename(kept)
-        except OSError:
-            if served_model.digest(kept) != version.model_hash:  # not another process's copy
-                raise
-    return kept
 
 
 def _local(location: str) -> Path | None:

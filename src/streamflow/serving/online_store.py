@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from feast_postgres import direct, lane
 from streamflow.errors import FeatureStoreUnavailable, UnservableModel
-from streamflow.features.feature_store import (
-    FEATURE_TYPES,
-    ONLINE_SCHEMA,
-    VALUE_TYPES,
-    open_store,
-    unavailable,
-)
+from streamflow.features.feature_store import ONLINE_SCHEMA, open_store, unavailable
+from streamflow.features.feature_types import FEATURE_TYPES, VALUE_TYPES
 from streamflow.postgres.database import Database
 from streamflow.serving.feature_status import MISSING, EntityRow
 from streamflow.settings import Settings
@@ -93,9 +88,12 @@ class PostgresStore:
     def plan(self, schema: FeatureSchema) -> direct.Statement:
         asked = [(feature.feature_view, feature.name) for feature in schema.features]
         try:
-            with unavailable("The online store's tables can't be looked at"):
+            with (
+                unavailable("The online store's tables can't be looked at"),
+                self._database.connection() as connection,
+            ):
                 statement = direct.statement(
-                    self._database.connection,
+                    connection,
                     ONLINE_SCHEMA,
                     self._use_case.name,
                     schema.join_key,
@@ -114,8 +112,11 @@ class PostgresStore:
         return statement
 
     def read(self, plan: direct.Statement, entity_ids: Sequence[str]) -> list[EntityRow]:
-        with unavailable("The online store doesn't answer"):
-            rows = direct.read(self._database.connection, plan, entity_ids)
+        with (
+            unavailable("The online store doesn't answer"),
+            self._database.connection() as connection,
+        ):
+            rows = direct.read(connection, plan, entity_ids)
         return _entity_rows(plan, rows)
 
     def lane(self, changed: Callable[[], None]) -> Lane:

@@ -28,7 +28,7 @@ from streamflow.training import served_model
 from streamflow.training.served_model import ServedModel
 
 if TYPE_CHECKING:
-    from streamflow.registry.last_served import LastGood
+    from streamflow.registry.model_cache import LastGood
     from streamflow.registry.production import Production
     from streamflow.registry.records import ModelVersion
     from streamflow.serving.online_store import OnlineStore

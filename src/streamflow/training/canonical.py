@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+from streamflow.hashes import Sha256
+
 Bytes = npt.NDArray[np.uint8]
 
 _VALUES = {"STRING": "<i8", "INT64": "<i8", "FLOAT64": "<f8", "BOOL": "?"}

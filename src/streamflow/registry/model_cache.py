@@ -1,10 +1,11 @@
-"""The version that answered last, on disk beside its files: what a start without the registry goes
-on with."""
+"""Model files on this machine, by their hash; and which version answered last."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,39 @@ from streamflow.errors import UnservableModel
 from streamflow.registry.records import ModelVersion
 from streamflow.scratch import scratch
 from streamflow.training import served_model
+
+
+def keep(cache: Path, version: ModelVersion, fetch: Callable[[Path], Path]) -> Path:
+    """The served form in `cache`, by its hash; if it isn't there, out of what `fetch` gives, which
+    may use the folder that it's handed.
+
+    Raises UnservableModel if it isn't what was registered.
+    """
+    kept = cache / version.model_hash
+    if version.model_hash and kept.is_dir() and served_model.digest(kept) == version.model_hash:
+        return kept
+    cache.mkdir(parents=True, exist_ok=True)
+    with scratch(cache / "scratch") as temporary:
+        fetched = fetch(temporary / "fetched")
+        found = [path.parent for path in fetched.rglob(served_model.SCHEMA_FILE)]
+        if len(found) == 1:
+            (temporary / "served").mkdir()
+            for file in filter(Path.is_file, found[0].iterdir()):
+                shutil.copyfile(file, temporary / "served" / file.name)
+        if len(found) != 1 or served_model.digest(temporary / "served") != version.model_hash:
+            raise UnservableModel(
+                f"The files of {version.name} version {version.version} aren't the ones that "
+                "were registered: their hash differs.",
+                "Train again with `streamflow train`, and promote that version.",
+            )
+        shutil.rmtree(kept, ignore_errors=True)
+        try:
+            (temporary / "served").rename(kept)
+        except OSError:
+            if served_model.digest(kept) != version.model_hash:  # not another process's copy
+                raise
+    return kept
+
 
 _FACTS = ("name", "version", "run_id", "stage", "model_hash")
 

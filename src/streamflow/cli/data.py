@@ -1,0 +1,123 @@
+"""The commands that bring data in and features online."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamflow.cli.terminal import Json, opened, operator, progress, show, table
+from streamflow.cli.times import AsOf, moment
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: streamflow generate data --users 7043 --months 2 --seed 42")
+def generate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the month folders go.")],
+    users: Annotated[int, typer.Option(help="Entities in each month.")] = 7043,
+    months: Annotated[int, typer.Option(help="Folders month_000, month_001, …")] = 2,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 42,
+    drift: Annotated[float, typer.Option(help="0 keeps months alike, 1 moves them.")] = 0.0,
+    json: Json = False,
+) -> None:
+    """Make synthetic months of the use case's tables."""
+    from streamflow.errors import InvalidSettings
+    from streamflow.settings import load_settings
+    from streamflow.use_case import Generation, load_use_case
+
+    use_case = load_use_case(load_settings().use_case)
+    if use_case.generate is None:
+        raise InvalidSettings(
+            f"The use case {use_case.name!r} has no generator.", "Ingest your own files instead."
+        )
+    files: list[str] = []
+    with progress(json, "generate") as step:
+
+        def written(file: str) -> None:
+            files.append(file)
+            step(file)
+
+        use_case.generate(Generation(folder, users, months, seed, drift, written))
+    answer = {"folder": str(folder), "users": users, "months": months, "seed": seed, "files": files}
+    show(answer, json, lambda: print(f"{users:,} users x {months} months in {folder}"))
+
+
+@app.command(epilog="Example: streamflow ingest data/month_000 --as-of 2024-01-31")
+def ingest(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One file per table.")],
+    as_of: AsOf,
+    recorded_at: Annotated[
+        str | None,
+        typer.Option(help="When the files arrived (ISO, UTC), for archives; default: now."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check a month's files and add what is new to history; all tables or none."""
+    from streamflow.pipeline import ingest as step_ingest
+
+    recorded = moment(recorded_at)
+    with opened() as platform, progress(json, "ingest") as step:
+        done = step_ingest.ingest(
+            platform, folder, as_of.date(), recorded, datetime.now(UTC), operator(), step
+        )
+    rows = [[name, table.rows, table.added, table.unchanged] for name, table in done.tables.items()]
+
+    def lines() -> None:
+        table(f"AS_OF {done.as_of}", ["table", "rows", "added", "unchanged"], rows)
+        if not any(table.added for table in done.tables.values()):
+            print("Nothing is new: all of it was known before.")
+
+    show({name: asdict(table) for name, table in done.tables.items()}, json, lines)
+
+
+@app.command(epilog="Example: streamflow apply")
+def apply(json: Json = False) -> None:
+    """Bring Feast's registry and online store to the use case's definitions."""
+    from streamflow.pipeline import apply as step_apply
+
+    with opened() as platform, progress(json, "apply"):
+        done = step_apply.apply(platform)
+
+    def lines() -> None:
+        print(f"feature views: {', '.join(done.feature_views)}")
+        print(f"feature services: {', '.join(done.feature_services)}")
+        if done.removed:
+            print(f"removed: {', '.join(done.removed)}")
+
+    show(asdict(done), json, lines)
+
+
+@app.command(epilog="Example: streamflow materialize --as-of 2024-01-31")
+def materialize(
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Up to the end of this day; default: newest."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring each entity's newest features into the online store."""
+    from streamflow.pipeline import materialize as step_materialize
+
+    with opened() as platform, progress(json, "materialize") as step:
+        day = as_of.date() if as_of else None
+        done = step_materialize.materialize(platform, day, datetime.now(UTC), step)
+    answer = {one.feature_view: {"rows": one.rows, "seconds": one.seconds} for one in done}
+    rows = [[one.feature_view, one.rows, f"{one.seconds:.2f}"] for one in done]
+    show(answer, json, lambda: table("online", ["feature view", "rows", "seconds"], rows))
+
+
+@app.command("feast-config", epilog="Example: streamflow feast-config && feast -c . ui")
+def feast_config(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the file goes.")] = Path("."),
+    json: Json = False,
+) -> None:
+    """Write feature_store.yaml, with which Feast's own CLI and UI work (it holds the password)."""
+    from streamflow.pipeline import apply as step_apply
+
+    with opened() as platform:
+        file = step_apply.write_feast_config(platform, folder)
+    show({"file": str(file)}, json, lambda: print(file))

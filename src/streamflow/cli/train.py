@@ -1,0 +1,61 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from streamflow.cli.terminal import Json, opened, progress, show, table
+from streamflow.cli.times import AsOf, moment
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: streamflow train --as-of 2024-01-31 --model logistic_regression")
+def train(
+    as_of: AsOf,
+    model: Annotated[str | None, typer.Option(help="By name; default: the use case's.")] = None,
+    random_state: Annotated[int, typer.Option(help="Decides split and fit.")] = 42,
+    known_at: Annotated[
+        str | None,
+        typer.Option(
+            help="See only what was recorded by then (ISO; UTC if it names no zone); default: now."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train at a fixed AS_OF, prove the served form, register a version."""
+    from streamflow.pipeline import train as training_run
+
+    known = moment(known_at)
+    with opened() as platform, progress(json, "train") as step:
+        done = training_run.train(
+            platform, as_of.date(), model, random_state, datetime.now(UTC), step, known_at=known
+        )
+
+    def lines() -> None:
+        metrics = done.metrics
+        rows = [
+            ["version", f"{done.version} (run {done.run_id})"],
+            ["rows", f"{done.rows:,}, categorical: {', '.join(done.categorical) or 'none'}"],
+            [
+                "AUC",
+                f"{metrics['auc']:.4f} ({metrics['auc_low']:.4f} to {metrics['auc_high']:.4f})",
+            ],
+            ["F1, accuracy", f"{metrics['f1']:.4f}, {metrics['accuracy']:.4f}"],
+            ["served form", f"equal, largest difference {done.largest_difference:.1e}"],
+            ["data hash", done.data_hash],
+            ["model hash", done.model_hash],
+        ]
+        table(f"{done.model} as of {done.as_of}, known at {done.known_at}", ["", ""], rows)
+        if done.without_label or done.without_features:
+            print(
+                f"Left out: {done.without_label:,} without a label, "
+                f"{done.without_features:,} without all features."
+            )
+        print(f'Next: streamflow promote {done.version} --to production --why "…"')
+
+    show(asdict(done), json, lines)

@@ -1,0 +1,49 @@
+"""The ingestions that history consists of, with the files that were loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pydantic import AwareDatetime
+
+from streamflow.hashes import Sha256
+
+
+@dataclass(frozen=True)
+class File:
+    table: str
+    name: str
+    hash: Sha256
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """`recorded_at` is when its rows were known, `ingested_at` when they were loaded (UTC)."""
+
+    ingestion_id: int
+    as_of: date
+    recorded_at: AwareDatetime
+    ingested_at: AwareDatetime
+    files: list[File]
+
+
+def ingestions(rows: Iterable[Mapping[str, Any]], tables: set[str]) -> list[Ingestion]:
+    """The rows of `streamflow.ingestions` that brought something into one of `tables`."""
+    found = [
+        Ingestion(
+            ingestion_id=row["ingestion_id"],
+            as_of=row["as_of"],
+            recorded_at=row["recorded_at"],
+            ingested_at=row["ingested_at"],
+            files=[
+                File(table, file["file"], file["sha256"])
+                for table, file in sorted(row["tables"].items())
+                if table in tables
+            ],
+        )
+        for row in rows
+    ]
+    return [one for one in found if one.files]

@@ -1,0 +1,41 @@
+"""Which months there are in history."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from streamflow.errors import AsOfRefused
+from streamflow.history.as_of import event_timestamp
+from streamflow.postgres.database import Database
+from streamflow.use_case import UseCase
+
+
+def months(database: Database, use_case: UseCase) -> list[date]:
+    """The as_of of every month that has been ingested, oldest first."""
+    return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
+
+
+def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:
+    """Raises AsOfRefused if `as_of` hadn't ended at `known_at`, or nothing was recorded of it."""
+    if event_timestamp(as_of) > known_at:
+        raise AsOfRefused(
+            f"AS_OF {as_of} hasn't ended yet at {known_at:%Y-%m-%d %H:%M} UTC.",
+            "Name a month that has: `--as-of YYYY-MM-DD`.",
+        )
+    recorded = {
+        row["as_of"]: row["recorded_at"] for row in database.rows("months", use_case=use_case.name)
+    }
+    known = [month for month, recorded_at in recorded.items() if recorded_at <= known_at]
+    if as_of in recorded and as_of not in known:
+        raise AsOfRefused(
+            f"AS_OF {as_of} wasn't known yet at {known_at.isoformat()}: it was recorded at "
+            f"{recorded[as_of].isoformat()}.",
+            f"Name a --known-at from then on, or an AS_OF that was known: "
+            f"{', '.join(str(month) for month in known) or 'none was'}.",
+        )
+    if as_of not in known:
+        raise AsOfRefused(
+            f"There is no data at AS_OF {as_of}; there is at: "
+            f"{', '.join(str(month) for month in known) or 'no month yet'}.",
+            f"Load it with `streamflow ingest DIR --as-of {as_of}`.",
+        )

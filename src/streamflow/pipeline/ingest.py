@@ -1,0 +1,36 @@
+"""The step that adds a month to history."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+from streamflow.history import ingest as history
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
+
+
+def ingest(
+    platform: Platform,
+    folder: Path,
+    as_of: date,
+    recorded_at: datetime | None,
+    now: datetime,
+    who: str,
+    progress: Progress = silent,
+) -> history.IngestedMonth:
+    """Check the month's files in `folder` and add what is new; see `history.ingest.ingest`.
+
+    Without `recorded_at` (UTC) the files were recorded `now`.
+    """
+    return history.ingest(
+        platform.database,
+        platform.use_case,
+        folder,
+        as_of,
+        recorded_at or now,
+        now,
+        who,
+        platform.settings.home / "reports",
+        progress,
+    )

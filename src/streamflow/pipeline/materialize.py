@@ -1,0 +1,41 @@
+"""The step that brings each entity's newest features into the online store."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+
+from streamflow.errors import DatabaseUnavailable
+from streamflow.features import materialization
+from streamflow.history.months import months
+from streamflow.pipeline.step_lock import one_step
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
+from streamflow.serving import prediction_log_partitions
+
+
+def materialize(
+    platform: Platform, as_of: date | None, now: datetime, progress: Progress = silent
+) -> list[materialization.Materialized]:
+    """Bring features up to `as_of` online, or up to the newest month that has been ingested.
+
+    It also drops the days of the prediction log that are older than the settings allow: where
+    database roles are set up, the API itself may only append to the log.
+    Raises AsOfRefused, FeatureStoreUnavailable.
+    """
+    with suppress(DatabaseUnavailable):  # a reader holds them; the next run drops them
+        days = timedelta(days=platform.settings.prediction_log_days)
+        oldest = now.astimezone(UTC).date() - days
+        prediction_log_partitions.drop_before(platform.database, oldest)
+    if as_of is None:
+        known = months(platform.database, platform.use_case)
+        as_of = known[-1] if known else now.date()
+    with one_step(platform.database):
+        return materialization.materialize(
+            platform.database,
+            platform.use_case,
+            as_of,
+            now,
+            progress,
+            platform.settings.online_store,
+        )

@@ -1,0 +1,33 @@
+"""The parts that a step of the pipeline works with. `bootstrap` builds them from settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamflow.postgres.database import Database
+from streamflow.registry.mlflow_registry import Registry
+from streamflow.registry.production import Production
+from streamflow.settings import Settings
+from streamflow.use_case import UseCase
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Settings, use case, database and registry.
+
+    `mlflow_uri` is an MLflow server's, or the database's own. `production` reads which version is
+    in Production without MLflow, where that is possible.
+    """
+
+    settings: Settings
+    use_case: UseCase
+    database: Database
+    registry: Registry
+    mlflow_uri: str
+    production: Production
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder with the files of runs and models."""
+        return self.settings.home / "mlflow"
