@@ -1,8 +1,24 @@
-"""The types that a feature may have, as Feast, PostgreSQL and Python name them."""
+"""The types that a feature may have, as a model, Feast and Python name them."""
 
 from __future__ import annotations
 
-# A model's type for a feature, by the name of Feast's type, and Feast's value type for it.
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# A model's type by Feast's field type.
 FEATURE_TYPES = {"Int64": "INT64", "Float64": "FLOAT64", "Bool": "BOOL", "String": "STRING"}
 
+# Feast's value type by the model's type.
 VALUE_TYPES = {"INT64": "INT64", "FLOAT64": "DOUBLE", "BOOL": "BOOL", "STRING": "STRING"}
+
+_PYTHON_TYPES: Mapping[str, Callable[[Any], bool | int | float | str]] = {
+    "INT64": int,
+    "FLOAT64": float,
+    "BOOL": bool,
+    "STRING": str,
+}
+
+
+def typed(kind: str, value: object) -> bool | int | float | str | None:
+    """The value as the Python type of a feature of the type `kind`; None stays None."""
+    return None if value is None else _PYTHON_TYPES[kind](value)

@@ -16,9 +16,9 @@ from typing import Any
 from psycopg import sql
 
 from streamflow.features.feature_store import open_store, unavailable
+from streamflow.features.feature_types import typed
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns
-from streamflow.serving.prediction_log_rows import typed
 from streamflow.use_case import UseCase
 
 # An answer is given a moment after its features were read, and clocks differ a little.

@@ -18,8 +18,6 @@ from typing import IO
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from streamflow.errors import DatabaseUnavailable, NotPermitted
-
-pass
 from streamflow.postgres.embedded_cluster import find_binaries, gist
 
 # What is read from a pipe at once.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from streamflow.errors import NoAnswer
+from streamflow.features.feature_types import typed
 
 if TYPE_CHECKING:
     from streamflow.serving.scoring import Prediction, Question, Served
@@ -33,13 +34,6 @@ _FIELDS = 9
 _TIMESTAMPTZ = 1184
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-_VALUES: Mapping[str, Callable[[Any], Any]] = {
-    "INT64": int,
-    "FLOAT64": float,
-    "BOOL": bool,
-    "STRING": str,
-}
 
 
 class Answered(NamedTuple):
@@ -179,11 +173,6 @@ class Receipt:
     values: Mapping[str, Any] | None
     times: Mapping[str, datetime] | None
     problem: str | None
-
-
-def typed(kind: str, value: Any) -> Any:
-    """A value as the feature's type in Python; None stays."""
-    return None if value is None else _VALUES[kind](value)
 
 
 def read(row: Mapping[str, Any]) -> Receipt:
