@@ -37,10 +37,12 @@ stack: images ## as services with Docker Compose, from nothing to a served predi
 stack-test: .venv/installed ## that stack, built and driven end to end on the Docker engine at hand
 	$(RUN) pytest --capture=no --maxfail 3 tests/stack
 
-check: .venv/installed ## format, lint, types
+check: .venv/installed ## format, lint, types, the rooms' arrows, declared dependencies
 	$(RUN) ruff format --check src tests bench deploy
 	$(RUN) ruff check src tests bench deploy
 	$(RUN) mypy
+	.venv/bin/lint-imports --no-logo --no-cache
+	$(RUN) deptry src
 
 bench: .venv/installed ## every claim about speed, measured beside a peer
 	@for name in load point_in_time ingest fingerprints materialize online_read serving prediction_log cold_start soak page; do \
