@@ -106,11 +106,19 @@ def write_json_to(stream: TextIO = sys.stderr) -> None:
     _send(JsonLines(stream))
 
 
-def write_plain_to(stream: TextIO = sys.stderr) -> None:
-    """Send the log of this process to `stream` as plain lines, and nowhere else."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-    _send(handler)
+class PlainLines(logging.Handler):
+    """Writes each record as a line for eyes to `sys.stderr`, whatever that is at that time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = getattr(record, "facts", None)
+        more = f" {dict(facts)}" if facts else ""
+        with suppress(OSError):
+            print(f"{record.name}: {record.getMessage()}{more}", file=sys.stderr)
+
+
+def write_plain() -> None:
+    """Send the log of this process to standard error as plain lines, and nowhere else."""
+    _send(PlainLines())
 
 
 def _send(handler: logging.Handler) -> None:

@@ -96,11 +96,14 @@ def test_sending_the_log_elsewhere_leaves_the_first_place_alone() -> None:
     assert len(written(second)) == 1
 
 
-def test_for_eyes_a_line_names_its_package() -> None:
-    stream = io.StringIO()
-    log.write_plain_to(stream)
+def test_for_eyes_a_line_names_its_package(capsys: pytest.CaptureFixture[str]) -> None:
+    log.write_plain()
     logging.getLogger("feast_postgres.engine").info("the reason")
-    assert stream.getvalue() == "feast_postgres.engine: the reason\n"
+    log.warning("prediction_log_keeps_old_days", days=3)
+    assert capsys.readouterr().err.splitlines() == [
+        "feast_postgres.engine: the reason",
+        "streamflow: prediction_log_keeps_old_days {'days': 3}",
+    ]
 
 
 def test_a_stream_that_cannot_be_written_costs_nothing_but_the_line() -> None:

@@ -45,7 +45,7 @@ def main() -> None:
     if not sys.warnoptions:
         # Libraries' warnings are for developers: `python -W default`.
         warnings.simplefilter("ignore")
-    log.write_plain_to(sys.stderr)
+    log.write_plain()
     try:
         code = app(prog_name="streamflow", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
