@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from tests import tiny_case
 
-from streamflow.bootstrap import platform
+from streamflow.bootstrap import platform, production_predictor
 from streamflow.cli.main import main
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
@@ -122,13 +122,14 @@ def test_a_file_s_answers_are_those_that_each_id_has_alone(
     ]
     production = prepared.production.production()
     assert production is not None
+    predictor = production_predictor(prepared)
     named = {(row["model_version"], row["run_id"]) for row in rows}
     assert named == {(str(production.version), production.run_id)}
     for entity_id, row in zip(asked, rows, strict=True):
         if row["problem"]:
             assert (row["prediction"], row["probability"], row["features_as_of"]) == ("", "", "")
             continue
-        alone = predict(prepared, entity_id, NOW)
+        alone = predict(predictor, entity_id, NOW)
         assert int(row["prediction"]) == alone["prediction"]
         assert float(row["probability"]) == alone["probability"]
         assert row["features_as_of"] == alone["features_as_of"]

@@ -22,6 +22,7 @@ from streamflow.bootstrap import platform
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.features import feature_store, materialization, point_in_time
 from streamflow.features.point_in_time import Assembled
+from streamflow.history import months as history_months
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingest import ingest
 from streamflow.platform import Platform
@@ -499,7 +500,7 @@ def test_the_newest_event_timestamps_are_those_of_the_newest_month_materialized(
 
 
 def test_months_are_those_that_were_ingested_oldest_first(database: Database, months: Path) -> None:
-    assert months.months(database, use_case) == [JANUARY]
+    assert history_months.months(database, use_case) == [JANUARY]
     load(database, months / "month_001", FEBRUARY, FEBRUARY_KNOWN)
     load(database, months / "month_000", JANUARY, CORRECTED)
-    assert months.months(database, use_case) == [JANUARY, FEBRUARY]
+    assert history_months.months(database, use_case) == [JANUARY, FEBRUARY]

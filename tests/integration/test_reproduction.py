@@ -198,7 +198,7 @@ def test_lineage_tells_every_factor_and_so_do_the_tags(ready: Platform, trained:
     for table in ready.use_case.tables():
         assert hashes[table.name] == sha256_of(trained.months / "month_000" / f"{table.name}.csv")
     assert found.code.packages.keys() == {"streamflow", "feast_postgres", "churn"}
-    assert "sql/queries.sql" in found.code.packages["streamflow"].files
+    assert "postgres/sql/queries.sql" in found.code.packages["streamflow"].files
     assert found.environment.versions["feast"]
     assert {one.package for one in found.environment.blas} >= {"numpy"}
     assert found.configuration.parameters["classify__max_iter"] == 1000
