@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamflow.training.fit import TrainingSet
+from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import Feature, FeatureSchema
 
 SCHEMA = FeatureSchema(

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import load, temporary_folder
-from streamflow.features.feature_store import sqlalchemy_url
 from streamflow.operations.processes import Command, interrupted_by_sigterm
 from streamflow.postgres import embedded_server
+from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.use_case import UseCase, load_use_case
 
 USE_CASE = "bench.peers.use_case"

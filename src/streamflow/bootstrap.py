@@ -15,10 +15,10 @@ from streamflow.errors import (
     ServiceUnavailable,
     StreamFlowError,
 )
-from streamflow.features.feature_store import sqlalchemy_url
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server
 from streamflow.postgres.database import Database, lost, went_away
+from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.postgres.migrations import migrate
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.production import InDatabase, OnServer, Production

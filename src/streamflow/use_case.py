@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from streamflow.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,12 @@ class Table:
     """
 
     name: str
-    contract: Any
+    contract: DataFrameSchema
     arrives_later: bool = False
 
     @property
     def history(self) -> str:
+        """The name of the table with its history."""
         return f"{self.name}_history"
 
 
@@ -59,6 +63,29 @@ class Generation:
     progress: Callable[[str], None] = field(default=lambda file: None, compare=False)
 
 
+class Estimator(Protocol):
+    """A scikit-learn classifier of two classes, as far as it is used here."""
+
+    def get_params(self) -> dict[str, Any]:
+        """Its parameters by name, those of its parts among them."""
+
+    def set_params(self, **parameters: Any) -> Estimator:
+        """Change parameters; returns the estimator itself."""
+
+    def fit(self, features: Any, labels: Any) -> object:
+        """Fit to a float64 matrix (rows, columns) and labels of 0 or 1 (rows,)."""
+
+    def predict(self, features: Any) -> Any:
+        """A label per row."""
+
+    def predict_proba(self, features: Any) -> Any:
+        """The probabilities of 0 and of 1 per row: (rows, 2)."""
+
+
+# Makes an unfitted estimator from a random_state.
+EstimatorBuilder = Callable[[int], Estimator]
+
+
 @dataclass(frozen=True)
 class UseCase:
     """Everything that is particular to one prediction task; `streamflow` itself knows no column.
@@ -78,7 +105,7 @@ class UseCase:
     label: Label
     features: Callable[[], list[Any]]
     feature_service: str
-    models: Mapping[str, Callable[[int], Any]]
+    models: Mapping[str, EstimatorBuilder]
     default_model: str
     acceptance: Mapping[str, float]
     validation_share: float = 0.25

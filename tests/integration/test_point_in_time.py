@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.statements import execute
+from tests.training_tables import data_hash, table_of
 
 from churn import use_case
 from churn.generator import generate
@@ -29,9 +30,7 @@ from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.serving.online_store import FeastStore, PostgresStore
 from streamflow.settings import Settings, load_settings
-from streamflow.training import dataset_table
-from streamflow.training.dataset_table import data_hash
-from streamflow.training.fit import TrainingSet
+from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import Generation, UseCase
 
@@ -162,7 +161,7 @@ def test_a_training_set_holds_each_users_own_values_in_order_of_users(
 
 def test_a_training_sets_table_is_the_training_set(database: Database) -> None:
     found = assemble(database)
-    assert found.table.equals(dataset_table.of(found.training_set))
+    assert found.table.equals(table_of(found.training_set))
 
 
 def test_loading_february_leaves_january_as_it_was(

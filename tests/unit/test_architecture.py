@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import grimp
 import pytest
 
 import streamflow
+from streamflow import errors
 
 SOURCE = Path(streamflow.__file__).parents[1]
 PACKAGES = ("streamflow", "churn", "feast_postgres")
 
-# Who may know these; everybody else goes through them.
+# The rooms that may import these; everybody else goes through them.
 ALLOWED = {
-    "psycopg": {
-        "streamflow/postgres/database.py",
-        # Only to compose identifiers and to take a URL apart; `database` is who connects.
-        "streamflow/features/feature_store.py",
-        "streamflow/history/ingest.py",
-        "streamflow/features/materialization.py",
-        "streamflow/features/online_history.py",
-        "streamflow/features/point_in_time.py",
-        "streamflow/operations/restore.py",
-        "streamflow/postgres/client_programs.py",
-        "streamflow/postgres/queries.py",
-        "streamflow/postgres/roles.py",
-        "feast_postgres/",
-    },
-    "psycopg_pool": {"streamflow/postgres/database.py", "feast_postgres/"},
+    "psycopg": {"streamflow/postgres/", "feast_postgres/"},
+    "psycopg_pool": {"streamflow/postgres/", "feast_postgres/"},
     "feast": {
-        "streamflow/features/feature_store.py",
-        "streamflow/features/sources.py",
-        "streamflow/serving/online_store.py",
+        "streamflow/features/",
+        "streamflow/serving/",
         "churn/features.py",
         "feast_postgres/",
     },
-    "mlflow": {
-        "streamflow/registry/mlflow_registry.py",
-        # Only what MLflow is told of a model's columns.
-        "streamflow/registry/mlflow_signature.py",
-    },
+    "mlflow": {"streamflow/registry/"},
+    "fastapi": {"streamflow/api/"},
+    "starlette": {"streamflow/api/"},
+    "uvicorn": {"streamflow/api/", "streamflow/operations/api_server.py"},
+    "prometheus_client": {"streamflow/api/telemetry/"},
+    "typer": {"streamflow/cli/"},
 }
+MOST_MODULES, MOST_TOP_MODULES = 18, 14
 HEAVY = (
     "feast",
     "lightgbm",
@@ -61,7 +54,10 @@ HEAVY = (
     "sklearn",
     "xgboost",
 )
-PURE = ("streamflow/training/fit.py", "streamflow/promotion/gates.py", "streamflow/monitoring.py")
+PURE = (
+    *("training/dataset.py", "training/evaluation.py", "training/feature_importance.py"),
+    *("training/fit.py", "promotion/gates.py", "promotion/history.py"),
+)
 INPUT_AND_OUTPUT = {
     *("asyncio", "ftplib", "http", "io", "logging", "multiprocessing", "os", "pathlib", "pickle"),
     *("requests", "shutil", "smtplib", "socket", "sqlite3", "ssl", "subprocess", "sys"),
@@ -129,28 +125,20 @@ def test_only_its_own_modules_import(package: str) -> None:
     assert unused == set(), "the list above allows what nobody needs any more"
 
 
-def test_only_the_database_and_the_plugin_connect() -> None:
-    """The others that import psycopg take only what composes SQL."""
-    for name in ALLOWED["psycopg"] - {"streamflow/postgres/database.py", "feast_postgres/"}:
-        taken = {one for one in imports(SOURCE / name) if one.split(".")[0] == "psycopg"}
-        assert taken <= {
-            "psycopg.sql",
-            "psycopg.conninfo.conninfo_to_dict",
-            "psycopg.conninfo.make_conninfo",
-        }, name
-
-
-@pytest.mark.parametrize("name", [name for name in PURE if (SOURCE / name).exists()])
+@pytest.mark.parametrize("name", PURE)
 def test_decisions_are_pure(name: str) -> None:
-    found = imports(SOURCE / name)
+    path = SOURCE / "streamflow" / name
+    found = imports(path)
     assert not {module.split(".")[0] for module in found} & INPUT_AND_OUTPUT
     # What it takes from us is pure as well: names, errors, arithmetic.
     ours = {module for module in found if module.startswith("streamflow.")}
-    allowed = ("streamflow.errors.", "streamflow.training.served_model.", "streamflow.use_case.")
-    assert {module for module in ours if not module.startswith(allowed)} == set()
+    pure = {f"streamflow.{one.removesuffix('.py').replace('/', '.')}" for one in PURE}
+    pure |= {"streamflow.errors", "streamflow.use_case", "streamflow.registry.stages"}
+    pure |= {"streamflow.training.served_model"}
+    assert {module for module in ours if module.rpartition(".")[0] not in pure} == set()
     calls = [
         node.func.id
-        for node in ast.walk(ast.parse((SOURCE / name).read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     ]
     assert not {"open", "print", "input", "exec", "eval"} & set(calls)
@@ -162,6 +150,92 @@ def test_the_model_that_travels_imports_nothing_of_streamflow() -> None:
         for module in imports(SOURCE / "streamflow/training/served_model.py")
         if module.split(".")[0] in PACKAGES
     ]
+
+
+def test_no_room_is_crowded() -> None:
+    sizes = Counter(path.parent for path in modules())
+    top = SOURCE / "streamflow"
+    assert sizes.pop(top) <= MOST_TOP_MODULES
+    assert {named(room): size for room, size in sizes.items() if size > MOST_MODULES} == {}
+
+
+def rooms() -> list[Path]:
+    return sorted(path.parent for path in (SOURCE / "streamflow").glob("*/__init__.py"))
+
+
+def public_modules(room: Path) -> set[str]:
+    """What the room's `__all__` names."""
+    tree = ast.parse((room / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda room: room.name)
+def test_a_room_says_what_it_is_for_and_names_what_others_may_import(room: Path) -> None:
+    about = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert "May import:" in about
+    names = public_modules(room)
+    missing = {
+        name for name in names if not (room / f"{name}.py").exists() and not (room / name).is_dir()
+    }
+    # A function that use cases import is the only thing that isn't a module.
+    assert missing <= {"history_source"}
+
+
+def test_nothing_reaches_into_another_rooms_private_modules() -> None:
+    reached = set()
+    public = {room.name: public_modules(room) for room in rooms()}
+    for path in modules():
+        own = named(path).split("/")[1] if named(path).startswith("streamflow/") else ""
+        for module in imports(path):
+            parts = module.split(".")
+            if parts[0] == "streamflow" and parts[1] in public and parts[1] != own:
+                private_name = any(part.startswith("_") for part in parts)
+                if private_name or (len(parts) > 2 and parts[2] not in public[parts[1]]):
+                    reached.add(f"{named(path)} -> {module}")
+    assert reached == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = grimp.build_graph("streamflow", "feast_postgres", "churn")
+    found = graph.nominate_cycle_breakers("streamflow")
+    assert found == set()
+
+
+def test_every_error_is_in_the_tree() -> None:
+    for path in modules():
+        if path.name != "__main__.py":
+            importlib.import_module(named(path).removesuffix(".py").replace("/", "."))
+
+    def below(kind: type[errors.StreamFlowError]) -> Iterator[type[errors.StreamFlowError]]:
+        for one in kind.__subclasses__():
+            yield one
+            yield from below(one)
+
+    tree = errors.__doc__ or ""
+    ours = [one for one in below(errors.StreamFlowError) if one.__module__.startswith("streamflow")]
+    assert len(ours) > 40
+    assert [one.__name__ for one in ours if not re.search(rf"\b{one.__name__}\b", tree)] == []
+
+
+def undocumented(path: Path) -> Iterator[str]:
+    def below(node: ast.AST, prefix: str) -> Iterator[str]:
+        for one in ast.iter_child_nodes(node):
+            if isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                if one.name.startswith("_"):
+                    continue
+                if ast.get_docstring(one) is None:
+                    yield f"{named(path)}: {prefix}{one.name}"
+                if isinstance(one, ast.ClassDef):
+                    yield from below(one, f"{prefix}{one.name}.")
+
+    yield from below(ast.parse(path.read_text(encoding="utf-8")), "")
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    assert [name for path in modules() for name in undocumented(path)] == []
 
 
 def test_no_module_is_longer_than_300_lines() -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training_tables import data_hash
 
 from streamflow.lineage.code import Code, code, package, uncommitted
 from streamflow.lineage.environment import environment
-from streamflow.training.dataset_table import data_hash
-from streamflow.training.fit import TrainingSet
+from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import Feature, FeatureSchema
 
 SCHEMA = FeatureSchema(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.orchard import orchard, small_forest
+from tests.training_tables import encoded_names
 
 from streamflow.training.export import write
 from streamflow.training.fit import fit
@@ -24,7 +25,6 @@ from streamflow.training.served_model import (
     digest,
     encode,
     encoded_columns,
-    encoded_names,
     load,
 )
 

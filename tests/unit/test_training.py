@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.orchard import SCHEMA, orchard, real_month, small_forest
+from tests.training_tables import encoded_names
 
 from churn.model import ACCEPTANCE, MODELS
 from streamflow.errors import DataRefused
-from streamflow.training import fit as training
-from streamflow.training.fit import Fitted, TrainingSet, auc_interval, evaluate, explain, fit
-from streamflow.training.served_model import digest, encode, encoded_names
+from streamflow.training.dataset import TrainingSet
+from streamflow.training.evaluation import auc_interval, evaluate
+from streamflow.training.feature_importance import feature_importances
+from streamflow.training.fit import Fitted, fit
+from streamflow.training.served_model import digest, encode
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def test_the_same_training_set_and_random_state_give_the_same_bits(fitted: Fitte
     again = fit(orchard(), small_forest, 42)
     assert np.array_equal(again.predict()[1], fitted.predict()[1])
     assert np.array_equal(again.validation_rows, fitted.validation_rows)
-    assert explain(again) == explain(fitted)
+    assert feature_importances(again) == feature_importances(fitted)
 
 
 def test_another_random_state_gives_another_split(fitted: Fitted) -> None:
@@ -148,7 +151,7 @@ def test_the_interval_is_that_of_resampled_aucs_ties_and_all(
 ) -> None:
     from sklearn.metrics import roc_auc_score
 
-    monkeypatch.setattr(training, "RESAMPLES", 100)
+    monkeypatch.setattr("streamflow.training.evaluation.RESAMPLES", 100)
     random = np.random.default_rng(3)
     labels = (random.random(120) < 0.4).astype(int)
     probabilities = np.clip(random.normal(0.4 + 0.2 * labels, 0.25), 0, 1).round(1)
@@ -189,12 +192,12 @@ def selected(random_state: int) -> Any:
 
 @pytest.mark.parametrize("build", [small_forest, logistic, neighbours, selected])
 def test_importances_are_shares_per_feature_with_what_matters_first(build: Any) -> None:
-    shares = explain(fit(orchard(), build, 42))
+    shares = feature_importances(fit(orchard(), build, 42))
     assert set(shares) == {feature.name for feature in SCHEMA.features}
     assert sum(shares.values()) == pytest.approx(1.0)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert set(list(shares)[:2]) == {"age_years", "variety"}
-    assert shares == explain(fit(orchard(), build, 42))
+    assert shares == feature_importances(fit(orchard(), build, 42))
 
 
 def test_each_model_of_the_use_case_beats_chance_and_runs_on_one_thread() -> None:
@@ -214,7 +217,9 @@ def test_five_pictures_are_drawn_and_are_the_same_when_drawn_again(
     labels, probabilities = fitted.predict()
     digests = []
     for folder in (tmp_path / "once", tmp_path / "again"):
-        paths = draw(fitted.validation_labels, probabilities, labels, explain(fitted), folder)
+        paths = draw(
+            fitted.validation_labels, probabilities, labels, feature_importances(fitted), folder
+        )
         assert [path.name for path in paths] == [
             "roc_curve.png",
             "precision_recall_curve.png",

@@ -1,1 +1,6 @@
-"""The HTTP API: routes, problem answers, keys, metrics and the request log."""
+"""The HTTP API: routes, problem answers, the request log, metrics.
+
+May import: serving, keys, and what these may.
+"""
+
+__all__ = ["app", "direct_http", "key_problems", "middleware", "telemetry"]

@@ -1,5 +1,16 @@
-"""Feast: definitions, types, the point-in-time join, materialization, what was online when."""
+"""Feast: definitions and types, the point-in-time join, materialization, past online features.
+
+May import: history, training, postgres, top modules.
+"""
 
 from streamflow.features.sources import history_source
 
-__all__ = ["history_source"]
+__all__ = [
+    "feature_store",
+    "feature_types",
+    "feature_views",
+    "history_source",
+    "materialization",
+    "online_history",
+    "point_in_time",
+]

@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
-
-from psycopg.conninfo import conninfo_to_dict
 
 from streamflow.errors import (
     FeatureStoreUnavailable,
@@ -22,6 +19,7 @@ from streamflow.errors import (
     StreamFlowError,
 )
 from streamflow.features.feature_types import FEATURE_TYPES
+from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
 
@@ -39,7 +37,7 @@ def configuration(
 
     `online_store` is Feast's configuration of another online store than our own.
     """
-    parts = conninfo_to_dict(database_url)
+    parts = url_parts(database_url)
     host = str(parts.get("host") or "localhost")
     # An embedded server has no TLS, and on a socket or loopback there is nothing to protect from.
     local = host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
@@ -77,15 +75,6 @@ def configuration(
         "batch_engine": {"type": "feast_postgres.PostgresEngine"},
         "entity_key_serialization_version": 3,
     }
-
-
-def sqlalchemy_url(database_url: str, schema: str, driver: str = "psycopg") -> str:
-    """The database as SQLAlchemy wants it named, with `schema` as its sessions' search path."""
-    parts = conninfo_to_dict(database_url)
-    user, password, name = (str(parts.pop(part, "")) for part in ("user", "password", "dbname"))
-    parts["options"] = f"-csearch_path={schema} -ctimezone=UTC"
-    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    return f"postgresql+{driver}://{credentials}@/{name}?{urlencode(parts)}"
 
 
 def open_store(

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from psycopg import sql
-
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.feature_store import open_store, quiet, unavailable
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
+from streamflow.postgres.queries import identifier
 from streamflow.use_case import UseCase
 
 
@@ -53,10 +52,10 @@ def materialize(
     for view in views:
         progress(view.name)
         names = {
-            "history": sql.Identifier(
+            "history": identifier(
                 use_case.name, view.batch_source.get_table_query_string().strip('"')
             ),
-            "key": sql.Identifier(use_case.join_key),
+            "key": identifier(use_case.join_key),
         }
         oldest = database.row("oldest_as_of", names)["as_of"]
         started = time.perf_counter()

@@ -13,12 +13,10 @@ from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
 
-from psycopg import sql
-
 from streamflow.features.feature_store import open_store, unavailable
 from streamflow.features.feature_types import typed
 from streamflow.postgres.database import Database
-from streamflow.postgres.queries import columns
+from streamflow.postgres.queries import columns, identifier
 from streamflow.use_case import UseCase
 
 # An answer is given a moment after its features were read, and clocks differ a little.
@@ -93,10 +91,8 @@ class History:
         mapped = {feature: column for column, feature in source.field_mapping.items()}
         column_of = {feature: mapped.get(feature, feature) for feature in types}
         names = {
-            "history": sql.Identifier(
-                self._use_case.name, source.get_table_query_string().strip('"')
-            ),
-            "key": sql.Identifier(self._use_case.join_key),
+            "history": identifier(self._use_case.name, source.get_table_query_string().strip('"')),
+            "key": identifier(self._use_case.join_key),
             "columns": columns(list(column_of.values()), "history"),
         }
         found = self._database.rows(

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from psycopg import sql
-
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
@@ -15,8 +13,9 @@ from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingestions import Ingestion, ingestions
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
+from streamflow.postgres.queries import identifier, subquery
 from streamflow.training import dataset_table
-from streamflow.training.fit import TrainingSet
+from streamflow.training.dataset import TrainingSet
 from streamflow.use_case import UseCase
 
 
@@ -47,10 +46,10 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
     require_month(database, use_case, as_of, known_at)
     label = use_case.label
     names = {
-        "key": sql.Identifier(use_case.join_key),
-        "label": sql.Identifier(label.column),
-        "entity_history": sql.Identifier(use_case.name, f"{use_case.entity_table}_history"),
-        "label_history": sql.Identifier(use_case.name, f"{label.table}_history"),
+        "key": identifier(use_case.join_key),
+        "label": identifier(label.column),
+        "entity_history": identifier(use_case.name, f"{use_case.entity_table}_history"),
+        "label_history": identifier(use_case.name, f"{label.table}_history"),
     }
     query = database.render("entity_rows", names, as_of=as_of, known_at=known_at)
     matured_at = event_timestamp(as_of) + label.horizon
@@ -58,7 +57,7 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
     entities = database.row(
         "count_entities", {**names, "history": names["entity_history"]}, **counts
     )
-    labelled = database.row("count_labelled", {"query": sql.SQL(query)})["labelled"]
+    labelled = database.row("count_labelled", {"query": subquery(query)})["labelled"]
     if known_at < matured_at:
         raise LabelsNotMatured(
             f"{labelled or entities['entities']} label(s) of AS_OF {as_of} mature at "
@@ -85,7 +84,7 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
             f"out of {labelled}.",
             "Look for rows with the same key and time in the history tables.",
         )
-    complete = dataset_table.joined(rows, schema, label.column)
+    complete = dataset_table.dataset_table(rows, schema, label.column)
     for feature in schema.features:
         if not feature.nullable:
             complete = complete.filter(complete[feature.name].is_valid())

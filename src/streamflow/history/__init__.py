@@ -1,1 +1,6 @@
-"""A month of files, checked and appended with both time axes; and which months there are."""
+"""A month of files, checked and appended with both time axes; which months there are.
+
+May import: postgres, top modules.
+"""
+
+__all__ = ["as_of", "ingest", "ingestions", "months"]

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from psycopg import sql
-
 from streamflow.errors import (
     AsOfRefused,
     InvalidSettings,
@@ -26,7 +24,7 @@ from streamflow.history.validation import POSTGRES_TYPES, column_types, read_che
 from streamflow.history.violations import Violation, Violations
 from streamflow.postgres.database import Database
 from streamflow.postgres.migrations import migrate
-from streamflow.postgres.queries import columns
+from streamflow.postgres.queries import Composable, columns, definitions, identifier
 from streamflow.use_case import Table, UseCase
 
 
@@ -117,8 +115,9 @@ def ingest(
     return IngestedMonth(as_of, recorded_at, ingested)
 
 
-def history(use_case: UseCase, table: str) -> sql.Identifier:
-    return sql.Identifier(use_case.name, f"{table}_history")
+def history(use_case: UseCase, table: str) -> Composable:
+    """The qualified name of a table's history."""
+    return identifier(use_case.name, f"{table}_history")
 
 
 def _files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
@@ -151,13 +150,13 @@ def _create_history(database: Database, use_case: UseCase, table: Table) -> None
     types = column_types(table)
     # IF NOT EXISTS would need the right to create schemas even if it exists.
     if not database.row("schema_is_there", schema=use_case.name)["there"]:
-        database.execute("create_history_schema", {"schema": sql.Identifier(use_case.name)})
+        database.execute("create_history_schema", {"schema": identifier(use_case.name)})
     database.execute(
         "create_history",
         {
             "history": history(use_case, table.name),
-            "key": sql.Identifier(use_case.join_key),
-            "definitions": _definitions(types, use_case.join_key),
+            "key": identifier(use_case.join_key),
+            "definitions": definitions(_content_types(types, use_case.join_key)),
         },
     )
     there = {
@@ -173,16 +172,13 @@ def _create_history(database: Database, use_case: UseCase, table: Table) -> None
             )
 
 
-def _definitions(types: dict[str, str], key: str) -> sql.Composed:
-    return sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(POSTGRES_TYPES[kind]))
-        for name, kind in types.items()
-        if name != key
-    )
+def _content_types(types: dict[str, str], key: str) -> dict[str, str]:
+    """The PostgreSQL types of all columns but the key."""
+    return {name: POSTGRES_TYPES[kind] for name, kind in types.items() if name != key}
 
 
-def _staging(table: str) -> sql.Identifier:
-    return sql.Identifier(f"staging_{table}")
+def _staging(table: str) -> Composable:
+    return identifier(f"staging_{table}")
 
 
 def _stage(
@@ -199,8 +195,10 @@ def _stage(
     types = column_types(table)
     key = use_case.join_key
     order = ["line", key, *(name for name in types if name != key)]
-    names = {"staging": _staging(table.name), "key": sql.Identifier(key)}
-    database.execute("create_staging", {**names, "definitions": _definitions(types, key)})
+    names = {"staging": _staging(table.name), "key": identifier(key)}
+    database.execute(
+        "create_staging", {**names, "definitions": definitions(_content_types(types, key))}
+    )
     with (
         database.connection() as connection,
         connection.cursor() as cursor,
@@ -234,8 +232,8 @@ def _add(
     names = {
         "history": history(use_case, table.name),
         "staging": _staging(table.name),
-        "latest": sql.Identifier(f"latest_{table.name}"),
-        "key": sql.Identifier(use_case.join_key),
+        "latest": identifier(f"latest_{table.name}"),
+        "key": identifier(use_case.join_key),
         "columns": columns(content),
         "staging_columns": columns(content, "staging"),
         "latest_columns": columns(content, "latest"),

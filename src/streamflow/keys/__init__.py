@@ -1,1 +1,6 @@
-"""API keys: which there are, what each may do, and an audit of what was refused."""
+"""API keys: which there are, what each may do, an audit of what was rejected.
+
+May import: postgres, top modules.
+"""
+
+__all__ = ["access", "api_keys", "audit", "key_sync"]

@@ -1,1 +1,6 @@
-"""What decided a model, as five fingerprints; a run reproduced, and two runs compared."""
+"""What decided a model, as five fingerprints; a run reproduced, two runs compared.
+
+May import: platform, features, registry, training, history, postgres, top modules.
+"""
+
+__all__ = ["code", "diff", "document", "recorded_environment", "recorded_run", "reproduce"]

@@ -80,7 +80,7 @@ def _with(
             if factor not in RESTORE:
                 return Restored(name, "impossible", ELSEWHERE)
             recipe = RESTORE[factor](recorded, recipe)
-        model = fingerprint(candidate.make(recipe, folder))
+        model = fingerprint(candidate.make_candidate(recipe, folder))
     except NotRestorable as reason:
         return Restored(name, "impossible", f"can't be restored: {reason}")
     except StreamFlowError as error:

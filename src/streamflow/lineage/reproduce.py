@@ -17,7 +17,6 @@ from streamflow.lineage.compare import Factor
 from streamflow.lineage.compare_tables import Change
 from streamflow.lineage.isolate import Restored
 from streamflow.lineage.recorded_run import KeptRun
-from streamflow.pipeline import train
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.mlflow_registry import Registry
@@ -87,7 +86,7 @@ def _made_again(
 ) -> Reproduction:
     use_case, recorded = platform.use_case, kept.lineage
     was = recorded.configuration
-    build = train.builder(use_case, was.model)
+    build = candidate.estimator_builder(use_case, was.model)
     progress("point-in-time join")
     assembled = point_in_time.assemble(
         platform.database, use_case, recorded.data.as_of, recorded.data.known_at
@@ -143,7 +142,7 @@ def _candidate(
 ) -> tuple[Candidate | None, list[str]]:
     """What comes of the recipe, or why nothing does."""
     try:
-        return candidate.make(recipe, folder, progress), []
+        return candidate.make_candidate(recipe, folder, progress), []
     except (UntrainableData, UnservableModel, ServedFormDiffers) as error:
         return None, [f"there is none: {error.message}"]
 

@@ -1,1 +1,15 @@
-"""Running and keeping the whole: server processes, backup and restore, status, the demo."""
+"""Running and keeping the whole: server processes, backup, restore, status, the demo.
+
+May import: bootstrap, api, pipeline, and what these may.
+"""
+
+__all__ = [
+    "api_server",
+    "backup",
+    "backup_archive",
+    "demo",
+    "processes",
+    "restore",
+    "servers",
+    "status",
+]

@@ -14,14 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from psycopg import sql
-
 from streamflow.bootstrap import MLFLOW_SCHEMA, MlflowStore, connected, mlflow_store
 from streamflow.errors import DatabaseUnavailable, NotEmpty, SchemaTooNew
 from streamflow.operations import backup_archive, backup_artifacts
 from streamflow.operations.backup_archive import MLFLOW_DUMP, STREAMFLOW_DUMP, Archive, Manifest
 from streamflow.postgres import client_programs, migrations, roles
 from streamflow.postgres.database import Database
+from streamflow.postgres.queries import identifier, literal
 from streamflow.progress import Progress, silent
 from streamflow.settings import Settings
 from streamflow.use_case import load_use_case
@@ -124,11 +123,11 @@ def _restore(
     if separate:
         if not filled:
             progress(MLFLOW_DUMP)
-            owner = sql.Identifier(mlflow.database.row("database_owner")["name"])
+            owner = identifier(mlflow.database.row("database_owner")["name"])
             begin = _statement(mlflow.database, "set_role", {"role": owner})
             _fill(mlflow.database, [mlflow.schema], source, chain([begin], theirs))
         # Ours has one too, with nothing in it.
-        named = {"schema": sql.Identifier(MLFLOW_SCHEMA)}
+        named = {"schema": identifier(MLFLOW_SCHEMA)}
         theirs = iter([_statement(database, "create_schema", named)])
     progress(STREAMFLOW_DUMP)
     _fill(database, _ours(backup), source, chain(theirs, source.script(STREAMFLOW_DUMP)))
@@ -137,8 +136,8 @@ def _restore(
 def _mlflows(mlflow: MlflowStore, source: _Source) -> Iterator[bytes]:
     """MLflow's tables in the schema where they are here, naming artifacts where those are here."""
     backup, database = source.backup.manifest, mlflow.database
-    was, here = sql.Identifier(backup.mlflow_schema), sql.Identifier(mlflow.schema)
-    public = sql.Identifier("public")
+    was, here = identifier(backup.mlflow_schema), identifier(mlflow.schema)
+    public = identifier("public")
     if public in (was, here):
         yield _statement(database, "drop_schema", {"schema": public})
     yield from source.script(MLFLOW_DUMP)
@@ -157,7 +156,7 @@ def _fill(
     backup = source.backup
     told = f"Restored from the backup of {backup.manifest.taken_at.isoformat()}: {backup.id}"
     schema = OUR_SCHEMA if OUR_SCHEMA in schemas else schemas[0]
-    marked = {"schema": sql.Identifier(schema), "text": sql.Literal(told)}
+    marked = {"schema": identifier(schema), "text": literal(told)}
     begin = _statement(database, "lock_migration")
     end = [_statement(database, "comment_on_schema", marked), _statement(database, "analyze")]
     try:

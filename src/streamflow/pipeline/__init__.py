@@ -1,1 +1,6 @@
-"""The steps of the story, one module each; the command line shows what they return."""
+"""The steps of the story, one module each; the command line shows what they return.
+
+May import: promotion, lineage, serving, and what these may.
+"""
+
+__all__ = ["apply", "explain", "ingest", "materialize", "predict", "train"]

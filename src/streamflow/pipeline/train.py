@@ -1,23 +1,33 @@
-"""A training from the join to a registered version: proved, explained, tracked."""
+"""The step that trains: from the join to a registered version, proved, judged, fingerprinted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streamflow.errors import KnownAtRefused, UnknownModel
+from streamflow.errors import KnownAtRefused
 from streamflow.features import point_in_time
-from streamflow.lineage import code
-from streamflow.lineage import document as lineage
+from streamflow.features.point_in_time import Assembled
+from streamflow.lineage import code, document
+from streamflow.lineage.document import Lineage
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.records import RunRecord
 from streamflow.scratch import scratch
-from streamflow.use_case import UseCase
+from streamflow.training import candidate, dataset_table, evaluation, plots, served_model
+from streamflow.training.candidate import Candidate, Recipe
+from streamflow.training.evaluation import Evaluation
+from streamflow.training.feature_importance import feature_importances
+from streamflow.use_case import Estimator
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from streamflow.training.dataset import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -56,112 +66,149 @@ def train(
     KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData, ServedFormDiffers,
     FeatureStoreUnavailable, MlflowUnavailable.
     """
-    from streamflow.training import candidate, dataset_table, fit, plots, served_model
-
     use_case = platform.use_case
     name = model or use_case.default_model
-    build = builder(use_case, name)
+    build = candidate.estimator_builder(use_case, name)
     known_at = known_at or now
+    _require_past(known_at, now)
+    progress("point-in-time join")
+    assembled = point_in_time.assemble(platform.database, use_case, as_of, known_at)
+    recipe = Recipe(assembled.training_set, build, random_state, use_case.validation_share)
+    with scratch(platform.settings.home / "scratch") as folder:
+        trained = candidate.make_candidate(recipe, folder / "served", progress)
+        judged = _judged(trained, random_state)
+        artifacts = folder / "artifacts"
+        progress("draw")
+        _draw(trained, artifacts / "plots")
+        progress("fingerprints")
+        lineage = document.describe(
+            use_case, platform.settings.use_case, assembled, name, recipe, trained
+        )
+        tags = _write_documents(
+            artifacts, lineage, trained, assembled, platform.settings.keep_training_sets
+        )
+        record = _record(name, assembled, trained, judged, lineage, tags, artifacts)
+        progress("register")
+        with _run(platform, f"{name} {as_of}") as run_id:
+            version = platform.registry.record(run_id, record)
+    return _summary(run_id, version.version, name, assembled, trained, record, lineage)
+
+
+def _require_past(known_at: datetime, now: datetime) -> None:
     if known_at > now:
         raise KnownAtRefused(
             f"--known-at {known_at.isoformat()} is in the future: what will be known then can't "
             f"be told at {now.isoformat()}.",
             "Name a time that has passed, or leave it out.",
         )
-    progress("point-in-time join")
-    assembled = point_in_time.assemble(platform.database, use_case, as_of, known_at)
-    training_set = assembled.training_set
-    recipe = candidate.Recipe(training_set, build, random_state, use_case.validation_share)
-    with scratch(platform.settings.home / "scratch") as folder:
-        artifacts = folder / "artifacts"
-        (artifacts / "plots").mkdir(parents=True)
-        made = candidate.make(recipe, folder / "served", progress)
-        fitted = made.fitted
-        evaluation = fit.evaluate(
-            fitted.validation_labels, made.predictions, made.probabilities, random_state
-        )
-        progress("draw")
-        plots.draw(
-            fitted.validation_labels,
-            made.probabilities,
-            made.predictions,
-            fit.explain(fitted),
-            artifacts / "plots",
-        )
-        progress("fingerprints")
-        origin = lineage.describe(
-            use_case, platform.settings.use_case, assembled, name, recipe, made
-        )
-        document = origin.to_json()
-        (artifacts / lineage.LINEAGE_FILE).write_text(document, encoding="utf-8")
-        (artifacts / served_model.SCHEMA_FILE).write_text(fitted.schema.to_json())
-        dataset_table.write(made.scores, artifacts / candidate.SCORES_FILE)
-        if platform.settings.keep_training_sets:
-            dataset_table.write(assembled.table, artifacts / dataset_table.TRAINING_SET_FILE)
-        diff = code.uncommitted()
-        if 0 < len(diff) <= code.LARGEST_DIFF:
-            (artifacts / code.DIFF_FILE).write_bytes(diff)
-        metrics = {
-            **evaluation.as_metrics(),
+
+
+def _judged(trained: Candidate, random_state: int) -> Evaluation:
+    """The figures on the rows that the fit did not see."""
+    return evaluation.evaluate(
+        trained.fitted.validation_labels, trained.predictions, trained.probabilities, random_state
+    )
+
+
+def _draw(trained: Candidate, folder: Path) -> None:
+    plots.draw(
+        trained.fitted.validation_labels,
+        trained.probabilities,
+        trained.predictions,
+        feature_importances(trained.fitted),
+        folder,
+    )
+
+
+def _write_documents(
+    artifacts: Path,
+    lineage: Lineage,
+    trained: Candidate,
+    assembled: Assembled,
+    keep_training_set: bool,
+) -> dict[str, str]:
+    """Write what a later comparison needs beside the plots; returns the run's tags."""
+    text = lineage.to_json()
+    (artifacts / document.LINEAGE_FILE).write_text(text, encoding="utf-8")
+    (artifacts / served_model.SCHEMA_FILE).write_text(trained.fitted.schema.to_json())
+    dataset_table.write(trained.scores, artifacts / candidate.SCORES_FILE)
+    if keep_training_set:
+        dataset_table.write(assembled.table, artifacts / dataset_table.TRAINING_SET_FILE)
+    diff = code.uncommitted()
+    if 0 < len(diff) <= code.LARGEST_DIFF:
+        (artifacts / code.DIFF_FILE).write_bytes(diff)
+    return document.tags(lineage, text)
+
+
+def _record(
+    name: str,
+    assembled: Assembled,
+    trained: Candidate,
+    judged: Evaluation,
+    lineage: Lineage,
+    tags: dict[str, str],
+    artifacts: Path,
+) -> RunRecord:
+    """Everything of the training that MLflow stores."""
+    training_set, fitted = assembled.training_set, trained.fitted
+    return RunRecord(
+        params={
+            "as_of": training_set.as_of,
+            "known_at": training_set.known_at.isoformat(),
+            "model": name,
+            "random_state": fitted.random_state,
+            "feature_service": fitted.schema.feature_service,
+            "rows": len(training_set.labels),
+            "validation_rows": len(fitted.validation_rows),
+            "categorical": ", ".join(fitted.schema.categorical),
+            **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
+        },
+        metrics={
+            **judged.as_metrics(),
             "train_time_sec": fitted.train_time_sec,
-            "served_form_largest_difference": made.proof.largest_difference,
-        }
-        record = RunRecord(
-            params={
-                "as_of": as_of,
-                "known_at": known_at.isoformat(),
-                "model": name,
-                "random_state": random_state,
-                "feature_service": fitted.schema.feature_service,
-                "rows": len(training_set.labels),
-                "validation_rows": len(fitted.validation_rows),
-                "categorical": ", ".join(fitted.schema.categorical),
-                **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
-            },
-            metrics=metrics,
-            tags=lineage.tags(origin, document),
-            artifacts=artifacts,
-            served_form=made.served,
-            schema=fitted.schema,
-            input_example=_example(training_set, rows=5),
-            requirements=_requirements(origin.environment.versions, made.served),
-        )
-        progress("register")
-        with _run(platform, f"{name} {as_of}") as run_id:
-            version = platform.registry.record(run_id, record)
+            "served_form_largest_difference": trained.proof.largest_difference,
+        },
+        tags=tags,
+        artifacts=artifacts,
+        served_form=trained.served,
+        schema=fitted.schema,
+        input_example=_example(training_set, rows=5),
+        requirements=_requirements(lineage.environment.versions, trained.served),
+    )
+
+
+def _summary(
+    run_id: str,
+    version: int,
+    name: str,
+    assembled: Assembled,
+    trained: Candidate,
+    record: RunRecord,
+    lineage: Lineage,
+) -> Trained:
+    training_set, fitted = assembled.training_set, trained.fitted
     return Trained(
         run_id=run_id,
-        version=version.version,
+        version=version,
         model=name,
-        as_of=as_of,
-        known_at=known_at,
+        as_of=training_set.as_of,
+        known_at=training_set.known_at,
         rows=len(training_set.labels),
         without_label=assembled.without_label,
         without_features=assembled.without_features,
         categorical=fitted.schema.categorical,
-        metrics=metrics,
+        metrics=dict(record.metrics),
         train_time_sec=fitted.train_time_sec,
-        random_state=random_state,
-        data_hash=origin.data.hash,
-        model_hash=made.model_hash,
-        largest_difference=made.proof.largest_difference,
+        random_state=fitted.random_state,
+        data_hash=lineage.data.hash,
+        model_hash=trained.model_hash,
+        largest_difference=trained.proof.largest_difference,
     )
-
-
-def builder(use_case: UseCase, name: str) -> Callable[[int], Any]:
-    """What builds the unfitted estimator of the use case's model `name`. Raises UnknownModel."""
-    if name not in use_case.models:
-        raise UnknownModel(
-            f"The use case {use_case.name!r} has no model {name!r}; it has: "
-            f"{', '.join(use_case.models)}.",
-            "Name one of them: `streamflow train --model NAME`.",
-        )
-    return use_case.models[name]
 
 
 @contextmanager
 def _run(platform: Platform, name: str) -> Iterator[str]:
-    """A run that is whole or hidden: what a killed training left behind is discarded first.
+    """A run that is complete or hidden: what a killed training left behind is discarded first.
 
     The lock is the database's and ends with its holder, so a run that is RUNNING while nobody
     holds the lock has nobody who could finish it.
@@ -180,12 +227,12 @@ def _run(platform: Platform, name: str) -> Iterator[str]:
             raise
 
 
-def _parameters(estimator: Any) -> dict[str, Any]:
+def _parameters(estimator: Estimator) -> dict[str, Any]:
     plain = (str, int, float, bool, type(None))
     return {key: value for key, value in estimator.get_params().items() if isinstance(value, plain)}
 
 
-def _example(training_set: Any, rows: int) -> Any:
+def _example(training_set: TrainingSet, rows: int) -> DataFrame:
     import pandas
 
     return pandas.DataFrame({name: values[:rows] for name, values in training_set.columns.items()})

@@ -15,9 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from streamflow.errors import DatabaseUnavailable, NotPermitted
+from streamflow.postgres.database_url import for_programs
 from streamflow.postgres.embedded_cluster import find_binaries, gist
 
 # What is read from a pipe at once.
@@ -142,13 +141,3 @@ def _running(
                 f"{Path(command[0]).name} ended with {process.returncode}: {gist(told)}",
                 "See to it that PostgreSQL answers and has space; run the same command again.",
             )
-
-
-def for_programs(url: str) -> tuple[str, dict[str, str]]:
-    """How PostgreSQL's own programs connect: an argument, and what their environment has to hold.
-
-    The password is in the environment, because anybody may see arguments.
-    """
-    parts = conninfo_to_dict(url)
-    password = parts.pop("password", None)
-    return make_conninfo("", **parts), {"PGPASSWORD": str(password)} if password else {}

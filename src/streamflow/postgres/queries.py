@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
 from psycopg import sql
+from psycopg.sql import Composable as Composable
 
 
 @cache
@@ -17,8 +19,30 @@ def named_queries() -> dict[str, str]:
     return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
 
 
+def identifier(*names: str) -> sql.Identifier:
+    """A quoted name; several are joined by dots, as schema and table are."""
+    return sql.Identifier(*names)
+
+
+def literal(value: object) -> sql.Literal:
+    """A quoted value, for the few statements that take no parameter."""
+    return sql.Literal(value)
+
+
+def subquery(text: str) -> sql.SQL:
+    """A query that `Database.render` made, for a placeholder of another one."""
+    return sql.SQL(text)
+
+
 def columns(names: list[str], prefix: str | None = None) -> sql.Composed:
-    """The names as a comma-separated list of quoted identifiers, for a query's placeholder."""
+    """The names as a comma-separated list of quoted identifiers."""
     return sql.SQL(", ").join(
         sql.Identifier(prefix, name) if prefix else sql.Identifier(name) for name in names
+    )
+
+
+def definitions(types: Mapping[str, str]) -> sql.Composed:
+    """Column definitions, from each column's name and PostgreSQL type."""
+    return sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in types.items()
     )

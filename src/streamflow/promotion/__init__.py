@@ -1,1 +1,6 @@
-"""Moving a version to a stage: the gates, who does it, and the history of it."""
+"""Moving a version to a stage: the gates, who does it, the history of it.
+
+May import: lineage, serving, keys, and what lineage may.
+"""
+
+__all__ = ["promote", "promoter"]

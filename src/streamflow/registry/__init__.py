@@ -1,1 +1,6 @@
-"""MLflow: runs, versions, stages, and model files by their hash."""
+"""MLflow: runs, versions and stages; model files by their hash.
+
+May import: training, postgres, top modules.
+"""
+
+__all__ = ["mlflow_registry", "model_cache", "production", "records", "stages"]

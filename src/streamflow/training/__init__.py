@@ -1,1 +1,15 @@
-"""From a training set to a fitted estimator, its figures and the form in which it is served."""
+"""From a training set to a fitted estimator, its figures and its served form; no service.
+
+May import: top modules.
+"""
+
+__all__ = [
+    "candidate",
+    "canonical",
+    "dataset",
+    "dataset_table",
+    "evaluation",
+    "feature_importance",
+    "plots",
+    "served_model",
+]

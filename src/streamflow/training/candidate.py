@@ -1,30 +1,33 @@
-"""A model that was fitted and written as it would be served, and belongs to no run yet."""
+"""A candidate: a model that is fitted, written as it would be served, and not registered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from streamflow.errors import UnknownModel
 from streamflow.training import canonical, export, fit, served_model
+from streamflow.training.dataset import TrainingSet
 from streamflow.training.export import Proof
-from streamflow.training.fit import Fitted, TrainingSet
+from streamflow.training.fit import Fitted
 from streamflow.training.served_model import Labels, Matrix
+from streamflow.use_case import EstimatorBuilder, UseCase
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SCORES_FILE = "validation_scores.parquet"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a fit takes. `threads` are per kind of numerical library; None leaves them as they are.
-
-    `build` makes the unfitted estimator from a random_state.
-    """
+    """What a fit takes. `threads` are per kind of numerical library; None leaves them alone."""
 
     training_set: TrainingSet
-    build: Callable[[int], Any]
+    build: EstimatorBuilder
     random_state: int
     validation_share: float
     threads: dict[str, int] | None = None
@@ -32,19 +35,22 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Candidate:
-    """`served` is the folder with the served form; `scores` has a row per validation row."""
+    """`served` is the folder with the served form; `scores` has a row per validation row.
+
+    `predictions` and `probabilities` (of 1) are the estimator's, one per validation row.
+    """
 
     fitted: Fitted
     predictions: Labels
     probabilities: Matrix
-    scores: Any
+    scores: pa.Table
     scores_hash: str
     served: Path
     model_hash: str
     proof: Proof
 
 
-def make(
+def make_candidate(
     recipe: Recipe, served: Path, progress: Callable[[str], None] = lambda step: None
 ) -> Candidate:
     """Fit by the recipe, write the served form into `served` and prove it equal.
@@ -73,18 +79,19 @@ def make(
     )
 
 
-def _limited(threads: dict[str, int] | None) -> Any:
+def _limited(threads: dict[str, int] | None) -> AbstractContextManager[object]:
     if threads is None:
         return nullcontext()
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(limits=threads)
+    limited: AbstractContextManager[object] = threadpool_limits(limits=threads)
+    return limited
 
 
 def _scores(
     training_set: TrainingSet, fitted: Fitted, predictions: Labels, probabilities: Matrix
-) -> Any:
-    """The validation rows, sorted by entity: the label, and what the model says of it."""
+) -> pa.Table:
+    """The validation rows, sorted by entity, each with its label and the model's prediction."""
     order = fitted.validation_rows.argsort()
     entities = [training_set.entities[row] for row in fitted.validation_rows[order]]
     return canonical.table(
@@ -95,3 +102,14 @@ def _scores(
             ("probability", "FLOAT64", probabilities[order]),
         ]
     )
+
+
+def estimator_builder(use_case: UseCase, name: str) -> EstimatorBuilder:
+    """The builder of the use case's model `name`. Raises UnknownModel."""
+    if name not in use_case.models:
+        raise UnknownModel(
+            f"The use case {use_case.name!r} has no model {name!r}; it has: "
+            f"{', '.join(use_case.models)}.",
+            "Name one of them: `streamflow train --model NAME`.",
+        )
+    return use_case.models[name]

@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamflow.hashes import Sha256
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Bytes = npt.NDArray[np.uint8]
+Lengths = npt.NDArray[np.int64]
 
 _VALUES = {"STRING": "<i8", "INT64": "<i8", "FLOAT64": "<f8", "BOOL": "?"}
 
@@ -30,7 +34,7 @@ class Column:
     hash: Sha256
 
 
-def table(columns: Iterable[tuple[str, str, Any]]) -> Any:
+def table(columns: Iterable[tuple[str, str, Any]]) -> pa.Table:
     """An Arrow table of columns, each a name, a type (STRING, INT64, FLOAT64 or BOOL) and values.
 
     The values are an Arrow array, or what makes one. Raises OverflowError or ArrowInvalid for one
@@ -46,7 +50,7 @@ def table(columns: Iterable[tuple[str, str, Any]]) -> Any:
     return pa.table(arrays, schema=pa.schema(fields))
 
 
-def hashes(table: Any) -> tuple[Sha256, list[Column]]:
+def hashes(table: pa.Table) -> tuple[Sha256, list[Column]]:
     """The SHA-256 over the whole table, and over each of its columns."""
     kinds = {arrow: kind for kind, arrow in _arrow_types().items()}
     whole, columns = hashlib.sha256(), []
@@ -63,7 +67,7 @@ def hashes(table: Any) -> tuple[Sha256, list[Column]]:
     return whole.hexdigest(), columns
 
 
-def _content(array: Any, kind: str) -> Bytes:
+def _content(array: pa.Array, kind: str) -> Bytes:
     """The rows' bytes, in NumPy's way: a million values take milliseconds."""
     import pyarrow.compute as pc
 
@@ -80,7 +84,9 @@ def _content(array: Any, kind: str) -> Bytes:
     return _interleaved(heads[kept], kept.sum(axis=1), filled, rows["value"])
 
 
-def _interleaved(heads: Bytes, head_lengths: Any, texts: Any, text_lengths: Any) -> Bytes:
+def _interleaved(
+    heads: Bytes, head_lengths: Lengths, texts: pa.Array, text_lengths: Lengths
+) -> Bytes:
     """Head, text, head, text, … in one array."""
     offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset :][: len(texts) + 1]
     body = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
@@ -91,7 +97,7 @@ def _interleaved(heads: Bytes, head_lengths: Any, texts: Any, text_lengths: Any)
     return content
 
 
-def _arrow_types() -> dict[str, Any]:
+def _arrow_types() -> dict[str, pa.DataType]:
     import pyarrow as pa
 
     return {

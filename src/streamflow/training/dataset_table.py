@@ -1,33 +1,27 @@
-"""The training set as one Arrow table: hashed, kept with its run, read back."""
+"""A training set as one Arrow table: hashed, stored with its run, read back.
+
+Its columns are the entity, the features in the schema's order, and the label.
+"""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.training import canonical
-from streamflow.training.fit import TrainingSet
+from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import FeatureSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TRAINING_SET_FILE = "training_set.parquet"
 LABEL = "label"
 
 
-def of(training_set: TrainingSet) -> Any:
-    """The entity, the features in the schema's order and the label, as typed columns."""
-    schema = training_set.schema
-    return canonical.table(
-        [
-            (schema.join_key, "STRING", training_set.entities),
-            *((one.name, one.type, training_set.columns[one.name]) for one in schema.features),
-            (LABEL, "BOOL", training_set.labels),
-        ]
-    )
-
-
-def joined(rows: Any, schema: FeatureSchema, label: str) -> Any:
-    """The same table out of an Arrow table that has these columns among others."""
+def dataset_table(rows: pa.Table, schema: FeatureSchema, label: str) -> pa.Table:
+    """The training set's table, out of a table that has these columns among others."""
     return canonical.table(
         [
             (schema.join_key, "STRING", rows[schema.join_key]),
@@ -37,12 +31,9 @@ def joined(rows: Any, schema: FeatureSchema, label: str) -> Any:
     )
 
 
-def data_hash(training_set: TrainingSet) -> str:
-    """SHA-256 over the whole training set in canonical order and types."""
-    return canonical.hashes(of(training_set))[0]
-
-
-def training_set(table: Any, schema: FeatureSchema, as_of: date, known_at: datetime) -> TrainingSet:
+def training_set(
+    table: pa.Table, schema: FeatureSchema, as_of: date, known_at: datetime
+) -> TrainingSet:
     """The table's rows as a training set with the features of `schema`, which it must have."""
     return TrainingSet(
         schema=schema,
@@ -54,14 +45,16 @@ def training_set(table: Any, schema: FeatureSchema, as_of: date, known_at: datet
     )
 
 
-def write(table: Any, file: Path) -> None:
-    """The table as Parquet, the same bytes for the same rows."""
+def write(table: pa.Table, file: Path) -> None:
+    """Write the table as Parquet: the same bytes for the same rows."""
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=False)
 
 
-def read(file: Path) -> Any:
+def read(file: Path) -> pa.Table:
+    """The table that `write` wrote. Raises what pyarrow raises for a damaged file."""
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(file)
+    table: pa.Table = pyarrow.parquet.read_table(file)
+    return table

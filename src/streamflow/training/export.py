@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from streamflow.training.fit import Fitted
 from streamflow.training.onnx_forest import onnx_forest
 from streamflow.training.onnx_forest_float32 import is_exact, onnx_forest_in_float32
 from streamflow.training.served_model import FORMS, SCHEMA_FILE, load
+from streamflow.use_case import Estimator
+
+if TYPE_CHECKING:
+    from sklearn.tree import DecisionTreeClassifier
 
 TOLERANCE = 1e-5
 
@@ -41,6 +45,7 @@ class Proof:
 
     @property
     def equal(self) -> bool:
+        """No label flips, and no probability is more than `TOLERANCE` off."""
         # A NaN is no more than the tolerance either, and mustn't pass.
         return self.label_flips == 0 and self.largest_difference <= TOLERANCE
 
@@ -92,7 +97,7 @@ def prove(fitted: Fitted, folder: Path) -> Proof:
 
 
 def compare(fitted: Fitted, folder: Path) -> Proof:
-    """The proof without its verdict."""
+    """The proof, whether the two are equal or not."""
     labels, probabilities = fitted.predict()
     served_labels, served_probabilities = load(folder).score(fitted.validation_matrix)
     return Proof(
@@ -104,7 +109,8 @@ def compare(fitted: Fitted, folder: Path) -> Proof:
 
 def _forms(fitted: Fitted) -> tuple[str, list[Callable[[], bytes]]]:
     """The served form's file name, and ways to make its bytes, to be tried in turn."""
-    estimator, columns = fitted.estimator, fitted.validation_matrix.shape[1]
+    estimator: Any = fitted.estimator  # the class decides which methods it has
+    columns = fitted.validation_matrix.shape[1]
     libraries = {kind.__module__.partition(".")[0] for kind in type(estimator).__mro__}
     if "lightgbm" in libraries:
         return "model.lightgbm.txt", [lambda: estimator.booster_.model_to_string().encode()]
@@ -120,7 +126,7 @@ def _forms(fitted: Fitted) -> tuple[str, list[Callable[[], bytes]]]:
     ]
 
 
-def _trees(estimator: Any) -> list[Any] | None:
+def _trees(estimator: Estimator) -> list[DecisionTreeClassifier] | None:
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
     from sklearn.tree import DecisionTreeClassifier
 
@@ -129,7 +135,7 @@ def _trees(estimator: Any) -> list[Any] | None:
     return [estimator] if isinstance(estimator, DecisionTreeClassifier) else None
 
 
-def _skl2onnx(estimator: Any, columns: int, tensor_type: str) -> bytes:
+def _skl2onnx(estimator: Estimator, columns: int, tensor_type: str) -> bytes:
     from skl2onnx import convert_sklearn
     from skl2onnx.common import data_types
 

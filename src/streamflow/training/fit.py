@@ -1,4 +1,4 @@
-"""Split, fit, evaluate, explain: from a training set to a fitted estimator and what it's worth.
+"""Split and fit: from a training set to a fitted estimator.
 
 Pure: no file, no network, no clock but the stopwatch around `fit`, no chance but `random_state`.
 The same training set, estimator and random_state give the same bits.
@@ -7,61 +7,35 @@ The same training set, estimator and random_state give the same bits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from streamflow.errors import UntrainableData
-from streamflow.training.served_model import FeatureSchema, Labels, Matrix, encode, encoded_columns
+from streamflow.training.dataset import TrainingSet
+from streamflow.training.served_model import FeatureSchema, Labels, Matrix, encode
+from streamflow.use_case import Estimator, EstimatorBuilder
 
-RESAMPLES = 1000
 MOST_CATEGORIES = 1000
 
-Rows = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Features and labels of one as_of, as known at `known_at` (in UTC), one row per entity.
-
-    `entities` ascend and are unique, because the order of rows decides the split and with it every
-    figure. `columns` holds per feature one Python value per entity, None for null. The categories
-    in `schema` needn't be filled. Raises ValueError if that isn't so.
-    """
-
-    schema: FeatureSchema
-    entities: list[str]
-    columns: Mapping[str, list[Any]]
-    labels: list[bool]
-    as_of: date
-    known_at: datetime
-
-    def __post_init__(self) -> None:
-        if not all(before < after for before, after in pairwise(self.entities)):
-            raise ValueError("the entities of a training set must ascend and be unique")
-        lengths = {len(self.labels), *(len(self.columns[f.name]) for f in self.schema.features)}
-        if lengths != {len(self.entities)}:
-            raise ValueError(f"{len(self.entities)} entities have columns of lengths {lengths}")
+RowNumbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted estimator with what it was fitted on and what is left to judge it by.
+    """A fitted estimator, the rows that it was fitted on, and the rows that judge it.
 
     `schema` has its categories. `training_rows` and `validation_rows` are positions in the training
-    set. `train_time_sec` is the one number here that another run won't repeat.
+    set; `validation_matrix` is (validation rows, encoded columns). `train_time_sec` is the only
+    number here that another run does not repeat.
     """
 
-    estimator: Any
+    estimator: Estimator
     schema: FeatureSchema
     random_state: int
-    training_rows: Rows
-    validation_rows: Rows
+    training_rows: RowNumbers
+    validation_rows: RowNumbers
     validation_matrix: Matrix
     validation_labels: Labels
     train_time_sec: float
@@ -75,7 +49,7 @@ class Fitted:
 
 def fit(
     training_set: TrainingSet,
-    build: Callable[[int], Any],
+    build: EstimatorBuilder,
     random_state: int,
     validation_share: float = 0.25,
 ) -> Fitted:
@@ -132,7 +106,7 @@ def with_categories(training_set: TrainingSet) -> FeatureSchema:
                 "or make the column nullable in its table's contract.",
             )
         if feature.type == "STRING":
-            categories = {value for value in values if value is not None and value == value}
+            categories = {str(value) for value in values if value is not None and value == value}
             if len(categories) > MOST_CATEGORIES:
                 raise UntrainableData(
                     f"Feature {feature.name!r} takes {len(categories):,} values at "
@@ -151,129 +125,3 @@ def _too_small(training_set: TrainingSet, positives: int) -> UntrainableData:
         f"with the label true and {rows - positives:,} with false: too few to learn and to judge.",
         "Choose an --as-of with more labels, or load them with `streamflow ingest`.",
     )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How good scores are on rows that training didn't see.
-
-    `auc_low` and `auc_high` bound the AUC's 95 % interval over resamples of these rows. `f1` and
-    `accuracy` are of the estimator's own labels (the greater probability; a tie is 0).
-    """
-
-    auc: float
-    auc_low: float
-    auc_high: float
-    f1: float
-    accuracy: float
-    average_precision: float
-    log_loss: float
-    brier: float
-
-    def as_metrics(self) -> dict[str, float]:
-        return asdict(self)
-
-
-def evaluate(
-    labels: Labels, predictions: Labels, probabilities: Matrix, random_state: int
-) -> Evaluation:
-    """Compare `predictions` and `probabilities` of 1 with the true `labels` (0 or 1).
-
-    Raises UntrainableData if `labels` are of one class, where an AUC doesn't exist.
-    """
-    from sklearn import metrics
-
-    if len(np.unique(labels)) < 2:
-        raise UntrainableData(
-            f"All {len(labels):,} rows to evaluate on have the same label.",
-            "Choose an --as-of with both labels.",
-        )
-    low, high = auc_interval(labels, probabilities, random_state)
-    return Evaluation(
-        auc=float(metrics.roc_auc_score(labels, probabilities)),
-        auc_low=low,
-        auc_high=high,
-        f1=float(metrics.f1_score(labels, predictions, zero_division=0.0)),
-        accuracy=float(metrics.accuracy_score(labels, predictions)),
-        average_precision=float(metrics.average_precision_score(labels, probabilities)),
-        log_loss=float(metrics.log_loss(labels, probabilities)),
-        brier=float(metrics.brier_score_loss(labels, probabilities)),
-    )
-
-
-def auc_interval(labels: Labels, probabilities: Matrix, random_state: int) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentile of the AUC over 1,000 resamples of the rows.
-
-    Each class is resampled for itself, as the split is stratified. A resample only has to count how
-    often each score was drawn per class; scores are ranked once.
-    """
-    scores, rank = np.unique(probabilities, return_inverse=True)
-    positive, negative = rank[labels == 1], rank[labels == 0]
-    random = np.random.default_rng(random_state)
-    twice_won = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        drawn = positive[random.integers(0, len(positive), len(positive))]
-        above = np.bincount(drawn, minlength=len(scores))
-        drawn = negative[random.integers(0, len(negative), len(negative))]
-        below = np.bincount(drawn, minlength=len(scores))
-        # A positive wins over the negatives below it, and half over those that score the same.
-        # In whole numbers, so that the order of summing can't show.
-        twice_won[i] = above @ (2 * np.cumsum(below) - below)
-    areas = twice_won / (2 * len(positive) * len(negative))
-    low, high = np.percentile(areas, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def explain(fitted: Fitted) -> dict[str, float]:
-    """Each feature's share of what the model relies on, greatest first; the shares sum to 1.
-
-    It's the model's own importances, or the size of its weights times their columns' standard
-    deviations, or (if it has neither) the AUC lost when the feature's values are shuffled.
-    """
-    names = [feature.name for feature in fitted.schema.features]
-    blocks = encoded_columns(fitted.schema)
-    per_column = _column_importances(fitted)
-    if per_column is not None:
-        totals = [float(per_column[block].sum()) for block in blocks]
-    else:
-        totals = _permutation_importances(fitted, blocks)
-    whole = sum(totals)
-    shares = [total / whole if whole else 0.0 for total in totals]
-    ranked = sorted(range(len(names)), key=lambda i: (-shares[i], i))
-    return {names[i]: shares[i] for i in ranked}
-
-
-def _column_importances(fitted: Fitted) -> Matrix | None:
-    matrix = fitted.validation_matrix
-    steps = [step for _, step in getattr(fitted.estimator, "steps", [])] or [fitted.estimator]
-    for step in steps[:-1]:
-        if step not in (None, "passthrough"):
-            matrix = step.transform(matrix)
-    columns = fitted.validation_matrix.shape[1]
-    if hasattr(steps[-1], "feature_importances_"):
-        importances = np.asarray(steps[-1].feature_importances_, dtype=np.float64)
-    elif hasattr(steps[-1], "coef_"):
-        importances = np.abs(np.ravel(steps[-1].coef_)) * np.std(matrix, axis=0)
-    else:
-        return None
-    # Steps that select or derive columns leave nothing to sum per feature.
-    return importances if importances.shape == (columns,) else None
-
-
-def _permutation_importances(fitted: Fitted, blocks: list[slice], repeats: int = 5) -> list[float]:
-    from sklearn.metrics import roc_auc_score
-
-    def auc(matrix: Matrix) -> float:
-        scores = fitted.estimator.predict_proba(matrix)[:, 1]
-        return float(roc_auc_score(fitted.validation_labels, scores))
-
-    random = np.random.default_rng(fitted.random_state)
-    whole, losses = auc(fitted.validation_matrix), []
-    for block in blocks:
-        areas = []
-        for _ in range(repeats):
-            shuffled = fitted.validation_matrix.copy()
-            shuffled[:, block] = shuffled[random.permutation(len(shuffled)), block]
-            areas.append(auc(shuffled))
-        losses.append(max(0.0, whole - float(np.mean(areas))))
-    return losses

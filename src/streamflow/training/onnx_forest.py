@@ -13,12 +13,20 @@ fit a processor's cache, and a jump is a wait. Where that is the child of `x <= 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamflow.training.onnx_graph import constant, model, node
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto, ValueInfoProto
+    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.tree._tree import Tree
+
+# One value per node or leaf.
+Column = npt.NDArray[Any]
 
 ML_OPSET = 5
 
@@ -26,7 +34,7 @@ ML_OPSET = 5
 NEAR_A_TIE = 1e-9
 
 
-def onnx_forest(trees: list[Any], columns: int) -> bytes:
+def onnx_forest(trees: list[DecisionTreeClassifier], columns: int) -> bytes:
     """The mean of scikit-learn's two-class `trees` over a matrix of `columns` columns, as ONNX.
 
     Input `features`: float32 (rows, columns). Outputs `label`: int64 (rows,), and `probabilities`:
@@ -34,7 +42,7 @@ def onnx_forest(trees: list[Any], columns: int) -> bytes:
     """
     from onnx import TensorProto, helper
 
-    def output(name: str, kind: int, *shape: int | str) -> Any:
+    def output(name: str, kind: int, *shape: int | str) -> ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, shape)
 
     double, integer, boolean = TensorProto.DOUBLE, TensorProto.INT64, TensorProto.BOOL
@@ -94,7 +102,9 @@ def onnx_forest(trees: list[Any], columns: int) -> bytes:
     return model(graph, ML_OPSET)
 
 
-def _sum_over_trees(trees: list[Any], class_index: int, features: str, output: str) -> Any:
+def _sum_over_trees(
+    trees: list[DecisionTreeClassifier], class_index: int, features: str, output: str
+) -> NodeProto:
     """The sum of the shares of `class_index` in the leaves that a row falls into, in float64.
 
     `features` names a matrix of the features, and then the features negated.
@@ -106,7 +116,7 @@ def _sum_over_trees(trees: list[Any], class_index: int, features: str, output: s
     first_split = np.cumsum([0, *splits[:-1]])
     first_leaf = np.cumsum([0, *leaves[:-1]])
 
-    def joined(name: str) -> Any:
+    def joined(name: str) -> Column:
         return np.concatenate([part[name] for part in parts])
 
     def children(side: str) -> list[int]:
@@ -116,7 +126,7 @@ def _sum_over_trees(trees: list[Any], class_index: int, features: str, output: s
         ]
         return list(np.concatenate(moved).tolist())
 
-    def tensor(name: str, kind: int, values: Any) -> Any:
+    def tensor(name: str, kind: int, values: Column) -> TensorProto:
         return helper.make_tensor(name, kind, [len(values)], values.tobytes(), raw=True)
 
     return helper.make_node(
@@ -140,7 +150,7 @@ def _sum_over_trees(trees: list[Any], class_index: int, features: str, output: s
     )
 
 
-def _flat(tree: Any, class_index: int) -> dict[str, npt.NDArray[Any]]:
+def _flat(tree: Tree, class_index: int) -> dict[str, Column]:
     """One tree's splits and leaves, numbered apart, as the operator wants them."""
     is_leaf = tree.children_left == -1
     number = np.where(is_leaf, np.cumsum(is_leaf), np.cumsum(~is_leaf)) - 1

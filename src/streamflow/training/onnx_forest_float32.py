@@ -9,12 +9,20 @@ may be added up in any order, so that many rows can go through a few trees at a 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamflow.training.onnx_graph import constant, model, node
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.tree._tree import Tree
+
+# One value per node or leaf.
+Column = npt.NDArray[Any]
 
 ML_OPSET = 3
 _EXACT_BITS = 24
@@ -22,10 +30,10 @@ _EXACT_BITS = 24
 _NODES_TOGETHER = 80_000
 
 # Per node and per leaf, in arrays by name.
-_Tree = dict[str, npt.NDArray[Any]]
+_Tree = dict[str, Column]
 
 
-def is_exact(trees: list[Any]) -> bool:
+def is_exact(trees: list[DecisionTreeClassifier]) -> bool:
     """Whether float32 holds every sum of `trees`' shares, whatever their order.
 
     It does if each is a multiple of a power of two so large that their sum has 24 bits at most.
@@ -38,7 +46,7 @@ def is_exact(trees: list[Any]) -> bool:
     return bool((scaled == np.rint(scaled)).all() and (shares.sum(axis=1) == 1.0).all())
 
 
-def onnx_forest_in_float32(trees: list[Any], columns: int) -> bytes:
+def onnx_forest_in_float32(trees: list[DecisionTreeClassifier], columns: int) -> bytes:
     """As `onnx_forest`, for trees that are exact."""
     from onnx import TensorProto, helper
 
@@ -91,14 +99,14 @@ def _groups(trees: list[_Tree]) -> list[list[_Tree]]:
     return groups
 
 
-def _sum_over_trees(parts: list[_Tree], features: str, output: str) -> Any:
+def _sum_over_trees(parts: list[_Tree], features: str, output: str) -> NodeProto:
     """The sum of the shares of class 1 in the leaves that a row falls into.
 
     `features` names a matrix of the features, and then the features negated.
     """
     from onnx import helper
 
-    def joined(name: str) -> list[Any]:
+    def joined(name: str) -> list[float]:
         return list(np.concatenate([part[name] for part in parts]).tolist())
 
     def of_trees(name: str) -> list[int]:
@@ -126,7 +134,7 @@ def _sum_over_trees(parts: list[_Tree], features: str, output: str) -> Any:
     )
 
 
-def _flat(tree: Any) -> _Tree:
+def _flat(tree: Tree) -> _Tree:
     """One tree's nodes, without the leaves that another one stands for.
 
     A leaf beside a split is the true child, which may be shared; of two alike, the one that fewer
@@ -146,10 +154,10 @@ def _flat(tree: Any) -> _Tree:
     nodes = np.unique(np.concatenate([split, true, false, [0]]))
     leaves = nodes[is_leaf[nodes]]
 
-    def by_node(kind: Any, of_splits: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        values: npt.NDArray[Any] = np.zeros(tree.node_count, kind)
+    def by_node(kind: npt.DTypeLike, of_splits: Column) -> Column:
+        values: Column = np.zeros(tree.node_count, kind)
         values[split] = of_splits
-        found: npt.NDArray[Any] = values[nodes]
+        found: Column = values[nodes]
         return found
 
     threshold = tree.threshold[split]

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto, TensorProto
+
 
 OPSET, IR_VERSION = 20, 10
 
 
-def node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
+def node(operator: str, inputs: str, output: str, **attributes: object) -> NodeProto:
     """One operator; the names of its `inputs` are separated by spaces."""
     from onnx import helper
 
     return helper.make_node(operator, inputs.split(), [output], **attributes)
 
 
-def constant(name: str, value: Any) -> Any:
+def constant(name: str, value: npt.ArrayLike) -> TensorProto:
+    """A named constant of the graph."""
     from onnx import numpy_helper
 
     return numpy_helper.from_array(np.asarray(value), name)
 
 
-def model(graph: Any, ml_opset: int) -> bytes:
+def model(graph: GraphProto, ml_opset: int) -> bytes:
     """The graph with the opsets that it's written in; the same graph gives the same bytes."""
     from onnx import helper
 

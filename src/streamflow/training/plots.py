@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from streamflow.training.served_model import Labels, Matrix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INK, BLUE, GREY, PALE = "#22272e", "#2b6cb0", "#9aa3ad", "#e6e9ed"
 
@@ -26,7 +29,7 @@ def draw(
     `labels` and `predictions` are 0 or 1, `probabilities` are of 1, `importances` are shares of 1
     per feature. Returns the five files written into `folder`.
     """
-    pictures: dict[str, Callable[[Any], None]] = {
+    pictures: dict[str, Callable[[Axes], None]] = {
         "roc_curve": lambda axes: _roc(axes, labels, probabilities),
         "precision_recall_curve": lambda axes: _precision_recall(axes, labels, probabilities),
         "calibration": lambda axes: _calibration(axes, labels, probabilities),
@@ -37,7 +40,7 @@ def draw(
     return [_picture(folder / f"{name}.png", paint) for name, paint in pictures.items()]
 
 
-def _picture(path: Path, paint: Callable[[Any], None]) -> Path:
+def _picture(path: Path, paint: Callable[[Axes], None]) -> Path:
     from matplotlib import rc_context, rcdefaults, rcParams
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,13 +74,13 @@ def _picture(path: Path, paint: Callable[[Any], None]) -> Path:
     return unfinished.replace(path)
 
 
-def _unit_square(axes: Any, title: str, x: str, y: str) -> None:
+def _unit_square(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set(title=title, xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_aspect("equal")
     axes.grid(True)
 
 
-def _roc(axes: Any, labels: Labels, probabilities: Matrix) -> None:
+def _roc(axes: Axes, labels: Labels, probabilities: Matrix) -> None:
     from sklearn.metrics import roc_auc_score, roc_curve
 
     false_positives, true_positives, _ = roc_curve(labels, probabilities)
@@ -93,7 +96,7 @@ def _roc(axes: Any, labels: Labels, probabilities: Matrix) -> None:
     axes.legend(loc="lower right", title="Area under the curve", alignment="left")
 
 
-def _precision_recall(axes: Any, labels: Labels, probabilities: Matrix) -> None:
+def _precision_recall(axes: Axes, labels: Labels, probabilities: Matrix) -> None:
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(labels, probabilities)
@@ -116,7 +119,7 @@ def _precision_recall(axes: Any, labels: Labels, probabilities: Matrix) -> None:
     axes.legend(loc="upper right", title="Average precision", alignment="left")
 
 
-def _calibration(axes: Any, labels: Labels, probabilities: Matrix) -> None:
+def _calibration(axes: Axes, labels: Labels, probabilities: Matrix) -> None:
     groups = [
         group
         for group in np.array_split(np.argsort(probabilities, kind="stable"), 10)
@@ -144,7 +147,7 @@ def _calibration(axes: Any, labels: Labels, probabilities: Matrix) -> None:
     axes.legend(loc="upper left")
 
 
-def _confusion(axes: Any, labels: Labels, predictions: Labels) -> None:
+def _confusion(axes: Axes, labels: Labels, predictions: Labels) -> None:
     counts = np.bincount(2 * labels + predictions, minlength=4).reshape(2, 2)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
@@ -171,7 +174,7 @@ def _confusion(axes: Any, labels: Labels, predictions: Labels) -> None:
     axes.tick_params(length=0)
 
 
-def _importance(axes: Any, importances: Mapping[str, float], most: int = 25) -> None:
+def _importance(axes: Axes, importances: Mapping[str, float], most: int = 25) -> None:
     ranked = sorted(importances.items(), key=lambda item: item[1], reverse=True)
     shown = ranked[:most][::-1]
     shares = [100 * share for _, share in shown]

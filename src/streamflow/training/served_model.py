@@ -59,17 +59,21 @@ class FeatureSchema:
 
     @property
     def categorical(self) -> list[str]:
+        """The names of the STRING features."""
         return [feature.name for feature in self.features if feature.type == "STRING"]
 
     @cached_property
     def layout(self) -> Layout:
+        """Where `encode` puts each feature."""
         return Layout.of(self.features)
 
     def to_json(self) -> str:
+        """The document `feature_schema.json`."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @staticmethod
     def from_json(text: str) -> FeatureSchema:
+        """The schema that `to_json` wrote."""
         document = json.loads(text)
         features = tuple(
             Feature(**{**feature, "categories": tuple(feature["categories"])})
@@ -90,6 +94,7 @@ class Layout:
 
     @staticmethod
     def of(features: Sequence[Feature]) -> Layout:
+        """The layout of these features, in their order."""
         *starts, width = accumulate(map(_width, features), initial=0)
         places = [_places(one) if one.type == "STRING" else None for one in features]
         columns = tuple(zip(features, starts, places, strict=True))
@@ -115,21 +120,8 @@ class UnseenCategory(ValueError):
         self.value = value
 
 
-def encoded_names(schema: FeatureSchema) -> list[str]:
-    """The names of `encode`'s columns: `monthly_fee`, `plan_stream_tv=null`, `net_service=DSL`."""
-    names: list[str] = []
-    for feature in schema.features:
-        if feature.type == "STRING":
-            names += [f"{feature.name}={category}" for category in feature.categories]
-        else:
-            names.append(feature.name)
-        if feature.nullable:
-            names.append(f"{feature.name}=null")
-    return names
-
-
 def encode(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> Matrix:
-    """Features as a matrix of float64, one row per entity, columns as `encoded_names` has them.
+    """Features as a matrix of float64: a row per entity; per feature a column, or several.
 
     A STRING is one-hot. A null is 0 with a 1 in a column of its own, so that no model has to know
     of NaN and "not applicable" stays apart from 0. Raises UnseenCategory for a value that training

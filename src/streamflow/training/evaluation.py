@@ -1,0 +1,84 @@
+"""How good a model's scores are, with the interval of its AUC."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from streamflow.errors import UntrainableData
+from streamflow.training.served_model import Labels, Matrix
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good scores are on rows that training didn't see.
+
+    `auc_low` and `auc_high` bound the AUC's 95 % interval over resamples of these rows. `f1` and
+    `accuracy` are of the estimator's own labels (the greater probability; a tie is 0).
+    """
+
+    auc: float
+    auc_low: float
+    auc_high: float
+    f1: float
+    accuracy: float
+    average_precision: float
+    log_loss: float
+    brier: float
+
+    def as_metrics(self) -> dict[str, float]:
+        """The figures by the names that MLflow stores them under."""
+        return asdict(self)
+
+
+def evaluate(
+    labels: Labels, predictions: Labels, probabilities: Matrix, random_state: int
+) -> Evaluation:
+    """Compare `predictions` and `probabilities` of 1 with the true `labels` (0 or 1).
+
+    Raises UntrainableData if `labels` are of one class, where an AUC doesn't exist.
+    """
+    from sklearn import metrics
+
+    if len(np.unique(labels)) < 2:
+        raise UntrainableData(
+            f"All {len(labels):,} rows to evaluate on have the same label.",
+            "Choose an --as-of with both labels.",
+        )
+    low, high = auc_interval(labels, probabilities, random_state)
+    return Evaluation(
+        auc=float(metrics.roc_auc_score(labels, probabilities)),
+        auc_low=low,
+        auc_high=high,
+        f1=float(metrics.f1_score(labels, predictions, zero_division=0.0)),
+        accuracy=float(metrics.accuracy_score(labels, predictions)),
+        average_precision=float(metrics.average_precision_score(labels, probabilities)),
+        log_loss=float(metrics.log_loss(labels, probabilities)),
+        brier=float(metrics.brier_score_loss(labels, probabilities)),
+    )
+
+
+def auc_interval(labels: Labels, probabilities: Matrix, random_state: int) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of the AUC over 1,000 resamples of the rows.
+
+    Each class is resampled for itself, as the split is stratified. A resample only has to count how
+    often each score was drawn per class; scores are ranked once.
+    """
+    scores, rank = np.unique(probabilities, return_inverse=True)
+    positive, negative = rank[labels == 1], rank[labels == 0]
+    random = np.random.default_rng(random_state)
+    twice_won = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        drawn = positive[random.integers(0, len(positive), len(positive))]
+        above = np.bincount(drawn, minlength=len(scores))
+        drawn = negative[random.integers(0, len(negative), len(negative))]
+        below = np.bincount(drawn, minlength=len(scores))
+        # A positive wins over the negatives below it, and half over those that score the same.
+        # In whole numbers, so that the order of summing can't show.
+        twice_won[i] = above @ (2 * np.cumsum(below) - below)
+    areas = twice_won / (2 * len(positive) * len(negative))
+    low, high = np.percentile(areas, [2.5, 97.5])
+    return float(low), float(high)
