@@ -8,7 +8,7 @@ import json
 import pytest
 from tests.fakes import FEBRUARY, FakeKeyStore, FakeRegistry, Wire, eventually, model, serving
 
-from streamflow.api.problems import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from streamflow.api.limits import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from streamflow.keys.api_keys import ApiKey, Scope, digest
 
 BODY = b'{"user_id": "ann"}'
