@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import h11
 import numpy as np
+import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 from uvicorn.server import ServerState
@@ -249,6 +250,12 @@ def api(
 def direct_http() -> bool:
     """Whether this run of the tests takes the direct HTTP path: STREAMFLOW_DIRECT_HTTP says so."""
     return Settings(_env_file=None).direct_http
+
+
+# For tests about the direct HTTP path itself.
+direct_only = pytest.mark.skipif(
+    not direct_http(), reason="the direct HTTP path is off: STREAMFLOW_DIRECT_HTTP"
+)
 
 
 class OverHttp:

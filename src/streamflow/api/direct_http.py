@@ -84,13 +84,15 @@ class _DirectRequest:
 class DirectHttpProtocol(LimitedHttpProtocol):
     """Gives plain predictions to the app without ASGI, and all other requests through it."""
 
+    transport: Any  # JoinedWrites, for uvicorn a transport
+    cycle: Any  # uvicorn's RequestResponseCycle, or a _DirectRequest
+    scope: Any
     _receiving: _DirectRequest | None = None  # until its body is complete
 
     def connection_made(self, transport: Any) -> None:
         """Join the writes of the connection."""
         super().connection_made(transport)
-        joined: Any = JoinedWrites(transport, self.loop)
-        self.transport = joined
+        self.transport = JoinedWrites(transport, self.loop)
         self._http_app = cast(HttpApp, self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,7 +108,7 @@ class DirectHttpProtocol(LimitedHttpProtocol):
             record = self._http_app.begin(self.url, self.headers, self.client)
             if record is not None:
                 self._framing_bytes, self._in_head = 0, False
-                request: Any = _DirectRequest(record, self.parser.should_keep_alive())
+                request = _DirectRequest(record, self.parser.should_keep_alive())
                 self._receiving = self.cycle = request
                 return
         super().on_headers_complete()
@@ -134,8 +136,7 @@ class DirectHttpProtocol(LimitedHttpProtocol):
 
     def write(self, data: bytes) -> None:
         """Write to the connection at once."""
-        joined: Any = self.transport
-        joined.write_at_once(data)
+        self.transport.write_at_once(data)
 
     def _is_plain(self) -> bool:
         return (
@@ -150,11 +151,9 @@ class DirectHttpProtocol(LimitedHttpProtocol):
 
     def _continue_with_asgi(self, request: _DirectRequest) -> None:
         """Give the request, and what has arrived of its body, to the app through ASGI."""
-        none: Any = None
-        self._receiving = self.cycle = none
+        self._receiving = self.cycle = None
         super().on_headers_complete()
-        scope: Any = self.scope
-        scope[SCOPE_KEY] = request.record
+        self.scope[SCOPE_KEY] = request.record
         self.cycle.keep_alive = request.keep_alive
         super().on_body(bytes(request.body))
 

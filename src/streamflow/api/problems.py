@@ -6,13 +6,13 @@ HTTP statuses are decided here, in `key_problems` and in `routes`, nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from streamflow import log
@@ -195,7 +195,7 @@ _FAULTS = {
 }
 
 
-def _faults(errors: Sequence[Any]) -> list[tuple[str, str]]:
+def _faults(errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:
     """Pydantic's errors as pairs of field and fault, without the values that were sent."""
     return [
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamflow.errors import NoAnswer, StreamFlowError
 from streamflow.serving.feature_status import FeatureReading
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streamflow.registry.records import ModelVersion
 
 
-def prediction(join_key: str, made: Prediction) -> dict[str, Any]:
+def prediction(join_key: str, made: Prediction) -> dict[str, object]:
     """The response of /predict."""
     return {
         join_key: made.entity_id,
@@ -37,12 +37,12 @@ def batch(
     entity_ids: Sequence[str],
     results: Sequence[Prediction | NoAnswer],
     request_id: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The response of /predict/batch: per id its prediction, or the problem in its place."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     # Most rows are of the same times as the one before, and share them.
     times: Mapping[str, datetime] | None = None
-    shared: dict[str, Any] = {}
+    shared: dict[str, object] = {}
     for entity_id, result in zip(entity_ids, results, strict=True):
         if isinstance(result, NoAnswer):
             rows.append({join_key: entity_id, "problem": problem(result)})
@@ -63,7 +63,7 @@ def batch(
     return {"predictions": rows, "model": _model(model), "request_id": request_id}
 
 
-def _times(made: Prediction) -> dict[str, Any]:
+def _times(made: Prediction) -> dict[str, object]:
     return {
         "features_as_of": _iso(made.features_as_of),
         "feature_times": {view: _iso(time) for view, time in made.feature_times.items()},
@@ -87,7 +87,7 @@ def features(
     served: Served,
     readings: Sequence[FeatureReading],
     request_id: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The response of /features: each feature with its status, value and event time."""
     return {
         join_key: entity_id,
@@ -108,7 +108,7 @@ def features(
     }
 
 
-def ready(predictor: Predictor, observed: Sight) -> dict[str, Any]:
+def ready(predictor: Predictor, observed: Sight) -> dict[str, object]:
     """The response of /ready: what a prediction needs, as the watcher's last poll found it.
 
     An error that doesn't stop predictions is reported beside `ready: true`: MLflow is down, or a
@@ -127,8 +127,8 @@ def ready(predictor: Predictor, observed: Sight) -> dict[str, Any]:
     }
 
 
-def _model_part(predictor: Predictor, observed: Sight) -> dict[str, Any]:
-    part: dict[str, Any]
+def _model_part(predictor: Predictor, observed: Sight) -> dict[str, object]:
+    part: dict[str, object]
     try:
         served = predictor.production()
     except StreamFlowError as error:
@@ -143,9 +143,9 @@ def _model_part(predictor: Predictor, observed: Sight) -> dict[str, Any]:
     return part
 
 
-def _feature_store_part(predictor: Predictor, observed: Sight) -> dict[str, Any]:
+def _feature_store_part(predictor: Predictor, observed: Sight) -> dict[str, object]:
     newest = predictor.newest
-    part: dict[str, Any] = {"ready": True}
+    part: dict[str, object] = {"ready": True}
     if observed.feature_store_error is not None:
         part = {"ready": False, **problem(observed.feature_store_error)}
     elif newest is not None:
@@ -175,7 +175,7 @@ def problem(error: StreamFlowError) -> dict[str, str]:
     return {"code": error.code, "detail": error.message, "next": error.next}
 
 
-def _model(version: ModelVersion) -> dict[str, Any]:
+def _model(version: ModelVersion) -> dict[str, object]:
     return {
         "name": version.name,
         "version": version.version,

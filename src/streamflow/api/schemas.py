@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.config import JsonDict
 
 from streamflow import entity_id
 from streamflow.api.responses import problem
@@ -17,7 +18,7 @@ from streamflow.errors import NoProductionModel, UnknownEntity
 Value = bool | int | float | str | None
 
 EXAMPLE_TIME = "2024-01-31T23:59:59.999999+00:00"
-EXAMPLE_MODEL = {
+EXAMPLE_MODEL: JsonDict = {
     "name": "example_model",
     "version": 3,
     "run_id": "b7a1c2d3e4f5461788990a0b0c0d0e0f",
@@ -111,7 +112,7 @@ def request_models(
 
 def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:
     """The response of /predict, with an example."""
-    example: dict[str, Any] = {
+    example: JsonDict = {
         join_key: example_id,
         "prediction": 0,
         "probability": 0.1875,
@@ -139,7 +140,7 @@ def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[B
 
 def features_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:
     """The response of /features, with an example."""
-    reading = {
+    reading: JsonDict = {
         "status": "present",
         "value": 3,
         "type": "INT64",
@@ -148,8 +149,8 @@ def features_schema(join_key: str, example_id: str, request_id: str) -> type[Bas
         "age_seconds": 0.0,
         "max_age_seconds": 3456000.0,
     }
-    discount = {"status": "null", "value": None, "type": "FLOAT64"}
-    example: dict[str, Any] = {
+    discount: JsonDict = {"status": "null", "value": None, "type": "FLOAT64"}
+    example: JsonDict = {
         join_key: example_id,
         "model": EXAMPLE_MODEL,
         "features": {"visits": reading, "discount": {**reading, **discount}},
@@ -196,7 +197,7 @@ def batch_schema(join_key: str, example_id: str, request_id: str) -> type[BaseMo
     )
 
 
-def ready_examples(registered_model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def ready_examples(registered_model: str) -> tuple[dict[str, object], dict[str, object]]:
     """Two responses of /ready: one with a model, and one without."""
     shared = {
         "feature_store": {"ready": True, "materialized": {"activity_view": EXAMPLE_TIME}},
