@@ -5,7 +5,7 @@ RUN := .venv/bin/python -m
 # With its plugin, or as a command of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: demo test check bench lock env images stack stack-test
+.PHONY: demo test test-all test-plain-http check bench lock env images stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -18,8 +18,16 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 demo: .venv/installed ## from nothing to a served prediction
 	$(RUN) streamflow demo
 
-test: .venv/installed ## unit, integration and end-to-end tests
+test: .venv/installed test-all test-plain-http ## unit, integration and end-to-end tests
+
+test-all: .venv/installed
 	$(RUN) pytest --numprocesses 2 --dist loadfile
+
+test-plain-http: .venv/installed ## the API's tests again, without its direct HTTP path
+	STREAMFLOW_DIRECT_HTTP=false $(RUN) pytest --numprocesses 2 --dist loadfile \
+	  tests/unit/test_api.py tests/unit/test_api_*.py tests/unit/test_direct_requests.py \
+	  tests/unit/test_server.py tests/unit/test_tracing.py \
+	  tests/e2e/test_keys.py::test_a_server_for_others_holds_against_what_is_tried
 
 env: ## .env with a random password for each service; what it has already stays
 	$(PYTHON) deploy/environment.py

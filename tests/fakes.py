@@ -9,17 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import h11
 import numpy as np
+import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 from uvicorn.server import ServerState
 
+from streamflow import bootstrap
 from streamflow.api.app import create_app
-from streamflow.api.direct_http import HttpProtocol
+from streamflow.api.http_protocol import http_protocol
 from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import ApiKey
@@ -223,25 +226,36 @@ def api(
     loopback=True,
     **given,
 ):
-    """The API's app over fakes."""
+    """The API's app over fakes, without a `.env` file."""
     settings = Settings(_env_file=None, registry_poll_seconds=0.01, **given)
     access = Access(
         open_without_keys=loopback, requests_per_second=settings.api_key_rate, now=lambda: now
     )
     gatekeeper = Gatekeeper(key_store or FakeKeyStore(), access, Audit(), poll_seconds=0.01)
-    return create_app(
+    parts = bootstrap.api_parts(
         settings,
+        SimpleNamespace(registered_model="example_model", join_key=join_key),
         registry,
         online,
-        registered_model="example_model",
-        join_key=join_key,
-        gatekeeper=gatekeeper,
+        gatekeeper,
         log_writer=log_writer,
         last_good=last_good,
         trace=trace,
         now=lambda: now,
         load=registry.load,
     )
+    return create_app(parts)
+
+
+def direct_http() -> bool:
+    """Whether this run of the tests takes the direct HTTP path: STREAMFLOW_DIRECT_HTTP says so."""
+    return Settings(_env_file=None).direct_http
+
+
+# For tests about the direct HTTP path itself.
+direct_only = pytest.mark.skipif(
+    not direct_http(), reason="the direct HTTP path is off: STREAMFLOW_DIRECT_HTTP"
+)
 
 
 class OverHttp:
@@ -249,7 +263,13 @@ class OverHttp:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.config = uvicorn.Config(app, access_log=False, proxy_headers=False, log_level="error")
+        self.config = uvicorn.Config(
+            app,
+            http=http_protocol(direct_http()),
+            access_log=False,
+            proxy_headers=False,
+            log_level="error",
+        )
         self.config.load()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -294,7 +314,7 @@ class Wire:
     def __init__(self, config: uvicorn.Config) -> None:
         self.received = b""
         self.closed = False
-        self.protocol = HttpProtocol(config, ServerState(), {})
+        self.protocol: Any = config.http_protocol_class(config, ServerState(), {})
         self.protocol.connection_made(self)
 
     def send(self, data: bytes) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,15 @@ from streamflow.settings import Settings
 from streamflow.use_case import UseCase, load_use_case
 
 if TYPE_CHECKING:
+    from streamflow.api.middleware import RequestBoundary
+    from streamflow.api.parts import ApiParts
+    from streamflow.api.telemetry.tracing import Trace
+    from streamflow.keys.key_sync import Gatekeeper
+    from streamflow.registry.model_cache import LastGood
     from streamflow.serving.online_store import OnlineStore
+    from streamflow.serving.prediction_log import Writer
     from streamflow.serving.predictor import Predictor
+    from streamflow.training.served_model import ServedModel
 
 MLFLOW_SCHEMA = "mlflow"
 
@@ -163,3 +171,111 @@ def production_predictor(platform: Platform) -> Predictor:
     ready.know_newest(online.newest_event_timestamps())
     ready.serve(Served(version, model, online.plan(model.schema)))
     return ready
+
+
+# The API's own connections wait at most so long, but for the writing of the prediction log.
+_API_TIMEOUT_SECONDS, _API_WRITING_TIMEOUT_SECONDS = 2.0, 10.0
+
+
+def api(platform: Platform, host: str) -> RequestBoundary:
+    """The API for a server that listens on `host`; it starts with its lifespan."""
+    from streamflow.api.app import create_app
+    from streamflow.api.telemetry.tracing import tracing
+    from streamflow.keys import access
+    from streamflow.keys.audit import Audit
+    from streamflow.keys.key_sync import DatabaseKeyStore, Gatekeeper
+    from streamflow.registry.model_cache import LastGood
+    from streamflow.serving.online_store import online_store
+    from streamflow.serving.prediction_log_writer import PredictionWriter
+
+    settings, use_case, url = platform.settings, platform.use_case, platform.database.url
+    # The platform's connection has no time limit.
+    platform.database.close()
+    database = Database(url, _API_TIMEOUT_SECONDS)
+    checked = access.Access(
+        open_without_keys=access.is_loopback(host),
+        requests_per_second=settings.api_key_rate,
+        now=_now,
+    )
+    key_store = DatabaseKeyStore(Database(url, _API_TIMEOUT_SECONDS))
+    log_writer = None
+    if settings.prediction_log:
+        # Its thread is the only one that uses this connection.
+        own = Database(url, _API_WRITING_TIMEOUT_SECONDS)
+        log_writer = PredictionWriter(own, settings.prediction_log_days, _now)
+    return create_app(
+        api_parts(
+            settings,
+            use_case,
+            production(settings, database, platform.registry),
+            online_store(settings, database, use_case),
+            Gatekeeper(key_store, checked, Audit()),
+            log_writer=log_writer,
+            last_good=LastGood(settings.home / "models", use_case.registered_model),
+            trace=tracing(),
+        )
+    )
+
+
+def api_parts(
+    settings: Settings,
+    use_case: UseCase,
+    registry: Production,
+    online: OnlineStore,
+    key_sync: Gatekeeper,
+    *,
+    log_writer: Writer | None = None,
+    last_good: LastGood | None = None,
+    trace: Trace | None = None,
+    now: Callable[[], datetime] | None = None,
+    load: Callable[[Path], ServedModel] | None = None,
+) -> ApiParts:
+    """The API's parts over stores that may be stand-ins, as in tests.
+
+    `log_writer` stores predictions, and `last_good` remembers which version was served.
+    """
+    from streamflow.api.parts import ApiParts
+    from streamflow.api.telemetry.recorder import Recorder
+    from streamflow.serving.batching import Batches, keep_nothing
+    from streamflow.serving.prediction_log import PredictionLog
+    from streamflow.serving.watcher import Watcher
+    from streamflow.training import served_model
+
+    now = now or _now
+    recorder = Recorder(trace)
+    predicting = predictor(settings, use_case, online)
+    prediction_log = PredictionLog(log_writer, recorder) if log_writer is not None else None
+    batches = Batches(
+        predicting,
+        online,
+        now=now,
+        latency_budget_seconds=settings.latency_budget_ms / 1000,
+        keep=prediction_log.put if prediction_log is not None else keep_nothing,
+        took=recorder.record_stage,
+    )
+    recorder.read_load_from(batches.load)
+    watcher = Watcher(
+        predicting,
+        registry,
+        online,
+        recorder,
+        poll_seconds=settings.registry_poll_seconds,
+        now=now,
+        last_good=last_good,
+        load=load or served_model.load,
+    )
+    return ApiParts(
+        registered_model=use_case.registered_model,
+        join_key=use_case.join_key,
+        predictor=predicting,
+        watcher=watcher,
+        batches=batches,
+        recorder=recorder,
+        key_sync=key_sync,
+        prediction_log=prediction_log,
+        now=now,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

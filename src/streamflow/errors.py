@@ -1,4 +1,4 @@
-"""Every error that a user can meet: what happened, to which one, and the next command to type.
+"""Every error that a user can meet: what happened, to what, and the next command to type.
 
     StreamFlowError
     ├── InvalidSettings              a setting, or the use case that it names, can't be used
@@ -7,46 +7,42 @@
     ├── SchemaTooOld                 the database lacks a migration, and we may not apply it
     ├── SchemaTooNew                 the database was migrated by a newer program
     ├── SchemaChanged                a migration isn't the one that was applied
-    ├── KeyNotFound                  an API key that was never made
-    ├── KeyRefused                   one that can't be made, or wasn't and is needed
-    ├── AccessRefused                a question to the API, or a promotion, without the key for it;
-    │                            kinds: `refusals`
-    ├── BackupRefused                one that can't be taken or restored; nothing was changed
+    ├── KeyNotFound                  an API key that was never created
+    ├── KeyRefused                   one that can't be created, or is needed and doesn't exist
+    ├── AccessRefused                a request to the API, or a promotion, without the key for it;
+    │   │                            its kinds are in `keys.errors`
+    │   ├── KeyMissing, KeyUnknown, KeyRevoked, KeyExpired, KeyInQuery
+    │   └── ScopeMissing, RateLimited
+    ├── InvalidRequest, NotFound, MethodNotAllowed, ContentTooLarge, HeadTooLarge, InternalError
+    │                                a request to the API that isn't as its documentation says, or
+    │                                that failed; in `api.request_errors`
+    ├── BackupRefused                a backup that can't be made or restored; nothing was changed
     │   ├── TamperedBackup           it isn't what was written
-    │   └── NotEmpty                 something is where it should be restored to
-    ├── DataRefused                  input that was turned away; nothing was changed
+    │   └── NotEmpty                 where it should be restored to, something exists
+    ├── DataRefused                  input that was refused; nothing was changed
     │   ├── MissingFiles             a table of the month has no file
-    │   ├── UnreadableFile           not the kind of file that was asked for
+    │   ├── UnreadableFile           not the kind of file that is needed
     │   ├── ContractViolation        a row or a file breaks its table's contract
-    │   ├── RecordedAtRefused        a time of knowing in the future, or before what is known
+    │   ├── RecordedAtRefused        a recorded_at in the future, or before the newest one
     │   ├── AsOfRefused              a day that hasn't ended, or that has no data
-    │   ├── KnownAtRefused           a time of knowing that is yet to come
-    │   ├── LabelsNotMatured         answers that could not be known yet
-    │   └── UntrainableData          too few rows, one class, nulls or categories beyond measure
+    │   ├── KnownAtRefused           a known_at in the future
+    │   ├── LabelsNotMatured         labels that could not be known yet
+    │   └── UntrainableData          too few rows, one class, nulls, or too many categories
     ├── ServiceUnavailable           something that we depend on doesn't answer
-    │   ├── DatabaseUnavailable
-    │   ├── MlflowUnavailable
-    │   ├── FeatureStoreUnavailable
-    │   ├── Overloaded               more is asked than can be answered in time
+    │   ├── DatabaseUnavailable, MlflowUnavailable, FeatureStoreUnavailable
+    │   ├── Overloaded               more requests than can be served in time
     │   ├── PortInUse
     │   └── ProcessFailed            a child process ended or never became ready
-    ├── ModelRefused                 a version that can't be had, trained, promoted or served
-    │   ├── UnknownModel
-    │   ├── UnknownVersion
-    │   ├── UnknownRun
-    │   ├── NoLineage                a run that doesn't say what it was made from
-    │   ├── EnvironmentNotRestored   where a run was made can't be had again
+    ├── ModelRefused                 a version that can't be found, trained, promoted or served
+    │   ├── UnknownModel, UnknownVersion, UnknownRun
+    │   ├── NoLineage                a run that doesn't record what it was made from
+    │   ├── EnvironmentNotRestored   a run's environment can't be installed again
     │   ├── NothingToRollBack
     │   ├── GateFailed               the acceptance bar isn't met
     │   ├── ServedFormDiffers        what would be served doesn't equal what was trained
-    │   └── UnservableModel          needs what the feature store can't give, or can't be written
-    │                                in a form free of code
+    │   └── UnservableModel          needs what the feature store lacks, or has no form free of code
     └── NoAnswer                     a prediction that would have been a guess
-        ├── NoProductionModel
-        ├── UnknownEntity
-        ├── MissingFeatures
-        ├── StaleFeatures
-        └── UnseenCategory
+        └── NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures, UnseenCategory
 
 HTTP status codes belong to `streamflow.api`, exit codes to `streamflow.cli`.
 """
@@ -74,35 +70,35 @@ class StreamFlowError(Exception):
 
 
 class InvalidSettings(StreamFlowError):
-    pass
+    """A setting, or the use case that it names, can't be used."""
 
 
 class UnknownPrediction(StreamFlowError):
-    pass
+    """The prediction log has no prediction with the request id."""
 
 
 class NotPermitted(StreamFlowError):
-    pass
+    """The database's user has no right to do this."""
 
 
 class SchemaTooOld(StreamFlowError):
-    pass
+    """The database lacks a migration that this user may not apply."""
 
 
 class SchemaTooNew(StreamFlowError):
-    pass
+    """A newer program has migrated the database."""
 
 
 class SchemaChanged(StreamFlowError):
-    pass
+    """A migration differs from the one that was applied."""
 
 
 class KeyNotFound(StreamFlowError):
-    pass
+    """No API key has this id."""
 
 
 class KeyRefused(StreamFlowError):
-    pass
+    """An API key can't be created, or one is needed and doesn't exist."""
 
 
 class AccessRefused(StreamFlowError):
@@ -112,10 +108,12 @@ class AccessRefused(StreamFlowError):
 
 
 class BackupRefused(StreamFlowError):
-    pass
+    """A backup can't be made or restored; nothing was changed."""
 
 
 class TamperedBackup(BackupRefused):
+    """A backup isn't what was written."""
+
     def __init__(self, file: object, member: str, what: str) -> None:
         super().__init__(
             f"{file} was damaged or changed: {member} {what}.", "Restore another backup."
@@ -123,62 +121,64 @@ class TamperedBackup(BackupRefused):
 
 
 class NotEmpty(BackupRefused):
-    pass
+    """Something exists where the backup should be restored to."""
 
 
 class DataRefused(StreamFlowError):
-    pass
+    """Input was refused; nothing was changed."""
 
 
 class MissingFiles(DataRefused):
-    pass
+    """A table of the month has no file."""
 
 
 class UnreadableFile(DataRefused):
-    pass
+    """The file isn't of the kind that is needed."""
 
 
 class ContractViolation(DataRefused):
-    pass
+    """A row or a file breaks its table's contract."""
 
 
 class RecordedAtRefused(DataRefused):
-    pass
+    """The recorded_at is in the future, or before the newest one in history."""
 
 
 class AsOfRefused(DataRefused):
-    pass
+    """The as_of is a day that hasn't ended, or that has no data."""
 
 
 class KnownAtRefused(DataRefused):
-    pass
+    """The known_at is in the future."""
 
 
 class LabelsNotMatured(DataRefused):
-    pass
+    """Labels could not be known yet at the known_at."""
 
 
 class UntrainableData(DataRefused):
-    pass
+    """The training set has too few rows, one class, nulls, or too many categories."""
 
 
 class ServiceUnavailable(StreamFlowError):
-    pass
+    """Something that StreamFlow depends on doesn't respond."""
 
 
 class DatabaseUnavailable(ServiceUnavailable):
-    pass
+    """PostgreSQL doesn't respond."""
 
 
 class MlflowUnavailable(ServiceUnavailable):
-    pass
+    """MLflow doesn't respond."""
 
 
 class FeatureStoreUnavailable(ServiceUnavailable):
-    pass
+    """The online store doesn't respond."""
 
 
 class Overloaded(ServiceUnavailable):
+    """More requests than can be served within the latency budget; `under_way` counts ids."""
+
     def __init__(self, under_way: int) -> None:
         super().__init__(
             f"More is asked than can be answered in time: {under_way} predictions are under way.",
@@ -187,58 +187,60 @@ class Overloaded(ServiceUnavailable):
 
 
 class PortInUse(ServiceUnavailable):
-    pass
+    """Another program listens on the port."""
 
 
 class ProcessFailed(ServiceUnavailable):
-    pass
+    """A child process ended, or never became ready."""
 
 
 class ModelRefused(StreamFlowError):
-    pass
+    """A version can't be found, trained, promoted or served."""
 
 
 class UnknownModel(ModelRefused):
-    pass
+    """No model has this name."""
 
 
 class UnknownVersion(ModelRefused):
-    pass
+    """The model has no such version."""
 
 
 class UnknownRun(ModelRefused):
-    pass
+    """MLflow has no such run."""
 
 
 class NoLineage(ModelRefused):
-    pass
+    """The run doesn't record what it was made from."""
 
 
 class EnvironmentNotRestored(ModelRefused):
-    pass
+    """The run's environment can't be installed again."""
 
 
 class NothingToRollBack(ModelRefused):
-    pass
+    """No version was in Production before this one."""
 
 
 class GateFailed(ModelRefused):
-    pass
+    """The version doesn't meet the acceptance bar."""
 
 
 class ServedFormDiffers(ModelRefused):
-    pass
+    """The served form's scores differ from the trained estimator's."""
 
 
 class UnservableModel(ModelRefused):
-    pass
+    """The feature store lacks what the model needs, or it has no form free of code."""
 
 
 class NoAnswer(StreamFlowError):
-    pass
+    """A prediction isn't made, because it would be a guess."""
 
 
 class NoProductionModel(NoAnswer):
+    """No version of the model is in Production."""
+
     def __init__(self, model: str) -> None:
         super().__init__(
             f"No version of {model!r} is in Production.",
@@ -247,6 +249,8 @@ class NoProductionModel(NoAnswer):
 
 
 class UnknownEntity(NoAnswer):
+    """The online store has no feature of the entity."""
+
     def __init__(self, join_key: str, value: str) -> None:
         super().__init__(
             f"No feature of {join_key} {value!r} is in the online store.",
@@ -255,6 +259,8 @@ class UnknownEntity(NoAnswer):
 
 
 class MissingFeatures(NoAnswer):
+    """`features` names those that the model needs and the online store lacks."""
+
     def __init__(self, features: list[str]) -> None:
         self.features = features
         super().__init__(
@@ -270,17 +276,19 @@ class StaleFeatures(NoAnswer):
 
     def __init__(self, ages: dict[str, tuple[float, float]]) -> None:
         self.ages = ages
-        told = ", ".join(
+        listed = ", ".join(
             f"{view} is {age / 86400:.0f} days old (allowed: {allowed / 86400:.0f})"
             for view, (age, allowed) in ages.items()
         )
         super().__init__(
-            f"Features are older than the model allows: {told}.",
+            f"Features are older than the model allows: {listed}.",
             "Run `streamflow ingest` for the newest month, then `streamflow materialize`.",
         )
 
 
 class UnseenCategory(NoAnswer):
+    """A feature has a value that training never saw."""
+
     def __init__(self, feature: str, value: str) -> None:
         self.feature = feature
         super().__init__(

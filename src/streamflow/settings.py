@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     api_workers: int | None = Field(
         None, ge=1, le=256, description="processes that answer; without it, one per core"
     )
+    direct_http: bool = Field(
+        True,
+        description="whether predictions take the faster path around ASGI, if uvicorn and "
+        "httptools are of the versions that it was tested with; responses are the same",
+    )
     api_key_rate: float = Field(
         1000.0,
         gt=0,

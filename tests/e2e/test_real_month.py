@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from streamflow import bootstrap
 from streamflow.bootstrap import platform
 from streamflow.features import feature_store, point_in_time
-from streamflow.operations import api_server
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
@@ -84,7 +84,7 @@ def january(
             opened, trained.version, "Production", "the real month", "test", FIRST_OF_FEBRUARY
         )
         materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
-        client = stack.enter_context(TestClient(api_server.create(opened, "127.0.0.1")))
+        client = stack.enter_context(TestClient(bootstrap.api(opened, "127.0.0.1")))
         yield January(opened, trained, client)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from streamflow.api import key_problems
 from streamflow.errors import DatabaseUnavailable
-from streamflow.keys import access
+from streamflow.keys import access, errors
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import ApiKey, Scope, digest, draw
 from streamflow.keys.audit import Attempt, Audit
@@ -58,24 +58,24 @@ def test_a_key_is_let_in_by_its_header(header):
     "header", [None, b"", b"Bearer", b"one", b"Basic one", b"Basic b25lOm9uZQ=="]
 )
 def test_without_a_key_nobody_is_let_in(header):
-    with pytest.raises((key_problems.KeyMissing, key_problems.KeyUnknown)):
+    with pytest.raises((errors.KeyMissing, errors.KeyUnknown)):
         entrance(key("one")).admit(PREDICT, header)
 
 
 def test_a_key_that_was_never_made_is_unknown():
     for header in (b"Bearer on", b"Bearer one1", b"Bearer " + digest(b"one"), b"Bearer \xff"):
-        with pytest.raises(key_problems.KeyUnknown):
+        with pytest.raises(errors.KeyUnknown):
             entrance(key("one")).admit(PREDICT, header)
 
 
 def test_a_key_is_over_from_the_moment_it_expires():
     entrance(key("one", expires_at=NOW + SECOND)).admit(PREDICT, b"Bearer one")
-    with pytest.raises(key_problems.KeyExpired):
+    with pytest.raises(errors.KeyExpired):
         entrance(key("one", expires_at=NOW)).admit(PREDICT, b"Bearer one")
 
 
 def test_a_key_that_is_revoked_is_told_so():
-    with pytest.raises(key_problems.KeyRevoked, match="Key 1 was revoked"):
+    with pytest.raises(errors.KeyRevoked, match="Key 1 was revoked"):
         entrance(key("one", revoked_at=NOW)).admit(PREDICT, b"Bearer one")
 
 
@@ -85,7 +85,7 @@ def test_a_key_opens_its_own_scopes_alone():
     keys.admit(READ, b"Bearer two")
     keys.admit(PROMOTE, b"Bearer two")
     for scope, header in ((READ, b"Bearer one"), (PREDICT, b"Bearer two")):
-        with pytest.raises(key_problems.ScopeMissing) as refused:
+        with pytest.raises(errors.ScopeMissing) as refused:
             keys.admit(scope, header)
         assert refused.value.needed == scope
 
@@ -94,15 +94,15 @@ def test_on_loopback_everybody_may_predict_and_read_until_the_first_key_is_made(
     keys = entrance(loopback=True)
     assert keys.admit(PREDICT, None) is None
     assert keys.admit(READ, None) is None
-    with pytest.raises(key_problems.KeyMissing):
+    with pytest.raises(errors.KeyMissing):
         keys.admit(PROMOTE, None)
     keys.learn([key("one", revoked_at=NOW)])  # the last key's end doesn't open the door again
-    with pytest.raises(key_problems.KeyMissing):
+    with pytest.raises(errors.KeyMissing):
         keys.admit(PREDICT, None)
 
 
 def test_elsewhere_no_keys_means_nobody():
-    with pytest.raises(key_problems.KeyMissing):
+    with pytest.raises(errors.KeyMissing):
         entrance().admit(PREDICT, None)
 
 
@@ -130,7 +130,7 @@ def test_before_keys_were_read_nobody_is_let_in(loopback):
 )
 def test_a_key_in_an_address_is_refused_whatever_the_header_says(query):
     for scope in (PREDICT, None):
-        with pytest.raises(key_problems.KeyInQuery):
+        with pytest.raises(errors.KeyInQuery):
             entrance(key("one"), key(DRAWN.decode())).admit(scope, b"Bearer one", query)
 
 
@@ -140,7 +140,7 @@ def test_other_things_in_an_address_are_nobodys_key(query):
 
 
 def test_a_known_key_in_an_address_is_named():
-    with pytest.raises(key_problems.KeyInQuery) as refused:
+    with pytest.raises(errors.KeyInQuery) as refused:
         entrance(key(DRAWN.decode(), key_id=7)).admit(PREDICT, None, b"x=" + DRAWN)
     assert refused.value.key_id == 7
 
@@ -150,22 +150,22 @@ def test_a_key_has_its_allowance_and_gets_it_again_with_time():
     keys = entrance(key("one", key_id=1), key("two", key_id=2), rate=2.0, clock=clock)
     for _ in range(2):
         keys.admit(PREDICT, b"Bearer one")
-    with pytest.raises(key_problems.RateLimited) as refused:
+    with pytest.raises(errors.RateLimited) as refused:
         keys.admit(PREDICT, b"Bearer one")
     assert refused.value.wait_seconds == 0.5
     assert key_problems.headers(refused.value) == {"Retry-After": "1"}
     keys.admit(PREDICT, b"Bearer two")
     keys.learn([key("one", key_id=1), key("two", key_id=2)])  # every second: no new allowance
-    with pytest.raises(key_problems.RateLimited):
+    with pytest.raises(errors.RateLimited):
         keys.admit(PREDICT, b"Bearer one")
     clock.seconds = 0.5
     keys.admit(PREDICT, b"Bearer one")
-    with pytest.raises(key_problems.RateLimited):
+    with pytest.raises(errors.RateLimited):
         keys.admit(PREDICT, b"Bearer one")
     clock.seconds = 100.0
     for _ in range(2):
         keys.admit(PREDICT, b"Bearer one")
-    with pytest.raises(key_problems.RateLimited):
+    with pytest.raises(errors.RateLimited):
         keys.admit(PREDICT, b"Bearer one")
 
 
@@ -173,7 +173,7 @@ def test_less_than_a_request_a_second_is_a_rate_too():
     clock = Clock()
     keys = entrance(key("one"), rate=0.1, clock=clock)
     keys.admit(PREDICT, b"Bearer one")
-    with pytest.raises(key_problems.RateLimited) as refused:
+    with pytest.raises(errors.RateLimited) as refused:
         keys.admit(PREDICT, b"Bearer one")
     assert key_problems.headers(refused.value) == {"Retry-After": "10"}
     clock.seconds = 10.0

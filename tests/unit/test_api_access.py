@@ -17,7 +17,7 @@ from tests.fakes import (
 )
 
 from streamflow.api import middleware
-from streamflow.api.problems import BATCH_PATH, LARGEST_HEAD_BYTES
+from streamflow.api.limits import BATCH_PATH, LARGEST_HEAD_BYTES
 from streamflow.keys.api_keys import ApiKey, Scope, digest
 
 SECRETS = [f"streamflow_{name:_<43}" for name in ("predicts", "reads", "revoked", "expired")]

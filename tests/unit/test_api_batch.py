@@ -20,7 +20,7 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow.api import problems, schemas
+from streamflow.api import limits, schemas
 from streamflow.serving.batching import MOST_TOGETHER
 from streamflow.training.served_model import ServedModel
 
@@ -39,7 +39,7 @@ def plainly():
     registry = FakeRegistry()
     registry.promote(1, model(0.1))
     with serving(registry) as service:
-        service.client.app.app.direct = {}
+        service.client.app.app.direct_handlers = {}
         yield service
 
 
@@ -303,10 +303,10 @@ bodies += [
         json.dumps(["ann"] * (MOST_TOGETHER + 1)).encode(),
         json.dumps(["ann"] * 70 + [""]).encode(),
         json.dumps([""] * 20).encode(),
-        b'["' + b"x" * problems.LARGEST_BATCH_BYTES + b'"]',
+        b'["' + b"x" * limits.LARGEST_BATCH_BYTES + b'"]',
     )
 ]
-bodies += [("/predict", b'{"user_id": "%s"}' % (b"x" * problems.LARGEST_BODY_BYTES))]
+bodies += [("/predict", b'{"user_id": "%s"}' % (b"x" * limits.LARGEST_BODY_BYTES))]
 bodies += [("/predict/batch", ONE), ("/predict", b'{"user_ids": ["ann"]}')]
 
 
@@ -314,9 +314,9 @@ COUNTED = ["streamflow_requests", "streamflow_problems", "streamflow_predictions
 
 
 def counted(service):
-    metrics = service.client.app.app.metrics
-    service.client.portal.call(metrics.hand_on)
-    registry = metrics.registry
+    recorder = service.client.app.app.recorder
+    service.client.portal.call(recorder.flush)
+    registry = recorder.registry
     return Counter(
         {
             (sample.name, *sorted(sample.labels.items())): sample.value

@@ -21,7 +21,7 @@ from tests.fakes import (
 
 from streamflow import log as logs
 from streamflow.api.telemetry import metrics
-from streamflow.api.telemetry.telemetry import Telemetry
+from streamflow.api.telemetry.recorder import Recorder
 
 
 class Scrape:
@@ -96,7 +96,7 @@ def test_what_is_in_hand_and_the_connections_are_told(registry):
 
 
 def test_data_that_cannot_be_looked_at_grows_older_all_the_same():
-    world = Telemetry()
+    world = Recorder()
     newest = {"activity_view": JANUARY}
     world.data_seen(newest, JANUARY + timedelta(days=1))
     labels = {"feature_view": "activity_view"}
@@ -143,12 +143,12 @@ def test_what_a_killed_process_had_under_way_is_forgotten(monkeypatch, tmp_path)
 
 def test_with_several_processes_too_having_no_model_is_told(tmp_path):
     code = """
-from streamflow.api.telemetry.telemetry import Telemetry
-telemetry = Telemetry()
-print(telemetry.exposition().decode())
-telemetry.model_swapped(3)
-telemetry.predicted(3, [(1, 0.62)])
-print(telemetry.exposition().decode())
+from streamflow.api.telemetry.recorder import Recorder
+recorder = Recorder()
+print(recorder.exposition().decode())
+recorder.model_swapped(3)
+recorder.record_predictions(3, [(1, 0.62)])
+print(recorder.exposition().decode())
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

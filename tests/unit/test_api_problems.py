@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from tests.fakes import FEBRUARY, FakeRegistry, assert_problem, eventually, model, serving, stocked
@@ -157,6 +158,18 @@ def test_an_error_that_is_not_the_client_s_to_see_tells_nothing_either(service):
 def test_every_reason_for_no_answer_has_a_status_of_its_own():
     for kind in errors.NoAnswer.__subclasses__():
         assert problems.STATUSES[kind][0] < 500 or kind is errors.NoProductionModel
+
+
+def test_every_error_is_in_the_tree_of_errors():
+    def below(kind):
+        for one in kind.__subclasses__():
+            yield from (one, *below(one))
+
+    named = set(re.findall(r"\w+", errors.__doc__))
+    for kind in below(errors.StreamFlowError):
+        if kind.__module__.startswith("streamflow."):
+            assert kind.__name__ in named
+            assert kind.__doc__ is not errors.StreamFlowError.__doc__
 
 
 def test_the_documentation_shows_every_problem_with_an_example(service):

@@ -1,4 +1,7 @@
-"""Predictions by the bytes of their connection: most don't go through ASGI, and nobody can tell."""
+"""Predictions by the bytes of their connection.
+
+On the direct HTTP path most don't go through ASGI, which the client can't see.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,18 @@ import asyncio
 import json
 
 import pytest
-from tests.fakes import FEBRUARY, FakeKeyStore, FakeRegistry, Wire, eventually, model, serving
+from tests.fakes import (
+    FEBRUARY,
+    FakeKeyStore,
+    FakeRegistry,
+    Wire,
+    direct_only,
+    eventually,
+    model,
+    serving,
+)
 
-from streamflow.api.problems import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from streamflow.api.limits import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from streamflow.keys.api_keys import ApiKey, Scope, digest
 
 BODY = b'{"user_id": "ann"}'
@@ -66,6 +78,7 @@ def talk(service):
     return run
 
 
+@direct_only
 @pytest.mark.parametrize("target", [b"/predict", b"/predict/batch"])
 def test_a_prediction_does_not_go_through_asgi(talk, target):
     async def conversation(wire):
@@ -78,6 +91,7 @@ def test_a_prediction_does_not_go_through_asgi(talk, target):
     assert status == 200
 
 
+@direct_only
 @pytest.mark.parametrize("media_type", [b"Application/JSON", b"application/json; charset=utf-8"])
 def test_json_is_json_however_a_client_writes_it(talk, media_type):
     async def conversation(wire):
@@ -138,6 +152,7 @@ def test_one_connection_answers_again_and_again(talk):
     assert not talk(conversation).closed
 
 
+@direct_only
 def test_a_body_may_come_in_pieces_or_chunks(talk):
     async def conversation(wire):
         for byte in request():
@@ -151,6 +166,7 @@ def test_a_body_may_come_in_pieces_or_chunks(talk):
     assert [json.loads(body)["user_id"] for _, _, body in talk(conversation)] == ["ann", "ann"]
 
 
+@direct_only
 @pytest.mark.parametrize(
     ("target", "largest"),
     [(b"/predict", LARGEST_BODY_BYTES), (b"/predict/batch", LARGEST_BATCH_BYTES)],
@@ -251,7 +267,7 @@ def test_an_idle_connection_is_closed_after_a_while_and_one_that_waits_is_not(ta
             assert not closes()
             await answered(wire, number)
             assert closes()
-        wire.protocol._unset_keepalive_if_required()
+        wire.leave()  # which ends the timer
 
     talk(conversation)
 
@@ -281,6 +297,7 @@ def test_a_server_that_ends_answers_first_what_it_was_asked(talk, moment, body):
     assert (status, headers["connection"], wire.closed) == (expected, "close", True)
 
 
+@direct_only
 def test_to_who_has_left_nothing_is_written_and_the_answer_is_counted(service, talk):
     async def conversation(wire):
         wire.send(request())

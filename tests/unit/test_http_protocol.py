@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
+from pathlib import Path
 
 import pytest
 
-from streamflow.api.direct_http import JoinedWrites
+from streamflow.api import http_protocol
+from streamflow.api.direct_http import DirectHttpProtocol, JoinedWrites
+from streamflow.api.head_limits import LimitedHttpProtocol
+
+ROOT = Path(__file__).parents[2]
 
 
 class FakeTransport:
@@ -95,3 +102,35 @@ def test_nothing_is_written_to_a_client_that_is_gone(transport, turn):
 
 def test_all_else_is_the_transports_own(transport):
     assert JoinedWrites(transport, None).get_extra_info("peername") == "the peername"
+
+
+def test_with_the_tested_versions_the_direct_path_is_used_unless_the_setting_is_off(log):
+    assert http_protocol.http_protocol(direct=True) is DirectHttpProtocol
+    assert http_protocol.http_protocol(direct=False) is LimitedHttpProtocol
+    assert log.lines() == []
+
+
+@pytest.mark.parametrize("package", ["uvicorn", "httptools"])
+@pytest.mark.parametrize("found", ["0.0.1", None])
+def test_with_other_versions_it_is_not_and_the_log_says_so(monkeypatch, log, package, found):
+    installed = {**http_protocol.TESTED, package: found}
+    monkeypatch.setattr(http_protocol, "_version", installed.get)
+    # The module isn't even imported: it may need what such a version lacks.
+    monkeypatch.setitem(sys.modules, "streamflow.api.direct_http", None)
+    assert http_protocol.http_protocol(direct=True) is LimitedHttpProtocol
+    (line,) = log.lines("direct_http_off")
+    assert (line["level"], line["installed"]) == ("warning", installed)
+    assert line["tested"] == http_protocol.TESTED
+
+
+def test_a_uvicorn_that_is_built_otherwise_starts_as_it_is(monkeypatch, log):
+    monkeypatch.setattr(http_protocol, "_version", lambda name: "9.0")
+    monkeypatch.setitem(sys.modules, "streamflow.api.head_limits", None)
+    assert http_protocol.http_protocol(direct=True) == "auto"
+    assert [line["event"] for line in log.lines()] == ["direct_http_off", "head_limits_off"]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-api.lock"])
+def test_the_tested_versions_are_those_of_the_lock(lock):
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / lock).read_text(), re.MULTILINE))
+    assert {name: pins[name] for name in http_protocol.TESTED} == http_protocol.TESTED

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from tests.fakes import direct_http
 
+from streamflow.api.http_protocol import http_protocol
 from streamflow.api.middleware import RequestBoundary
 from streamflow.operations import api_server
 from streamflow.postgres.database import Database
@@ -116,6 +118,7 @@ def test_a_single_worker_answers_in_this_process_and_changes_nothing(serve, befo
     serve(1, during)
     assert given["environment"] == before
     assert isinstance(given["app"], RequestBoundary)
+    assert given["http"] is http_protocol(direct_http())
     assert "workers" not in given
 
 

@@ -26,6 +26,7 @@ def test_without_any_setting_there_is_a_default_for_each(tmp_path: Path) -> None
     assert settings.home == tmp_path / ".streamflow"
     assert settings.use_case == "churn"
     assert settings.database_url is None
+    assert settings.direct_http
     assert (settings.api_host, settings.api_port, settings.mlflow_port) == ("127.0.0.1", 8000, 5000)
 
 
@@ -56,6 +57,7 @@ def test_the_home_is_absolute_so_that_a_child_elsewhere_finds_it(
         ("STREAMFLOW_API_PORT", "eighty", "integer"),
         ("STREAMFLOW_API_PORT", "0", "greater than or equal to 1"),
         ("STREAMFLOW_MLFLOW_PORT", "65536", "less than or equal to 65535"),
+        ("STREAMFLOW_DIRECT_HTTP", "perhaps", "valid boolean"),
         ("STREAMFLOW_REGISTRY_POLL_SECONDS", "0", "greater than 0"),
         ("STREAMFLOW_REGISTRY_POLL_SECONDS", "60", "less than or equal to 5"),
         ("STREAMFLOW_STALE_FEATURES", "ignore", "'refuse' or 'warn'"),

@@ -17,7 +17,7 @@ from tests.fakes import (
     stocked,
 )
 
-from streamflow.api.telemetry.telemetry import Telemetry
+from streamflow.api.telemetry.recorder import Recorder
 from streamflow.errors import (
     FeatureStoreUnavailable,
     MlflowUnavailable,
@@ -36,7 +36,7 @@ class World:
     def __init__(self, poll_seconds=60.0):
         self.registry = FakeRegistry()
         self.online = stocked()
-        self.telemetry = Telemetry()
+        self.telemetry = Recorder()
         self.time = 0.0
         self.predictor = Predictor(
             self.online, registered_model="example_model", join_key="user_id"

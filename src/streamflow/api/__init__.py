@@ -3,4 +3,4 @@
 May import: serving, keys, and what these may.
 """
 
-__all__ = ["app", "direct_http", "key_problems", "middleware", "telemetry"]
+__all__ = ["app", "http_protocol", "middleware", "parts", "telemetry"]

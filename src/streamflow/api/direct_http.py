@@ -1,139 +1,142 @@
-"""uvicorn's HTTP, but for three things: what surrounds a body has an end, an answer is one write,
-and what the app can answer directly doesn't go through ASGI.
+"""The direct HTTP path: predictions without ASGI, each response in one write.
 
-httptools would keep a head or a trailer without end in memory. uvicorn writes an answer's head and
-body apart: each is a system call of its own, and wakes the client, who can't do anything with a
-head. And ASGI wants a task, an event and a handful of dictionaries for each request.
+ASGI needs a task, an event and several dictionaries per request, a fifth of the time of a
+prediction. uvicorn writes a response's head and body apart: each is a system call, and the client
+can do nothing with a head alone.
+
+Parts of uvicorn and httptools that are private, or not documented, and used here beside those in
+`head_limits`:
+- `HttpToolsProtocol`: `cycle`, `expect_100_continue`, `flow.write_paused`, `headers`, `loop`,
+  `on_message_complete`, `on_response_complete`, `parser`, `scope`, `url`; that `transport` may be
+  replaced in `connection_made`; that it needs of `cycle` what `_DirectRequest` has.
+- `RequestResponseCycle.keep_alive`.
+- `HttpRequestParser`: `get_http_version`, `get_method`, `should_keep_alive`, `should_upgrade`.
+`http_protocol.TESTED` names the versions in which this was tested.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
-from streamflow.api.middleware import Headers
-from streamflow.api.problems import LARGEST_HEAD_BYTES, Exchange, largest_body
-
-# A client that is cut off while it sends doesn't read why.
-_LISTENING_SECONDS = 2.0
+from streamflow.api.head_limits import LimitedHttpProtocol
+from streamflow.api.http_protocol import Headers, HttpApp
+from streamflow.api.limits import largest_body
+from streamflow.api.request import SCOPE_KEY, RequestRecord
 
 
 class JoinedWrites:
-    """A transport that holds a write back until the next one, or the end of the loop's turn."""
+    """A transport that delays a write until the next one, or until the end of the loop's turn."""
 
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._held = b""
+        self._delayed = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if self._held:
+        """Write at the end of the loop's turn, or now together with what was delayed."""
+        if self._delayed:
             self.write_at_once(data)
         elif data:
-            self._held = data
-            self._loop.call_soon(self._let_go)
+            self._delayed = data
+            self._loop.call_soon(self._flush)
 
     def write_at_once(self, data: bytes) -> None:
-        held, self._held = self._held, b""
-        self._transport.write(held + data)
+        """Write what was delayed and the data in one piece."""
+        delayed, self._delayed = self._delayed, b""
+        self._transport.write(delayed + data)
 
     def close(self) -> None:
-        self._let_go()
+        """Write what was delayed, and close."""
+        self._flush()
         self._transport.close()
 
-    def _let_go(self) -> None:
-        held, self._held = self._held, b""
-        if held and not self._transport.is_closing():
-            self._transport.write(held)
+    def _flush(self) -> None:
+        delayed, self._delayed = self._delayed, b""
+        if delayed and not self._transport.is_closing():
+            self._transport.write(delayed)
 
 
-class _Asked:
-    """A request that is answered directly, as far as uvicorn looks at one under way."""
+class _DirectRequest:
+    """A request on the direct path, with what uvicorn needs of the one that is in progress."""
 
-    __slots__ = ("body", "disconnected", "exchange", "keep_alive", "largest", "response_complete")
+    __slots__ = ("body", "disconnected", "keep_alive", "largest", "record", "response_complete")
 
-    def __init__(self, exchange: Exchange, keep_alive: bool) -> None:
-        self.exchange = exchange
+    def __init__(self, record: RequestRecord, keep_alive: bool) -> None:
+        self.record = record
         self.keep_alive = keep_alive
-        self.largest = largest_body(str(exchange.route))
+        self.largest = largest_body(str(record.route))
         self.body = bytearray()
         self.disconnected = self.response_complete = False
 
     @property
-    def message_event(self) -> _Asked:
+    def message_event(self) -> _DirectRequest:
         return self
 
     def set(self) -> None:
-        """Nobody waits for it to be over."""
+        """No task waits for this event."""
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """Refuses a head that is too large before its end; one that came whole, the app refuses."""
+class DirectHttpProtocol(LimitedHttpProtocol):
+    """Gives plain predictions to the app without ASGI, and all other requests through it."""
 
-    _framing_bytes = 0  # since the end of a head, or a piece of a body
-    _in_head = _refused = False
-    _asked: _Asked | None = None  # until its body is there
+    transport: Any  # JoinedWrites, for uvicorn a transport
+    cycle: Any  # uvicorn's RequestResponseCycle, or a _DirectRequest
+    scope: Any
+    _receiving: _DirectRequest | None = None  # until its body is complete
 
     def connection_made(self, transport: Any) -> None:
+        """Join the writes of the connection."""
         super().connection_made(transport)
-        joined: Any = JoinedWrites(transport, self.loop)
-        self.transport = joined
+        self.transport = JoinedWrites(transport, self.loop)
+        self._http_app = cast(HttpApp, self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        asked, self._asked = self._asked, None
-        if asked is not None:  # the app counts also who leaves before the body is whole
-            self._hand_over(asked)
+        """Let the app count a request whose client left before the body was complete."""
+        request, self._receiving = self._receiving, None
+        if request is not None:
+            self._continue_with_asgi(request)
         super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        super().on_message_begin()
-
     def on_headers_complete(self) -> None:
-        self._framing_bytes, self._in_head = 0, False
+        """Begin a request, on the direct path if the app admits it there."""
         if self._is_plain():
-            app: Any = self.app
-            exchange = app.begin(self.url, self.headers, self.client)
-            if exchange is not None:
-                asked: Any = _Asked(exchange, self.parser.should_keep_alive())
-                self._asked = self.cycle = asked
+            record = self._http_app.begin(self.url, self.headers, self.client)
+            if record is not None:
+                self._framing_bytes, self._in_head = 0, False
+                request = _DirectRequest(record, self.parser.should_keep_alive())
+                self._receiving = self.cycle = request
                 return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._framing_bytes = 0
-        if self._asked is None:
+        """Collect the body; the app refuses through ASGI one that is too large."""
+        request = self._receiving
+        if request is None:
             super().on_body(body)
             return
-        self._asked.body += body
-        if len(self._asked.body) > self._asked.largest:
-            self._hand_over(self._asked)
+        self._framing_bytes = 0
+        request.body += body
+        if len(request.body) > request.largest:
+            self._continue_with_asgi(request)
 
     def on_message_complete(self) -> None:
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            app: Any = self.app
-            if app.answer(asked.exchange, bytes(asked.body), partial(self._answer, asked)):
+        """Let the app respond to the request."""
+        request, self._receiving = self._receiving, None
+        if request is not None:
+            send = partial(self._send, request)
+            if self._http_app.respond(request.record, bytes(request.body), send):
                 return
-            self._hand_over(asked)
+            self._continue_with_asgi(request)
         super().on_message_complete()
 
-    def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return
-        self._framing_bytes += len(data)
-        super().data_received(data)
-        if self._framing_bytes > LARGEST_HEAD_BYTES:
-            if self._in_head:
-                self._refuse()
-            else:  # a trailer or a chunk's extension: an answer may be there already
-                self.transport.close()
+    def write(self, data: bytes) -> None:
+        """Write to the connection at once."""
+        self.transport.write_at_once(data)
 
     def _is_plain(self) -> bool:
         return (
@@ -142,41 +145,23 @@ class HttpProtocol(HttpToolsProtocol):
             and not self.expect_100_continue
             and not self.parser.should_upgrade()
             and not self.flow.write_paused
-            # Answers are given in the order of the requests.
+            # Responses are sent in the order of the requests.
             and (self.cycle is None or self.cycle.response_complete)
         )
 
-    def _hand_over(self, asked: _Asked) -> None:
-        """Let the app answer through ASGI what was held up to here."""
-        none: Any = None
-        self._asked = self.cycle = none
+    def _continue_with_asgi(self, request: _DirectRequest) -> None:
+        """Give the request, and what has arrived of its body, to the app through ASGI."""
+        self._receiving = self.cycle = None
         super().on_headers_complete()
-        scope: Any = self.scope
-        scope["exchange"] = asked.exchange
-        self.cycle.keep_alive = asked.keep_alive
-        super().on_body(bytes(asked.body))
+        self.scope[SCOPE_KEY] = request.record
+        self.cycle.keep_alive = request.keep_alive
+        super().on_body(bytes(request.body))
 
-    def _answer(self, asked: _Asked, status: int, headers: Headers, body: bytes) -> None:
-        asked.response_complete = True
-        if asked.disconnected:
+    def _send(self, request: _DirectRequest, status: int, headers: Headers, body: bytes) -> None:
+        request.response_complete = True
+        if request.disconnected:
             return
-        self._write(status, headers, body, asked.keep_alive)
-        if not asked.keep_alive:
+        self.write_response(status, headers, body, keep_alive=request.keep_alive)
+        if not request.keep_alive:
             self.transport.close()
         self.on_response_complete()
-
-    def _write(self, status: int, headers: Headers, body: bytes, keep_alive: bool) -> None:
-        parts = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        if not keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", body)
-        joined: Any = self.transport
-        joined.write_at_once(b"".join(parts))
-
-    def _refuse(self) -> None:
-        self._refused = True
-        app: Any = self.app
-        app.refuse_head(self.client, partial(self._write, keep_alive=False))
-        self.loop.call_later(_LISTENING_SECONDS, self.transport.close)

@@ -1,137 +1,155 @@
-"""From a question to an answer's bytes: what `/predict` and `/predict/batch` do.
+"""From entity ids to the body of a response: what `/predict` and `/predict/batch` do.
 
-Both are reached by FastAPI's routes, and ahead of them by `direct`.
+FastAPI's routes use `predict` and `predict_batch`, the direct HTTP path `direct_handlers`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
-from streamflow.api.middleware import Direct
-from streamflow.api.problems import BATCH_PATH, Exchange
-from streamflow.api.telemetry.telemetry import Telemetry
+from streamflow.api.limits import BATCH_PATH
+from streamflow.api.request import RequestRecord
+from streamflow.api.telemetry.recorder import Recorder
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnknownEntity
 from streamflow.serving import responses
-from streamflow.serving.batching import Answered, Batches, Tell, awaited
+from streamflow.serving.batching import Answered, Batches, awaited
 from streamflow.serving.scoring import Prediction, Question, Served
 
-# From here on writing the answer would keep other requests from being heard.
-_MANY = 64
+# From here on encoding the response would keep other requests waiting for too long.
+_LARGE_BATCH = 64
+
+# Called once with the body of a response, or with the error in its place.
+Callback = Callable[[bytes | Exception], None]
+# Given a body, calls the callback at once or later; or returns False if the body isn't valid, which
+# FastAPI's route explains.
+DirectHandler = Callable[[bytes, RequestRecord, Callback], bool]
 
 
-class Asking:
-    def __init__(self, batches: Batches, metrics: Telemetry, join_key: str) -> None:
+class PredictionHandlers:
+    """Handlers that add the model's version to the request's record, and count predictions."""
+
+    def __init__(self, batches: Batches, recorder: Recorder, join_key: str) -> None:
         self._batches = batches
-        self._metrics = metrics
+        self._recorder = recorder
         self._join_key = join_key
-        self._tasks: set[asyncio.Task[bytes]] = set()  # the loop alone would let them go
+        self._tasks: set[asyncio.Task[bytes]] = set()  # the loop holds only weak references
 
-    async def one(self, entity_id: str, exchange: Exchange) -> bytes:
-        """Raises what keeps the entity from having a prediction."""
-        return await awaited(partial(self.put, entity_id, exchange))
+    async def predict(self, entity_id: str, record: RequestRecord) -> bytes:
+        """The entity's prediction as JSON. Raises NoAnswer, ServiceUnavailable."""
+        return await awaited(partial(self._start, entity_id, record))
 
-    def put(self, entity_id: str, exchange: Exchange, tell: Tell[bytes]) -> None:
-        """Have told what `one` returns or raises, later or at once."""
+    async def predict_batch(self, entity_ids: Sequence[str], record: RequestRecord) -> bytes:
+        """Per id its prediction or its problem, as JSON.
 
-        def told(answered: Answered | Exception) -> None:
-            outcome: bytes | Exception
-            try:
-                outcome = self._written(answered, exchange)
-            except Exception as error:
-                outcome = error
-            tell(outcome)
+        Raises what concerns all of them: NoProductionModel, ServiceUnavailable.
+        """
+        requests = [Question(entity_id, record.request_id) for entity_id in entity_ids]
+        served, results = await self._batches.ask(requests)
+        record.model_version = served.version.version
+        self._count(served, results)
+        for result in results:
+            if isinstance(result, NoAnswer):
+                self._recorder.count_problem(result.code)
 
-        self._batches.put([Question(entity_id, exchange.request_id)], told)
-
-    def _written(self, answered: Answered | Exception, exchange: Exchange) -> bytes:
-        if isinstance(answered, Exception):
-            raise answered
-        served, (answer,) = answered
-        exchange.model_version = served.version.version
-        self._count(served, [answer])
-        if isinstance(answer, NoAnswer):
-            raise answer
-        return to_json(responses.prediction(self._join_key, answer))
-
-    async def many(self, entity_ids: Sequence[str], exchange: Exchange) -> bytes:
-        """Each id has its prediction or its problem; what concerns all of them is raised."""
-        questions = [Question(entity_id, exchange.request_id) for entity_id in entity_ids]
-        served, given = await self._batches.ask(questions)
-        exchange.model_version = served.version.version
-        self._count(served, given)
-        for answer in given:
-            if isinstance(answer, NoAnswer):
-                self._metrics.refused(answer.code)
-
-        def write() -> bytes:
-            told = responses.batch(
-                self._join_key, served.version, entity_ids, given, exchange.request_id
+        def encode() -> bytes:
+            return to_json(
+                responses.batch(
+                    self._join_key, served.version, entity_ids, results, record.request_id
+                )
             )
-            return to_json(told)
 
-        return write() if len(entity_ids) < _MANY else await run_in_threadpool(write)
+        return encode() if len(entity_ids) < _LARGE_BATCH else await run_in_threadpool(encode)
 
-    def _count(self, served: Served, answers: Sequence[Prediction | NoAnswer]) -> None:
-        self._metrics.predicted(
-            served.version.version,
-            [(one.prediction, one.probability) for one in answers if isinstance(one, Prediction)],
-        )
-        for one in answers:
-            for view, problem in _lacks(served, one):
-                self._metrics.lacked(view, problem)
+    def direct_handlers(
+        self, request_model: type[BaseModel], batch_model: type[BaseModel]
+    ) -> dict[str, DirectHandler]:
+        """By path the handlers of bodies that are valid JSON of these models."""
+        single = request_model.__pydantic_validator__.validate_json
+        batch = batch_model.__pydantic_validator__.validate_json
 
-    def direct(self, question: type[BaseModel], questions: type[BaseModel]) -> dict[str, Direct]:
-        """Answers to bodies that are valid JSON of these models, by path."""
+        def predict(body: bytes, record: RequestRecord, callback: Callback) -> bool:
+            try:
+                entity_id = single(body).entity_id
+            except ValidationError:
+                return False
+            self._start(entity_id, record, callback)
+            return True
 
-        def answering(model: type[BaseModel], field: str, put: Any) -> Direct:
-            validate = model.__pydantic_validator__.validate_json
+        def predict_batch(body: bytes, record: RequestRecord, callback: Callback) -> bool:
+            try:
+                entity_ids = batch(body).entity_ids
+            except ValidationError:
+                return False
+            self._start_batch(entity_ids, record, callback)
+            return True
 
-            def direct(body: bytes, exchange: Exchange, tell: Tell[bytes]) -> bool:
-                try:
-                    asked = validate(body)
-                except ValidationError:
-                    return False
-                put(getattr(asked, field), exchange, tell)
-                return True
+        return {"/predict": predict, BATCH_PATH: predict_batch}
 
-            return direct
+    def _start(self, entity_id: str, record: RequestRecord, callback: Callback) -> None:
+        """As `predict`, without a task or a future, which cost as much as the prediction."""
 
-        return {
-            "/predict": answering(question, "entity_id", self.put),
-            BATCH_PATH: answering(questions, "entity_ids", self._put_many),
-        }
+        def finish(result: Answered | Exception) -> None:
+            body: bytes | Exception
+            try:
+                body = self._encoded(result, record)
+            except Exception as error:
+                body = error
+            callback(body)
 
-    def _put_many(self, entity_ids: Sequence[str], exchange: Exchange, tell: Tell[bytes]) -> None:
-        def done(task: asyncio.Task[bytes]) -> None:
+        self._batches.put([Question(entity_id, record.request_id)], finish)
+
+    def _start_batch(
+        self, entity_ids: Sequence[str], record: RequestRecord, callback: Callback
+    ) -> None:
+        def finish(task: asyncio.Task[bytes]) -> None:
             self._tasks.discard(task)
             if not task.cancelled():
                 error = task.exception()
-                tell(error if isinstance(error, Exception) else task.result())
+                callback(error if isinstance(error, Exception) else task.result())
 
-        task = asyncio.ensure_future(self.many(entity_ids, exchange))
+        task = asyncio.ensure_future(self.predict_batch(entity_ids, record))
         self._tasks.add(task)
-        task.add_done_callback(done)
+        task.add_done_callback(finish)
+
+    def _encoded(self, result: Answered | Exception, record: RequestRecord) -> bytes:
+        if isinstance(result, Exception):
+            raise result
+        served, (prediction,) = result
+        record.model_version = served.version.version
+        self._count(served, [prediction])
+        if isinstance(prediction, NoAnswer):
+            raise prediction
+        return to_json(responses.prediction(self._join_key, prediction))
+
+    def _count(self, served: Served, results: Sequence[Prediction | NoAnswer]) -> None:
+        self._recorder.record_predictions(
+            served.version.version,
+            [(one.prediction, one.probability) for one in results if isinstance(one, Prediction)],
+        )
+        for result in results:
+            for view, problem in _feature_problems(served, result):
+                self._recorder.count_feature_problem(view, problem)
 
 
-def _lacks(
-    served: Served, answer: Prediction | NoAnswer
+def _feature_problems(
+    served: Served, result: Prediction | NoAnswer
 ) -> Iterable[tuple[str, Literal["unknown", "missing", "stale"]]]:
-    """Feature views, and what was the matter with each."""
-    if isinstance(answer, Prediction):
-        return [(view, "stale") for view in answer.stale_views]
-    if isinstance(answer, StaleFeatures):
-        return [(view, "stale") for view in answer.ages]
-    if isinstance(answer, UnknownEntity):
+    """The feature views with a problem, and which problem."""
+    if isinstance(result, Prediction):
+        return [(view, "stale") for view in result.stale_views]
+    if isinstance(result, StaleFeatures):
+        return [(view, "stale") for view in result.ages]
+    if isinstance(result, UnknownEntity):
         return [(view, "unknown") for view in served.schema.views]
-    if isinstance(answer, MissingFeatures):
+    if isinstance(result, MissingFeatures):
         features = served.schema.features
-        lacking = {one.feature_view for one in features if one.name in answer.features}
-        return [(view, "missing") for view in lacking]
+        missing = {one.feature_view for one in features if one.name in result.features}
+        return [(view, "missing") for view in missing]
     return []

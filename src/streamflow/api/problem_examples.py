@@ -1,26 +1,15 @@
-"""What the API's documentation says of its problem answers: an example of each."""
+"""The problems in the OpenAPI document: a response per status, with an example of each problem."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from streamflow.api.key_problems import (
-    KeyExpired,
-    KeyInQuery,
-    KeyMissing,
-    KeyRevoked,
-    KeyUnknown,
-    RateLimited,
-    ScopeMissing,
-)
-from streamflow.api.problems import (
-    MEDIA_TYPE,
+from streamflow.api.problems import MEDIA_TYPE, STATUSES, Problem, document
+from streamflow.api.request_errors import (
     ContentTooLarge,
     HeadTooLarge,
     InternalError,
     InvalidRequest,
-    Problem,
-    document,
 )
 from streamflow.errors import (
     DatabaseUnavailable,
@@ -36,15 +25,24 @@ from streamflow.errors import (
     UnservableModel,
 )
 from streamflow.keys.api_keys import Scope
+from streamflow.keys.errors import (
+    KeyExpired,
+    KeyInQuery,
+    KeyMissing,
+    KeyRevoked,
+    KeyUnknown,
+    RateLimited,
+    ScopeMissing,
+)
 
 
 def responses(path: str, join_key: str, *kinds: type[StreamFlowError]) -> dict[int | str, Any]:
-    """OpenAPI's `responses` for the problems that a route can answer, with an example of each."""
+    """OpenAPI's `responses` of a route for its kinds of problems, with an example of each."""
     documented: dict[int | str, Any] = {}
     schema = Problem.model_json_schema()
     for error in (_example(kind, join_key) for kind in (*kinds, HeadTooLarge, InternalError)):
         example = document(error, instance=path, request_id=EXAMPLE_REQUEST_ID)
-        status, title = example["status"], example["title"]
+        status, title = STATUSES[type(error)]
         entry = documented.setdefault(
             status,
             {

@@ -1,6 +1,6 @@
-"""What the API's documentation says of its good answers, with examples.
+"""The requests and responses in the OpenAPI document, with examples.
 
-What is documented is what is sent: a test holds this and `streamflow.serving.responses` together.
+Docstrings of models are a part of that document. A test compares it with `serving.responses`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.config import JsonDict
 
 from streamflow import entity_id
 from streamflow.errors import NoProductionModel, UnknownEntity
-from streamflow.serving.responses import trouble
+from streamflow.serving.responses import problem
 
 Value = bool | int | float | str | None
 
 EXAMPLE_TIME = "2024-01-31T23:59:59.999999+00:00"
-EXAMPLE_MODEL = {
+EXAMPLE_MODEL: JsonDict = {
     "name": "example_model",
     "version": 3,
     "run_id": "b7a1c2d3e4f5461788990a0b0c0d0e0f",
@@ -46,8 +47,9 @@ class FeatureAnswer(BaseModel):
     max_age_seconds: float | None = Field(description="the age that the model allows, if it does")
 
 
-class HealthAnswer(BaseModel):
-    status: Literal["alive"]
+# A class would have a docstring, and so the OpenAPI document a description.
+_Alive = Literal["alive"]
+HealthAnswer = create_model("HealthAnswer", status=(_Alive, ...))
 
 
 class PartAnswer(BaseModel):
@@ -77,13 +79,15 @@ class ReadyAnswer(BaseModel):
 
 
 def id_rules() -> dict[str, Any]:
-    """What an id may be, as Pydantic's fields and FastAPI's parameters take it."""
+    """The limits of an id, as arguments of Pydantic's fields and FastAPI's parameters."""
     return {"min_length": 1, "max_length": entity_id.LONGEST, "pattern": entity_id.PATTERN}
 
 
-def questions(join_key: str, example: str, most: int) -> tuple[type[BaseModel], type[BaseModel]]:
-    """The bodies of /predict and of /predict/batch, with an example each."""
-    question = create_model(
+def request_models(
+    join_key: str, example: str, most: int
+) -> tuple[type[BaseModel], type[BaseModel]]:
+    """The bodies of /predict and of /predict/batch, which takes up to `most` ids."""
+    single = create_model(
         "PredictRequest",
         __config__=ConfigDict(
             extra="forbid", strict=True, json_schema_extra={"examples": [{join_key: example}]}
@@ -91,7 +95,7 @@ def questions(join_key: str, example: str, most: int) -> tuple[type[BaseModel], 
         # The field's own name is fixed, so that a join key like `schema` is as good as any.
         entity_id=(str, Field(alias=join_key, description="the entity to score", **id_rules())),
     )
-    several = create_model(
+    batch = create_model(
         "PredictBatchRequest",
         __config__=ConfigDict(
             extra="forbid",
@@ -103,12 +107,12 @@ def questions(join_key: str, example: str, most: int) -> tuple[type[BaseModel], 
             Field(alias=f"{join_key}s", min_length=1, max_length=most),
         ),
     )
-    return question, several
+    return single, batch
 
 
 def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:
-    """The schema of an answer of /predict, with an example."""
-    example: dict[str, Any] = {
+    """The response of /predict, with an example."""
+    example: JsonDict = {
         join_key: example_id,
         "prediction": 0,
         "probability": 0.1875,
@@ -135,8 +139,8 @@ def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[B
 
 
 def features_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:
-    """The schema of an answer of /features, with an example."""
-    reading = {
+    """The response of /features, with an example."""
+    reading: JsonDict = {
         "status": "present",
         "value": 3,
         "type": "INT64",
@@ -145,8 +149,8 @@ def features_schema(join_key: str, example_id: str, request_id: str) -> type[Bas
         "age_seconds": 0.0,
         "max_age_seconds": 3456000.0,
     }
-    discount = {"status": "null", "value": None, "type": "FLOAT64"}
-    example: dict[str, Any] = {
+    discount: JsonDict = {"status": "null", "value": None, "type": "FLOAT64"}
+    example: JsonDict = {
         join_key: example_id,
         "model": EXAMPLE_MODEL,
         "features": {"visits": reading, "discount": {**reading, **discount}},
@@ -163,13 +167,12 @@ def features_schema(join_key: str, example_id: str, request_id: str) -> type[Bas
 
 
 def batch_schema(join_key: str, example_id: str, request_id: str) -> type[BaseModel]:
-    """The schema of an answer of /predict/batch, with an example."""
+    """The response of /predict/batch, with an example."""
     one = prediction_schema(join_key, example_id, request_id).model_json_schema()["examples"][0]
-    told = {key: one[key] for key in one if key not in ("model", "request_id")}
-    unknown = UnknownEntity(join_key, "A-1002")
-    problem = trouble(unknown)
+    predicted = {key: one[key] for key in one if key not in ("model", "request_id")}
+    unknown = problem(UnknownEntity(join_key, "A-1002"))
     example = {
-        "predictions": [told, {join_key: "A-1002", "problem": problem}],
+        "predictions": [predicted, {join_key: "A-1002", "problem": unknown}],
         "model": one["model"],
         "request_id": request_id,
     }
@@ -194,13 +197,13 @@ def batch_schema(join_key: str, example_id: str, request_id: str) -> type[BaseMo
     )
 
 
-def ready_examples(registered_model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two examples of /ready: one that is, and one without a model."""
+def ready_examples(registered_model: str) -> tuple[dict[str, object], dict[str, object]]:
+    """Two responses of /ready: one with a model, and one without."""
     shared = {
         "feature_store": {"ready": True, "materialized": {"activity_view": EXAMPLE_TIME}},
         "looked_at": EXAMPLE_TIME,
     }
-    none = {"name": registered_model, **trouble(NoProductionModel(registered_model))}
+    none = {"name": registered_model, **problem(NoProductionModel(registered_model))}
     return (
         {"ready": True, "not_ready": [], "model": {"ready": True, **EXAMPLE_MODEL}, **shared},
         {"ready": False, "not_ready": ["model"], "model": {"ready": False, **none}, **shared},

@@ -3,4 +3,4 @@
 May import: postgres, top modules.
 """
 
-__all__ = ["access", "api_keys", "audit", "key_sync"]
+__all__ = ["access", "api_keys", "audit", "errors", "key_sync"]

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote
 
-from streamflow.api.key_problems import (
+from streamflow.errors import DatabaseUnavailable
+from streamflow.keys.api_keys import PREFIX, SHORTEST_KEY, ApiKey, Scope, digest
+from streamflow.keys.errors import (
     KeyExpired,
     KeyInQuery,
     KeyMissing,
@@ -24,8 +26,6 @@ from streamflow.api.key_problems import (
     RateLimited,
     ScopeMissing,
 )
-from streamflow.errors import DatabaseUnavailable
-from streamflow.keys.api_keys import PREFIX, SHORTEST_KEY, ApiKey, Scope, digest
 
 # A key of ours, or a parameter as others name theirs.
 _KEY_IN_QUERY = re.compile(

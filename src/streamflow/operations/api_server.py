@@ -1,4 +1,4 @@
-"""The API's processes: the app with its real collaborators, under uvicorn."""
+"""The API's server processes: uvicorn, with one worker or several."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamflow import log
-from streamflow.bootstrap import platform, production
+from streamflow import bootstrap, log
 from streamflow.errors import DatabaseUnavailable, KeyRefused
 from streamflow.keys import access, api_keys
 from streamflow.operations import processes
@@ -24,60 +23,57 @@ if TYPE_CHECKING:
     from streamflow.api.middleware import RequestBoundary
 
 DRAIN_SECONDS = 10
-# What the API asks behind the requests' backs is small, but for writing the prediction log: a
-# database that takes longer hangs.
-_PATIENCE_SECONDS, _WRITING_PATIENCE_SECONDS = 2.0, 10.0
-# Metrics of several processes are in mapped files: on a disk that is full they would end the
-# process that writes them, with SIGBUS.
+# Metrics of several processes are in mapped files. On a full disk, writing to them would end the
+# process with SIGBUS.
 MEMORY = Path("/dev/shm")
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raises PortInUse."""
+    """Raises PortInUse if another program listens there."""
     processes.require_free(host, port, "STREAMFLOW_API_PORT")
 
 
 def require_keys(database: Database, host: str, now: datetime) -> str:
-    """Who may ask an API that listens on `host`, in words.
+    """A phrase for people: who is let in by an API that listens on `host`.
 
-    Raises KeyRefused if anybody could reach it and no key works: it would have to trust everybody.
+    Raises KeyRefused if other machines can reach `host` and there is no valid key.
     """
     try:
-        made = api_keys.known(database)
+        keys = api_keys.known(database)
     except DatabaseUnavailable:
         return "it lets nobody in until the database answers"
-    working = sum(key.works(now) for key in made)
+    working = sum(key.works(now) for key in keys)
     if not access.is_loopback(host) and not working:
         raise KeyRefused(
             f"There is no API key that works, and {host} can be reached from elsewhere.",
             "Make one: `streamflow keys create --scope predict --scope read`; "
             "or listen on this machine alone: STREAMFLOW_API_HOST=127.0.0.1.",
         )
-    if made:
-        return f"it wants a key; {working} of {len(made)} work"
+    if keys:
+        return f"it wants a key; {working} of {len(keys)} work"
     return "it is open to everybody on this machine, until the first `streamflow keys create`"
 
 
 def serve(ready: Platform, host: str, port: int) -> None:
-    """Answer until SIGINT or SIGTERM, which let requests under way finish first."""
+    """Serve until SIGINT or SIGTERM, and let requests in progress finish first."""
     import uvicorn
 
-    from streamflow.api.direct_http import HttpProtocol
+    from streamflow.api.http_protocol import http_protocol
 
+    log.write_json_to()
     options: dict[str, Any] = {
-        "http": HttpProtocol,
+        "http": http_protocol(ready.settings.direct_http),
         "host": host,
         "port": port,
         "access_log": False,  # the app writes its own line per request
-        "proxy_headers": False,  # no answer depends on who asks
-        "log_config": None,  # its warnings are lines of our log
+        "proxy_headers": False,  # no response depends on the client's address
+        "log_config": None,  # uvicorn's warnings are lines of our log
         "log_level": "warning",
         "timeout_graceful_shutdown": DRAIN_SECONDS,
     }
-    log.write_json_to()
     workers = ready.settings.api_workers or len(os.sched_getaffinity(0))
     if workers == 1:
-        uvicorn.run(create(ready, host), **options)
+        uvicorn.run(bootstrap.api(ready, host), **options)
         return
     with _shared(ready, host):
         uvicorn.run(
@@ -85,60 +81,22 @@ def serve(ready: Platform, host: str, port: int) -> None:
         )
 
 
-def create(ready: Platform, host: str) -> RequestBoundary:
-    """The app for a server that listens on `host`."""
-    from streamflow.api.app import create_app
-    from streamflow.api.telemetry.tracing import tracing
-    from streamflow.keys.audit import Audit
-    from streamflow.keys.key_sync import DatabaseKeyStore, Gatekeeper
-    from streamflow.registry.model_cache import LastGood
-    from streamflow.serving.online_store import online_store
-    from streamflow.serving.prediction_log_writer import PredictionWriter
-
-    settings = ready.settings
-    entrance = access.Access(
-        open_without_keys=access.is_loopback(host),
-        requests_per_second=settings.api_key_rate,
-        now=lambda: datetime.now(UTC),
-    )
-    url = ready.database.url
-    ready.database.close()  # which waits for as long as it takes
-    database = Database(url, _PATIENCE_SECONDS)
-    key_store = DatabaseKeyStore(Database(url, _PATIENCE_SECONDS))
-    log_writer = None
-    if settings.prediction_log:
-        # With a connection of its own, which its thread alone uses.
-        own = Database(url, _WRITING_PATIENCE_SECONDS)
-        log_writer = PredictionWriter(own, settings.prediction_log_days, lambda: datetime.now(UTC))
-    return create_app(
-        settings,
-        production(settings, database, ready.registry),
-        online_store(settings, database, ready.use_case),
-        registered_model=ready.use_case.registered_model,
-        join_key=ready.use_case.join_key,
-        gatekeeper=Gatekeeper(key_store, entrance, Audit()),
-        log_writer=log_writer,
-        last_good=LastGood(settings.home / "models", ready.use_case.registered_model),
-        trace=tracing(),
-    )
-
-
 def worker() -> RequestBoundary:
-    """The app of one of several processes, whose settings are all in its environment."""
+    """The app of one of several processes. All its settings are in the environment."""
     from streamflow.api.telemetry import metrics
 
     log.write_json_to()
     metrics.forget_dead_processes()
     settings = load_settings()
-    opened = platform(settings, even_without_database=True)
+    opened = bootstrap.platform(settings, even_without_database=True)
     atexit.register(opened.__exit__, None, None, None)
-    return create(opened.__enter__(), settings.api_host)
+    return bootstrap.api(opened.__enter__(), settings.api_host)
 
 
 @contextmanager
 def _shared(ready: Platform, host: str) -> Iterator[None]:
-    """What the workers have in common: the database that runs already, and a folder in which each
-    keeps its metrics, so that any of them can tell those of all."""
+    """Environment variables for the workers: the database that runs already, and a folder for each
+    worker's metrics, so that any of them can publish those of all."""
     ready.settings.home.mkdir(parents=True, exist_ok=True)
     in_memory = os.access(MEMORY, os.W_OK)
     parent = MEMORY if in_memory else ready.settings.home

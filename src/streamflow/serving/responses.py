@@ -1,11 +1,11 @@
-"""The API's good answers, as what is written as JSON; `streamflow.api.schemas` documents them."""
+"""The API's responses other than problems, as JSON documents; `schemas` describes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamflow.errors import NoAnswer, StreamFlowError
 from streamflow.serving.feature_status import FeatureReading
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from streamflow.registry.records import ModelVersion
 
 
-def prediction(join_key: str, given: Prediction) -> dict[str, Any]:
+def prediction(join_key: str, made: Prediction) -> dict[str, object]:
+    """The response of /predict."""
     return {
-        join_key: given.entity_id,
-        "prediction": given.prediction,
-        "probability": given.probability,
-        "features_used": given.features_used,
-        "model": _model(given.model),
-        **_times(given),
-        "warnings": given.warnings,
-        "request_id": given.request_id,
+        join_key: made.entity_id,
+        "prediction": made.prediction,
+        "probability": made.probability,
+        "features_used": made.features_used,
+        "model": _model(made.model),
+        **_times(made),
+        "warnings": made.warnings,
+        "request_id": made.request_id,
     }
 
 
@@ -34,49 +35,50 @@ def batch(
     join_key: str,
     model: ModelVersion,
     entity_ids: Sequence[str],
-    given: Sequence[Prediction | NoAnswer],
+    results: Sequence[Prediction | NoAnswer],
     request_id: str,
-) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
+) -> dict[str, object]:
+    """The response of /predict/batch: per id its prediction, or the problem in its place."""
+    rows: list[dict[str, object]] = []
     # Most rows are of the same times as the one before, and share them.
     times: Mapping[str, datetime] | None = None
-    told: dict[str, Any] = {}
-    for entity_id, one in zip(entity_ids, given, strict=True):
-        if isinstance(one, NoAnswer):
-            rows.append({join_key: entity_id, "problem": trouble(one)})
+    shared: dict[str, object] = {}
+    for entity_id, result in zip(entity_ids, results, strict=True):
+        if isinstance(result, NoAnswer):
+            rows.append({join_key: entity_id, "problem": problem(result)})
             continue
-        if one.feature_times is not times:
-            times = one.feature_times
-            told = _times(one)
+        if result.feature_times is not times:
+            times = result.feature_times
+            shared = _times(result)
         rows.append(
             {
                 join_key: entity_id,
-                "prediction": one.prediction,
-                "probability": one.probability,
-                "features_used": one.features_used,
-                **told,
-                "warnings": one.warnings,
+                "prediction": result.prediction,
+                "probability": result.probability,
+                "features_used": result.features_used,
+                **shared,
+                "warnings": result.warnings,
             }
         )
     return {"predictions": rows, "model": _model(model), "request_id": request_id}
 
 
-def _times(given: Prediction) -> dict[str, Any]:
+def _times(made: Prediction) -> dict[str, object]:
     return {
-        "features_as_of": _iso(given.features_as_of),
-        "feature_times": {view: _iso(time) for view, time in given.feature_times.items()},
+        "features_as_of": _iso(made.features_as_of),
+        "feature_times": {view: _iso(time) for view, time in made.feature_times.items()},
     }
 
 
 CSV_COLUMNS = ("prediction", "probability", "model_version", "run_id", "features_as_of", "problem")
 
 
-def csv_row(model: ModelVersion, given: Prediction | NoAnswer) -> tuple[Any, ...]:
-    """What follows the id in a file of predictions, as `CSV_COLUMNS` names it."""
-    if isinstance(given, NoAnswer):
-        return "", "", model.version, model.run_id, "", given.code
-    moment = _iso(given.features_as_of)
-    return given.prediction, given.probability, model.version, model.run_id, moment, ""
+def csv_row(model: ModelVersion, result: Prediction | NoAnswer) -> tuple[object, ...]:
+    """The values after the id in a row of a file of predictions, in the order of `CSV_COLUMNS`."""
+    if isinstance(result, NoAnswer):
+        return "", "", model.version, model.run_id, "", result.code
+    moment = _iso(result.features_as_of)
+    return result.prediction, result.probability, model.version, model.run_id, moment, ""
 
 
 def features(
@@ -85,7 +87,8 @@ def features(
     served: Served,
     readings: Sequence[FeatureReading],
     request_id: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
+    """The response of /features: each feature with its status, value and event time."""
     return {
         join_key: entity_id,
         "model": _model(served.version),
@@ -105,46 +108,46 @@ def features(
     }
 
 
-def ready(predictor: Predictor, sight: Sight) -> dict[str, Any]:
-    """What a prediction needs, part by part, as the watcher's last look found it.
+def ready(predictor: Predictor, observed: Sight) -> dict[str, object]:
+    """The response of /ready: what a prediction needs, as the watcher's last poll found it.
 
-    A trouble that a prediction survives (MLflow is down, a newer version was refused) is told
-    beside `ready: true`.
+    An error that doesn't stop predictions is reported beside `ready: true`: MLflow is down, or a
+    newer version was refused.
     """
     parts = {
-        "model": _model_part(predictor, sight),
-        "feature_store": _feature_store_part(predictor, sight),
+        "model": _model_part(predictor, observed),
+        "feature_store": _feature_store_part(predictor, observed),
     }
     not_ready = [name for name, part in parts.items() if not part["ready"]]
     return {
         "ready": not not_ready,
         "not_ready": not_ready,
         **parts,
-        "looked_at": _iso(sight.looked_at),
+        "looked_at": _iso(observed.looked_at),
     }
 
 
-def _model_part(predictor: Predictor, sight: Sight) -> dict[str, Any]:
-    part: dict[str, Any]
+def _model_part(predictor: Predictor, observed: Sight) -> dict[str, object]:
+    part: dict[str, object]
     try:
         served = predictor.production()
     except StreamFlowError as error:
-        part = {"ready": False, "name": predictor.registered_model, **trouble(error)}
+        part = {"ready": False, "name": predictor.registered_model, **problem(error)}
     else:
         part = {"ready": True, **_model(served.version)}
-    if sight.registry_error is not None:
-        part["registry"] = trouble(sight.registry_error)
-    if sight.refusal is not None:
-        refused = {"version": sight.refusal.version.version, **trouble(sight.refusal.error)}
+    if observed.registry_error is not None:
+        part["registry"] = problem(observed.registry_error)
+    if observed.refusal is not None:
+        refused = {"version": observed.refusal.version.version, **problem(observed.refusal.error)}
         part["refused"] = refused
     return part
 
 
-def _feature_store_part(predictor: Predictor, sight: Sight) -> dict[str, Any]:
+def _feature_store_part(predictor: Predictor, observed: Sight) -> dict[str, object]:
     newest = predictor.newest
-    part: dict[str, Any] = {"ready": True}
-    if sight.feature_store_error is not None:
-        part = {"ready": False, **trouble(sight.feature_store_error)}
+    part: dict[str, object] = {"ready": True}
+    if observed.feature_store_error is not None:
+        part = {"ready": False, **problem(observed.feature_store_error)}
     elif newest is not None:
         served = predictor.served
         needed = {feature.feature_view for feature in served.schema.features} if served else set()
@@ -167,11 +170,12 @@ def _feature_store_part(predictor: Predictor, sight: Sight) -> dict[str, Any]:
     return part
 
 
-def trouble(error: StreamFlowError) -> dict[str, str]:
+def problem(error: StreamFlowError) -> dict[str, str]:
+    """An error as a part of a response, without a status."""
     return {"code": error.code, "detail": error.message, "next": error.next}
 
 
-def _model(version: ModelVersion) -> dict[str, Any]:
+def _model(version: ModelVersion) -> dict[str, object]:
     return {
         "name": version.name,
         "version": version.version,
@@ -180,7 +184,7 @@ def _model(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-# A month has few event timestamps, and each is told thousands of times.
+# A month has few event timestamps, and each is written thousands of times.
 @lru_cache(maxsize=1024)
 def _iso(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).isoformat(timespec="microseconds")

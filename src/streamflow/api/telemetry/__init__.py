@@ -1,1 +1,6 @@
-"""What operators see of the API: metrics, the request log, traces."""
+"""What operators see of the API: metrics, the request log and traces.
+
+May import: log.
+"""
+
+__all__ = ["metrics", "recorder", "tracing"]

@@ -1,8 +1,11 @@
-"""Counters and histograms that a request can afford.
+"""Counters and histograms that are cheap enough to update for each request.
 
-Prometheus' library takes up to 3 µs to count one thing, because with several processes it writes
-each into a file. These take a tenth of that: they keep what they are told, and hand it on together
-when they are asked to. They belong to one thread.
+Prometheus' library takes up to 3 µs per update, because with several processes it writes each into
+a file. These take a tenth of that: they collect updates, and publish them together with `flush`.
+They belong to one thread.
+
+Private parts of prometheus-client that are used here, in the version that pyproject.toml bounds:
+`Histogram._buckets` and `Histogram._sum`, because the library can't observe many values at once.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from prometheus_client import CollectorRegistry
 Labels = tuple[str, ...]
 
 
-class Counter:
+class BufferedCounter:
+    """A counter whose label values are given in the order of `labels`."""
+
     def __init__(
         self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry
     ) -> None:
@@ -26,16 +31,21 @@ class Counter:
         self._counts: collections.Counter[Labels] = collections.Counter()
 
     def add(self, labels: Labels, count: int = 1) -> None:
+        """Count `count` more with these label values."""
         self._counts[labels] += count
 
-    def hand_on(self) -> None:
+    def flush(self) -> None:
+        """Publish the counts since the last flush."""
         for labels, count in self._counts.items():
             self._counter.labels(*labels).inc(count)
         self._counts.clear()
 
 
-class Histogram:
-    """`buckets` are upper bounds, in ascending order; the one without a bound comes by itself."""
+class BufferedHistogram:
+    """A histogram whose label values are given in the order of `labels`.
+
+    `buckets` are upper bounds in ascending order; the library adds the one without a bound.
+    """
 
     def __init__(
         self,
@@ -52,18 +62,19 @@ class Histogram:
         self._values: collections.defaultdict[Labels, list[float]] = collections.defaultdict(list)
 
     def observe(self, labels: Labels, value: float) -> None:
+        """Add a value, to be published by the next flush."""
         self._values[labels].append(value)
 
-    def observe_now(self, labels: Labels, value: float) -> None:
-        """For other threads, and for what happens seldom."""
+    def publish(self, labels: Labels, value: float) -> None:
+        """Add a value without the buffer, which other threads may do as well."""
         self._histogram.labels(*labels).observe(value)
 
-    def hand_on(self) -> None:
+    def flush(self) -> None:
+        """Publish the values since the last flush."""
         for labels, values in self._values.items():
-            # The library has no way to observe many values at once but its own parts.
             child = self._histogram.labels(*labels)
-            found = collections.Counter(bisect_left(self._bounds, value) for value in values)
-            for bucket, count in found.items():
+            counts = collections.Counter(bisect_left(self._bounds, value) for value in values)
+            for bucket, count in counts.items():
                 child._buckets[bucket].inc(count)
             child._sum.inc(fsum(values))
         self._values.clear()

@@ -1,20 +1,23 @@
-"""What is counted and measured: every metric of the API, by Prometheus' conventions."""
+"""Every metric of the API, named by Prometheus' conventions.
+
+A private part of prometheus-client that is used here: `values.ValueClass` and `MutexValue` say
+whether the library was loaded for one process or for several.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, values
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from streamflow.api.telemetry import buffered_metrics
+from streamflow.api.telemetry.buffered_metrics import BufferedCounter, BufferedHistogram
 
-# Close together where half of all answers and all but one in a hundred are, up to what nobody
-# waits for.
+# Close together around the median and the 99th percentile, in seconds.
 LATENCY_BUCKETS = (
     *(0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015),
     *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
@@ -23,11 +26,13 @@ STAGE_BUCKETS = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
     *(0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
 )
+# How the values of several processes become one.
+_Mode = Literal["livesum", "livemin", "mostrecent"]
 PROBABILITY_BUCKETS = tuple(step / 20 for step in range(1, 21))
 
 
 def forget_dead_processes() -> None:
-    """With several processes: what was under way in one that was killed is so no more."""
+    """Remove what processes that were killed had under way from the metrics of all processes."""
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
         try:
             os.kill(int(file.stem.rpartition("_")[2]), 0)
@@ -36,24 +41,23 @@ def forget_dead_processes() -> None:
 
 
 class Metrics:
-    """In a registry of their own, so that those of two apps never collide."""
+    """Every metric, in a registry of its own, so that the metrics of two apps never collide."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
-        def counter(name: str, documentation: str, *labels: str) -> buffered_metrics.Counter:
-            return buffered_metrics.Counter(f"streamflow_{name}", documentation, labels, registry)
+        def counter(name: str, documentation: str, *labels: str) -> BufferedCounter:
+            return BufferedCounter(f"streamflow_{name}", documentation, labels, registry)
 
         def histogram(
             name: str, documentation: str, label: str, buckets: Sequence[float]
-        ) -> buffered_metrics.Histogram:
-            return buffered_metrics.Histogram(
+        ) -> BufferedHistogram:
+            return BufferedHistogram(
                 f"streamflow_{name}", documentation, [label], buckets, registry
             )
 
-        def gauge(mode: Any, name: str, documentation: str, *labels: str) -> Gauge:
-            """`mode` is how those of several processes become one."""
+        def gauge(mode: _Mode, name: str, documentation: str, *labels: str) -> Gauge:
             name = f"streamflow_{name}"
             return Gauge(name, documentation, labels, registry=registry, multiprocess_mode=mode)
 
@@ -93,10 +97,8 @@ class Metrics:
             "(missing), or one new enough (stale).",
             *("feature_view", "problem"),
         )
-        self.questions_under_way = gauge(
-            "livesum", "questions_under_way", "Ids that are being answered."
-        )
-        self.questions_limit = gauge(
+        self.ids_under_way = gauge("livesum", "questions_under_way", "Ids that are being answered.")
+        self.ids_limit = gauge(
             "livesum",
             "questions_limit",
             "Ids under way beyond which more are refused, as it stands now.",
@@ -145,17 +147,16 @@ class Metrics:
             "Rows that wait to be written to the prediction log.",
         )
 
-    def hand_on(self) -> None:
-        """Let Prometheus' library, and with it the other processes, know of all up to here."""
-        for counted in (self.requests, self.predictions, self.problems, self.feature_problems):
-            counted.hand_on()
-        for observed in (self.request_seconds, self.stage_seconds, self.probabilities):
-            observed.hand_on()
+    def flush(self) -> None:
+        """Publish what is buffered, to this process's and the other processes' metrics."""
+        for counter in (self.requests, self.predictions, self.problems, self.feature_problems):
+            counter.flush()
+        for histogram in (self.request_seconds, self.stage_seconds, self.probabilities):
+            histogram.flush()
 
     def exposition(self) -> bytes:
-        """Prometheus' text format; with several processes, those of all."""
-        # Not by PROMETHEUS_MULTIPROC_DIR, which counted when the library was loaded: Feast sets it
-        # at any time.
+        """All metrics in Prometheus' text format; with several processes, those of all."""
+        # The library reads PROMETHEUS_MULTIPROC_DIR when it is loaded. Feast may set it later.
         if values.ValueClass is values.MutexValue:
             return generate_latest(self.registry)
         every = CollectorRegistry()

@@ -1,6 +1,7 @@
-"""Requests as spans of OpenTelemetry, where there is an endpoint for them.
+"""Requests as spans of OpenTelemetry, if the environment names an endpoint for them.
 
-The standard variables say which: OTEL_EXPORTER_OTLP_ENDPOINT. Without it nothing is imported.
+The endpoint is in the standard variable OTEL_EXPORTER_OTLP_ENDPOINT. Without it nothing is
+imported.
 """
 
 from __future__ import annotations
@@ -25,14 +26,13 @@ _ATTRIBUTES = {
 }
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
-
-# Tells of a request that was answered just now: the facts that its line in the log has, the seconds
-# that it took, and its header `traceparent`.
+# Records a request that has just ended: the facts of its line in the log, its seconds, and its
+# header `traceparent`.
 Trace = Callable[[Mapping[str, Any], float, bytes | None], None]
 
 
 def tracing() -> Trace | None:
-    """Where requests are to be told; None without an endpoint, or without what it takes."""
+    """What exports spans; None without an endpoint, or without the packages that it takes."""
     if not any(os.environ.get(name) for name in ENDPOINTS):
         return None
     try:
@@ -42,8 +42,10 @@ def tracing() -> Trace | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         # Predictions are worth more than traces of them.
-        told = f"There will be no traces: {error}. Install them: pip install 'streamflow[tracing]'."
-        log.warning("tracing_unavailable", message=told)
+        message = (
+            f"There will be no traces: {error}. Install them: pip install 'streamflow[tracing]'."
+        )
+        log.warning("tracing_unavailable", message=message)
         return None
     name = os.environ.get("OTEL_SERVICE_NAME", "streamflow-api")
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
@@ -52,6 +54,7 @@ def tracing() -> Trace | None:
 
 
 def spans(tracer: Tracer) -> Trace:
+    """What makes a span of `tracer` from each request."""
     from opentelemetry.trace import SpanKind, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -60,12 +63,12 @@ def spans(tracer: Tracer) -> Trace:
     def trace(facts: Mapping[str, Any], seconds: float, traceparent: bytes | None) -> None:
         ended = time.time_ns()
         carrier = {"traceparent": traceparent.decode("latin-1")} if traceparent else {}
-        told = {name: facts[fact] for name, fact in _ATTRIBUTES.items() if facts[fact] is not None}
+        known = {name: facts[fact] for name, fact in _ATTRIBUTES.items() if facts[fact] is not None}
         span = tracer.start_span(
             f"{facts['method']} {facts['route']}",
             context=parents.extract(carrier),
             kind=SpanKind.SERVER,
-            attributes=told,
+            attributes=known,
             start_time=ended - round(seconds * 1e9),
         )
         if facts["status"] >= 500:

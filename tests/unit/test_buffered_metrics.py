@@ -25,11 +25,11 @@ def registry():
 
 
 def test_values_handed_on_together_are_those_observed_one_by_one(registry):
-    together = buffered_metrics.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
+    together = buffered_metrics.BufferedHistogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
     for value in VALUES:
         together.observe(("one",), value)
     together.observe(("other",), 0.5)
-    together.hand_on()
+    together.flush()
 
     one_by_one = CollectorRegistry()
     plain = prometheus_client.Histogram(
@@ -44,22 +44,22 @@ def test_values_handed_on_together_are_those_observed_one_by_one(registry):
 
 
 def test_what_was_handed_on_is_not_handed_on_again(registry):
-    counter = buffered_metrics.Counter("c", "C.", ["code"], registry)
-    histogram = buffered_metrics.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
+    counter = buffered_metrics.BufferedCounter("c", "C.", ["code"], registry)
+    histogram = buffered_metrics.BufferedHistogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
     for _ in range(3):
         counter.add(("a",), 2)
         histogram.observe(("one",), 0.5)
-        counter.hand_on()
-        histogram.hand_on()
-    counter.hand_on()
-    histogram.hand_on()
+        counter.flush()
+        histogram.flush()
+    counter.flush()
+    histogram.flush()
     assert registry.get_sample_value("c_total", {"code": "a"}) == 6
     assert registry.get_sample_value("h_seconds_count", {"stage": "one"}) == 3
 
 
 def test_nothing_is_told_before_it_is_handed_on_but_what_is_observed_now(registry):
-    histogram = buffered_metrics.Histogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
+    histogram = buffered_metrics.BufferedHistogram("h_seconds", "H.", ["stage"], BUCKETS, registry)
     histogram.observe(("one",), 0.5)
-    histogram.observe_now(("log",), 0.5)
+    histogram.publish(("log",), 0.5)
     assert registry.get_sample_value("h_seconds_count", {"stage": "one"}) is None
     assert registry.get_sample_value("h_seconds_count", {"stage": "log"}) == 1

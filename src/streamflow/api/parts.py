@@ -1,0 +1,65 @@
+"""The finished parts of the API, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.concurrency import run_in_threadpool
+
+from streamflow.api.telemetry.recorder import Recorder
+from streamflow.keys.key_sync import Gatekeeper
+from streamflow.serving.batching import Batches
+from streamflow.serving.prediction_log import PredictionLog
+from streamflow.serving.predictor import Predictor
+from streamflow.serving.watcher import Watcher
+
+# How long a start waits for the first model. One that takes longer is served once it is ready.
+FIRST_POLL_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class ApiParts:
+    """The parts of the API of one registered model, built but not started.
+
+    Requests name an entity by `join_key`. `now` returns the time in UTC. Without a
+    `prediction_log`, predictions aren't kept.
+    """
+
+    registered_model: str
+    join_key: str
+    predictor: Predictor
+    watcher: Watcher
+    batches: Batches
+    recorder: Recorder
+    key_sync: Gatekeeper
+    prediction_log: PredictionLog | None
+    now: Callable[[], datetime]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start all parts, and stop them at the end of the block."""
+        await asyncio.gather(
+            run_in_threadpool(self.watcher.start, FIRST_POLL_SECONDS),
+            run_in_threadpool(self.key_sync.start, FIRST_POLL_SECONDS),
+        )
+        # The API starts without the online store too: its connections are retried.
+        unavailable = self.watcher.sight.feature_store_error is not None
+        await self.batches.open(0.0 if unavailable else FIRST_POLL_SECONDS)
+        if self.prediction_log is not None:
+            self.prediction_log.start()
+        flushing = asyncio.create_task(self.recorder.flush_periodically())
+        # These objects live as long as the process. Collections that visit them make requests slow.
+        gc.freeze()
+        yield
+        await run_in_threadpool(self.watcher.stop)
+        await self.batches.close()
+        if self.prediction_log is not None:
+            await run_in_threadpool(self.prediction_log.close)
+        await run_in_threadpool(self.key_sync.stop)
+        flushing.cancel()
+        self.recorder.flush()
