@@ -26,11 +26,11 @@ from streamflow.api.http_protocol import http_protocol
 from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import ApiKey
-from streamflow.keys.audit import Audit, Refusals
-from streamflow.keys.key_sync import Gatekeeper
+from streamflow.keys.audit import Audit, AuditEntry
+from streamflow.keys.key_sync import KeySync
 from streamflow.registry.records import ModelVersion
+from streamflow.serving.feast_online_store import ThreadConnection
 from streamflow.serving.feature_status import EntityRow
-from streamflow.serving.online_store import ThreadLane
 from streamflow.settings import Settings
 from streamflow.training.served_model import Feature, FeatureSchema, ServedModel
 
@@ -125,8 +125,8 @@ class FakeOnlineFeatures:
         self.join_keys.add(plan.join_key)
         return [self._row(plan, entity_id) for entity_id in entity_ids]
 
-    def lane(self, changed: Callable[[], None]) -> ThreadLane:
-        return ThreadLane(self, changed)
+    def connect(self, on_change: Callable[[], None]) -> ThreadConnection:
+        return ThreadConnection(self, on_change)
 
     def newest_event_timestamps(self) -> dict[str, datetime]:
         self._fail()
@@ -156,19 +156,19 @@ class FakeKeyStore:
 
     def __init__(self, keys: Sequence[ApiKey] = ()) -> None:
         self.made = list(keys)
-        self.lines: list[Refusals] = []
+        self.lines: list[AuditEntry] = []
         self.failure: Exception | None = None
         self.closed = False
 
-    def known(self) -> list[ApiKey]:
+    def all_keys(self) -> list[ApiKey]:
         if self.failure is not None:
             raise self.failure
         return list(self.made)
 
-    def record(self, refusals: Sequence[Refusals]) -> None:
+    def record(self, entries: Sequence[AuditEntry]) -> None:
         if self.failure is not None:
             raise self.failure
-        self.lines += refusals
+        self.lines += entries
 
     def close(self) -> None:
         self.closed = True
@@ -220,7 +220,7 @@ def api(
     join_key="user_id",
     now=FEBRUARY,
     log_writer=None,
-    last_good=None,
+    last_served=None,
     trace=None,
     key_store=None,
     loopback=True,
@@ -231,7 +231,7 @@ def api(
     access = Access(
         open_without_keys=loopback, requests_per_second=settings.api_key_rate, now=lambda: now
     )
-    gatekeeper = Gatekeeper(key_store or FakeKeyStore(), access, Audit(), poll_seconds=0.01)
+    gatekeeper = KeySync(key_store or FakeKeyStore(), access, Audit(), poll_seconds=0.01)
     parts = bootstrap.api_parts(
         settings,
         SimpleNamespace(registered_model="example_model", join_key=join_key),
@@ -239,7 +239,7 @@ def api(
         online,
         gatekeeper,
         log_writer=log_writer,
-        last_good=last_good,
+        last_served=last_served,
         trace=trace,
         now=lambda: now,
         load=registry.load,

@@ -20,7 +20,7 @@ from feast import FeatureStore
 from pydantic import BaseModel
 
 
-class Question(BaseModel):
+class ScoringRequest(BaseModel):
     user_id: str
 
 
@@ -45,7 +45,7 @@ def create_app(feast_folder: str, feature_service: str, model_folder: str) -> Fa
         return {"status": "alive"}
 
     @app.post("/predict")
-    async def predict(question: Question) -> dict[str, Any]:
+    async def predict(question: ScoringRequest) -> dict[str, Any]:
         answer = await store.get_online_features_async(
             features=service, entity_rows=[{"user_id": question.user_id}]
         )

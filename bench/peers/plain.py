@@ -15,7 +15,7 @@ from feast import FeatureStore
 from pydantic import BaseModel
 
 
-class Question(BaseModel):
+class ScoringRequest(BaseModel):
     user_id: str
 
 
@@ -48,7 +48,7 @@ def create_app(folder: str, feature_service: str, model_uri: str) -> FastAPI:
         return {"status": "alive"}
 
     @app.post("/predict")
-    def predict(question: Question) -> dict[str, Any]:
+    def predict(question: ScoringRequest) -> dict[str, Any]:
         return score([question.user_id])[0]
 
     @app.post("/predict/batch")

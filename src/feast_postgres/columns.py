@@ -8,7 +8,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
+
+if TYPE_CHECKING:
+    from feast import FeatureView, Field
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
 
 OWN_COLUMNS = ("event_timestamp", "created_timestamp", "unwritten")
 
@@ -35,8 +40,8 @@ _NOT_A_TIME = -(2**63)
 
 @dataclass(frozen=True)
 class Column:
-    """Where a feature or a join key is kept; `field` is the one of Feast's Value, None if kept
-    serialized."""
+    """The column of a feature or of a join key; `field` is that of Feast's Value,
+    None if it is stored serialized."""
 
     feature: str
     name: str
@@ -44,8 +49,8 @@ class Column:
     sql_type: LiteralString
     field: str | None
 
-    def to_sql(self, value: Any) -> object:
-        """The Value as PostgreSQL keeps it; None for a null.
+    def to_sql(self, value: Value) -> object:
+        """The Value as PostgreSQL stores it; None for a null.
 
         Raises ValueError if the column's type can't hold it.
         """
@@ -70,18 +75,19 @@ class Column:
             raise ValueError(f"{self.feature!r}: a PostgreSQL text can't hold the NUL character")
         return native
 
-    def from_sql(self, native: Any) -> Any:
+    def from_sql(self, native: Any) -> Value:
         """The Value that `to_sql` was given."""
         from feast.protos.feast.types.Value_pb2 import Value
 
         if native is None:
             return Value()
         if self.field is None:
-            return Value.FromString(native)
+            value: Value = Value.FromString(native)
+            return value
         return Value(**{self.field: self.to_field(native)})
 
     def to_field(self, native: Any) -> Any:
-        """What PostgreSQL gave, as `field` of a Value wants it."""
+        """PostgreSQL's value as `field` of a Value takes it."""
         if self.field == "unix_timestamp_val":
             return (native - _EPOCH) // _SECOND
         return native
@@ -101,10 +107,11 @@ class Layout:
 
     @property
     def serialized(self) -> bool:
+        """Whether the key is one column with Feast's serialization of all join keys."""
         return self.keys == (SERIALIZED_KEY,)
 
-    def key_to_sql(self, entity_key: Any, version: int) -> tuple[object, ...]:
-        """The entity key as the key columns keep it, whatever the order of its join keys.
+    def key_to_sql(self, entity_key: EntityKey, version: int) -> tuple[object, ...]:
+        """The entity key as the key columns store it, whatever the order of its join keys.
 
         Raises ValueError if its join keys aren't those of the view, or can't be held.
         """
@@ -119,7 +126,7 @@ class Layout:
             raise ValueError(f"Feature view {self.view!r}: the join key {null!r} is null")
         return natives
 
-    def values_by_key(self, entity_key: Any) -> dict[str, Any]:
+    def values_by_key(self, entity_key: EntityKey) -> dict[str, Value]:
         """The entity key's Values by join key. Raises ValueError if they aren't the view's."""
         values = dict(zip(entity_key.join_keys, entity_key.entity_values, strict=True))
         if values.keys() != {key.feature for key in self.keys}:
@@ -130,7 +137,7 @@ class Layout:
         return values
 
 
-def layout_of(feature_view: Any) -> Layout:
+def layout_of(feature_view: FeatureView) -> Layout:
     """The columns of the feature view's table. A column is named like its feature or join key,
     unless that's too long or a column of our own."""
     taken = {*OWN_COLUMNS, *_SYSTEM_COLUMNS}
@@ -152,6 +159,7 @@ def layout_of(feature_view: Any) -> Layout:
 
 
 def table_name(project: str, feature_view: str) -> str:
+    """The name of a feature view's table."""
     # No project has a dot in its name, so that no two views share a table, as `a` + `b_c` and
     # `a_b` + `c` would with an underscore.
     return _identifier(f"{project}.{feature_view}", set())
@@ -168,10 +176,11 @@ def column_name(feature: str, key: str) -> str:
 
 
 def column_of_type(feature: str, name: str, value_type: str) -> Column:
+    """The column of a feature of this Feast type."""
     return Column(feature, name, value_type, *_NATIVE.get(value_type, ("bytea", None)))
 
 
-def _column(field: Any, value_type: str, taken: set[str]) -> Column:
+def _column(field: Field, value_type: str, taken: set[str]) -> Column:
     name = _identifier(field.name, taken)
     taken.add(name)
     return column_of_type(field.name, name, value_type)

@@ -1,4 +1,4 @@
-"""Connections to one PostgreSQL server: made at first use, shared, and outlasting restarts."""
+"""Connections to one PostgreSQL server: opened at first use, shared, reopened after a restart."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from psycopg import AsyncConnection, Connection, OperationalError
 from psycopg.errors import FeatureNotSupported
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+if TYPE_CHECKING:
+    from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
+
 Result = TypeVar("Result")
-_Pool: TypeAlias = ConnectionPool[Connection[Any]]
-_AsyncPool: TypeAlias = AsyncConnectionPool[AsyncConnection[Any]]
+_Pool: TypeAlias = ConnectionPool[Connection[TupleRow]]
+_AsyncPool: TypeAlias = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 # Reads are joins of tables by their primary keys, prepared once: in the order written, one index
-# scan each, whatever the planner would have thought of tables that were empty when it was asked.
+# scan each, whatever the planner estimates for tables that were empty when it planned.
 SESSION = {
     "timezone": "UTC",
     "plan_cache_mode": "force_generic_plan",
@@ -34,19 +38,21 @@ SESSION = {
 class Connections:
     """A pool for threads, and one for each event loop.
 
-    Work is done again, once, if its connection turns out to be lost or it lost to another in a
-    deadlock: it has to be safe to repeat. Connections are in autocommit. A forked child makes
+    Work is repeated once if its connection turns out to be lost, or after a deadlock: it must be
+    safe to repeat. Connections are in autocommit. A forked child makes
     connections of its own.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
-        _in_this_process.add(self)
+        _instances.add(self)
         self._async_pools: dict[asyncio.AbstractEventLoop, asyncio.Future[_AsyncPool]] = {}
-        self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._pool_tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
-    def run(self, config: Any, work: Callable[[Connection[Any]], Result]) -> Result:
+    def run(
+        self, config: PostgreSQLConfig, work: Callable[[Connection[TupleRow]], Result]
+    ) -> Result:
         """What `work` returns.
 
         Raises psycopg.OperationalError if the server can't be reached.
@@ -68,7 +74,9 @@ class Connections:
             return work(connection)
 
     async def run_async(
-        self, config: Any, work: Callable[[AsyncConnection[Any]], Awaitable[Result]]
+        self,
+        config: PostgreSQLConfig,
+        work: Callable[[AsyncConnection[TupleRow]], Awaitable[Result]],
     ) -> Result:
         """`run` for a coroutine function."""
         pool = await self._open_async(config)
@@ -93,19 +101,19 @@ class Connections:
             pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(pool.close)
-        if keeper := self._keepers.get(asyncio.get_running_loop()):
-            keeper.cancel()
-            await asyncio.wait([keeper])
+        if pool_task := self._pool_tasks.get(asyncio.get_running_loop()):
+            pool_task.cancel()
+            await asyncio.wait([pool_task])
 
-    def forget(self) -> None:
+    def abandon(self) -> None:
         """Leave the pool of the threads to the process that forked this one."""
         # Its lock may be held by a thread that isn't here to release it.
         self._lock, self._pool = threading.Lock(), None
 
-    def _open(self, config: Any) -> _Pool:
+    def _open(self, config: PostgreSQLConfig) -> _Pool:
         with self._lock:
             if self._pool is None:
-                # A pool only ever says that it had to wait too long; a connection says why.
+                # A pool only reports that it waited too long; a connection reports the reason.
                 Connection.connect(**_arguments(config)).close()
                 pool = ConnectionPool(kwargs=_arguments(config), open=False, **_size(config))
                 pool.open(wait=True, timeout=config.connect_timeout_seconds)
@@ -114,16 +122,19 @@ class Connections:
                 weakref.finalize(self, _close, pool, os.getpid())
             return self._pool
 
-    async def _open_async(self, config: Any) -> _AsyncPool:
+    async def _open_async(self, config: PostgreSQLConfig) -> _AsyncPool:
         loop = asyncio.get_running_loop()
         pool = self._async_pools.get(loop)
         if pool is None:
             pool = self._async_pools[loop] = loop.create_future()
-            self._keepers[loop] = loop.create_task(self._keep(config, loop, pool))
+            self._pool_tasks[loop] = loop.create_task(self._hold_open(config, loop, pool))
         return pool.result() if pool.done() else await asyncio.shield(pool)
 
-    async def _keep(
-        self, config: Any, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[_AsyncPool]
+    async def _hold_open(
+        self,
+        config: PostgreSQLConfig,
+        loop: asyncio.AbstractEventLoop,
+        opened: asyncio.Future[_AsyncPool],
     ) -> None:
         """Open the loop's pool, and close it when cancelled, as a loop does with its last tasks.
 
@@ -140,17 +151,17 @@ class Connections:
         except Exception as error:
             opened.set_exception(error)
         finally:
-            del self._async_pools[loop], self._keepers[loop]
+            del self._async_pools[loop], self._pool_tasks[loop]
             opened.cancel()
             await pool.close()
 
 
-_in_this_process: weakref.WeakSet[Connections] = weakref.WeakSet()
+_instances: weakref.WeakSet[Connections] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for connections in _in_this_process:
-        connections.forget()
+    for connections in _instances:
+        connections.abandon()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -162,7 +173,9 @@ def _close(pool: _Pool, process: int) -> None:
         pool.close()
 
 
-def _lost(connection: Connection[Any] | AsyncConnection[Any], error: OperationalError) -> bool:
+def _lost(
+    connection: Connection[TupleRow] | AsyncConnection[TupleRow], error: OperationalError
+) -> bool:
     # 57P01 to 57P05: the server is shutting down or has ended the session.
     return connection.closed or (error.sqlstate or "").startswith("57P")
 
@@ -178,7 +191,7 @@ def _plan_outdated(error: FeatureNotSupported) -> bool:
     return "cached plan" in str(error)
 
 
-def _size(config: Any) -> dict[str, Any]:
+def _size(config: PostgreSQLConfig) -> dict[str, Any]:
     return {
         "min_size": config.min_conn,
         "max_size": config.max_conn,
@@ -187,7 +200,7 @@ def _size(config: Any) -> dict[str, Any]:
     }
 
 
-def _arguments(config: Any) -> dict[str, Any]:
+def _arguments(config: PostgreSQLConfig) -> dict[str, Any]:
     arguments = {
         "host": config.host,
         "port": config.port,

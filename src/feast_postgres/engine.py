@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 from feast import FeatureView
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.common.materialization_job import MaterializationJobStatus
+from feast.infra.common.materialization_job import (
+    MaterializationJob,
+    MaterializationJobStatus,
+    MaterializationTask,
+)
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
@@ -18,7 +22,8 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
     PostgreSQLSource,
 )
-from feast.repo_config import FeastConfigBaseModel
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from psycopg import Connection, sql
 
 from feast_postgres.columns import Column, Layout, layout_of, utc
@@ -70,12 +75,15 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
 
     @property
     def supports_batch(self) -> bool:
+        """Feast gives all feature views of a materialization in one call."""
         return True
 
-    def _materialize_one(self, registry: Any, task: Any, **arguments: Any) -> Any:
+    def _materialize_one(
+        self, registry: BaseRegistry, task: MaterializationTask, **arguments: Any
+    ) -> MaterializationJob:
         try:
             self._materialize_in_database(task)
-        except _Ordinary as reason:
+        except _NeedsFeast as reason:
             name = task.feature_view.name
             _logger.info("Feature view %r goes through Feast's local engine: %s", name, reason)
             return super()._materialize_one(registry, task, **arguments)
@@ -83,24 +91,24 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
             return _job(task, MaterializationJobStatus.ERROR, error)
         return _job(task, MaterializationJobStatus.SUCCEEDED)
 
-    def _materialize_in_database(self, task: Any) -> None:
-        """Raises _Ordinary if it can't be done here; whatever the database raises."""
+    def _materialize_in_database(self, task: MaterializationTask) -> None:
+        """Raises _NeedsFeast if it can't be done here; whatever the database raises."""
         config, view = self.repo_config, task.feature_view
         _check_stores(config, self.online_store)
         _check_view(view)
         layout = layout_of(view)
         if layout.serialized or any(column.field is None for column in layout.features.values()):
-            raise _Ordinary("it has a type that PostgreSQL doesn't have")
+            raise _NeedsFeast("it has a type that PostgreSQL doesn't have")
         source = view.batch_source
         if isinstance(config.offline_store, PostgresOfflineStoreConfig):
             source = cut(config, source)
-        origin = _Origin(source)
+        source_rows = _Source(source)
         start, end = utc(task.start_time), utc(task.end_time)
 
-        def work(connection: Connection[Any]) -> None:
+        def work(connection: Connection[object]) -> None:
             with connection.transaction():
                 _prepare_session(connection, config.offline_store)
-                rows = origin.rows(connection, layout, start, end)
+                rows = source_rows.rows(connection, layout, start, end)
                 columns = list(layout.features.values())
                 table = table_of(config, view)
                 statement = insert if lock_if_empty(connection, table) else upsert
@@ -109,36 +117,36 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
         self.online_store.run(config, work)
 
 
-class _Ordinary(Exception):
-    """Why a feature view has to be materialized the ordinary way."""
+class _NeedsFeast(Exception):
+    """Why a feature view must be materialized by Feast's local engine."""
 
 
-def _check_stores(config: Any, online_store: Any) -> None:
+def _check_stores(config: RepoConfig, online_store: object) -> None:
     offline, online = config.offline_store, config.online_store
     if not isinstance(online_store, PostgresOnlineStore):
-        raise _Ordinary("its online store is another")
+        raise _NeedsFeast("its online store is another")
     if not isinstance(offline, PostgreSQLOfflineStoreConfig):
-        raise _Ordinary("its offline store isn't PostgreSQL")
+        raise _NeedsFeast("its offline store isn't PostgreSQL")
     for what in ("host", "port", "database", "user"):
         if getattr(offline, what) != getattr(online, what):
-            raise _Ordinary(f"offline and online store differ in {what}")
+            raise _NeedsFeast(f"offline and online store differ in {what}")
 
 
-def _check_view(view: Any) -> None:
+def _check_view(view: FeatureView) -> None:
     if type(view) is not FeatureView:
-        raise _Ordinary(f"it's a {type(view).__name__}")
+        raise _NeedsFeast(f"it's a {type(view).__name__}")
     if view.source_views or not isinstance(view.batch_source, PostgreSQLSource):
-        raise _Ordinary("its source isn't PostgreSQL")
+        raise _NeedsFeast("its source isn't PostgreSQL")
     if getattr(view.batch_source, "connection_ref", None):
-        raise _Ordinary("its source has a connection of its own")
+        raise _NeedsFeast("its source has a connection of its own")
     for what in ("feature_transformation", "aggregations", "filter", "enable_validation"):
         if getattr(view, what, None):
-            raise _Ordinary(f"it has {what}")
+            raise _NeedsFeast(f"it has {what}")
     if view.offline or not view.online:
-        raise _Ordinary("it isn't for the online store alone")
+        raise _NeedsFeast("it isn't for the online store alone")
 
 
-def _prepare_session(connection: Connection[Any], offline: Any) -> None:
+def _prepare_session(connection: Connection[object], offline: PostgreSQLOfflineStoreConfig) -> None:
     path = (offline.db_schema or offline.user).strip()  # which Feast's own sessions take as it is
     settings = {**_SESSION, "search_path": path if path == "public" else f"{path},public"}
     calls = sql.SQL(", ").join(sql.SQL("set_config(%s, %s, true)") for _ in settings)
@@ -146,21 +154,21 @@ def _prepare_session(connection: Connection[Any], offline: Any) -> None:
     connection.execute(sql.SQL("SELECT {}").format(calls), values)
 
 
-class _Origin:
+class _Source:
     """A feature view's source, as an item of FROM with the columns of the online table."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: PostgreSQLSource) -> None:
         self._source = source
         self._names = {feature: column for column, feature in source.field_mapping.items()}
         table = source.get_table_query_string_with_alias("source")
         self._from = sql.SQL(table)
 
     def rows(
-        self, connection: Connection[Any], layout: Layout, start: datetime, end: datetime
+        self, connection: Connection[object], layout: Layout, start: datetime, end: datetime
     ) -> sql.Composed:
         """Rows with an event timestamp from `start` to `end`, both included.
 
-        Raises _Ordinary if a column isn't there in a type that fits, ValueError for a moment that
+        Raises _NeedsFeast if a column isn't there in a type that fits, ValueError for a moment that
         Feast can't hold.
         """
         head = sql.SQL("SELECT * FROM {} LIMIT 0").format(self._from)
@@ -202,7 +210,7 @@ class _Origin:
     def _moment(self, name: str, types: dict[str, str]) -> sql.Composed:
         column = self._column(name)
         if types.get(column) not in _MOMENTS:
-            raise _Ordinary(f"column {column!r} is {types.get(column, 'not there')}")
+            raise _NeedsFeast(f"column {column!r} is {types.get(column, 'not there')}")
         return sql.SQL("{}::timestamptz").format(sql.Identifier(column))
 
     def _value(self, column: Column, types: dict[str, str]) -> sql.Composable:
@@ -211,14 +219,14 @@ class _Origin:
         name = self._column(column.feature)
         if types.get(name) not in _FITTING[column.value_type]:
             kind = types.get(name, "not there")
-            raise _Ordinary(f"column {name!r} is {kind}, for a feature of {column.value_type}")
+            raise _NeedsFeast(f"column {name!r} is {kind}, for a feature of {column.value_type}")
         cast = sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(column.sql_type))
         if column.value_type == "UNIX_TIMESTAMP":  # which Feast has in seconds
             return sql.SQL("date_trunc('second', {})").format(cast)
         return cast
 
     def _check_moments(
-        self, connection: Connection[Any], columns: Sequence[Column], window: sql.Composed
+        self, connection: Connection[object], columns: Sequence[Column], window: sql.Composed
     ) -> None:
         for column in columns:
             if column.value_type != "UNIX_TIMESTAMP":
@@ -231,6 +239,8 @@ class _Origin:
                 raise ValueError(f"{column.feature!r} has moments before year 1 or after 9999")
 
 
-def _job(task: Any, status: Any, error: Exception | None = None) -> Any:
+def _job(
+    task: MaterializationTask, status: MaterializationJobStatus, error: Exception | None = None
+) -> MaterializationJob:
     job_id = f"{task.feature_view.name}-{task.start_time}-{task.end_time}"
     return LocalMaterializationJob(job_id=job_id, status=status, error=error)

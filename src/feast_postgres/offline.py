@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +22,13 @@ from feast.infra.utils.postgres.connection_utils import _get_conn
 from feast.type_map import pg_type_code_to_arrow
 from pydantic import AwareDatetime
 
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.data_source import DataSource
+    from feast.infra.registry.base_registry import BaseRegistry
+    from feast.repo_config import RepoConfig
+    from feast.saved_dataset import ValidationReference
+
 _CHUNK_ROWS = 50_000
 _NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
 
@@ -35,7 +42,7 @@ _CONVERTED: dict[str, Callable[[Any], Any]] = {
 
 
 class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[misc]
-    """With `known_at`, which needs a time zone, no row created later takes part in any answer."""
+    """With `known_at`, which needs a time zone, rows that were created later are left out."""
 
     type: Literal[
         "feast_postgres.PostgresOfflineStore", "feast_postgres.offline.PostgresOfflineStore"
@@ -73,7 +80,12 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
                     batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
                 return pa.Table.from_batches(batches, schema)
 
-    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
+    def to_df(
+        self,
+        validation_reference: ValidationReference | None = None,
+        timeout: int | None = None,
+    ) -> pd.DataFrame:
+        """The rows as a data frame; integers with nulls stay integers."""
         table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)
         frame: pd.DataFrame = table.to_pandas()
         for position, column in enumerate(table.columns):
@@ -83,7 +95,7 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
 
 
 class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
-    """Answers as Feast's own store would have at `known_at`; without it, as it does now.
+    """Gives what Feast's own store would have given at `known_at`; without it, what it gives now.
 
     The moment is fixed when a job is made. A source must name its created timestamp column, or
     ValueError is raised: what was known when can't be told otherwise.
@@ -91,11 +103,11 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
 
     @staticmethod
     def get_historical_features(
-        config: Any,
-        feature_views: list[Any],
+        config: RepoConfig,
+        feature_views: list[FeatureView],
         feature_refs: list[str],
         entity_df: pd.DataFrame | str | None,
-        registry: Any,
+        registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
         **arguments: Any,
@@ -116,7 +128,7 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
 
     @staticmethod
     def pull_latest_from_table_or_query(
-        config: Any, data_source: Any, *positional: Any, **named: Any
+        config: RepoConfig, data_source: DataSource, *positional: Any, **named: Any
     ) -> PostgresRetrievalJob:
         """The newest row of each entity in a window of event time, for materialization."""
         return _typed(
@@ -127,7 +139,7 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
 
     @staticmethod
     def pull_all_from_table_or_query(
-        config: Any, data_source: Any, *positional: Any, **named: Any
+        config: RepoConfig, data_source: DataSource, *positional: Any, **named: Any
     ) -> PostgresRetrievalJob:
         """All rows in a window of event time, for materialization."""
         return _typed(
@@ -137,7 +149,7 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
         )
 
 
-def _cut_view(config: Any, view: Any) -> Any:
+def _cut_view(config: RepoConfig, view: FeatureView) -> FeatureView:
     # Feast's registry hands out the same views again: never change one. Their own __copy__ goes
     # through the constructor, which takes a stream view's batch source from its stream.
     cut_view = object.__new__(type(view))
@@ -146,7 +158,7 @@ def _cut_view(config: Any, view: Any) -> Any:
     return cut_view
 
 
-def cut(config: Any, source: Any) -> Any:
+def cut(config: RepoConfig, source: DataSource) -> DataSource:
     """The source, without rows that were created after the configured `known_at`."""
     known_at = config.offline_store.known_at
     if known_at is None:
@@ -185,7 +197,7 @@ def _fit(kind: str, values: Sequence[Any]) -> Sequence[Any]:
     return [fit(value) for value in values]
 
 
-def _with_entity_table(config: Any) -> Any:
+def _with_entity_table(config: RepoConfig) -> RepoConfig:
     changed = copy.copy(config)
     changed._offline_store = config.offline_store.model_copy(
         update={"entity_select_mode": EntitySelectMode.temp_table}
@@ -193,7 +205,7 @@ def _with_entity_table(config: Any) -> Any:
     return changed
 
 
-def _typed(job: Any) -> PostgresRetrievalJob:
+def _typed(job: PostgreSQLRetrievalJob) -> PostgresRetrievalJob:
     return PostgresRetrievalJob(
         query=job._query_generator,
         config=job.config,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
@@ -14,22 +13,27 @@ from psycopg import AsyncConnection, Connection, sql
 
 from feast_postgres.columns import layout_of, table_name
 from feast_postgres.connections import Connections, Result
-from feast_postgres.reading import (
+from feast_postgres.online_request import Grouped, Plans, Read, populate
+from feast_postgres.online_rows import (
     Part,
-    Rows,
-    answers,
+    ReadResult,
+    ResultRows,
     fetch,
     fetch_async,
     key_arrays,
-    part,
+    make_part,
+    online_read_results,
     select,
 )
-from feast_postgres.request import Grouped, Plans, Read, populate
-from feast_postgres.tables import alone, drop, reconcile
-from feast_postgres.writing import Row, write
+from feast_postgres.tables import drop, exclusively, reconcile
 
-# One row read: event timestamp and values by feature; both None if there's no such entity.
-Answer = tuple[datetime | None, dict[str, Any] | None]
+if TYPE_CHECKING:
+    from feast import Entity, FeatureView
+    from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+    from feast.repo_config import RepoConfig
+from feast_postgres.online_writes import Row, write
 
 
 class PostgresOnlineStoreConfig(PostgreSQLConfig):  # type: ignore[misc]
@@ -55,18 +59,19 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
+        """Feast may read and write asynchronously."""
         return SupportedAsyncMethods(read=True, write=True)
 
     def update(
         self,
-        config: Any,
-        tables_to_delete: Sequence[Any],
-        tables_to_keep: Sequence[Any],
-        entities_to_delete: Sequence[Any],
-        entities_to_keep: Sequence[Any],
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make tables and columns what the feature views say, one view after another: each whole or
+        """Bring tables and columns to the feature views, one view after another: each whole or
         not at all, and reads go on meanwhile.
 
         A feature that was removed, or has another type now, loses its column and its values. With
@@ -76,26 +81,28 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
         # A transaction over all would wait for a reader of one table while another reader waits for
         # a table that it has changed.
-        def work(connection: Connection[Any]) -> None:
-            with alone(connection, schema):
+        def work(connection: Connection[object]) -> None:
+            with exclusively(connection, schema):
                 # IF NOT EXISTS would need the right to create schemas even if it exists.
                 if not connection.execute(
                     "SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]
                 ).fetchone():
                     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
             for view in tables_to_delete:
-                with alone(connection, schema):
+                with exclusively(connection, schema):
                     drop(connection, table_of(config, view))
             for view in tables_to_keep:
-                with alone(connection, schema):
+                with exclusively(connection, schema):
                     reconcile(connection, table_of(config, view), layout_of(view))
 
         self._connections.run(config.online_store, work)
 
-    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+    def teardown(
+        self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]
+    ) -> None:
         """Drop the tables of the feature views."""
 
-        def work(connection: Connection[Any]) -> None:
+        def work(connection: Connection[object]) -> None:
             for view in tables:
                 drop(connection, table_of(config, view))
 
@@ -103,10 +110,10 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
     def online_write_batch(
         self,
-        config: Any,
-        table: Any,
+        config: RepoConfig,
+        table: FeatureView,
         data: list[Row],
-        progress: Callable[[int], Any] | None,
+        progress: Callable[[int], object] | None,
     ) -> None:
         """Write all of the rows in one transaction, or none.
 
@@ -115,7 +122,7 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         """
         layout = layout_of(table)
 
-        def work(connection: Connection[Any]) -> None:
+        def work(connection: Connection[object]) -> None:
             version = config.entity_key_serialization_version
             write(connection, table_of(config, table), layout, data, version)
 
@@ -125,66 +132,69 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
     async def online_write_batch_async(
         self,
-        config: Any,
-        table: Any,
+        config: RepoConfig,
+        table: FeatureView,
         data: list[Row],
-        progress: Callable[[int], Any] | None,
+        progress: Callable[[int], object] | None,
     ) -> None:
         """`online_write_batch` in a thread: most of its time goes into encoding rows."""
         await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
     def online_read(
         self,
-        config: Any,
-        table: Any,
-        entity_keys: list[Any],
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
-    ) -> list[Answer]:
+    ) -> list[ReadResult]:
         """In the order of `entity_keys`, event timestamp and values by feature; for one that was
         never written, (None, None). A null is an empty Value; a feature never written is left out.
 
         Raises ValueError for keys whose join keys aren't the view's.
         """
-        one, asked = _ask(config, table, entity_keys, requested_features)
+        part, statement = _read_request(config, table, entity_keys, requested_features)
 
-        def work(connection: Connection[Any]) -> list[Rows]:
-            return fetch(connection, [asked])
+        def work(connection: Connection[object]) -> list[ResultRows]:
+            return fetch(connection, [statement])
 
-        return answers(one, self._connections.run(config.online_store, work)[0])
+        return online_read_results(part, self._connections.run(config.online_store, work)[0])
 
     async def online_read_async(
         self,
-        config: Any,
-        table: Any,
-        entity_keys: list[Any],
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
-    ) -> list[Answer]:
+    ) -> list[ReadResult]:
         """`online_read` without blocking the event loop."""
-        one, asked = _ask(config, table, entity_keys, requested_features)
+        part, statement = _read_request(config, table, entity_keys, requested_features)
 
-        async def work(connection: AsyncConnection[Any]) -> list[Rows]:
-            return await fetch_async(connection, [asked])
+        async def work(connection: AsyncConnection[object]) -> list[ResultRows]:
+            return await fetch_async(connection, [statement])
 
-        return answers(one, (await self._connections.run_async(config.online_store, work))[0])
+        return online_read_results(
+            part, (await self._connections.run_async(config.online_store, work))[0]
+        )
 
-    # What Feast's get_online_features and its async twin read with; the rest of them is Feast's.
+    # Two private methods of Feast's OnlineStore, overridden: get_online_features and its
+    # asynchronous twin read with them, one feature view after another.
 
     def _read_features_per_fv(
         self,
-        config: Any,
+        config: RepoConfig,
         grouped_refs: Grouped,
-        join_key_values: Mapping[str, Sequence[Any]],
+        join_key_values: Mapping[str, Sequence[Value]],
         entity_name_to_join_key_map: Mapping[str, str],
-        online_features_response: Any,
+        online_features_response: GetOnlineFeaturesResponse,
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        reads, asked = self._prepare(
+        reads, statements = self._prepare(
             config, grouped_refs, join_key_values, entity_name_to_join_key_map
         )
 
-        def work(connection: Connection[Any]) -> list[Rows]:
-            return fetch(connection, asked)
+        def work(connection: Connection[object]) -> list[ResultRows]:
+            return fetch(connection, statements)
 
         populate(
             online_features_response,
@@ -197,20 +207,20 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
     async def _read_features_per_fv_async(
         self,
-        config: Any,
+        config: RepoConfig,
         grouped_refs: Grouped,
-        join_key_values: Mapping[str, Sequence[Any]],
+        join_key_values: Mapping[str, Sequence[Value]],
         entity_name_to_join_key_map: Mapping[str, str],
-        online_features_response: Any,
+        online_features_response: GetOnlineFeaturesResponse,
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        reads, asked = self._prepare(
+        reads, statements = self._prepare(
             config, grouped_refs, join_key_values, entity_name_to_join_key_map
         )
 
-        async def work(connection: AsyncConnection[Any]) -> list[Rows]:
-            return await fetch_async(connection, asked)
+        async def work(connection: AsyncConnection[object]) -> list[ResultRows]:
+            return await fetch_async(connection, statements)
 
         populate(
             online_features_response,
@@ -223,9 +233,9 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
     def _prepare(
         self,
-        config: Any,
+        config: RepoConfig,
         grouped: Grouped,
-        given: Mapping[str, Sequence[Any]],
+        given: Mapping[str, Sequence[Value]],
         join_keys: Mapping[str, str],
     ) -> tuple[list[Read], list[tuple[bytes, list[list[object]]]]]:
         schema = config.online_store.db_schema
@@ -233,24 +243,28 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         version = config.entity_key_serialization_version
         return reads, [(read.statement, read.parameters(given, version)) for read in reads]
 
-    def run(self, config: Any, work: Callable[[Connection[Any]], Result]) -> Result:
+    def run(self, config: RepoConfig, work: Callable[[Connection[object]], Result]) -> Result:
         """What `work` returns, given a connection in autocommit; done again if that gets lost."""
         return self._connections.run(config.online_store, work)
 
     async def close(self) -> None:
+        """Close the connections of threads and of the running event loop."""
         await self._connections.close()
 
 
-def table_of(config: Any, view: Any) -> sql.Identifier:
+def table_of(config: RepoConfig, view: FeatureView) -> sql.Identifier:
     """The table of a feature view, in the schema that the configuration names."""
     return sql.Identifier(config.online_store.db_schema, table_name(config.project, view.name))
 
 
-def _ask(
-    config: Any, view: Any, entity_keys: Sequence[Any], names: Sequence[str] | None
+def _read_request(
+    config: RepoConfig,
+    view: FeatureView,
+    entity_keys: Sequence[EntityKey],
+    names: Sequence[str] | None,
 ) -> tuple[Part, tuple[bytes, list[list[object]]]]:
     layout = layout_of(view)
     known = [name for name in names or layout.features if name in layout.features]
-    one = part(table_of(config, view), layout, known)
+    one = make_part(table_of(config, view), layout, known)
     arrays = key_arrays(layout, entity_keys, config.entity_key_serialization_version)
     return one, (select([one]).as_bytes(None), arrays)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import LiteralString
 
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
@@ -70,8 +70,8 @@ WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 
 
 @contextmanager
-def alone(connection: Connection[Any], schema: str) -> Iterator[None]:
-    """A transaction during which nobody else changes tables of the schema."""
+def exclusively(connection: Connection[object], schema: str) -> Iterator[None]:
+    """A transaction in which no other process changes tables of the schema."""
     with connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"feast_postgres {schema}"]
@@ -79,11 +79,12 @@ def alone(connection: Connection[Any], schema: str) -> Iterator[None]:
         yield
 
 
-def drop(connection: Connection[Any], table: sql.Identifier) -> None:
+def drop(connection: Connection[object], table: sql.Identifier) -> None:
+    """Drop the table if it exists."""
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
 
 
-def reconcile(connection: Connection[Any], table: sql.Identifier, layout: Layout) -> None:
+def reconcile(connection: Connection[object], table: sql.Identifier, layout: Layout) -> None:
     """Make the table, or add and drop columns so that it's the one of this layout.
 
     A column's comment is its Feast type; a feature of another type than it had starts anew. With
@@ -126,7 +127,7 @@ def reconcile(connection: Connection[Any], table: sql.Identifier, layout: Layout
 
 
 def columns_of(
-    connection: Connection[Any], table: sql.Identifier
+    connection: Connection[object], table: sql.Identifier
 ) -> list[tuple[str, str | None, bool]]:
     """The table's columns: name, Feast type (None if it's ours), and whether it's of the key."""
     with connection.cursor(row_factory=tuple_row) as cursor:
@@ -134,7 +135,7 @@ def columns_of(
 
 
 def upsert(
-    connection: Connection[Any],
+    connection: Connection[object],
     table: sql.Identifier,
     layout: Layout,
     given: Sequence[Column],
@@ -158,7 +159,7 @@ def upsert(
 
 
 def insert(
-    connection: Connection[Any],
+    connection: Connection[object],
     table: sql.Identifier,
     layout: Layout,
     given: Sequence[Column],
@@ -178,7 +179,7 @@ def insert(
     )
 
 
-def lock_if_empty(connection: Connection[Any], table: sql.Identifier) -> bool:
+def lock_if_empty(connection: Connection[object], table: sql.Identifier) -> bool:
     """Whether the table has no row; if so, other writers wait for the end of the transaction."""
     some = sql.SQL("SELECT 1 FROM {} LIMIT 1").format(table)
     if connection.execute(some).fetchone():
@@ -198,7 +199,9 @@ def _sorted(key: Column) -> sql.Composed:
     return sql.SQL(template).format(sql.Identifier(key.name))
 
 
-def _comment(connection: Connection[Any], table: sql.Identifier, columns: Sequence[Column]) -> None:
+def _comment(
+    connection: Connection[object], table: sql.Identifier, columns: Sequence[Column]
+) -> None:
     for column in columns:
         comment = sql.SQL("COMMENT ON COLUMN {}.{} IS {}")
         name, value_type = sql.Identifier(column.name), sql.Literal(column.value_type)

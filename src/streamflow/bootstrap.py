@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from streamflow.api.middleware import RequestBoundary
     from streamflow.api.parts import ApiParts
     from streamflow.api.telemetry.tracing import Trace
-    from streamflow.keys.key_sync import Gatekeeper
-    from streamflow.registry.model_cache import LastGood
+    from streamflow.keys.key_sync import KeySync
+    from streamflow.registry.model_cache import LastServed
     from streamflow.serving.online_store import OnlineStore
     from streamflow.serving.prediction_log import Writer
     from streamflow.serving.predictor import Predictor
@@ -168,7 +168,7 @@ def production_predictor(platform: Platform) -> Predictor:
     model = served_model.load(platform.production.download(version))
     online = online_store(platform.settings, platform.database, platform.use_case)
     ready = predictor(platform.settings, platform.use_case, online)
-    ready.know_newest(online.newest_event_timestamps())
+    ready.set_newest(online.newest_event_timestamps())
     ready.serve(Served(version, model, online.plan(model.schema)))
     return ready
 
@@ -183,8 +183,8 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.api.telemetry.tracing import tracing
     from streamflow.keys import access
     from streamflow.keys.audit import Audit
-    from streamflow.keys.key_sync import DatabaseKeyStore, Gatekeeper
-    from streamflow.registry.model_cache import LastGood
+    from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
+    from streamflow.registry.model_cache import LastServed
     from streamflow.serving.online_store import online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
 
@@ -209,9 +209,9 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             use_case,
             production(settings, database, platform.registry),
             online_store(settings, database, use_case),
-            Gatekeeper(key_store, checked, Audit()),
+            KeySync(key_store, checked, Audit()),
             log_writer=log_writer,
-            last_good=LastGood(settings.home / "models", use_case.registered_model),
+            last_served=LastServed(settings.home / "models", use_case.registered_model),
             trace=tracing(),
         )
     )
@@ -222,10 +222,10 @@ def api_parts(
     use_case: UseCase,
     registry: Production,
     online: OnlineStore,
-    key_sync: Gatekeeper,
+    key_sync: KeySync,
     *,
     log_writer: Writer | None = None,
-    last_good: LastGood | None = None,
+    last_served: LastServed | None = None,
     trace: Trace | None = None,
     now: Callable[[], datetime] | None = None,
     load: Callable[[Path], ServedModel] | None = None,
@@ -236,7 +236,7 @@ def api_parts(
     """
     from streamflow.api.parts import ApiParts
     from streamflow.api.telemetry.recorder import Recorder
-    from streamflow.serving.batching import Batches, keep_nothing
+    from streamflow.serving.batching import RequestBatcher, store_nothing
     from streamflow.serving.prediction_log import PredictionLog
     from streamflow.serving.watcher import Watcher
     from streamflow.training import served_model
@@ -245,13 +245,13 @@ def api_parts(
     recorder = Recorder(trace)
     predicting = predictor(settings, use_case, online)
     prediction_log = PredictionLog(log_writer, recorder) if log_writer is not None else None
-    batches = Batches(
+    batches = RequestBatcher(
         predicting,
         online,
         now=now,
         latency_budget_seconds=settings.latency_budget_ms / 1000,
-        keep=prediction_log.put if prediction_log is not None else keep_nothing,
-        took=recorder.record_stage,
+        store_results=prediction_log.add if prediction_log is not None else store_nothing,
+        record_stage=recorder.record_stage,
     )
     recorder.read_load_from(batches.load)
     watcher = Watcher(
@@ -261,7 +261,7 @@ def api_parts(
         recorder,
         poll_seconds=settings.registry_poll_seconds,
         now=now,
-        last_good=last_good,
+        last_served=last_served,
         load=load or served_model.load,
     )
     return ApiParts(

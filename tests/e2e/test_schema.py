@@ -66,7 +66,7 @@ def url(ready: Platform, environment: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def key(ready: Platform) -> str:
-    drawn = api_keys.draw()
+    drawn = api_keys.new_key()
     api_keys.create(ready.database, drawn, [Scope.PREDICT, Scope.READ], "", None, "test", KNOWN)
     return drawn
 

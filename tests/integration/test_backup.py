@@ -55,7 +55,7 @@ from streamflow.postgres.database import Database
 from streamflow.promotion import promote
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
-from streamflow.serving.scoring import Question
+from streamflow.serving.scoring import ScoringRequest
 from streamflow.settings import Settings, load_settings
 from streamflow.training import plots
 from streamflow.use_case import Generation
@@ -145,7 +145,7 @@ def source(
         for version in (1, 2):
             promote.promote(ready, version, "Production", "a test", "test", NOW)
         keys = ready.database
-        api_keys.create(keys, api_keys.draw(), [Scope.READ], "", None, "ann", NOW)
+        api_keys.create(keys, api_keys.new_key(), [Scope.READ], "", None, "ann", NOW)
         log_a_prediction(ready)
     file = folder / "a backup.tar"
     backup(settings, file, NOW)
@@ -158,7 +158,7 @@ def log_a_prediction(ready: Any) -> None:
     writer = PredictionWriter(ready.database, 7, lambda: NOW)
     writer.prepare()
     served = predictor.production()
-    writer.write([Encoder().rows(served, [Question(MACHINE, "a-request")], [answer], NOW)])
+    writer.write([Encoder().rows(served, [ScoringRequest(MACHINE, "a-request")], [answer], NOW)])
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from streamflow.postgres.database import Database
 from streamflow.promotion import promote
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
-from streamflow.serving.scoring import Question
+from streamflow.serving.scoring import ScoringRequest
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
 
@@ -104,7 +104,7 @@ class World:
         self.asked += 1
         ready, moment = self.ready, at(minute)
         predictor = production_predictor(ready)
-        questions = [Question(entity_id, f"request {self.asked}")]
+        questions = [ScoringRequest(entity_id, f"request {self.asked}")]
         answers = predictor.predict_many(questions, moment)
         with Database(ready.database.url) as own:
             writer = PredictionWriter(own, 90, lambda: moment)

@@ -28,7 +28,8 @@ from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingest import ingest
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
-from streamflow.serving.online_store import FeastStore, PostgresStore
+from streamflow.serving.feast_online_store import FeastStore
+from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.settings import Settings, load_settings
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import Feature, FeatureSchema

@@ -20,11 +20,11 @@ from tests.statements import execute
 from streamflow.errors import DatabaseUnavailable, UnknownEntity
 from streamflow.postgres.database import Database
 from streamflow.registry.records import ModelVersion
-from streamflow.serving import prediction_log_partitions
+from streamflow.serving import prediction_log_partitions as partitions
 from streamflow.serving.prediction_log import PredictionLog
 from streamflow.serving.prediction_log_rows import Encoder, LoggedModel, Receipt, Rows, read
 from streamflow.serving.prediction_log_writer import PredictionWriter
-from streamflow.serving.scoring import Prediction, Question, Served
+from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
 NOW = datetime(2024, 5, 20, 12, tzinfo=UTC)
 TODAY, TOMORROW = date(2024, 5, 20), date(2024, 5, 21)
@@ -40,7 +40,7 @@ def prediction(values: dict[str, Any], probability: float = 0.5) -> Prediction:
 
 
 def answered(request_ids: Sequence[str], moment: datetime = NOW) -> Rows:
-    questions = [Question("ann", request_id) for request_id in request_ids]
+    questions = [ScoringRequest("ann", request_id) for request_id in request_ids]
     return Encoder().rows(SERVED, questions, [prediction(VALUES)] * len(questions), moment)
 
 
@@ -81,7 +81,7 @@ def test_values_come_back_from_the_database_to_the_last_bit(database: Database, 
     some += [{**VALUES, "coupon": coupon} for coupon in (True, False, None)]
     probabilities = [math.nextafter(0.5, 1), *(0.1,) * (len(some) - 1)]
     answers = [prediction(*one) for one in zip(some, probabilities, strict=True)]
-    questions = [Question("ann", f"request {number}") for number in range(len(some))]
+    questions = [ScoringRequest("ann", f"request {number}") for number in range(len(some))]
     writer(url).write([Encoder().rows(SERVED, questions, answers, NOW)])
 
     for number, (values, probability) in enumerate(zip(some, probabilities, strict=True)):
@@ -96,7 +96,7 @@ def test_values_come_back_from_the_database_to_the_last_bit(database: Database, 
 def test_problems_and_predictions_of_one_request_are_rows_of_their_own(
     database: Database, url: str
 ) -> None:
-    questions = [Question("ann", "batch"), Question("nobody", "batch")]
+    questions = [ScoringRequest("ann", "batch"), ScoringRequest("nobody", "batch")]
     unknown = UnknownEntity("user_id", "nobody")
     writer(url).write([Encoder().rows(SERVED, questions, [prediction(VALUES), unknown], NOW)])
     told = [(one.entity_id, one.prediction, one.problem) for one in found(database, "batch")]
@@ -125,10 +125,10 @@ def test_a_row_that_the_database_refuses_leaves_nothing_and_says_so(
 def test_days_are_made_ahead_and_for_whatever_day_has_rows(database: Database, url: str) -> None:
     ahead = writer(url)
     ahead.prepare()
-    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW]
+    assert partitions.partition_days(database) == [TODAY, TOMORROW]
     ends = [NOW.replace(hour=23, minute=59, second=59, microsecond=999_999), NOW.replace(hour=0)]
     ahead.write([answered([str(moment)], moment) for moment in (*ends, NOW - 40 * DAY)])
-    assert prediction_log_partitions.days(database) == [TODAY - 40 * DAY, TODAY, TOMORROW]
+    assert partitions.partition_days(database) == [TODAY - 40 * DAY, TODAY, TOMORROW]
     rows = execute(
         database,
         "SELECT relname AS name, count(*) AS rows FROM streamflow.predictions "
@@ -146,19 +146,19 @@ def test_a_new_day_has_its_partition_before_it_begins(database: Database, url: s
     watching.prepare()
     moments.append(NOW + DAY)
     watching.prepare()
-    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW, TOMORROW + DAY]
+    assert partitions.partition_days(database) == [TODAY, TOMORROW, TOMORROW + DAY]
 
 
 def test_only_days_older_than_asked_are_dropped(database: Database, url: str) -> None:
     old = [TODAY - days * DAY for days in (400, 31, 30, 29, 1, 0)]
-    prediction_log_partitions.create(database, old)
+    partitions.create_partitions(database, old)
     execute(
         database,
         "CREATE TABLE streamflow.predictions_19990101 (kept text);"
         "CREATE TABLE streamflow.predictions_others PARTITION OF streamflow.predictions DEFAULT",
     )
     writer(url, keep_days=30).prepare()
-    assert prediction_log_partitions.days(database) == sorted([*old[2:], TOMORROW])
+    assert partitions.partition_days(database) == sorted([*old[2:], TOMORROW])
     tables = execute(
         database,
         "SELECT relname FROM pg_class WHERE relname IN ('predictions_19990101', "
@@ -171,7 +171,7 @@ def test_days_and_models_that_are_gone_are_made_again(database: Database, url: s
     """As after the database was restored from a backup."""
     watching = writer(url)
     watching.write([answered(["a"])])
-    prediction_log_partitions.drop_before(database, TOMORROW)
+    partitions.drop_partitions_before(database, TOMORROW)
     execute(database, "DELETE FROM streamflow.served_models")
     with pytest.raises(psycopg.errors.CheckViolation):
         watching.write([answered(["b"])])
@@ -190,15 +190,19 @@ def reading(url: str) -> Iterator[None]:
 def test_whoever_reads_the_log_for_long_keeps_no_row_and_no_new_day_waiting(
     database: Database, url: str
 ) -> None:
-    prediction_log_partitions.create(database, [TODAY - 100 * DAY])
+    partitions.create_partitions(database, [TODAY - 100 * DAY])
     busy = writer(url)
     with reading(url):
         busy.prepare()  # the old day stays for now
         busy.write([answered(["a"])])
-        assert prediction_log_partitions.days(database) == [TODAY - 100 * DAY, TODAY, TOMORROW]
+        assert partitions.partition_days(database) == [
+            TODAY - 100 * DAY,
+            TODAY,
+            TOMORROW,
+        ]
         assert len(found(database, "a")) == 1
     writer(url).prepare()
-    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW]
+    assert partitions.partition_days(database) == [TODAY, TOMORROW]
 
 
 def test_many_processes_that_start_at_once_make_each_day_once(database: Database, url: str) -> None:
@@ -214,7 +218,7 @@ def test_many_processes_that_start_at_once_make_each_day_once(database: Database
 
     with ThreadPoolExecutor(several) as pool:
         list(pool.map(work, range(several)))
-    assert prediction_log_partitions.days(database) == [TODAY, TOMORROW]
+    assert partitions.partition_days(database) == [TODAY, TOMORROW]
     assert counted(database) == several * each
     models = execute(database, "SELECT * FROM streamflow.served_models").fetchall()
     assert len(models) == 1
@@ -226,12 +230,12 @@ class Counted:
     def __init__(self) -> None:
         self.written = self.dropped = self.waiting = 0
 
-    def logged(self, written: int, dropped: int, waiting: int) -> None:
+    def record_log_rows(self, written: int, dropped: int, waiting: int) -> None:
         self.written += written
         self.dropped += dropped
         self.waiting = waiting
 
-    def log_took(self, seconds: float) -> None:
+    def record_log_seconds(self, seconds: float) -> None:
         assert seconds >= 0
 
 
@@ -253,15 +257,15 @@ def away(server_url: str, url: str) -> Iterator[None]:
 
 
 def put(log: PredictionLog, *request_ids: str) -> None:
-    questions = [Question("ann", request_id) for request_id in request_ids]
-    log.put(SERVED, questions, [prediction(VALUES)] * len(questions), NOW)
+    questions = [ScoringRequest("ann", request_id) for request_id in request_ids]
+    log.add(SERVED, questions, [prediction(VALUES)] * len(questions), NOW)
 
 
 def test_while_the_database_is_away_nothing_is_lost_within_the_bound(
     server_url: str, url: str
 ) -> None:
     metrics = Counted()
-    log = PredictionLog(writer(url), metrics, most_waiting=10, pause_seconds=0.01)
+    log = PredictionLog(writer(url), metrics, max_waiting=10, pause_seconds=0.01)
     log.start()
     put(log, "before")
     eventually(lambda: metrics.written == 1)

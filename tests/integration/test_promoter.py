@@ -29,7 +29,7 @@ def keyed(ready: Platform, key: str) -> Platform:
 def made(
     ready: Platform, *scopes: Scope, name: str = "", expires_at: datetime | None = None
 ) -> str:
-    key = api_keys.draw()
+    key = api_keys.new_key()
     api_keys.create(ready.database, key, scopes, name, expires_at, "ann", BEFORE)
     return key
 
@@ -60,7 +60,7 @@ def test_a_key_that_may_not_promote_is_refused_as_by_the_api_and_audited(ready: 
         revoked: ("key_revoked", 1),
         made(ready, Scope.PROMOTE, expires_at=NOW): ("key_expired", 2),
         made(ready, Scope.PREDICT, Scope.READ): ("scope_missing", 3),
-        api_keys.draw(): ("key_unknown", None),
+        api_keys.new_key(): ("key_unknown", None),
         "hunter2": ("key_unknown", None),
     }
     for key, (code, _) in cases.items():

@@ -27,7 +27,7 @@ from streamflow.errors import AccessRefused, NotPermitted, SchemaTooOld
 from streamflow.features import feature_store
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
-from streamflow.keys.audit import Attempt, Refusals
+from streamflow.keys.audit import Attempt, AuditEntry
 from streamflow.keys.key_sync import DatabaseKeyStore
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
@@ -38,11 +38,11 @@ from streamflow.platform import Platform
 from streamflow.postgres import migrations, roles
 from streamflow.postgres.database import Database
 from streamflow.promotion import promote as deployment
-from streamflow.serving import prediction_log_partitions
-from streamflow.serving.online_store import PostgresStore
+from streamflow.serving import prediction_log_partitions as partitions
+from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
-from streamflow.serving.scoring import Question, Served
+from streamflow.serving.scoring import ScoringRequest, Served
 from streamflow.settings import Settings, load_settings
 from streamflow.use_case import Generation
 
@@ -98,7 +98,7 @@ def server(
         there = roles.grant(owned, HISTORY, PASSWORDS)
         assert [role.may_connect for role in there] == [True] * 5
         assert roles.grant(owned, HISTORY, {}) == there  # passwords stay
-        api_keys.create(owned, api_keys.draw(), [Scope.READ], "", None, "ann", NOW)
+        api_keys.create(owned, api_keys.new_key(), [Scope.READ], "", None, "ann", NOW)
     made = Server(url, settings)
     tiny_case.generate(Generation(settings.home / "months", users=300, months=1, seed=5))
     with made.open("pipeline") as ready:
@@ -138,20 +138,20 @@ def test_the_api_reads_features_and_models_and_appends(
     assert predictor.served is not None
     answer = predictor.predict("m-0001", NOW)
     store = DatabaseKeyStore(ready.database)
-    assert store.known()[0].key_id == 1
-    store.record([Refusals(Attempt("key_unknown"), NOW, NOW, 3)])
+    assert store.all_keys()[0].key_id == 1
+    store.record([AuditEntry(Attempt("key_unknown"), NOW, NOW, 3)])
     writer = PredictionWriter(ready.database, 7, lambda: NOW)
     writer.prepare()
     served: Served = predictor.served
     for _ in range(2):
-        writer.write([Encoder().rows(served, [Question("m-0001", "one")], [answer], NOW)])
+        writer.write([Encoder().rows(served, [ScoringRequest("m-0001", "one")], [answer], NOW)])
     # It makes the log's days and doesn't end them: the pipeline does.
     with Database(server.owner) as owned:
-        prediction_log_partitions.create(owned, [NOW.date() - timedelta(days=100)])
-        assert prediction_log_partitions.drop_before(ready.database, NOW.date()) == []
-        assert len(prediction_log_partitions.days(owned)) == 3
+        partitions.create_partitions(owned, [NOW.date() - timedelta(days=100)])
+        assert partitions.drop_partitions_before(ready.database, NOW.date()) == []
+        assert len(partitions.partition_days(owned)) == 3
         materialize(opened("pipeline"), JANUARY, NOW)
-        assert len(prediction_log_partitions.days(owned)) == 2
+        assert len(partitions.partition_days(owned)) == 2
         logged = execute(owned, "SELECT count(*) AS rows FROM streamflow.predictions")
         assert logged.fetchone() == {"rows": 2}
 
@@ -159,7 +159,7 @@ def test_the_api_reads_features_and_models_and_appends(
 def test_the_pipeline_promotes_in_a_keys_name_and_writes_down_whom_it_refused(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release, reading = api_keys.draw(), api_keys.draw()
+    release, reading = api_keys.new_key(), api_keys.new_key()
     with Database(server.owner) as owned:
         key = api_keys.create(owned, release, [Scope.PROMOTE], "release", None, "ann", NOW)
         api_keys.create(owned, reading, [Scope.READ], "", None, "ann", NOW)
@@ -305,7 +305,7 @@ def test_a_role_cant_do_what_it_must_not(server: Server, role: str) -> None:
 
 def test_what_a_role_may_not_do_is_told_with_what_to_do(server: Server) -> None:
     with Database(server.url("pipeline")) as database, pytest.raises(NotPermitted) as refused:
-        api_keys.create(database, api_keys.draw(), [Scope.READ], "", None, "ann", NOW)
+        api_keys.create(database, api_keys.new_key(), [Scope.READ], "", None, "ann", NOW)
     assert "'streamflow_pipeline' may not" in refused.value.message
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.statements import execute
 
 from churn.generator import generate
-from feast_postgres.lane import ConnectionLost, Lane
+from feast_postgres.event_loop_connection import ConnectionLost, EventLoopConnection
 from streamflow.bootstrap import platform
 from streamflow.errors import FeatureStoreUnavailable, UnservableModel
 from streamflow.features import feature_store
@@ -24,8 +24,10 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
+from streamflow.serving.feast_online_store import FeastStore
 from streamflow.serving.feature_status import MISSING, EntityRow
-from streamflow.serving.online_store import FeastStore, PostgresStore, online_store
+from streamflow.serving.online_store import online_store
+from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.settings import load_settings
 from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import Generation
@@ -92,7 +94,7 @@ def in_lane(store: PostgresStore, plan: Any, *asked: Sequence[str]) -> list[list
     """The answers of a lane that is asked one after the other."""
 
     async def ask() -> list[list[EntityRow]]:
-        lane = store.lane(lambda: None)
+        lane = store.connect(lambda: None)
         await lane.open(5)
         answers = []
         for ids in asked:
@@ -206,7 +208,7 @@ def test_a_lane_outlives_its_connection_and_a_changed_table(
 
     async def ask() -> None:
         changed = asyncio.Event()
-        lane = Lane(ready.database.url, changed.set)
+        lane = EventLoopConnection(ready.database.url, changed.set)
         await lane.open(5)
 
         async def rows() -> Any:
@@ -265,7 +267,7 @@ def test_a_question_that_waits_for_a_lock_is_ended_by_the_server_too(
     plan = straight.plan(schema)
 
     async def ask() -> Any:
-        lane = Lane(ready.database.url, lambda: None, patience_seconds=0.2)
+        lane = EventLoopConnection(ready.database.url, lambda: None, patience_seconds=0.2)
         await lane.open(5)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         lane.send(plan.text, users, answer.set_result)
@@ -291,7 +293,7 @@ def test_a_server_that_is_silent_to_one_lane_has_lost_all_of_them(
     plan = store.plan(schema)
 
     async def ask() -> None:
-        lanes = [store.lane(lambda: None) for _ in range(2)]
+        lanes = [store.connect(lambda: None) for _ in range(2)]
         for lane in lanes:
             await lane.open(5)
         hanging = [psutil.Process(pid) for pid in sessions(ready)]
@@ -352,7 +354,7 @@ def test_any_other_online_store_is_read_through_feast(
 
 def in_lane_of(store: FeastStore, plan: Any, ids: list[str]) -> list[EntityRow]:
     async def ask() -> list[EntityRow]:
-        lane = store.lane(lambda: None)
+        lane = store.connect(lambda: None)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         lane.send(plan, ids, answer.set_result)
         rows: list[EntityRow] = await answer

@@ -8,7 +8,7 @@ from streamflow.api import key_problems
 from streamflow.errors import DatabaseUnavailable
 from streamflow.keys import access, errors
 from streamflow.keys.access import Access
-from streamflow.keys.api_keys import ApiKey, Scope, digest, draw
+from streamflow.keys.api_keys import ApiKey, Scope, hash_key, new_key
 from streamflow.keys.audit import Attempt, Audit
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -27,7 +27,7 @@ class Clock:
 
 def key(secret, *scopes, key_id=1, **facts):
     return ApiKey(
-        key_id, digest(secret.encode()), "", frozenset(scopes or {PREDICT}), NOW, "ann", **facts
+        key_id, hash_key(secret.encode()), "", frozenset(scopes or {PREDICT}), NOW, "ann", **facts
     )
 
 
@@ -38,12 +38,12 @@ def entrance(*keys, loopback=False, rate=1000.0, clock=None):
         now=lambda: NOW,
         monotonic=clock or Clock(),
     )
-    made.learn(keys)
+    made.replace_keys(keys)
     return made
 
 
 def test_a_key_is_random_and_says_whose_it_is():
-    one, other = draw(), draw()
+    one, other = new_key(), new_key()
     assert one != other
     assert one.startswith("streamflow_")
     assert len(one) == len("streamflow_") + 43  # 256 bits in base64
@@ -51,7 +51,7 @@ def test_a_key_is_random_and_says_whose_it_is():
 
 @pytest.mark.parametrize("header", [b"Bearer one", b"bearer one", b"BEARER  one "])
 def test_a_key_is_let_in_by_its_header(header):
-    assert entrance(key("one", key_id=7)).admit(PREDICT, header) == 7
+    assert entrance(key("one", key_id=7)).authorize(PREDICT, header) == 7
 
 
 @pytest.mark.parametrize(
@@ -59,59 +59,61 @@ def test_a_key_is_let_in_by_its_header(header):
 )
 def test_without_a_key_nobody_is_let_in(header):
     with pytest.raises((errors.KeyMissing, errors.KeyUnknown)):
-        entrance(key("one")).admit(PREDICT, header)
+        entrance(key("one")).authorize(PREDICT, header)
 
 
 def test_a_key_that_was_never_made_is_unknown():
-    for header in (b"Bearer on", b"Bearer one1", b"Bearer " + digest(b"one"), b"Bearer \xff"):
+    for header in (b"Bearer on", b"Bearer one1", b"Bearer " + hash_key(b"one"), b"Bearer \xff"):
         with pytest.raises(errors.KeyUnknown):
-            entrance(key("one")).admit(PREDICT, header)
+            entrance(key("one")).authorize(PREDICT, header)
 
 
 def test_a_key_is_over_from_the_moment_it_expires():
-    entrance(key("one", expires_at=NOW + SECOND)).admit(PREDICT, b"Bearer one")
+    entrance(key("one", expires_at=NOW + SECOND)).authorize(PREDICT, b"Bearer one")
     with pytest.raises(errors.KeyExpired):
-        entrance(key("one", expires_at=NOW)).admit(PREDICT, b"Bearer one")
+        entrance(key("one", expires_at=NOW)).authorize(PREDICT, b"Bearer one")
 
 
 def test_a_key_that_is_revoked_is_told_so():
     with pytest.raises(errors.KeyRevoked, match="Key 1 was revoked"):
-        entrance(key("one", revoked_at=NOW)).admit(PREDICT, b"Bearer one")
+        entrance(key("one", revoked_at=NOW)).authorize(PREDICT, b"Bearer one")
 
 
 def test_a_key_opens_its_own_scopes_alone():
     keys = entrance(key("one", PREDICT, key_id=1), key("two", READ, PROMOTE, key_id=2))
-    keys.admit(PREDICT, b"Bearer one")
-    keys.admit(READ, b"Bearer two")
-    keys.admit(PROMOTE, b"Bearer two")
+    keys.authorize(PREDICT, b"Bearer one")
+    keys.authorize(READ, b"Bearer two")
+    keys.authorize(PROMOTE, b"Bearer two")
     for scope, header in ((READ, b"Bearer one"), (PREDICT, b"Bearer two")):
         with pytest.raises(errors.ScopeMissing) as refused:
-            keys.admit(scope, header)
+            keys.authorize(scope, header)
         assert refused.value.needed == scope
 
 
 def test_on_loopback_everybody_may_predict_and_read_until_the_first_key_is_made():
     keys = entrance(loopback=True)
-    assert keys.admit(PREDICT, None) is None
-    assert keys.admit(READ, None) is None
+    assert keys.authorize(PREDICT, None) is None
+    assert keys.authorize(READ, None) is None
     with pytest.raises(errors.KeyMissing):
-        keys.admit(PROMOTE, None)
-    keys.learn([key("one", revoked_at=NOW)])  # the last key's end doesn't open the door again
+        keys.authorize(PROMOTE, None)
+    keys.replace_keys(
+        [key("one", revoked_at=NOW)]
+    )  # the last key's end doesn't open the door again
     with pytest.raises(errors.KeyMissing):
-        keys.admit(PREDICT, None)
+        keys.authorize(PREDICT, None)
 
 
 def test_elsewhere_no_keys_means_nobody():
     with pytest.raises(errors.KeyMissing):
-        entrance().admit(PREDICT, None)
+        entrance().authorize(PREDICT, None)
 
 
 @pytest.mark.parametrize("loopback", [True, False])
 def test_before_keys_were_read_nobody_is_let_in(loopback):
     made = Access(open_without_keys=loopback, requests_per_second=1.0, now=lambda: NOW)
-    assert made.admit(None, None) is None
+    assert made.authorize(None, None) is None
     with pytest.raises(DatabaseUnavailable):
-        made.admit(PREDICT, b"Bearer one")
+        made.authorize(PREDICT, b"Bearer one")
 
 
 @pytest.mark.parametrize(
@@ -131,17 +133,17 @@ def test_before_keys_were_read_nobody_is_let_in(loopback):
 def test_a_key_in_an_address_is_refused_whatever_the_header_says(query):
     for scope in (PREDICT, None):
         with pytest.raises(errors.KeyInQuery):
-            entrance(key("one"), key(DRAWN.decode())).admit(scope, b"Bearer one", query)
+            entrance(key("one"), key(DRAWN.decode())).authorize(scope, b"Bearer one", query)
 
 
 @pytest.mark.parametrize("query", [b"page=2", b"monkey=1", b"x=" + b"y" * 100, b"&" * 60_000])
 def test_other_things_in_an_address_are_nobodys_key(query):
-    assert entrance(key("one", key_id=7)).admit(PREDICT, b"Bearer one", query) == 7
+    assert entrance(key("one", key_id=7)).authorize(PREDICT, b"Bearer one", query) == 7
 
 
 def test_a_known_key_in_an_address_is_named():
     with pytest.raises(errors.KeyInQuery) as refused:
-        entrance(key(DRAWN.decode(), key_id=7)).admit(PREDICT, None, b"x=" + DRAWN)
+        entrance(key(DRAWN.decode(), key_id=7)).authorize(PREDICT, None, b"x=" + DRAWN)
     assert refused.value.key_id == 7
 
 
@@ -149,35 +151,37 @@ def test_a_key_has_its_allowance_and_gets_it_again_with_time():
     clock = Clock()
     keys = entrance(key("one", key_id=1), key("two", key_id=2), rate=2.0, clock=clock)
     for _ in range(2):
-        keys.admit(PREDICT, b"Bearer one")
+        keys.authorize(PREDICT, b"Bearer one")
     with pytest.raises(errors.RateLimited) as refused:
-        keys.admit(PREDICT, b"Bearer one")
+        keys.authorize(PREDICT, b"Bearer one")
     assert refused.value.wait_seconds == 0.5
     assert key_problems.headers(refused.value) == {"Retry-After": "1"}
-    keys.admit(PREDICT, b"Bearer two")
-    keys.learn([key("one", key_id=1), key("two", key_id=2)])  # every second: no new allowance
+    keys.authorize(PREDICT, b"Bearer two")
+    keys.replace_keys(
+        [key("one", key_id=1), key("two", key_id=2)]
+    )  # every second: no new allowance
     with pytest.raises(errors.RateLimited):
-        keys.admit(PREDICT, b"Bearer one")
+        keys.authorize(PREDICT, b"Bearer one")
     clock.seconds = 0.5
-    keys.admit(PREDICT, b"Bearer one")
+    keys.authorize(PREDICT, b"Bearer one")
     with pytest.raises(errors.RateLimited):
-        keys.admit(PREDICT, b"Bearer one")
+        keys.authorize(PREDICT, b"Bearer one")
     clock.seconds = 100.0
     for _ in range(2):
-        keys.admit(PREDICT, b"Bearer one")
+        keys.authorize(PREDICT, b"Bearer one")
     with pytest.raises(errors.RateLimited):
-        keys.admit(PREDICT, b"Bearer one")
+        keys.authorize(PREDICT, b"Bearer one")
 
 
 def test_less_than_a_request_a_second_is_a_rate_too():
     clock = Clock()
     keys = entrance(key("one"), rate=0.1, clock=clock)
-    keys.admit(PREDICT, b"Bearer one")
+    keys.authorize(PREDICT, b"Bearer one")
     with pytest.raises(errors.RateLimited) as refused:
-        keys.admit(PREDICT, b"Bearer one")
+        keys.authorize(PREDICT, b"Bearer one")
     assert key_problems.headers(refused.value) == {"Retry-After": "10"}
     clock.seconds = 10.0
-    keys.admit(PREDICT, b"Bearer one")
+    keys.authorize(PREDICT, b"Bearer one")
 
 
 @pytest.mark.parametrize(
@@ -206,10 +210,10 @@ def test_a_flood_of_attempts_is_two_lines_with_their_number():
     for second in range(60):
         clock.seconds = float(second)
         for _ in range(17):
-            audit.note(attempt, NOW + second * SECOND)
-        lines += audit.take()
+            audit.add(attempt, NOW + second * SECOND)
+        lines += audit.due()
     clock.seconds = 60.0
-    lines += audit.take()
+    lines += audit.due()
     assert [line.attempts for line in lines] == [17, 59 * 17]
     assert lines[1].first_at == NOW + SECOND
     assert lines[1].last_at == NOW + 59 * SECOND
@@ -219,15 +223,15 @@ def test_attempts_that_differ_have_lines_of_their_own_up_to_a_bound():
     clock = Clock()
     audit = Audit(pause_seconds=60, most_kinds=3, monotonic=clock)
     for number in range(1000):
-        audit.note(Attempt("key_unknown", "/predict", "POST", f"10.0.{number}.1"), NOW)
-        audit.note(Attempt("key_missing", "/predict", "POST", f"10.0.{number}.1"), NOW)
-    counted = {line.attempt: line.attempts for line in audit.take()}
+        audit.add(Attempt("key_unknown", "/predict", "POST", f"10.0.{number}.1"), NOW)
+        audit.add(Attempt("key_missing", "/predict", "POST", f"10.0.{number}.1"), NOW)
+    counted = {line.attempt: line.attempts for line in audit.due()}
     assert sum(counted.values()) == 2000
     assert counted[Attempt("key_unknown")] == 998
     assert counted[Attempt("key_missing")] == 999
     assert len(counted) == 5
     for number in range(1000):
-        audit.note(Attempt("key_unknown", "/predict", "POST", f"10.1.{number}.1"), NOW)
-    assert audit.take() == []
-    (last,) = audit.take(everything=True)
+        audit.add(Attempt("key_unknown", "/predict", "POST", f"10.1.{number}.1"), NOW)
+    assert audit.due() == []
+    (last,) = audit.due(everything=True)
     assert (last.attempt, last.attempts) == (Attempt("key_unknown"), 1000)

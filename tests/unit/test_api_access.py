@@ -18,7 +18,7 @@ from tests.fakes import (
 
 from streamflow.api import middleware
 from streamflow.api.limits import BATCH_PATH, LARGEST_HEAD_BYTES
-from streamflow.keys.api_keys import ApiKey, Scope, digest
+from streamflow.keys.api_keys import ApiKey, Scope, hash_key
 
 SECRETS = [f"streamflow_{name:_<43}" for name in ("predicts", "reads", "revoked", "expired")]
 PREDICTS, READS, REVOKED, EXPIRED = SECRETS
@@ -26,7 +26,7 @@ PREDICTS, READS, REVOKED, EXPIRED = SECRETS
 
 def key(key_id, secret, scope, **facts):
     scopes = frozenset({scope})
-    return ApiKey(key_id, digest(secret.encode()), "", scopes, FEBRUARY, "ann", **facts)
+    return ApiKey(key_id, hash_key(secret.encode()), "", scopes, FEBRUARY, "ann", **facts)
 
 
 KEYS = (

@@ -21,7 +21,7 @@ from tests.fakes import (
 )
 
 from streamflow.api import limits, schemas
-from streamflow.serving.batching import MOST_TOGETHER
+from streamflow.serving.batching import MAX_BATCH
 from streamflow.training.served_model import ServedModel
 
 JSON = {"Content-Type": "application/json"}
@@ -118,7 +118,7 @@ def test_another_use_case_s_batch_is_asked_by_its_own_key():
         assert_problem(batch(service, "s1"), 422, "invalid_request")
 
 
-@pytest.mark.parametrize("number", [63, 64, MOST_TOGETHER])
+@pytest.mark.parametrize("number", [63, 64, MAX_BATCH])
 def test_a_batch_of_any_size_has_its_answers_in_order(number):
     registry, online = many_visitors(number)
     with serving(registry, online) as service:
@@ -184,7 +184,7 @@ def test_more_than_can_be_answered_in_time_is_refused_with_a_time_to_come_again(
 
     service.online.read = wait
     with ThreadPoolExecutor(2) as pool:
-        first = [pool.submit(batch, service, *["ann"] * MOST_TOGETHER) for _ in range(2)]
+        first = [pool.submit(batch, service, *["ann"] * MAX_BATCH) for _ in range(2)]
         try:
             eventually(lambda: len(reading) == 2)
             refused = [service.predict(), batch(service, "ann")]
@@ -193,7 +193,7 @@ def test_more_than_can_be_answered_in_time_is_refused_with_a_time_to_come_again(
     for answer in refused:
         assert_problem(answer, 503, "overloaded")
         assert answer.headers["retry-after"] == "1"
-    assert [len(one.result().json()["predictions"]) for one in first] == [MOST_TOGETHER] * 2
+    assert [len(one.result().json()["predictions"]) for one in first] == [MAX_BATCH] * 2
     assert service.predict().status_code == 200
 
 
@@ -299,8 +299,8 @@ bodies += [
     ("/predict/batch", b'{"user_ids": %s}' % value)
     for value in (
         *(b"[]", b"null", b'"ann"', b'{"0": "ann"}', b'[["ann"]]', b'["ann",]', b'["ann" "bob"]'),
-        json.dumps(["ann"] * MOST_TOGETHER).encode(),
-        json.dumps(["ann"] * (MOST_TOGETHER + 1)).encode(),
+        json.dumps(["ann"] * MAX_BATCH).encode(),
+        json.dumps(["ann"] * (MAX_BATCH + 1)).encode(),
         json.dumps(["ann"] * 70 + [""]).encode(),
         json.dumps([""] * 20).encode(),
         b'["' + b"x" * limits.LARGEST_BATCH_BYTES + b'"]',
@@ -551,18 +551,18 @@ def test_a_client_that_leaves_before_its_body_is_whole_is_not_predicted_for(pair
 )
 @pytest.mark.parametrize("escaped", [True, False])
 def test_the_longest_ids_of_the_largest_batch_are_not_too_large(service, character, escaped):
-    longest = {"user_ids": [character * 64] * MOST_TOGETHER}
+    longest = {"user_ids": [character * 64] * MAX_BATCH}
     body = json.dumps(longest, ensure_ascii=escaped).encode()
     answer = service.client.post("/predict/batch", content=body, headers=JSON)
     rows = answer.json()["predictions"]
     assert {row["problem"]["code"] for row in rows} == {"unknown_entity"}
-    assert len(rows) == MOST_TOGETHER
+    assert len(rows) == MAX_BATCH
 
 
 def test_a_fault_in_a_batch_names_the_place_of_the_id(service):
     body = assert_problem(batch(service, "ann", "", 3), 422, "invalid_request")
     assert [error["field"] for error in body["errors"]] == ["body.user_ids.1", "body.user_ids.2"]
-    too_many = batch(service, *["ann"] * (MOST_TOGETHER + 1))
+    too_many = batch(service, *["ann"] * (MAX_BATCH + 1))
     (error,) = assert_problem(too_many, 422, "invalid_request")["errors"]
     assert error["field"] == "body.user_ids"
     assert "1000" in error["fault"]

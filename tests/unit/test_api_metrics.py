@@ -98,7 +98,7 @@ def test_what_is_in_hand_and_the_connections_are_told(registry):
 def test_data_that_cannot_be_looked_at_grows_older_all_the_same():
     world = Recorder()
     newest = {"activity_view": JANUARY}
-    world.data_seen(newest, JANUARY + timedelta(days=1))
+    world.record_data_age(newest, JANUARY + timedelta(days=1))
     labels = {"feature_view": "activity_view"}
     assert world.registry.get_sample_value("streamflow_data_age_seconds", labels) == DAY
 

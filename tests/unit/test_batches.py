@@ -18,10 +18,10 @@ from streamflow.errors import (
     UnseenCategory,
 )
 from streamflow.registry.records import ModelVersion
-from streamflow.serving.batching import Batches
+from streamflow.serving.batching import RequestBatcher
 from streamflow.serving.feature_status import EntityRow
 from streamflow.serving.predictor import Predictor
-from streamflow.serving.scoring import Prediction, Question, Served
+from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 from streamflow.training.served_model import ServedModel
 
 AWAY = FeatureStoreUnavailable("The online store doesn't answer.", "Start it.")
@@ -30,8 +30,8 @@ MANY = 100
 THOUSAND = 1_000
 
 
-class Lane:
-    """A lane that answers when it is told to, with the number in each id."""
+class Connection:
+    """A connection that responds when it is told to, with the number in each id."""
 
     def __init__(self, changed):
         self.connected = True
@@ -86,31 +86,31 @@ def row(plan, entity_id):
 
 
 class World:
-    """Questions over lanes that answer when they are told to.
+    """Questions over connections that answer when they are told to.
 
     An id is a number, which the model gives back as a probability, in thousandths.
     """
 
-    def __init__(self, lanes=1, budget=1.0):
+    def __init__(self, connections=1, budget=1.0):
         self.time = 0.0
-        self.lanes = []
+        self.connections = []
         self.calls = []
         self.asking = []
         self.predictor = Predictor(self, registered_model="example_model", join_key="user_id")
-        self.predictor.know_newest({"activity_view": JANUARY, "billing_view": JANUARY})
+        self.predictor.set_newest({"activity_view": JANUARY, "billing_view": JANUARY})
         self.serve(1, VISITS)
-        self.batches = Batches(
+        self.batches = RequestBatcher(
             self.predictor,
             self,
             now=lambda: FEBRUARY,
             latency_budget_seconds=budget,
-            lanes=lanes,
+            connections=connections,
             monotonic=lambda: self.time,
         )
 
-    def lane(self, changed):
-        self.lanes.append(Lane(changed))
-        return self.lanes[-1]
+    def connect(self, changed):
+        self.connections.append(Connection(changed))
+        return self.connections[-1]
 
     def serve(self, version, *features, score=None):
         def by_number(matrix):
@@ -123,26 +123,26 @@ class World:
 
     @property
     def asked(self):
-        return [ids for lane in self.lanes for ids in lane.asked]
+        return [ids for connection in self.connections for ids in connection.asked]
 
     async def ask(self, *entity_ids):
         """Ask, and give everything that can go on the time to do so."""
-        questions = [Question(str(entity_id), "") for entity_id in entity_ids]
-        task = asyncio.ensure_future(self.batches.ask(questions))
+        questions = [ScoringRequest(str(entity_id), "") for entity_id in entity_ids]
+        task = asyncio.ensure_future(self.batches.score(questions))
         self.asking.append(task)
         await settled()
         return task
 
     async def occupied(self):
-        """Keep every lane busy: the last with one id, those before it with many."""
-        many = [await self.ask(*range(700, 700 + MANY)) for _ in self.lanes[1:]]
+        """Keep every connection busy: the last with one id, those before it with many."""
+        many = [await self.ask(*range(700, 700 + MANY)) for _ in self.connections[1:]]
         return [*many, await self.ask(900)]
 
     async def answer_all(self):
-        while any(lane.busy for lane in self.lanes):
-            for lane in self.lanes:
-                if lane.busy:
-                    lane.answer()
+        while any(connection.busy for connection in self.connections):
+            for connection in self.connections:
+                if connection.busy:
+                    connection.answer()
             await settled()
         await asyncio.gather(*self.asking, return_exceptions=True)
 
@@ -187,61 +187,61 @@ def in_a_world(**options):
     return decorate
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_a_single_question_goes_out_at_once(world):
     task = await world.ask(7)
     assert world.asked == [["7"]]
-    world.lanes[0].answer()
+    world.connections[0].answer()
     assert numbers(await task) == [7]
     assert world.calls == [1]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_questions_of_few_ids_that_arrive_meanwhile_go_together(world):
     await world.ask(900)
     tasks = [await world.ask(number) for number in (1, 2, 3)]
     assert world.asked == [["900"]]
-    world.lanes[0].answer()
+    world.connections[0].answer()
     await settled()
-    assert world.lanes[0].asked == [["900"], ["1", "2", "3"]]
-    world.lanes[0].answer()
+    assert world.connections[0].asked == [["900"], ["1", "2", "3"]]
+    world.connections[0].answer()
     assert [numbers(await task) for task in tasks] == [[1], [2], [3]]
     assert world.calls == [1, 3]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_questions_of_few_ids_never_wait_for_one_of_many(world):
     await world.ask(*range(MANY))
     few = await world.ask(1)
-    assert world.lanes[1].asked == [["1"]]
-    world.lanes[1].answer()
+    assert world.connections[1].asked == [["1"]]
+    world.connections[1].answer()
     assert numbers(await few) == [1]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_that_one_of_many_is_lost_lets_no_few_overtake(world):
     await world.ask(*range(MANY))
     await world.ask(1)
     await world.ask(2)
-    world.lanes[0].lose()
+    world.connections[0].lose()
     await settled()
-    assert world.lanes[1].asked == [["1"]]
-    world.lanes[1].answer()
+    assert world.connections[1].asked == [["1"]]
+    world.connections[1].answer()
     await settled()
-    assert len(world.lanes[1].asked[1]) == MANY + 1
+    assert len(world.connections[1].asked[1]) == MANY + 1
 
 
 @in_a_world()
 async def test_who_has_the_answer_and_asks_again_goes_with_those_who_waited(world):
     async def again():
-        await world.batches.ask([Question("5", "")])
-        return await world.batches.ask([Question("6", "")])
+        await world.batches.score([ScoringRequest("5", "")])
+        return await world.batches.score([ScoringRequest("6", "")])
 
     asking = asyncio.ensure_future(again())
     world.asking.append(asking)
     await settled()
     await world.ask(1)
-    world.lanes[0].answer()
+    world.connections[0].answer()
     await settled()
     assert world.asked == [["5"], ["1", "6"]]
 
@@ -325,7 +325,7 @@ async def test_without_a_production_model_nothing_is_read(world):
 @in_a_world()
 async def test_that_there_is_no_model_is_told_rather_than_that_there_is_no_store(world):
     world.predictor.withdraw()
-    world.lanes[0].lose()
+    world.connections[0].lose()
     assert isinstance((await world.ask(1)).exception(), NoProductionModel)
 
 
@@ -340,118 +340,118 @@ async def test_those_who_wait_when_the_model_is_withdrawn_are_told_so(world):
     assert world.asked == [["900"]]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_a_question_on_a_lost_connection_is_asked_once_more(world):
     task = await world.ask(1)
-    world.lanes[0].lose()
-    assert world.lanes[1].asked == [["1"]]
-    world.lanes[1].answer()
+    world.connections[0].lose()
+    assert world.connections[1].asked == [["1"]]
+    world.connections[1].answer()
     assert numbers(await task) == [1]
 
 
-@in_a_world(lanes=3)
+@in_a_world(connections=3)
 async def test_a_question_whose_connection_is_lost_twice_is_not_asked_again(world):
     task = await world.ask(1, 2)
-    world.lanes[0].lose()
-    world.lanes[1].lose()
+    world.connections[0].lose()
+    world.connections[1].lose()
     with pytest.raises(FeatureStoreUnavailable):
         await task
     assert world.asked == [["1", "2"], ["1", "2"]]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_questions_asked_again_come_before_those_that_arrived_later(world):
     await world.ask(1)
     later = await world.ask(3)
-    world.lanes[0].lose()
+    world.connections[0].lose()
     await settled()
-    assert world.lanes[1].asked == [["1", "3"]]
-    world.lanes[1].answer()
+    assert world.connections[1].asked == [["1", "3"]]
+    world.connections[1].answer()
     assert numbers(await later) == [3]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_questions_asked_again_keep_their_order(world):
     await world.ask(900)
     tasks = [await world.ask(number) for number in (1, 2, 3)]
-    world.lanes[0].answer()
+    world.connections[0].answer()
     await settled()
-    world.lanes[0].lose()
-    assert world.lanes[1].asked[-1] == ["1", "2", "3"]
-    world.lanes[1].answer()
+    world.connections[0].lose()
+    assert world.connections[1].asked[-1] == ["1", "2", "3"]
+    world.connections[1].answer()
     assert [numbers(await task) for task in tasks] == [[1], [2], [3]]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_a_lost_connection_asks_again_only_for_who_was_not_asked_again_before(world):
     first = await world.ask(1)
     second = await world.ask(3)
-    world.lanes[0].lose()
-    assert world.lanes[1].asked[-1] == ["1", "3"]
-    world.lanes[0].reconnect()
-    world.lanes[1].lose()
+    world.connections[0].lose()
+    assert world.connections[1].asked[-1] == ["1", "3"]
+    world.connections[0].reconnect()
+    world.connections[1].lose()
     with pytest.raises(FeatureStoreUnavailable):
         await first
-    assert world.lanes[0].asked[-1] == ["3"]
-    world.lanes[0].answer()
+    assert world.connections[0].asked[-1] == ["3"]
+    world.connections[0].answer()
     assert numbers(await second) == [3]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_a_failure_that_is_no_lost_connection_is_told_without_asking_again(world):
     task = await world.ask(1)
-    world.lanes[0].tell(KeyError("a fault of ours"))
+    world.connections[0].tell(KeyError("a fault of ours"))
     with pytest.raises(KeyError):
         await task
     assert world.asked == [["1"]]
     task = await world.ask(2)
-    world.lanes[0].answer()
+    world.connections[0].answer()
     assert numbers(await task) == [2]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_without_a_connection_the_answer_is_feature_store_unavailable_at_once(world):
-    for lane in world.lanes:
-        lane.lose()
+    for connection in world.connections:
+        connection.lose()
     task = await world.ask(1)
     assert isinstance(task.exception(), FeatureStoreUnavailable)
     assert world.asked == []
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_those_who_wait_when_the_last_connection_is_lost_are_told_so(world):
     await world.occupied()
     tasks = [await world.ask(1), await world.ask(2)]
-    for lane in world.lanes:
-        lane.lose()
+    for connection in world.connections:
+        connection.lose()
     await settled()
     assert all(isinstance(task.exception(), FeatureStoreUnavailable) for task in tasks)
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_a_connection_that_is_back_takes_those_who_wait(world):
-    world.lanes[1].lose()
+    world.connections[1].lose()
     await world.ask(*range(MANY))
     task = await world.ask(2)
     assert len(world.asked) == 1
-    world.lanes[1].reconnect()
-    assert world.lanes[1].asked == [["2"]]
-    world.lanes[1].answer()
+    world.connections[1].reconnect()
+    assert world.connections[1].asked == [["2"]]
+    world.connections[1].answer()
     assert numbers(await task) == [2]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_after_an_outage_questions_are_answered_again(world):
-    for lane in world.lanes:
-        lane.lose()
+    for connection in world.connections:
+        connection.lose()
     await world.ask(1)
-    world.lanes[1].reconnect()
+    world.connections[1].reconnect()
     task = await world.ask(2)
-    world.lanes[1].answer()
+    world.connections[1].answer()
     assert numbers(await task) == [2]
 
 
-@in_a_world(lanes=2)
+@in_a_world(connections=2)
 async def test_the_end_leaves_nobody_without_an_answer(world):
     await world.occupied()
     await world.ask(1)
@@ -469,7 +469,7 @@ async def test_more_than_the_limit_is_refused_at_the_door(world):
     with pytest.raises(Overloaded, match="3 predictions are under way"):
         await refused
     assert world.batches.under_way == 3
-    world.lanes[0].answer()
+    world.connections[0].answer()
     await settled()
     task = await world.ask(4)
     await world.answer_all()
@@ -482,7 +482,7 @@ async def test_a_batch_larger_than_the_limit_is_let_in_when_nothing_else_is_unde
     large = await world.ask(1, 2, 3, 4, 5)
     small = await world.ask(6)
     assert isinstance(small.exception(), Overloaded)
-    world.lanes[0].answer()
+    world.connections[0].answer()
     assert numbers(await large) == [1, 2, 3, 4, 5]
 
 
@@ -503,7 +503,7 @@ async def test_an_answer_within_the_budget_is_in_time(world):
     before = world.batches.limit
     await world.ask(1)
     world.time += 0.25
-    world.lanes[0].answer()
+    world.connections[0].answer()
     assert world.batches.limit == before + 1
 
 
@@ -512,7 +512,7 @@ async def test_the_limit_never_shrinks_so_far_that_nobody_is_let_in(world):
     for _ in range(50):
         await world.ask(1)
         world.time += 1
-        world.lanes[0].answer()
+        world.connections[0].answer()
         await settled()
     lowest = int(world.batches.limit)
     assert lowest >= 1
@@ -548,15 +548,15 @@ async def test_the_limit_does_not_grow_without_end(world):
 async def test_a_failure_of_the_model_reaches_everyone_who_waits_for_it(world, size):
     await world.occupied()
     tasks = [await world.ask(*range(1, size + 1)), await world.ask(2)]
-    world.lanes[0].answer()
+    world.connections[0].answer()
     world.serve(2, VISITS)
     later = await world.ask(3)
     world.predictor.score, score = broken, world.predictor.score
-    world.lanes[0].answer()
+    world.connections[0].answer()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(task.exception()) for task in tasks] == [ZeroDivisionError] * 2
     world.predictor.score = score
-    world.lanes[0].answer()
+    world.connections[0].answer()
     assert numbers(await later) == [3]
 
 
@@ -575,14 +575,14 @@ async def test_a_model_that_answers_for_fewer_or_more_than_it_was_asked_leaves_n
 
     world.serve(1, VISITS, score=score)
     task = await world.ask(*range(1, size + 1))
-    world.lanes[0].answer()
+    world.connections[0].answer()
     with pytest.raises(ValueError):
         await asyncio.wait_for(task, 5)
 
 
 @in_a_world()
 async def test_features_of_unknown_age_are_told_to_everyone_who_asked(world):
-    world.predictor.know_newest(None)
+    world.predictor.set_newest(None)
     tasks = [await world.ask(1), await world.ask(2)]
     await world.answer_all()
     assert [type(task.exception()) for task in tasks] == [FeatureStoreUnavailable] * 2
@@ -594,7 +594,7 @@ async def test_one_who_leaves_does_not_disturb_the_others(world, moment):
     await world.occupied()
     stays, leaves, stays_too = [await world.ask(*ids) for ids in ((1,), (2, 3), (4, 5))]
     if moment == "reading":
-        world.lanes[0].answer()
+        world.connections[0].answer()
     leaves.cancel()
     await settled()
     # What was asked is still to be read and scored.
@@ -610,14 +610,14 @@ async def test_one_who_leaves_does_not_keep_a_failure_from_the_others(world, fai
     await world.occupied()
     leaves = await world.ask(*range(1, MANY if failure == "the model of many" else 3))
     stays = await world.ask(3)
-    world.lanes[0].answer()
+    world.connections[0].answer()
     leaves.cancel()
     await settled()
     if failure == "the connection":
-        world.lanes[0].lose()
+        world.connections[0].lose()
     else:
         world.predictor.score = broken
-        world.lanes[0].answer()
+        world.connections[0].answer()
     with pytest.raises((FeatureStoreUnavailable, ZeroDivisionError)):
         await asyncio.wait_for(stays, 5)
 
@@ -629,15 +629,15 @@ async def test_who_cannot_be_told_does_not_keep_the_answers_from_the_others(worl
 
     await world.occupied()
     before = await world.ask(1)
-    world.batches.put([Question("2", "")], fail)
+    world.batches.submit([ScoringRequest("2", "")], fail)
     after = await world.ask(3)
     await world.answer_all()
     assert [numbers(task.result()) for task in (before, after)] == [[1], [3]]
     assert [line["error"] for line in log.lines("answer_failed")] == ["RuntimeError"]
 
 
-LANES = 3
-lane_numbers = st.integers(0, LANES - 1)
+CONNECTIONS = 3
+lane_numbers = st.integers(0, CONNECTIONS - 1)
 steps = st.one_of(
     st.tuples(st.just("ask"), st.lists(st.integers(1, 899), min_size=1, max_size=4)),
     st.tuples(st.just("ask"), st.just(list(range(1, MANY)))),
@@ -655,15 +655,15 @@ def test_whatever_happens_each_question_gets_its_own_answer_or_learns_why_not(sc
     asked = []
 
     async def take(world, step, what):
-        lane = world.lanes[what] if step in ("answer", "lose", "reconnect") else None
+        connection = world.connections[what] if step in ("answer", "lose", "reconnect") else None
         if step == "ask":
             asked.append((what, await world.ask(*what)))
-        elif step == "answer" and lane.busy:
-            lane.answer()
-        elif step == "lose" and lane.connected:
-            lane.lose()
-        elif step == "reconnect" and not lane.connected:
-            lane.reconnect()
+        elif step == "answer" and connection.busy:
+            connection.answer()
+        elif step == "lose" and connection.connected:
+            connection.lose()
+        elif step == "reconnect" and not connection.connected:
+            connection.reconnect()
         elif step == "leave" and what < len(asked):
             asked[what][1].cancel()
         elif step == "swap":
@@ -671,13 +671,13 @@ def test_whatever_happens_each_question_gets_its_own_answer_or_learns_why_not(sc
             world.serve(version, AMOUNT if version % 2 else VISITS)
         await settled()
 
-    @in_a_world(lanes=LANES)
+    @in_a_world(connections=CONNECTIONS)
     async def play(world):
         for step, what in script:
             await take(world, step, what)
-        for lane in world.lanes:
-            if not lane.connected:
-                lane.reconnect()
+        for connection in world.connections:
+            if not connection.connected:
+                connection.reconnect()
         await world.answer_all()
         assert max(map(len, world.asked), default=0) <= THOUSAND
 

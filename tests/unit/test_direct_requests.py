@@ -21,12 +21,12 @@ from tests.fakes import (
 )
 
 from streamflow.api.limits import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
-from streamflow.keys.api_keys import ApiKey, Scope, digest
+from streamflow.keys.api_keys import ApiKey, Scope, hash_key
 
 BODY = b'{"user_id": "ann"}'
 BATCH = b'{"user_ids": ["ann", "nobody"]}'
 SECRET = b"streamflow_" + b"x" * 43
-KEY = ApiKey(1, digest(SECRET), "", frozenset({Scope.PREDICT}), FEBRUARY, "ann")
+KEY = ApiKey(1, hash_key(SECRET), "", frozenset({Scope.PREDICT}), FEBRUARY, "ann")
 
 
 def head(length, *headers, target=b"POST /predict HTTP/1.1"):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from tests.fakes import FakeRegistry, assert_problem, eventually, model, serving
 
-from streamflow.registry.model_cache import LastGood, keep
+from streamflow.registry.model_cache import LastServed, keep
 from streamflow.training import served_model
 
 
@@ -28,7 +28,7 @@ class World:
         return self.cache / model_hash / served_model.SCHEMA_FILE
 
     def start(self):
-        return serving(self.registry, last_good=LastGood(self.cache, "example_model"))
+        return serving(self.registry, last_served=LastServed(self.cache, "example_model"))
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_a_store_that_is_away_at_the_start_is_no_reason_to_forget_either(world):
     with world.start() as service:
         online = service.online
     online.down()
-    last_good = LastGood(world.cache, "example_model")
-    with serving(world.registry, online, last_good=last_good) as service:
+    last_served = LastServed(world.cache, "example_model")
+    with serving(world.registry, online, last_served=last_served) as service:
         assert_problem(service.predict(), 503, "feature_store_unavailable")
         world.registry.down = True
         eventually(lambda: "registry" in service.client.get("/ready").json()["model"])
@@ -131,17 +131,17 @@ def test_a_disk_that_cannot_be_written_costs_no_prediction_and_is_tried_again(
 def test_what_was_remembered_stays_until_the_next_is_whole(tmp_path, monkeypatch):
     world = World(tmp_path)
     world.promote(1, model(0.1))
-    last_good = LastGood(tmp_path, "a model/of ours")
-    last_good.remember(world.registry.current)
-    told, folder = last_good.recall()
+    last_served = LastServed(tmp_path, "a model/of ours")
+    last_served.record(world.registry.current)
+    told, folder = last_served.read()
     assert (told.version, told.run_id, folder.parent) == (1, "run-1", tmp_path)
     before = sorted(tmp_path.iterdir())
 
     world.promote(2, model(0.2))
     monkeypatch.setattr(os, "fsync", lambda descriptor: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        last_good.remember(world.registry.current)
-    assert last_good.recall()[0].version == 1
+        last_served.record(world.registry.current)
+    assert last_served.read()[0].version == 1
     added = set(tmp_path.iterdir()) - set(before)
     assert [path.name for path in added] == [world.registry.current.model_hash]
     assert list((tmp_path / "scratch").iterdir()) == []

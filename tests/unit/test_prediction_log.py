@@ -11,9 +11,9 @@ from tests.fakes import FEBRUARY, eventually, model
 
 from streamflow.errors import UnknownEntity
 from streamflow.registry.records import ModelVersion
-from streamflow.serving import prediction_log_partitions
+from streamflow.serving import prediction_log_partitions as partitions
 from streamflow.serving.prediction_log import PredictionLog
-from streamflow.serving.scoring import Question, Served
+from streamflow.serving.scoring import ScoringRequest, Served
 
 SERVED = Served(
     ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash-3"), model(0.5)
@@ -53,23 +53,23 @@ class FakeWriter:
 class World:
     """A log over a fake writer, and what its metrics were told."""
 
-    def __init__(self, most_waiting=10):
+    def __init__(self, max_waiting=10):
         self.writer = FakeWriter()
         self.told = [0, 0]
         self.waiting = None
-        self.log = PredictionLog(self.writer, self, most_waiting=most_waiting, pause_seconds=0.001)
+        self.log = PredictionLog(self.writer, self, max_waiting=max_waiting, pause_seconds=0.001)
 
-    def logged(self, written, dropped, waiting):
+    def record_log_rows(self, written, dropped, waiting):
         self.told = [self.told[0] + written, self.told[1] + dropped]
         self.waiting = waiting
 
-    def log_took(self, seconds):
+    def record_log_seconds(self, seconds):
         assert seconds >= 0
 
     def put(self, *entities):
-        questions = [Question(str(one), "a request") for one in entities]
+        questions = [ScoringRequest(str(one), "a request") for one in entities]
         answers = [UnknownEntity("user_id", one.entity_id) for one in questions]
-        self.log.put(SERVED, questions, answers, FEBRUARY)
+        self.log.add(SERVED, questions, answers, FEBRUARY)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_what_can_never_be_written_keeps_nobody_else_waiting(world):
 
 
 def test_many_that_were_answered_together_keep_their_order_too():
-    large = World(most_waiting=1_000)
+    large = World(max_waiting=1_000)
     large.log.start()
     large.put(0)
     large.put(*range(1, 301))
@@ -185,12 +185,12 @@ def test_one_line_tells_that_rows_are_dropped_and_one_that_they_are_no_more(worl
 
     for _ in range(4):
         world.put(*range(4))
-    world.log._look()
+    world.log._write_queue()
     world.put(*range(11))
-    world.log._look()
+    world.log._write_queue()
     assert said() == ["prediction_log_drops"]
-    world.log._look()
-    world.log._look()
+    world.log._write_queue()
+    world.log._write_queue()
     assert said() == ["prediction_log_drops", "prediction_log_drops_no_more"]
     world.log.start()
 
@@ -199,9 +199,9 @@ def test_one_line_tells_that_the_database_is_away_and_one_that_it_is_back(world,
     world.writer.failure = Away("the value of somebody's feature")
     world.put(1)
     for _ in range(3):
-        assert not world.log._look()
+        assert not world.log._write_queue()
     world.writer.failure = None
-    assert world.log._look()
+    assert world.log._write_queue()
     fails, again = log.lines()
     assert (fails["event"], fails["error"]) == ("prediction_log_fails", "Away")
     assert again["event"] == "prediction_log_writes_again"
@@ -214,8 +214,8 @@ days = st.dates(date(1000, 1, 1), date(9999, 12, 31))
 
 @given(days)
 def test_a_partition_is_named_by_its_day(day):
-    assert prediction_log_partitions.day_of(prediction_log_partitions.named(day)) == day
-    assert prediction_log_partitions.named(day) == f"predictions_{day.isoformat().replace('-', '')}"
+    assert partitions.partition_day(partitions.partition_name(day)) == day
+    assert partitions.partition_name(day) == f"predictions_{day.isoformat().replace('-', '')}"
 
 
 @pytest.mark.parametrize(
@@ -226,4 +226,4 @@ def test_a_partition_is_named_by_its_day(day):
     ],
 )
 def test_a_table_of_another_name_is_no_partition_of_a_day(name):
-    assert prediction_log_partitions.day_of(name) is None
+    assert partitions.partition_day(name) is None

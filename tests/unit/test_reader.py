@@ -6,7 +6,7 @@ import pytest
 from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, VISITS, schema
 
 from streamflow.errors import UnknownEntity
-from streamflow.serving.feature_status import MISSING, Clock, EntityRow, judge
+from streamflow.serving.feature_status import MISSING, Clock, EntityRow, feature_readings
 
 AT_JANUARY = Clock(FEBRUARY, {"activity_view": JANUARY, "billing_view": JANUARY})
 
@@ -16,7 +16,7 @@ def row(value, time):
 
 
 def status_of(feature, stored, clock=AT_JANUARY):
-    (reading,) = judge(schema(feature), "ann", stored, clock)
+    (reading,) = feature_readings(schema(feature), "ann", stored, clock)
     return reading.status
 
 
@@ -39,13 +39,13 @@ def test_a_number_without_meaning_is_missing(value):
 
 def test_no_row_in_one_view_is_missing_even_where_null_is_allowed():
     half = EntityRow((JANUARY, None), (3, None))
-    readings = judge(schema(VISITS, COUPON), "ann", half, AT_JANUARY)
+    readings = feature_readings(schema(VISITS, COUPON), "ann", half, AT_JANUARY)
     assert [reading.status for reading in readings] == ["present", "missing"]
 
 
 def test_no_row_in_any_view_is_an_unknown_entity():
     with pytest.raises(UnknownEntity, match="'ann'"):
-        judge(schema(VISITS, COUPON), "ann", EntityRow((None, None), (None, None)), AT_JANUARY)
+        feature_readings(schema(VISITS, COUPON), "ann", EntityRow((None, None), (None, None)), AT_JANUARY)
 
 
 def test_a_feature_never_written_is_missing_even_where_null_is_allowed():
@@ -72,5 +72,5 @@ def test_the_materialized_clock_measures_from_the_newest_month_of_the_same_view(
 
 def test_a_row_newer_than_the_clock_has_no_age():
     stored = row(3, FEBRUARY)
-    (reading,) = judge(schema(VISITS), "ann", stored, AT_JANUARY)
+    (reading,) = feature_readings(schema(VISITS), "ann", stored, AT_JANUARY)
     assert (reading.status, reading.age_seconds) == ("present", 0.0)

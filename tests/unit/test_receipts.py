@@ -14,7 +14,7 @@ from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, PLAN, VISITS, model
 from streamflow.errors import MissingFeatures, UnknownEntity
 from streamflow.registry.records import ModelVersion
 from streamflow.serving.prediction_log_rows import BEGIN, END, Encoder, LoggedModel
-from streamflow.serving.scoring import Prediction, Question, Served
+from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
 FEATURES = (VISITS, PLAN, AMOUNT, COUPON)
 VERSION = ModelVersion("example_model", 3, "run-3", "Production", (), {"auc": 0.8}, "hash-3")
@@ -52,7 +52,7 @@ VALUES = {"visits": 3, "plan": "basic", "amount": 0.1 + 0.2, "coupon": None}
 
 def answered(*answers, ids=None, moment=FEBRUARY, by=None):
     ids = ids or ["ann"] * len(answers)
-    questions = [Question(one, f"request of {one}") for one in ids]
+    questions = [ScoringRequest(one, f"request of {one}") for one in ids]
     return by or served(), questions, answers, moment
 
 

@@ -16,8 +16,8 @@ from streamflow.errors import (
     UnseenCategory,
 )
 from streamflow.registry.records import ModelVersion
-from streamflow.serving.feature_status import MISSING, Clock, EntityRow, allowed_ages, judge
-from streamflow.serving.scoring import Prediction, Question, Served, score
+from streamflow.serving.feature_status import MISSING, Clock, EntityRow, allowed_ages, feature_readings
+from streamflow.serving.scoring import Prediction, ScoringRequest, Served, score
 from streamflow.training.served_model import Feature, ServedModel
 
 VERSION = ModelVersion("example_model", 3, "run-3", "Production", (), {}, "hash")
@@ -44,7 +44,7 @@ def rows(*values, time=JANUARY, views=2):
 
 
 def answers(model, given, clock=AT_JANUARY, stale_features="refuse"):
-    questions = [Question(f"user-{i}", f"request-{i}") for i in range(len(given))]
+    questions = [ScoringRequest(f"user-{i}", f"request-{i}") for i in range(len(given))]
     return score(model, questions, given, clock, stale_features)
 
 
@@ -210,7 +210,7 @@ def tables(draw):
 def judged(model, question, given, clock, stale_features):
     """What `score` should say, by judging the row and predicting it alone."""
     try:
-        readings = judge(model.schema, question.entity_id, given, clock)
+        readings = feature_readings(model.schema, question.entity_id, given, clock)
     except UnknownEntity as unknown:
         return unknown
     if missing := [one.name for one in readings if one.status == "missing"]:
@@ -261,7 +261,7 @@ def test_many_rows_at_once_are_answered_as_each_judged_and_predicted_alone(
 ):
     drawn, given_rows = table
     model = served(*drawn)
-    questions = [Question(f"user-{i}", f"request-{i}") for i in range(len(given_rows))]
+    questions = [ScoringRequest(f"user-{i}", f"request-{i}") for i in range(len(given_rows))]
     together = score(model, questions, given_rows, clock, stale_features)
     alone = [
         judged(model, question, one, clock, stale_features)

@@ -54,8 +54,8 @@ class World:
 
     def look(self, seconds_later=0.0):
         self.time += seconds_later
-        self.watcher.look()
-        return self.watcher.sight
+        self.watcher.poll()
+        return self.watcher.state
 
     def version(self):
         return self.predictor.production().version.version
@@ -122,15 +122,15 @@ def test_an_archived_version_answers_no_more(world):
     assert world.metric("streamflow_production_version") == 0
 
 
-def test_a_model_whose_needs_cannot_be_met_is_refused_and_the_last_good_one_keeps_serving(world):
+def test_a_model_whose_needs_cannot_be_met_is_refused_and_the_last_served_one_keeps_serving(world):
     world.registry.promote(1, model(0.1))
     world.look()
     world.online.known = {"plan"}
     world.registry.promote(2, model(0.2))
-    sight = world.look()
+    state = world.look()
     assert world.version() == 1
-    assert isinstance(sight.refusal.error, UnservableModel)
-    assert sight.refusal.version.version == 2
+    assert isinstance(state.rejection.error, UnservableModel)
+    assert state.rejection.version.version == 2
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_model_whose_library_isnt_installed_is_refused_with_what_to_do(
     world.registry.promote(1, model(0.1))
     world.look()
     world.registry.promote(2, missing.value)
-    refusal = world.look().refusal
+    refusal = world.look().rejection
     assert world.version() == 1
     assert isinstance(refusal.error, UnservableModel)
     assert "Version 2 of 'example_model'" in refusal.error.message
@@ -173,12 +173,12 @@ def test_a_model_that_cannot_answer_is_refused_before_any_request(world, broken,
     world.registry.promote(1, model(0.1))
     world.look()
     world.registry.promote(2, broken)
-    sight = world.look()
+    state = world.look()
     assert world.version() == 1
-    assert told in sight.refusal.error.message
+    assert told in state.rejection.error.message
 
 
-def test_without_a_last_good_model_a_refusal_is_told_as_what_it_is(world):
+def test_without_a_last_served_model_a_refusal_is_told_as_what_it_is(world):
     world.registry.promote(1, FileNotFoundError("no model.onnx"))
     world.look()
     with pytest.raises(UnservableModel, match=r"no model\.onnx"):
@@ -192,8 +192,8 @@ def test_a_refused_version_is_tried_again_after_a_pause(world):
     world.look(RETRY_SECONDS - 0.1)
     assert world.registry.downloads == [1]
     world.online.known = None
-    sight = world.look(0.2)
-    assert (world.version(), sight.refusal) == (1, None)
+    state = world.look(0.2)
+    assert (world.version(), state.rejection) == (1, None)
 
 
 def test_a_refusal_is_logged_once_per_version(world, log):
@@ -205,13 +205,13 @@ def test_a_refusal_is_logged_once_per_version(world, log):
     assert refused == [1, 2]
 
 
-def test_the_last_good_model_keeps_serving_while_mlflow_is_down(world):
+def test_the_last_served_model_keeps_serving_while_mlflow_is_down(world):
     world.registry.promote(1, model(0.1))
     world.look()
     world.registry.down = True
-    sight = world.look()
+    state = world.look()
     assert world.version() == 1
-    assert isinstance(sight.registry_error, MlflowUnavailable)
+    assert isinstance(state.registry_error, MlflowUnavailable)
     world.registry.down = False
     assert world.look().registry_error is None
 
@@ -227,9 +227,9 @@ def test_an_unforeseen_failure_of_the_registry_leaves_the_model_in_place(world):
     world.registry.promote(1, model(0.1))
     world.look()
     world.registry.production = lambda: 1 / 0
-    sight = world.look()
+    state = world.look()
     assert world.version() == 1
-    assert "ZeroDivisionError" in sight.registry_error.message
+    assert "ZeroDivisionError" in state.registry_error.message
 
 
 def test_a_feature_store_that_is_down_at_the_start_is_told_and_its_return_noticed(world):

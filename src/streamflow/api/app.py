@@ -17,7 +17,7 @@ from streamflow.api.middleware import RequestBoundary, UnexpectedErrors
 from streamflow.api.parts import ApiParts
 from streamflow.api.routes import operations, predictions
 from streamflow.errors import StreamFlowError
-from streamflow.serving.batching import MOST_TOGETHER
+from streamflow.serving.batching import MAX_BATCH
 
 
 def create_app(parts: ApiParts) -> RequestBoundary:
@@ -44,7 +44,7 @@ def create_app(parts: ApiParts) -> RequestBoundary:
 
     handlers = PredictionHandlers(parts.batches, parts.recorder, parts.join_key)
     request_model, batch_model = schemas.request_models(
-        parts.join_key, problem_examples.EXAMPLE_ENTITY, MOST_TOGETHER
+        parts.join_key, problem_examples.EXAMPLE_ENTITY, MAX_BATCH
     )
     # `include_router` would nest the routes: the middleware couldn't see their templates.
     app.router.routes += operations.router(parts).routes

@@ -19,8 +19,8 @@ from streamflow.api.request import RequestRecord
 from streamflow.api.telemetry.recorder import Recorder
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnknownEntity
 from streamflow.serving import responses
-from streamflow.serving.batching import Answered, Batches, awaited
-from streamflow.serving.scoring import Prediction, Question, Served
+from streamflow.serving.batching import RequestBatcher, ScoredBatch, wait_for
+from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
 # From here on encoding the response would keep other requests waiting for too long.
 _LARGE_BATCH = 64
@@ -35,7 +35,7 @@ DirectHandler = Callable[[bytes, RequestRecord, Callback], bool]
 class PredictionHandlers:
     """Handlers that add the model's version to the request's record, and count predictions."""
 
-    def __init__(self, batches: Batches, recorder: Recorder, join_key: str) -> None:
+    def __init__(self, batches: RequestBatcher, recorder: Recorder, join_key: str) -> None:
         self._batches = batches
         self._recorder = recorder
         self._join_key = join_key
@@ -43,15 +43,15 @@ class PredictionHandlers:
 
     async def predict(self, entity_id: str, record: RequestRecord) -> bytes:
         """The entity's prediction as JSON. Raises NoAnswer, ServiceUnavailable."""
-        return await awaited(partial(self._start, entity_id, record))
+        return await wait_for(partial(self._start, entity_id, record))
 
     async def predict_batch(self, entity_ids: Sequence[str], record: RequestRecord) -> bytes:
         """Per id its prediction or its problem, as JSON.
 
         Raises what concerns all of them: NoProductionModel, ServiceUnavailable.
         """
-        requests = [Question(entity_id, record.request_id) for entity_id in entity_ids]
-        served, results = await self._batches.ask(requests)
+        requests = [ScoringRequest(entity_id, record.request_id) for entity_id in entity_ids]
+        served, results = await self._batches.score(requests)
         record.model_version = served.version.version
         self._count(served, results)
         for result in results:
@@ -95,7 +95,7 @@ class PredictionHandlers:
     def _start(self, entity_id: str, record: RequestRecord, callback: Callback) -> None:
         """As `predict`, without a task or a future, which cost as much as the prediction."""
 
-        def finish(result: Answered | Exception) -> None:
+        def finish(result: ScoredBatch | Exception) -> None:
             body: bytes | Exception
             try:
                 body = self._encoded(result, record)
@@ -103,7 +103,7 @@ class PredictionHandlers:
                 body = error
             callback(body)
 
-        self._batches.put([Question(entity_id, record.request_id)], finish)
+        self._batches.submit([ScoringRequest(entity_id, record.request_id)], finish)
 
     def _start_batch(
         self, entity_ids: Sequence[str], record: RequestRecord, callback: Callback
@@ -118,7 +118,7 @@ class PredictionHandlers:
         self._tasks.add(task)
         task.add_done_callback(finish)
 
-    def _encoded(self, result: Answered | Exception, record: RequestRecord) -> bytes:
+    def _encoded(self, result: ScoredBatch | Exception, record: RequestRecord) -> bytes:
         if isinstance(result, Exception):
             raise result
         served, (prediction,) = result

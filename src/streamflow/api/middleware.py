@@ -181,7 +181,7 @@ class RequestBoundary(HttpApp):
         """Raises AccessRefused, DatabaseUnavailable, HeadTooLarge."""
         if len(path) + len(query) + sum(map(len, chain(*headers))) > LARGEST_HEAD_BYTES:
             raise HeadTooLarge()
-        record.key_id = self.access.admit(needed(path), by_name.get(b"authorization"), query)
+        record.key_id = self.access.authorize(needed(path), by_name.get(b"authorization"), query)
 
     def _record_end(self, record: RequestRecord, status: int) -> None:
         if 400 <= status < 500:
@@ -194,7 +194,7 @@ class RequestBoundary(HttpApp):
             address = record.client[0] if record.client else None
             route = str(record.route)
             attempt = Attempt(record.problem, route, method, address, record.key_id)
-            self.audit.note(attempt, self.now())
+            self.audit.add(attempt, self.now())
 
 
 class UnexpectedErrors:

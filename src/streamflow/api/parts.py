@@ -12,8 +12,8 @@ from datetime import datetime
 from starlette.concurrency import run_in_threadpool
 
 from streamflow.api.telemetry.recorder import Recorder
-from streamflow.keys.key_sync import Gatekeeper
-from streamflow.serving.batching import Batches
+from streamflow.keys.key_sync import KeySync
+from streamflow.serving.batching import RequestBatcher
 from streamflow.serving.prediction_log import PredictionLog
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.watcher import Watcher
@@ -34,9 +34,9 @@ class ApiParts:
     join_key: str
     predictor: Predictor
     watcher: Watcher
-    batches: Batches
+    batches: RequestBatcher
     recorder: Recorder
-    key_sync: Gatekeeper
+    key_sync: KeySync
     prediction_log: PredictionLog | None
     now: Callable[[], datetime]
 
@@ -48,7 +48,7 @@ class ApiParts:
             run_in_threadpool(self.key_sync.start, FIRST_POLL_SECONDS),
         )
         # The API starts without the online store too: its connections are retried.
-        unavailable = self.watcher.sight.feature_store_error is not None
+        unavailable = self.watcher.state.feature_store_error is not None
         await self.batches.open(0.0 if unavailable else FIRST_POLL_SECONDS)
         if self.prediction_log is not None:
             self.prediction_log.start()

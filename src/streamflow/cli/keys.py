@@ -48,7 +48,7 @@ def create(
     now = datetime.now(UTC)
     expires_at = _expiry(expires, now) if expires is not None else None
     given = os.environ.get(from_environment, "") if from_environment else None
-    key = api_keys.draw() if given is None else given
+    key = api_keys.new_key() if given is None else given
     scopes = [api_keys.Scope(one) for one in scope]
     with opened() as platform:
         made = api_keys.create(platform.database, key, scopes, name, expires_at, operator(), now)
@@ -69,7 +69,7 @@ def list_keys(json: Json = False) -> None:
     from streamflow.keys import api_keys
 
     with opened() as platform:
-        known = api_keys.known(platform.database)
+        known = api_keys.all_keys(platform.database)
     now = datetime.now(UTC)
     columns = ["key", "name", "may", "made (UTC)", "by", "state"]
     rows = [

@@ -1,8 +1,7 @@
-"""Who may ask the API for what: keys in memory, looked up by their hash, and their allowances.
+"""Which key may do what: keys in memory, looked up by their hash, each with a rate limit.
 
-A key costs a request a look into a dictionary, and never a question to the database. By its time
-that tells nothing of a key that is nearly right: what is compared are hashes, and nobody can choose
-a key by its hash.
+A request costs a look-up in a dictionary, and no query. The time of that look-up reveals nothing
+about a key that is nearly right: hashes are compared, and nobody can choose a key by its hash.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from datetime import datetime
 from urllib.parse import unquote
 
 from streamflow.errors import DatabaseUnavailable
-from streamflow.keys.api_keys import PREFIX, SHORTEST_KEY, ApiKey, Scope, digest
+from streamflow.keys.api_keys import PREFIX, SHORTEST_KEY, ApiKey, Scope, hash_key
 from streamflow.keys.errors import (
     KeyExpired,
     KeyInQuery,
@@ -27,7 +26,7 @@ from streamflow.keys.errors import (
     ScopeMissing,
 )
 
-# A key of ours, or a parameter as others name theirs.
+# One of our keys, or a parameter by the names that others give to theirs.
 _KEY_IN_QUERY = re.compile(
     rf"{PREFIX}|(?:^|&)(?:access_token|api[-_]?key|authorization|key|token)=", re.IGNORECASE
 )
@@ -35,7 +34,7 @@ _MOST_HEADERS = 1024
 
 
 @dataclass
-class _Allowance:
+class _TokenBucket:
     """A token bucket: it holds one second's requests, and fills again as they are used."""
 
     left: float
@@ -53,37 +52,38 @@ class _Allowance:
 
 
 @dataclass(frozen=True)
-class _Holder:
+class _KeyRecord:
     key: ApiKey
-    allowance: _Allowance
+    bucket: _TokenBucket
 
 
 @dataclass(frozen=True)
-class _Holders:
-    """By a key's hash; and by the whole header, for keys that were sent since the last look."""
+class _KeyTable:
+    """Keys by their hash; and by the whole header, for those used since the last replacement."""
 
-    by_hash: Mapping[bytes, _Holder]
-    by_header: dict[bytes, _Holder]
+    by_hash: Mapping[bytes, _KeyRecord]
+    by_header: dict[bytes, _KeyRecord]
 
-    def of(self, header: bytes) -> _Holder | None:
-        """Raises KeyError if the header holds no key."""
-        holder = self.by_header.get(header)
-        if holder is not None:
-            return holder
+    def of(self, header: bytes) -> _KeyRecord | None:
+        """The record of the header's key, None if unknown. Raises KeyError if it has no key."""
+        record = self.by_header.get(header)
+        if record is not None:
+            return record
         scheme, _, secret = header.partition(b" ")
         if scheme.lower() != b"bearer":
             raise KeyError(header)
-        holder = self.by_hash.get(digest(secret.strip()))
-        if holder is not None and len(self.by_header) < _MOST_HEADERS:
-            self.by_header[header] = holder
-        return holder
+        record = self.by_hash.get(hash_key(secret.strip()))
+        if record is not None and len(self.by_header) < _MOST_HEADERS:
+            self.by_header[header] = record
+        return record
 
 
 class Access:
-    """What `learn` was told last holds. `admit` belongs to one thread, `learn` to any other.
+    """Authorizes requests by the keys that `replace_keys` was given last.
 
-    With `open_without_keys` (the API listens on loopback alone) everybody may predict and read
-    until the first key is made. Each key may ask `requests_per_second` times of this process.
+    `authorize` belongs to one thread, `replace_keys` to any other. With `open_without_keys` (the
+    API listens on loopback alone) predict and read need no key until the first one is created.
+    Each key may make `requests_per_second` requests to this process.
     """
 
     def __init__(
@@ -98,72 +98,73 @@ class Access:
         self._rate = requests_per_second
         self._now = now
         self._monotonic = monotonic
-        self._holders: _Holders | None = None
+        self._table: _KeyTable | None = None
 
-    def learn(self, keys: Sequence[ApiKey]) -> None:
-        before = self._holders.by_hash if self._holders is not None else {}
-        holders = {}
+    def replace_keys(self, keys: Sequence[ApiKey]) -> None:
+        """Use these keys from now on; each that was there before goes on with its rate limit."""
+        before = self._table.by_hash if self._table is not None else {}
+        table = {}
         for key in keys:
             held = before.get(key.key_hash)
-            full = _Allowance(max(1.0, self._rate), self._monotonic())
-            holders[key.key_hash] = _Holder(key, held.allowance if held else full)
-        self._holders = _Holders(holders, {})
+            full = _TokenBucket(max(1.0, self._rate), self._monotonic())
+            table[key.key_hash] = _KeyRecord(key, held.bucket if held else full)
+        self._table = _KeyTable(table, {})
 
-    def admit(
+    def authorize(
         self, needed: Scope | None, authorization: bytes | None, query: bytes = b""
     ) -> int | None:
-        """The id of the key that may do this, or None if none is needed.
+        """The id of the key that authorizes the request, or None if none is needed.
 
         Raises AccessRefused; DatabaseUnavailable if no key was ever read.
         """
         if query:
-            self._look_for_keys(query)
+            self._reject_keys_in_query(query)
         if needed is None:
             return None
-        holders = self._holders
-        if holders is None:
+        table = self._table
+        if table is None:
             raise DatabaseUnavailable(
                 "Who may ask isn't known yet: the API's keys couldn't be read.",
                 "See `streamflow status`; it's tried again by itself.",
             )
-        if not holders.by_hash and self._open_without_keys and needed is not Scope.PROMOTE:
+        if not table.by_hash and self._open_without_keys and needed is not Scope.PROMOTE:
             return None
         try:
-            holder = holders.of(authorization or b"")
+            record = table.of(authorization or b"")
         except KeyError:
             raise KeyMissing(needed) from None
-        if holder is None:
+        if record is None:
             raise KeyUnknown()
-        return self._checked(holder, needed)
+        return self._checked(record, needed)
 
-    def _checked(self, holder: _Holder, needed: Scope) -> int:
-        key = holder.key
+    def _checked(self, record: _KeyRecord, needed: Scope) -> int:
+        key = record.key
         if key.revoked_at is not None:
             raise KeyRevoked(key.key_id)
         if key.expires_at is not None and self._now() >= key.expires_at:
             raise KeyExpired(key.key_id)
         if needed not in key.scopes:
             raise ScopeMissing(key.key_id, needed)
-        wait = holder.allowance.take(self._rate, self._monotonic())
+        wait = record.bucket.take(self._rate, self._monotonic())
         if wait:
             raise RateLimited(key.key_id, wait)
         return key.key_id
 
-    def _look_for_keys(self, query: bytes) -> None:
-        """An address is written down by proxies, browsers and logs: a key in it isn't secret."""
-        holders = self._holders.by_hash if self._holders is not None else {}
+    def _reject_keys_in_query(self, query: bytes) -> None:
+        """Proxies, browsers and logs store addresses: a key in an address isn't secret."""
+        table = self._table.by_hash if self._table is not None else {}
         text = unquote(query.decode("latin-1"), "latin-1")
-        # An address may have very many parts, and a key is none of the short ones.
+        # An address may have very many parts; short ones can't be a key.
         long = [part for part in text.split("&") if len(part) >= SHORTEST_KEY]
         values = (part.partition("=")[2] or part for part in long)
-        found = [holders.get(digest(value.encode("latin-1"))) for value in values]
-        holder = next(filter(None, found), None)
-        if holder is not None or _KEY_IN_QUERY.search(text):
-            raise KeyInQuery(holder.key.key_id if holder is not None else None)
+        found = [table.get(hash_key(value.encode("latin-1"))) for value in values]
+        record = next(filter(None, found), None)
+        if record is not None or _KEY_IN_QUERY.search(text):
+            raise KeyInQuery(record.key.key_id if record is not None else None)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches `host`."""
+    """Whether only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

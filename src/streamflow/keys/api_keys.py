@@ -1,8 +1,8 @@
-"""API keys: what they look like, and how they are made, kept and revoked.
+"""API keys: what they look like, and how they are created, stored and revoked.
 
-A key is 256 bits of the system's randomness, and its SHA-256 is all that is kept. Slow hashes with
-salt are for passwords, which people choose and others guess: nobody guesses 256 bits, and a fast
-hash can be taken of every request's key.
+A key is 256 bits of the system's randomness, and only its SHA-256 is stored. Slow hashes with salt
+are for passwords, which people choose and others guess: 256 random bits can't be guessed, and a
+fast hash can be computed for every request.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from enum import StrEnum
 from streamflow.errors import KeyNotFound, KeyRefused
 from streamflow.postgres.database import Database
 
-PREFIX = "streamflow_"  # so that whoever looks for secrets that leaked knows one when it's seen
+PREFIX = "streamflow_"  # so that scanners for leaked secrets recognize one
 _KEY_BYTES = 32
-# What others drew may be shorter, as 128 bits in hexadecimal, but no word that somebody chose.
+# A key that another tool made may be shorter, as 128 bits in hexadecimal, but not a chosen word.
 SHORTEST_KEY = 32
-_GIVEN = re.compile(rf"[A-Za-z0-9_.~+/=-]{{{SHORTEST_KEY},256}}")
+_KEY_PATTERN = re.compile(rf"[A-Za-z0-9_.~+/=-]{{{SHORTEST_KEY},256}}")
 
 
 class Scope(StrEnum):
+    """What a key may do."""
+
     PREDICT = "predict"
     READ = "read"
     PROMOTE = "promote"
@@ -46,14 +48,17 @@ class ApiKey:
     revoked_by: str | None = None
 
     def works(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor expired at `now` (UTC)."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-def digest(key: bytes) -> bytes:
+def hash_key(key: bytes) -> bytes:
+    """The SHA-256 of a key, the only thing that is stored of it."""
     return hashlib.sha256(key).digest()
 
 
-def draw(token: Callable[[int], str] = secrets.token_urlsafe) -> str:
+def new_key(token: Callable[[int], str] = secrets.token_urlsafe) -> str:
+    """A new random key."""
     return PREFIX + token(_KEY_BYTES)
 
 
@@ -66,11 +71,11 @@ def create(
     who: str,
     now: datetime,
 ) -> ApiKey:
-    """Let `key` in from now on, within some seconds; given the same again, it's there already.
+    """Accept `key` from now on, within some seconds; a second time nothing changes.
 
-    Raises KeyRefused for what is no random key, is revoked, or is there with other scopes.
+    Raises KeyRefused for what is no random key, is revoked, or exists with other scopes.
     """
-    if not _GIVEN.fullmatch(key):
+    if not _KEY_PATTERN.fullmatch(key):
         raise KeyRefused(
             "That is no key: 32 to 256 letters, digits and any of _.~+/=- are wanted.",
             "Let one be drawn: `streamflow keys create --scope predict`.",
@@ -78,14 +83,14 @@ def create(
     wanted = frozenset(scopes)
     database.execute(
         "create_api_key",
-        key_hash=digest(key.encode()),
+        key_hash=hash_key(key.encode()),
         name=name,
         scopes=sorted(scope.value for scope in wanted),
         created_at=now,
         created_by=who,
         expires_at=expires_at,
     )
-    made = next(one for one in known(database) if one.key_hash == digest(key.encode()))
+    made = next(one for one in all_keys(database) if one.key_hash == hash_key(key.encode()))
     if made.scopes != wanted or not made.works(now):
         state = "is revoked or expired" if not made.works(now) else "has other scopes"
         raise KeyRefused(
@@ -95,8 +100,8 @@ def create(
     return made
 
 
-def known(database: Database) -> list[ApiKey]:
-    """All that were ever made, oldest first."""
+def all_keys(database: Database) -> list[ApiKey]:
+    """All keys that were ever created, oldest first."""
     return [
         ApiKey(**{**row, "scopes": frozenset(Scope(scope) for scope in row["scopes"])})
         for row in database.rows("api_keys")
@@ -104,12 +109,12 @@ def known(database: Database) -> list[ApiKey]:
 
 
 def revoke(database: Database, key_id: int, who: str, now: datetime) -> ApiKey:
-    """Let the key in no more, within some seconds; a second time nothing changes.
+    """Reject the key from now on, within some seconds; a second time nothing changes.
 
     Raises KeyNotFound.
     """
     with database.transaction():
-        if all(one.key_id != key_id for one in known(database)):
+        if all(one.key_id != key_id for one in all_keys(database)):
             raise KeyNotFound(f"There is no key {key_id}.", "See `streamflow keys list`.")
         database.execute("revoke_api_key", key_id=key_id, revoked_at=now, revoked_by=who)
-        return next(one for one in known(database) if one.key_id == key_id)
+        return next(one for one in all_keys(database) if one.key_id == key_id)

@@ -1,8 +1,7 @@
-"""What the API refused, counted: attempts that are alike share a line.
+"""Requests that the API rejected, counted: those that are alike share an entry.
 
-The first of a kind is told within a second or so, the others after a minute, as one line with
-their number. So a thousand wrong keys in a minute are two lines, and a day of them is no matter for
-the disk.
+The first of a kind is recorded within a second or so, the others after a minute, as one entry with
+their number. A thousand wrong keys in a minute are two entries, and a day of them is little data.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ MOST_KINDS = 50
 
 @dataclass(frozen=True)
 class Attempt:
-    """`client` is the address that asked, `key_id` is of a key that is known. Never the key."""
+    """A rejected request: `client` is its address, `key_id` that of a known key. Never the key."""
 
     code: str
     route: str | None = None
@@ -30,7 +29,9 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Refusals:
+class AuditEntry:
+    """Rejected requests that are alike: how many, the first and the last (UTC)."""
+
     attempt: Attempt
     first_at: datetime
     last_at: datetime
@@ -38,7 +39,7 @@ class Refusals:
 
 
 class Audit:
-    """`note` and `take` may be called from any thread."""
+    """Counts rejected requests; any thread may call it."""
 
     def __init__(
         self,
@@ -51,28 +52,31 @@ class Audit:
         self._most_kinds = most_kinds
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._counted: dict[Attempt, Refusals] = {}
-        self._told: dict[Attempt, float] = {}
+        self._counted: dict[Attempt, AuditEntry] = {}
+        self._recorded_at: dict[Attempt, float] = {}
 
-    def note(self, attempt: Attempt, moment: datetime) -> None:
+    def add(self, attempt: Attempt, moment: datetime) -> None:
+        """Count a rejected request at `moment` (UTC)."""
         with self._lock:
-            kinds = self._counted.keys() | self._told.keys()
+            kinds = self._counted.keys() | self._recorded_at.keys()
             if attempt not in kinds and len(kinds) >= self._most_kinds:
                 attempt = Attempt(attempt.code)
             before = self._counted.get(attempt)
             if before is None:
-                self._counted[attempt] = Refusals(attempt, moment, moment, 1)
+                self._counted[attempt] = AuditEntry(attempt, moment, moment, 1)
             else:
                 counted = replace(before, last_at=moment, attempts=before.attempts + 1)
                 self._counted[attempt] = counted
 
-    def take(self, everything: bool = False) -> list[Refusals]:
-        """What is to be told now; with `everything`, also what would have waited for more."""
+    def due(self, everything: bool = False) -> list[AuditEntry]:
+        """Take out the entries to record now; with `everything`, also those that would wait."""
         now = self._monotonic()
         with self._lock:
-            self._told = {
-                attempt: at for attempt, at in self._told.items() if now - at < self._pause_seconds
+            self._recorded_at = {
+                attempt: at
+                for attempt, at in self._recorded_at.items()
+                if now - at < self._pause_seconds
             }
-            due = [one for one in self._counted if everything or one not in self._told]
-            self._told.update(dict.fromkeys(due, now))
+            due = [one for one in self._counted if everything or one not in self._recorded_at]
+            self._recorded_at.update(dict.fromkeys(due, now))
             return [self._counted.pop(attempt) for attempt in due]

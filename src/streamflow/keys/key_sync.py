@@ -1,7 +1,7 @@
-"""Keeps the API's keys as the database has them, and writes down whom it refused.
+"""Reads the API's keys from the database, and writes the audit of rejected requests into it.
 
-Neither is ever waited for by a request. While the database is away the keys that were known last
-go on, and what was refused waits, up to a bound.
+No request ever waits for either. While the database is down the last known keys stay valid, and
+audit entries wait, up to a bound.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streamflow import log
 from streamflow.keys import api_keys
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import ApiKey
-from streamflow.keys.audit import Audit, Refusals
+from streamflow.keys.audit import Audit, AuditEntry
 from streamflow.polling import PollingThread
 from streamflow.postgres.database import Database
 
@@ -25,25 +25,32 @@ _MOST_WAITING = 1_000
 
 
 class KeyStore(Protocol):
-    def known(self) -> list[ApiKey]: ...
-    def record(self, refusals: Sequence[Refusals]) -> None:
-        """All or none."""
+    """Where keys and the audit are stored."""
 
-    def close(self) -> None: ...
+    def all_keys(self) -> list[ApiKey]:
+        """All keys that were ever created."""
+
+    def record(self, entries: Sequence[AuditEntry]) -> None:
+        """Write all or none."""
+
+    def close(self) -> None:
+        """Release what it holds."""
 
 
 class DatabaseKeyStore:
-    """Belongs to one thread, as does `database`."""
+    """Keys and the audit in PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def known(self) -> list[ApiKey]:
-        return api_keys.known(self._database)
+    def all_keys(self) -> list[ApiKey]:
+        """All keys that were ever created."""
+        return api_keys.all_keys(self._database)
 
-    def record(self, refusals: Sequence[Refusals]) -> None:
+    def record(self, entries: Sequence[AuditEntry]) -> None:
+        """Write all or none."""
         with self._database.transaction():
-            for one in refusals:
+            for one in entries:
                 self._database.execute(
                     "record_refusal",
                     first_at=one.first_at,
@@ -53,11 +60,12 @@ class DatabaseKeyStore:
                 )
 
     def close(self) -> None:
+        """Close the connections."""
         self._database.close()
 
 
-class Gatekeeper:
-    """A thread that looks every `poll_seconds`."""
+class KeySync:
+    """A thread that reads keys and writes the audit every `poll_seconds`."""
 
     def __init__(
         self, store: KeyStore, access: Access, audit: Audit, poll_seconds: float = POLL_SECONDS
@@ -65,33 +73,33 @@ class Gatekeeper:
         self._store = store
         self.access = access
         self.audit = audit
-        self._waiting: deque[Refusals] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[AuditEntry] = deque(maxlen=_MOST_WAITING)
         self._failing = False
-        self._thread = PollingThread("gatekeeper", self._look, poll_seconds, self._finish)
+        self._thread = PollingThread("gatekeeper", self._poll, poll_seconds, self._finish)
 
     def start(self, patience_seconds: float) -> None:
-        """Start looking, and wait for the first look to end, at most `patience_seconds`."""
+        """Start polling; wait for the first poll to end, at most `patience_seconds`."""
         self._thread.start(patience_seconds)
 
     def stop(self, patience_seconds: float = 5.0) -> None:
-        """Write what is left, and wait for that, at most `patience_seconds`."""
+        """Write what is left; wait for that, at most `patience_seconds`."""
         self._thread.stop(patience_seconds)
 
     def _finish(self) -> None:
-        self._look(last=True)
+        self._poll(last=True)
         self._store.close()
 
-    def _look(self, last: bool = False) -> None:
-        for refusals in self.audit.take(everything=last):
-            log.warning("refused", attempts=refusals.attempts, **asdict(refusals.attempt))
-            self._waiting.append(refusals)
+    def _poll(self, last: bool = False) -> None:
+        for entry in self.audit.due(everything=last):
+            log.warning("refused", attempts=entry.attempts, **asdict(entry.attempt))
+            self._waiting.append(entry)
         try:
             if not last:
-                self.access.learn(self._store.known())
+                self.access.replace_keys(self._store.all_keys())
             if self._waiting:
                 self._store.record(self._waiting)
                 self._waiting.clear()
-        except Exception as error:  # the next look may succeed; a dead thread never does
+        except Exception as error:  # the next poll may succeed
             if not self._failing:
                 kind = type(error).__name__
                 log.warning("keys_not_read", error=kind, lines=log.traceback_lines(error))

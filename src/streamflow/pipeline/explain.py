@@ -22,7 +22,7 @@ from streamflow.registry.stages import PRODUCTION
 from streamflow.serving import prediction_log_partitions, prediction_log_rows
 from streamflow.serving.feature_status import Clock, EntityRow
 from streamflow.serving.prediction_log_rows import LoggedModel, Receipt
-from streamflow.serving.scoring import Question, Served, score
+from streamflow.serving.scoring import ScoringRequest, Served, score
 from streamflow.training import served_model
 
 Verdict = Literal["same", "different", "unknown"]
@@ -95,7 +95,7 @@ def find(platform: Platform, request_ids: Sequence[str], entity_id: str | None) 
 
 
 def _unknown(platform: Platform, request_ids: Sequence[str]) -> UnknownPrediction:
-    days = prediction_log_partitions.days(platform.database)
+    days = prediction_log_partitions.partition_days(platform.database)
     held = f"it begins on {days[0]}" if days else "it's empty"
     settings = platform.settings
     if not settings.prediction_log:
@@ -231,7 +231,7 @@ def _again(
     clock = Clock(receipt.predicted_at, None if by_now else newest)
     # What was answered was fresh enough then, whatever the settings say today.
     stale: Literal["refuse", "warn"] = "refuse" if receipt.problem else "warn"
-    question = Question(receipt.entity_id, receipt.request_id)
+    question = ScoringRequest(receipt.entity_id, receipt.request_id)
     (answer,) = score(served, [question], [row], clock, stale)
     if isinstance(answer, NoAnswer):
         same = answer.code == receipt.problem

@@ -26,7 +26,7 @@ def materialize(
     with suppress(DatabaseUnavailable):  # a reader holds them; the next run drops them
         days = timedelta(days=platform.settings.prediction_log_days)
         oldest = now.astimezone(UTC).date() - days
-        prediction_log_partitions.drop_before(platform.database, oldest)
+        prediction_log_partitions.drop_partitions_before(platform.database, oldest)
     if as_of is None:
         known = months(platform.database, platform.use_case)
         as_of = known[-1] if known else now.date()

@@ -33,7 +33,7 @@ def predict_file(
     of each problem. Raises MissingFiles, UnreadableFile, NoProductionModel,
     FeatureStoreUnavailable.
     """
-    from streamflow.serving.scoring import Question
+    from streamflow.serving.scoring import ScoringRequest
 
     model = predictor.production().version
     counts: Counter[str] = Counter()
@@ -43,7 +43,7 @@ def predict_file(
         if heading:  # only now is it known that the file can be read
             lines.writerow(heading)
             heading = []
-        requests = [Question(one, "") for one in entity_ids]
+        requests = [ScoringRequest(one, "") for one in entity_ids]
         for entity_id, one in zip(entity_ids, predictor.predict_many(requests, now), strict=True):
             counts[one.code if isinstance(one, NoAnswer) else "predicted"] += 1
             lines.writerow([entity_id, *responses.csv_row(model, one)])

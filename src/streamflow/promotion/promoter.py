@@ -23,22 +23,22 @@ def promoter(platform: Platform, command: str, user: str, now: datetime) -> str:
         return user
     # The API's own, whose libraries take a moment to import.
     from streamflow.keys.access import Access
-    from streamflow.keys.audit import Attempt, Refusals
+    from streamflow.keys.audit import Attempt, AuditEntry
     from streamflow.keys.key_sync import DatabaseKeyStore
 
     store = DatabaseKeyStore(platform.database)
-    known = store.known()
+    known = store.all_keys()
     access = Access(
         open_without_keys=False,
         requests_per_second=platform.settings.api_key_rate,
         now=lambda: now,
     )
-    access.learn(known)
+    access.replace_keys(known)
     try:
-        key_id = access.admit(Scope.PROMOTE, b"Bearer " + key.get_secret_value().encode())
+        key_id = access.authorize(Scope.PROMOTE, b"Bearer " + key.get_secret_value().encode())
     except AccessRefused as refused:
         attempt = Attempt(refused.code, f"streamflow {command}", "command", user, refused.key_id)
-        store.record([Refusals(attempt, now, now, 1)])
+        store.record([AuditEntry(attempt, now, now, 1)])
         raise
     return _named(next(one for one in known if one.key_id == key_id))
 

@@ -50,14 +50,14 @@ def keep(cache: Path, version: ModelVersion, fetch: Callable[[Path], Path]) -> P
 _FACTS = ("name", "version", "run_id", "stage", "model_hash")
 
 
-class LastGood:
+class LastServed:
     """Of one registered model; `cache` is where `production.keep` keeps files by their hash."""
 
     def __init__(self, cache: Path, model: str) -> None:
         self._cache = cache
         self._file = cache / f"{quote(model, safe='')}.json"
 
-    def remember(self, version: ModelVersion | None) -> None:
+    def record(self, version: ModelVersion | None) -> None:
         """The version answers from now on; None: none does, so that none is to be recalled.
 
         Raises OSError; what was remembered before then stays.
@@ -72,7 +72,7 @@ class LastGood:
                 os.fsync(file.fileno())
             os.replace(file.name, self._file)
 
-    def recall(self) -> tuple[ModelVersion, Path] | None:
+    def read(self) -> tuple[ModelVersion, Path] | None:
         """What was remembered last, without aliases and metrics, and the folder of its files.
 
         Raises UnservableModel if they aren't what they were, OSError.

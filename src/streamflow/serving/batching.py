@@ -1,9 +1,9 @@
-"""Questions that wait at the same time share one round trip and one call of the model.
+"""Requests that wait at the same time share one read of the store and one call of the model.
 
-Nothing waits in order to share: a question goes out at once if nobody is being answered, and those
-that arrive meanwhile go together with the next. Questions of many ids have lanes to the online
-store of their own, so that few ids never wait for many. Beyond what can be answered within the
-latency budget, questions are refused at the door.
+No request waits in order to share: it is sent at once if no other is in progress, and those that
+arrive meanwhile form the next batch. Large requests use other connections to the online store than
+small ones, so that small ones never wait for them. Requests beyond what can be served within the
+latency budget are rejected at once.
 """
 
 from __future__ import annotations
@@ -20,73 +20,77 @@ from typing import Literal, TypeVar
 from streamflow import log
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
 from streamflow.serving.feature_status import EntityRow
-from streamflow.serving.online_store import Lane, OnlineStore
+from streamflow.serving.online_store import OnlineConnection, OnlineStore
 from streamflow.serving.predictor import Predictor
-from streamflow.serving.scoring import Prediction, Question, Served
+from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
-MOST_TOGETHER = 1_000
-LANES = 2
-# From here on a model call would keep other requests from being heard, and reading takes a while.
-_MANY = 64
-# How many ids may be under way: it grows by what is answered in time, and shrinks when that is too
-# late, as TCP does with its window.
+MAX_BATCH = 1_000
+CONNECTIONS = 2
+# From this size on, a model call would block other requests, and reading takes a while.
+_LARGE = 64
+# How many ids may be in progress: the limit grows with what is served in time, and shrinks when
+# that is too late, as TCP does with its window.
 _FIRST_LIMIT, _LOWEST_LIMIT, _HIGHEST_LIMIT = 2_000, 32, 20_000
 _SHRINK = 0.8
 
 _NO_CONNECTIONS = {"idle": 0, "busy": 0, "away": 0}
 
-Answers = list[Prediction | NoAnswer]
-Answered = tuple[Served, Answers]
+ScoringResults = list[Prediction | NoAnswer]
+# The model that scored, and a result per request.
+ScoredBatch = tuple[Served, ScoringResults]
 T = TypeVar("T")
-# Called once with what was asked for, or with why there is none.
-Tell = Callable[[T | Exception], None]
-# Told how many seconds a stage took for questions that are answered together.
-Took = Callable[[Literal["features", "score"], float], None]
-# Given what was answered by one call of the model, and when; it may neither take time nor raise.
-Keep = Callable[[Served, Sequence[Question], Answers, datetime], None]
+# Called once with the result, or with the reason why there is none.
+Callback = Callable[[T | Exception], None]
+# Called with the seconds that a stage took for requests of one batch.
+RecordStage = Callable[[Literal["features", "score"], float], None]
+# Called with what one call of the model scored, and when; it must neither block nor raise.
+StoreResults = Callable[[Served, Sequence[ScoringRequest], ScoringResults, datetime], None]
 
 
-def keep_nothing(
-    served: Served, questions: Sequence[Question], answers: Answers, moment: datetime
+def store_nothing(
+    served: Served,
+    requests: Sequence[ScoringRequest],
+    results: ScoringResults,
+    moment: datetime,
 ) -> None:
     """Without a prediction log."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """Ids under way, how many may be, and connections to the online store by their state."""
+    """Ids in progress, how many may be, and connections to the online store by their state."""
 
     under_way: int
     limit: float
     connections: Mapping[str, int]
 
 
-async def awaited(ask: Callable[[Tell[T]], None]) -> T:
-    """What `ask` tells; raises what it tells instead."""
-    answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+async def wait_for(submit: Callable[[Callback[T]], None]) -> T:
+    """The result that `submit` passes to its callback; raises what it passes instead."""
+    result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
-    def tell(told: T | Exception) -> None:
-        if answer.done():
-            return  # whoever asked has left
-        if isinstance(told, Exception):
-            answer.set_exception(told)
+    def received(outcome: T | Exception) -> None:
+        if result.done():
+            return  # the caller has gone
+        if isinstance(outcome, Exception):
+            result.set_exception(outcome)
         else:
-            answer.set_result(told)
+            result.set_result(outcome)
 
-    ask(tell)
-    return await answer
+    submit(received)
+    return await result
 
 
 @dataclass
-class _Waiting:
-    questions: Sequence[Question]
-    tell: Tell[Answered]
+class _Queued:
+    requests: Sequence[ScoringRequest]
+    callback: Callback[ScoredBatch]
     arrived: float
-    tried: bool = False
+    retried: bool = False
 
 
-class Batches:
-    """Belongs to one event loop, in which it has to be opened."""
+class RequestBatcher:
+    """Forms batches of requests; it belongs to one event loop, in which it must be opened."""
 
     def __init__(
         self,
@@ -95,187 +99,192 @@ class Batches:
         *,
         now: Callable[[], datetime],
         latency_budget_seconds: float,
-        keep: Keep = keep_nothing,
-        took: Took = lambda stage, seconds: None,
-        lanes: int = LANES,
+        store_results: StoreResults = store_nothing,
+        record_stage: RecordStage = lambda stage, seconds: None,
+        connections: int = CONNECTIONS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.under_way = 0
         self.limit = float(_FIRST_LIMIT)
         self._predictor = predictor
         self._now = now
-        self._keep = keep
-        self._took = took
+        self._store_results = store_results
+        self._record_stage = record_stage
         self._budget = latency_budget_seconds
         self._monotonic = monotonic
-        self._lanes: list[Lane] = [online.lane(self._pump) for _ in range(lanes)]
-        self._queue: deque[_Waiting] = deque()
-        self._few_in_hand = False
+        self._connections: list[OnlineConnection] = [
+            online.connect(self._dispatch) for _ in range(connections)
+        ]
+        self._queue: deque[_Queued] = deque()
+        self._small_in_progress = False
 
     async def open(self, patience_seconds: float) -> None:
-        await asyncio.gather(*(lane.open(patience_seconds) for lane in self._lanes))
+        """Connect to the online store, for at most `patience_seconds`."""
+        await asyncio.gather(*(one.open(patience_seconds) for one in self._connections))
 
     async def close(self) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        """Close the connections; requests in progress fail."""
+        for connection in self._connections:
+            await connection.close()
 
     def load(self) -> Load:
+        """How busy it is now."""
         states = (
-            "idle" if one.idle else "busy" if one.connected else "away" for one in self._lanes
+            "idle" if one.idle else "busy" if one.connected else "away" for one in self._connections
         )
         return Load(self.under_way, self.limit, {**_NO_CONNECTIONS, **Counter(states)})
 
-    async def ask(self, questions: Sequence[Question]) -> Answered:
-        """The model that answered, and per question its prediction, or why there is none.
+    async def score(self, requests: Sequence[ScoringRequest]) -> ScoredBatch:
+        """The model that scored, and per request its prediction, or why there is none.
 
         Raises NoProductionModel, FeatureStoreUnavailable, Overloaded.
         """
-        return await awaited(partial(self.put, questions))
+        return await wait_for(partial(self.submit, requests))
 
-    def put(self, questions: Sequence[Question], tell: Tell[Answered]) -> None:
-        """Have told what `ask` returns or raises, later or at once: a task and a future for each
-        question would cost as much as the answer."""
+    def submit(self, requests: Sequence[ScoringRequest], callback: Callback[ScoredBatch]) -> None:
+        """`score` with a callback, which is called later or at once: a task and a future for each
+        request would cost as much as the prediction."""
         try:
             self._predictor.production()
-            if self.under_way and self.under_way + len(questions) > self.limit:
+            if self.under_way and self.under_way + len(requests) > self.limit:
                 raise Overloaded(self.under_way)
         except StreamFlowError as error:
-            _tell(tell, error)
+            _call(callback, error)
             return
-        self.under_way += len(questions)
-        self._queue.append(_Waiting(questions, tell, self._monotonic()))
-        self._pump()
+        self.under_way += len(requests)
+        self._queue.append(_Queued(requests, callback, self._monotonic()))
+        self._dispatch()
 
-    def _pump(self) -> None:
-        while self._queue and not self._few_in_hand:
-            lane = next((lane for lane in self._lanes if lane.idle), None)
-            if lane is None:
-                if not any(lane.connected for lane in self._lanes):
+    def _dispatch(self) -> None:
+        while self._queue and not self._small_in_progress:
+            connection = next((one for one in self._connections if one.idle), None)
+            if connection is None:
+                if not any(one.connected for one in self._connections):
                     self._fail(self._take_all(), _unreachable())
                 return
-            batch = self._take()
+            batch = self._next_batch()
             try:
                 served = self._predictor.production()
             except StreamFlowError as error:
                 self._fail(batch, error)
                 continue
-            self._send(lane, served, batch)
+            self._send(connection, served, batch)
 
-    def _send(self, lane: Lane, served: Served, batch: list[_Waiting]) -> None:
-        questions = [question for one in batch for question in one.questions]
-        self._few_in_hand = few = len(questions) < _MANY
+    def _send(self, connection: OnlineConnection, served: Served, batch: list[_Queued]) -> None:
+        requests = [request for one in batch for request in one.requests]
+        self._small_in_progress = small = len(requests) < _LARGE
         sent = self._monotonic()
 
-        def told(answer: list[EntityRow] | Exception) -> None:
-            if isinstance(answer, Exception):
-                self._again(batch, answer)
-                self._next(few)
+        def received(rows: list[EntityRow] | Exception) -> None:
+            if isinstance(rows, Exception):
+                self._retry(batch, rows)
+                self._continue(small)
                 return
-            self._took("features", self._monotonic() - sent)
-            if few:
-                self._score(served, batch, questions, answer)
+            self._record_stage("features", self._monotonic() - sent)
+            if small:
+                self._score(served, batch, requests, rows)
             else:
-                self._next(few)
-                self._score_aside(served, batch, questions, answer)
+                self._continue(small)
+                self._score_in_thread(served, batch, requests, rows)
 
-        lane.send(served.plan, [question.entity_id for question in questions], told)
+        connection.send(served.plan, [request.entity_id for request in requests], received)
 
-    def _next(self, few: bool) -> None:
-        if few:
-            self._few_in_hand = False
-        self._pump()
+    def _continue(self, small: bool) -> None:
+        if small:
+            self._small_in_progress = False
+        self._dispatch()
 
     def _score(
         self,
         served: Served,
-        batch: list[_Waiting],
-        questions: list[Question],
+        batch: list[_Queued],
+        requests: list[ScoringRequest],
         rows: list[EntityRow],
     ) -> None:
         moment, began = self._now(), self._monotonic()
-        # What is left to do comes after those who have their answers now: the larger the next
-        # batch, the less of the database's and the model's time each takes.
+        # The next batch comes after the callers have their results: the larger it is, the less of
+        # the database's and the model's time each of its requests takes.
         loop = asyncio.get_running_loop()
         try:
-            answers = self._predictor.score(served, questions, rows, moment)
+            results = self._predictor.score(served, requests, rows, moment)
         except Exception as error:
             self._fail(batch, error)
-            loop.call_soon(self._next, True)
+            loop.call_soon(self._continue, True)
         else:
-            self._took("score", self._monotonic() - began)
-            self._hand_out(served, batch, answers)
-            loop.call_soon(self._next, True)
-            loop.call_soon(self._keep, served, questions, answers, moment)
+            self._record_stage("score", self._monotonic() - began)
+            self._deliver(served, batch, results)
+            loop.call_soon(self._continue, True)
+            loop.call_soon(self._store_results, served, requests, results, moment)
 
-    def _score_aside(
+    def _score_in_thread(
         self,
         served: Served,
-        batch: list[_Waiting],
-        questions: list[Question],
+        batch: list[_Queued],
+        requests: list[ScoringRequest],
         rows: list[EntityRow],
     ) -> None:
         moment, began = self._now(), self._monotonic()
         scoring = asyncio.get_running_loop().run_in_executor(
-            None, self._predictor.score, served, questions, rows, moment
+            None, self._predictor.score, served, requests, rows, moment
         )
 
-        def done(future: asyncio.Future[Answers]) -> None:
+        def done(future: asyncio.Future[ScoringResults]) -> None:
             error = future.exception()
             if isinstance(error, Exception):
                 self._fail(batch, error)
             else:
-                self._took("score", self._monotonic() - began)
-                self._hand_out(served, batch, future.result())
-                self._keep(served, questions, future.result(), moment)
+                self._record_stage("score", self._monotonic() - began)
+                self._deliver(served, batch, future.result())
+                self._store_results(served, requests, future.result(), moment)
 
         scoring.add_done_callback(done)
 
-    def _hand_out(self, served: Served, batch: list[_Waiting], answers: Answers) -> None:
+    def _deliver(self, served: Served, batch: list[_Queued], results: ScoringResults) -> None:
         if self._monotonic() - batch[0].arrived > self._budget:
             self.limit = max(_LOWEST_LIMIT, min(self.limit, self.under_way) * _SHRINK)
         else:
-            self.limit = min(_HIGHEST_LIMIT, self.limit + len(answers))
+            self.limit = min(_HIGHEST_LIMIT, self.limit + len(results))
         start = 0
         for one in batch:
-            end = start + len(one.questions)
-            self._tell(one, (served, answers[start:end]))
+            end = start + len(one.requests)
+            self._finish(one, (served, results[start:end]))
             start = end
 
-    def _again(self, batch: list[_Waiting], error: Exception) -> None:
-        """A lost connection may be one of several: each question is asked once more."""
+    def _retry(self, batch: list[_Queued], error: Exception) -> None:
+        """A lost connection may be one of several: each request is sent once more."""
         lost = isinstance(error, FeatureStoreUnavailable)
-        self._fail([one for one in batch if one.tried or not lost], error)
+        self._fail([one for one in batch if one.retried or not lost], error)
         for one in reversed(batch):
-            if lost and not one.tried:
-                one.tried = True
+            if lost and not one.retried:
+                one.retried = True
                 self._queue.appendleft(one)
 
-    def _fail(self, batch: list[_Waiting], error: Exception) -> None:
+    def _fail(self, batch: list[_Queued], error: Exception) -> None:
         for one in batch:
-            self._tell(one, error)
+            self._finish(one, error)
 
-    def _tell(self, one: _Waiting, told: Answered | Exception) -> None:
-        self.under_way -= len(one.questions)
-        _tell(one.tell, told)
+    def _finish(self, one: _Queued, outcome: ScoredBatch | Exception) -> None:
+        self.under_way -= len(one.requests)
+        _call(one.callback, outcome)
 
-    def _take(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_Queued]:
         batch = [self._queue.popleft()]
-        size = len(batch[0].questions)
-        while self._queue and size + len(self._queue[0].questions) <= MOST_TOGETHER:
-            size += len(self._queue[0].questions)
+        size = len(batch[0].requests)
+        while self._queue and size + len(self._queue[0].requests) <= MAX_BATCH:
+            size += len(self._queue[0].requests)
             batch.append(self._queue.popleft())
         return batch
 
-    def _take_all(self) -> list[_Waiting]:
-        everyone = list(self._queue)
+    def _take_all(self) -> list[_Queued]:
+        everything = list(self._queue)
         self._queue.clear()
-        return everyone
+        return everything
 
 
-def _tell(tell: Tell[Answered], told: Answered | Exception) -> None:
-    """The others are to have their answers even if one can't be told."""
+def _call(callback: Callback[ScoredBatch], outcome: ScoredBatch | Exception) -> None:
+    """The other callers get their results even if one callback fails."""
     try:
-        tell(told)
+        callback(outcome)
     except Exception as error:
         log.failure("answer_failed", error)
 

@@ -1,7 +1,7 @@
-"""An entity's online features, each judged: present, null, missing or stale.
+"""An entity's online features, each with its status: present, null, missing or stale.
 
-Feast hands out values of any age, and null for whatever it doesn't have; a model that travels with
-its needs lets us tell "not applicable" from "not there" and "too old".
+Feast returns values of any age, and null for what it does not have. A model's schema, which travels
+with it, tells "not applicable" from "missing" and "too old".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 class EntityRow(NamedTuple):
-    """What the online store has of one entity.
+    """What the online store has for one entity.
 
     `times` are event timestamps (UTC), one per `schema.views`, None where the view has no row;
     `values` are in the schema's order, None for a stored null, MISSING for what isn't there.
@@ -95,7 +95,7 @@ class FeatureReading:
     max_age_seconds: float | None
 
 
-def judge(
+def feature_readings(
     schema: FeatureSchema, entity_id: str, row: EntityRow, clock: Clock
 ) -> list[FeatureReading]:
     """The features of `entity_id` in the schema's order, each with its status and age.

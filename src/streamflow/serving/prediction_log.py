@@ -1,9 +1,9 @@
-"""The prediction log: what was answered, on its way into PostgreSQL.
+"""The prediction log: what was predicted, on its way into PostgreSQL.
 
-The event loop leaves rows in a queue; a thread writes them, twice a second. Few are encoded at
-once: so they are small, and a thread that has much to do keeps the loop from running.
-While the database is away they wait, up to a bound, beyond which the newest are dropped and
-counted. No answer ever waits for any of this.
+The event loop puts rows into a queue; a thread writes them, twice a second. Small batches are
+encoded at once: encoded they are small, and a thread that encodes much blocks the loop. While the
+database is away they wait, up to a bound, beyond which the newest are dropped and counted. No
+response ever waits for any of this.
 """
 
 from __future__ import annotations
@@ -17,87 +17,93 @@ from typing import TYPE_CHECKING, Protocol
 
 from streamflow import log
 from streamflow.polling import PollingThread
-from streamflow.serving.prediction_log_rows import Answered, Encoder, Rows
+from streamflow.serving.prediction_log_rows import EncodedRows, Encoder, UnencodedRows
 
 if TYPE_CHECKING:
     from streamflow.errors import NoAnswer
-    from streamflow.serving.scoring import Prediction, Question, Served
+    from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
-MOST_WAITING = 50_000
-_MOST_TOGETHER = 5_000
-# Rows encoded at a stretch: for so long, no other thread of the process runs.
-_STRETCH = 64
+MAX_WAITING = 50_000
+_MAX_WRITTEN_TOGETHER = 5_000
+# Rows encoded without a pause: meanwhile no other thread of the process runs.
+_ENCODED_TOGETHER = 64
 _PAUSE_SECONDS = 0.5
 _PAUSES_AFTER_FAILURE = 5
 
 
 class Writer(Protocol):
+    """Where rows are written; it belongs to the log's thread."""
+
     def prepare(self) -> None:
-        """Called before each look into the queue."""
+        """Called before the queue is read."""
 
-    def write(self, batches: Sequence[Rows]) -> None:
-        """All or none. Raises ValueError for what can't ever be written."""
+    def write(self, batches: Sequence[EncodedRows]) -> None:
+        """Write all or none. Raises ValueError for rows that can never be written."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what it holds."""
 
 
 class Metrics(Protocol):
-    def logged(self, written: int, dropped: int, waiting: int) -> None:
+    """What is published about the log."""
+
+    def record_log_rows(self, written: int, dropped: int, waiting: int) -> None:
         """Rows written and dropped since the last call, and rows that wait now."""
 
-    def log_took(self, seconds: float) -> None:
-        """So long took rows that were written together."""
+    def record_log_seconds(self, seconds: float) -> None:
+        """The time that rows written together took."""
 
 
 class PredictionLog:
-    """Belongs to one process, and `put` to one thread of it; another one writes."""
+    """Belongs to one process, and `add` to one thread of it; another thread writes."""
 
     def __init__(
         self,
         writer: Writer,
         metrics: Metrics,
         *,
-        most_waiting: int = MOST_WAITING,
+        max_waiting: int = MAX_WAITING,
         pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
         self._writer = writer
         self._metrics = metrics
         self._encoder = Encoder()
-        self._most_waiting = most_waiting
+        self._max_waiting = max_waiting
         self._pause_seconds = pause_seconds
-        self._queue: deque[Answered | Rows] = deque()
-        self._held: list[Rows] = []  # taken out of the queue, and not written yet
+        self._queue: deque[UnencodedRows | EncodedRows] = deque()
+        self._pending: list[EncodedRows] = []  # taken out of the queue, and not written yet
         # Rows so far. Each is counted by one thread alone, so that none needs a lock.
-        self._put = self._dropped = 0
-        self._written = self._refused = 0
-        self._told = (0, 0)
+        self._added = self._dropped = 0
+        self._written = self._rejected = 0
+        self._published = (0, 0)
         self._dropping = self._failing = False
         self._abandoned = threading.Event()
         self._thread = PollingThread("prediction-log", self._poll, pause_seconds, self._finish)
 
     @property
     def waiting(self) -> int:
-        """Rows that were put and aren't written."""
-        return self._put - self._written - self._refused
+        """Rows that were added and aren't written."""
+        return self._added - self._written - self._rejected
 
-    def put(
+    def add(
         self,
         served: Served,
-        questions: Sequence[Question],
-        answers: Sequence[Prediction | NoAnswer],
+        requests: Sequence[ScoringRequest],
+        results: Sequence[Prediction | NoAnswer],
         moment: datetime,
     ) -> None:
-        """Leave what `served` answered at `moment` to be written, if there is room for it."""
-        if self.waiting + len(answers) > self._most_waiting:
-            self._dropped += len(answers)
+        """Queue what `served` predicted at `moment` (UTC), if there is room for it."""
+        if self.waiting + len(results) > self._max_waiting:
+            self._dropped += len(results)
             return
-        self._put += len(answers)
-        if len(answers) <= _STRETCH:
-            self._queue.append(self._encoder.rows(served, questions, answers, moment))
+        self._added += len(results)
+        if len(results) <= _ENCODED_TOGETHER:
+            self._queue.append(self._encoder.rows(served, requests, results, moment))
         else:
-            self._queue.append(Answered(served, questions, answers, moment))
+            self._queue.append(UnencodedRows(served, requests, results, moment))
 
     def start(self) -> None:
+        """Start writing."""
         self._thread.start()
 
     def close(self, patience_seconds: float = 5.0) -> None:
@@ -108,64 +114,64 @@ class PredictionLog:
             log.warning("prediction_log_lost", rows=lost)
 
     def _poll(self) -> float:
-        return self._pause_seconds * (1 if self._look() else _PAUSES_AFTER_FAILURE)
+        return self._pause_seconds * (1 if self._write_queue() else _PAUSES_AFTER_FAILURE)
 
     def _finish(self) -> None:
-        while not self._look() and not self._abandoned.wait(self._pause_seconds):
+        while not self._write_queue() and not self._abandoned.wait(self._pause_seconds):
             pass
         self._writer.close()
 
-    def _look(self) -> bool:
-        """Write all that is in the queue; whether that went well."""
-        well = False
+    def _write_queue(self) -> bool:
+        """Write all that is in the queue; whether that succeeded."""
+        succeeded = False
         try:
             self._writer.prepare()
-            while self._held or self._queue:
+            while self._pending or self._queue:
                 self._write_some()
-            well = True
+            succeeded = True
         except Exception as error:
             if not self._failing:
                 lines, kind = log.traceback_lines(error), type(error).__name__
                 log.warning("prediction_log_fails", error=kind, lines=lines)
-        if well and self._failing:
+        if succeeded and self._failing:
             log.info("prediction_log_writes_again")
-        self._failing = not well
-        self._tell(well)
-        return well
+        self._failing = not succeeded
+        self._publish(succeeded)
+        return succeeded
 
     def _write_some(self) -> None:
-        rows = sum(one.number for one in self._held)
-        while self._queue and rows < _MOST_TOGETHER:
+        rows = sum(one.number for one in self._pending)
+        while self._queue and rows < _MAX_WRITTEN_TOGETHER:
             taken = self._queue.popleft()
-            encoded = [taken] if isinstance(taken, Rows) else list(self._stretches(taken))
-            self._held += encoded
+            encoded = [taken] if isinstance(taken, EncodedRows) else list(self._encoded(taken))
+            self._pending += encoded
             rows += sum(one.number for one in encoded)
         began = time.monotonic()
         try:
-            self._writer.write(self._held)
+            self._writer.write(self._pending)
         except ValueError as error:
             log.failure("prediction_log_refused", error, rows=rows)
-            self._refused += rows
+            self._rejected += rows
         else:
             self._written += rows
-            self._metrics.log_took(time.monotonic() - began)
-        self._held = []
+            self._metrics.record_log_seconds(time.monotonic() - began)
+        self._pending = []
 
-    def _stretches(self, answered: Answered) -> Iterator[Rows]:
-        served, questions, answers, moment = answered
-        for start in range(0, len(answers), _STRETCH):
-            part = slice(start, start + _STRETCH)
-            yield self._encoder.rows(served, questions[part], answers[part], moment)
+    def _encoded(self, rows: UnencodedRows) -> Iterator[EncodedRows]:
+        served, requests, results, moment = rows
+        for start in range(0, len(results), _ENCODED_TOGETHER):
+            part = slice(start, start + _ENCODED_TOGETHER)
+            yield self._encoder.rows(served, requests[part], results[part], moment)
             time.sleep(0)
 
-    def _tell(self, well: bool) -> None:
-        written, dropped = self._told
-        self._told = self._written, self._dropped + self._refused
-        drops = self._told[1] - dropped
-        self._metrics.logged(self._told[0] - written, drops, self.waiting)
+    def _publish(self, succeeded: bool) -> None:
+        written, dropped = self._published
+        self._published = self._written, self._dropped + self._rejected
+        drops = self._published[1] - dropped
+        self._metrics.record_log_rows(self._published[0] - written, drops, self.waiting)
         if drops and not self._dropping:
             log.warning("prediction_log_drops", waiting=self.waiting)
             self._dropping = True
-        elif self._dropping and well and not drops:
-            log.info("prediction_log_drops_no_more", dropped=self._told[1])
+        elif self._dropping and succeeded and not drops:
+            log.info("prediction_log_drops_no_more", dropped=self._published[1])
             self._dropping = False

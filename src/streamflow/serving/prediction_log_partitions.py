@@ -10,35 +10,35 @@ from streamflow.postgres.database import Database
 _PREFIX = "predictions_"
 
 
-def named(day: date) -> str:
+def partition_name(day: date) -> str:
     """`predictions_20240131`."""
     return f"{_PREFIX}{day:%Y%m%d}"
 
 
-def day_of(name: str) -> date | None:
-    """The day of a partition by its name; None if it isn't one that `named` gives."""
+def partition_day(name: str) -> date | None:
+    """The day of a partition by its name; None if `partition_name` gives no such name."""
     try:
         day = datetime.strptime(name, f"{_PREFIX}%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
         return None
-    return day if named(day) == name else None
+    return day if partition_name(day) == name else None
 
 
-def days(database: Database) -> list[date]:
+def partition_days(database: Database) -> list[date]:
     """The days that have a partition, oldest first."""
     names = (row["name"] for row in database.rows("prediction_partitions"))
-    return sorted(day for name in names if (day := day_of(name)) is not None)
+    return sorted(day for name in names if (day := partition_day(name)) is not None)
 
 
-def create(database: Database, wanted: Iterable[date]) -> None:
+def create_partitions(database: Database, wanted: Iterable[date]) -> None:
     """Partitions for these days, where there are none. Many processes may do that at once."""
     with database.transaction():
         database.execute("lock_predictions")
-        for day in sorted({*wanted} - {*days(database)}):
+        for day in sorted({*wanted} - {*partition_days(database)}):
             database.execute("create_prediction_partition", day=day)
 
 
-def drop_before(database: Database, oldest: date) -> list[date]:
+def drop_partitions_before(database: Database, oldest: date) -> list[date]:
     """Drop the partitions of earlier days; which ones they were: none, if the user may not.
 
     Raises DatabaseUnavailable if somebody reads the log for longer than a second; all stay then.
@@ -48,7 +48,7 @@ def drop_before(database: Database, oldest: date) -> list[date]:
     with database.transaction():
         database.execute("lock_patience")
         database.execute("lock_predictions")
-        gone = [day for day in days(database) if day < oldest]
+        gone = [day for day in partition_days(database) if day < oldest]
         for day in gone:
             database.execute("drop_prediction_partition", day=day)
     return gone

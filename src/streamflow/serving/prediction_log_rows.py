@@ -20,7 +20,7 @@ from streamflow.errors import NoAnswer
 from streamflow.features.feature_types import typed
 
 if TYPE_CHECKING:
-    from streamflow.serving.scoring import Prediction, Question, Served
+    from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
 # PostgreSQL's binary COPY: each field is its length (-1: null) and its bytes, big-endian.
 BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -36,16 +36,16 @@ _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Answered(NamedTuple):
-    """What was answered by one call of the model, at `moment` (UTC)."""
+class UnencodedRows(NamedTuple):
+    """What one call of the model predicted, at `moment` (UTC)."""
 
     served: Served
-    questions: Sequence[Question]
-    answers: Sequence[Prediction | NoAnswer]
+    requests: Sequence[ScoringRequest]
+    results: Sequence[Prediction | NoAnswer]
     moment: datetime
 
 
-class Rows(NamedTuple):
+class EncodedRows(NamedTuple):
     """The same, or a part of it, as `number` encoded rows."""
 
     served: Served
@@ -56,7 +56,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """What a row of the log says of its model, by a key that is a hash of it."""
+    """The model of a row of the log; its key is a hash of it."""
 
     model: str
     version: int
@@ -67,6 +67,7 @@ class LoggedModel:
 
     @staticmethod
     def of(served: Served) -> LoggedModel:
+        """The model that is served."""
         version = served.version
         return LoggedModel(
             model=version.name,
@@ -87,6 +88,7 @@ class LoggedModel:
 
     @property
     def key(self) -> UUID:
+        """The first half of the SHA-256 of its facts."""
         return UUID(bytes=hashlib.sha256(to_json(self.facts)).digest()[:16])
 
     @property
@@ -96,7 +98,7 @@ class LoggedModel:
 
 
 class Encoder:
-    """Rows for the query `copy_predictions`, between BEGIN and END. Any thread may ask for them."""
+    """Encodes rows for the query `copy_predictions`, between BEGIN and END, in any thread."""
 
     def __init__(self) -> None:
         # What was encoded last, replaced as a whole, so that a thread needs no lock.
@@ -106,19 +108,19 @@ class Encoder:
     def rows(
         self,
         served: Served,
-        questions: Sequence[Question],
-        answers: Sequence[Prediction | NoAnswer],
+        requests: Sequence[ScoringRequest],
+        results: Sequence[Prediction | NoAnswer],
         moment: datetime,
-    ) -> Rows:
-        """What `served` answered at `moment`. Half a character of an id becomes its escape."""
+    ) -> EncodedRows:
+        """What `served` predicted at `moment`. Half a character of an id becomes its escape."""
         shared = _SHARED.pack(_FIELDS, 8, _microseconds(moment), 16, self._key_of(served))
         parts: list[bytes] = []
-        for question, answer in zip(questions, answers, strict=True):
-            request = question.request_id.encode(errors="backslashreplace")
-            entity = question.entity_id.encode(errors="backslashreplace")
-            parts += (shared, *self._outcome(answer))
+        for one, result in zip(requests, results, strict=True):
+            request = one.request_id.encode(errors="backslashreplace")
+            entity = one.entity_id.encode(errors="backslashreplace")
+            parts += (shared, *self._outcome(result))
             parts += (_LENGTH.pack(len(request)), request, _LENGTH.pack(len(entity)), entity)
-        return Rows(served, moment, len(answers), b"".join(parts))
+        return EncodedRows(served, moment, len(results), b"".join(parts))
 
     def _key_of(self, served: Served) -> bytes:
         known, key = self._key
@@ -127,20 +129,20 @@ class Encoder:
             self._key = served, key
         return key
 
-    def _outcome(self, answer: Prediction | NoAnswer) -> tuple[bytes, ...]:
-        if isinstance(answer, NoAnswer):
-            code = answer.code.encode()
+    def _outcome(self, result: Prediction | NoAnswer) -> tuple[bytes, ...]:
+        if isinstance(result, NoAnswer):
+            code = result.code.encode()
             return _NO_SCORE, _LENGTH.pack(len(code)), code
-        times = tuple(answer.feature_times.values())
+        times = tuple(result.feature_times.values())
         known, encoded_times = self._times
         if times != known:
             encoded_times = _array(times)
             self._times = times, encoded_times
-        # Each number as the shortest text that is read back as the same one; JSON has no word for
-        # what isn't finite, so that is a string.
-        values = to_json(tuple(answer.features_used.values()), inf_nan_mode="strings")
+        # Each number is the shortest text that is read back as the same number; what isn't finite
+        # has no form in JSON, so that it is a string.
+        values = to_json(tuple(result.features_used.values()), inf_nan_mode="strings")
         return (
-            _SCORE.pack(2, answer.prediction, 8, answer.probability),
+            _SCORE.pack(2, result.prediction, 8, result.probability),
             encoded_times,
             _LENGTH.pack(len(values)),
             values,

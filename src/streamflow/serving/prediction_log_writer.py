@@ -1,4 +1,4 @@
-"""Rows of the prediction log into PostgreSQL, and partitions for them to be in."""
+"""EncodedRows of the prediction log into PostgreSQL, and partitions for them to be in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from streamflow import log
 from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres.database import Database
-from streamflow.serving import prediction_log_partitions
-from streamflow.serving.prediction_log_rows import BEGIN, END, LoggedModel, Rows
+from streamflow.serving import prediction_log_partitions as partitions
+from streamflow.serving.prediction_log_rows import BEGIN, END, EncodedRows, LoggedModel
 
 _DAY = timedelta(days=1)
 
@@ -21,9 +21,9 @@ class PredictionWriter:
         self._database = database
         self._keep_days = keep_days
         self._now = now
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._prepared_on: date | None = None
         self._days: set[date] = set()
         self._models: set[LoggedModel] = set()
@@ -38,20 +38,20 @@ class PredictionWriter:
             return
         self._create({today, today + _DAY})
         try:
-            dropped = prediction_log_partitions.drop_before(
+            dropped = partitions.drop_partitions_before(
                 self._database, today - self._keep_days * _DAY
             )
-        except DatabaseUnavailable as error:  # there's another day
+        except DatabaseUnavailable as error:  # the next day tries again
             log.warning("prediction_log_keeps_old_days", message=error.message)
         else:
             if dropped:
                 log.info("prediction_log_dropped_old_days", days=dropped)
         self._prepared_on = today
 
-    def write(self, batches: Sequence[Rows]) -> None:
-        """All of the rows or none; without an error, they are there to stay.
+    def write(self, batches: Sequence[EncodedRows]) -> None:
+        """Write all of the rows or none; without an error they are committed.
 
-        Raises ValueError for rows that can't ever be written; with anything else, try again.
+        Raises ValueError for rows that can never be written; after any other error, retry.
         """
         try:
             self._create({batch.moment.astimezone(UTC).date() for batch in batches})
@@ -63,17 +63,18 @@ class PredictionWriter:
                 content = [BEGIN, *(batch.content for batch in batches), END]
                 self._database.copy("copy_predictions", b"".join(content))
         except BaseException:
-            self._forget()  # whatever it was, what was there may not be there any more
+            self._reset()  # what was known of the database may not be true any more
             raise
 
     def close(self) -> None:
+        """Close its connections."""
         self._database.close()
 
     def _create(self, wanted: set[date]) -> None:
         if not wanted <= self._days:
-            prediction_log_partitions.create(self._database, wanted)
+            partitions.create_partitions(self._database, wanted)
             self._days |= wanted
 
-    def _new_models(self, batches: Sequence[Rows]) -> set[LoggedModel]:
+    def _new_models(self, batches: Sequence[EncodedRows]) -> set[LoggedModel]:
         served = {id(batch.served): batch.served for batch in batches}.values()
         return {LoggedModel.of(one) for one in served} - self._models

@@ -1,4 +1,4 @@
-"""The model that answers now, and its answers; it knows nothing of HTTP."""
+"""The model that is served, and its predictions; no HTTP."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, NoProductionModel, StreamFlowError
-from streamflow.serving.feature_status import Clock, EntityRow, FeatureReading, judge
-from streamflow.serving.scoring import Prediction, Question, Served, score
+from streamflow.serving.feature_status import Clock, EntityRow, FeatureReading, feature_readings
+from streamflow.serving.scoring import Prediction, ScoringRequest, Served, score
 from streamflow.training.served_model import FeatureSchema
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """Answers with the model that it was last given; many threads may ask at the same time."""
+    """Predicts with the model that was last set; many threads may use it at the same time."""
 
     def __init__(
         self,
@@ -40,28 +40,29 @@ class Predictor:
 
     @property
     def served(self) -> Served | None:
+        """The model that is served; None if there is none."""
         return self._served
 
     @property
     def newest(self) -> Mapping[str, datetime] | None:
-        """Per feature view its newest event timestamp; None until that was read once."""
+        """Per feature view its newest event timestamp (UTC); None until that was read once."""
         return self._newest
 
     def serve(self, served: Served) -> None:
-        """Answer with `served` from the next request on; requests under way keep their model."""
+        """Use `served` from the next request on; requests in progress keep theirs."""
         self._served = served
 
     def withdraw(self, reason: StreamFlowError | None = None) -> None:
-        """Answer no more; each request raises `reason`, or NoProductionModel without one."""
+        """Serve no model; each request raises `reason`, or NoProductionModel without one."""
         self._reason = reason
         self._served = None
 
-    def know_newest(self, newest: Mapping[str, datetime]) -> None:
+    def set_newest(self, newest: Mapping[str, datetime]) -> None:
         """Measure ages from these event timestamps, if the clock is the materialized month."""
         self._newest = newest
 
     def production(self) -> Served:
-        """The model that answers now. Raises why there is none, as a rule NoProductionModel."""
+        """The model that is served. Raises the reason if there is none, as NoProductionModel."""
         served = self._served
         if served is None:
             raise self._reason or NoProductionModel(self.registered_model)
@@ -75,50 +76,50 @@ class Predictor:
         served = self.production()
         clock = self._clock(served.schema, now)
         (row,) = self._online.read(served.plan, [entity_id])
-        return served, judge(served.schema, entity_id, row, clock)
+        return served, feature_readings(served.schema, entity_id, row, clock)
 
     def predict(self, entity_id: str, now: datetime, request_id: str | None = None) -> Prediction:
-        """The Production model's answer for `entity_id`, all or nothing.
+        """The Production model's prediction for `entity_id`, all or nothing.
 
         Raises NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures, UnseenCategory,
         FeatureStoreUnavailable.
         """
-        (answer,) = self.predict_many([Question(entity_id, request_id or uuid4().hex)], now)
-        if isinstance(answer, NoAnswer):
-            raise answer
-        return answer
+        (result,) = self.predict_many([ScoringRequest(entity_id, request_id or uuid4().hex)], now)
+        if isinstance(result, NoAnswer):
+            raise result
+        return result
 
     def predict_many(
-        self, questions: Sequence[Question], now: datetime
+        self, requests: Sequence[ScoringRequest], now: datetime
     ) -> list[Prediction | NoAnswer]:
-        """Per question the Production model's answer, or why there is none.
+        """Per request the Production model's prediction, or why there is none.
 
         Raises NoProductionModel, FeatureStoreUnavailable.
         """
-        # The reference is taken once: a swap from here on doesn't touch these questions.
+        # The reference is read once: a later swap does not affect these requests.
         served = self.production()
-        rows = self._online.read(served.plan, [question.entity_id for question in questions])
-        return self.score(served, questions, rows, now)
+        rows = self._online.read(served.plan, [request.entity_id for request in requests])
+        return self.score(served, requests, rows, now)
 
     def score(
         self,
         served: Served,
-        questions: Sequence[Question],
+        requests: Sequence[ScoringRequest],
         rows: Sequence[EntityRow],
         now: datetime,
     ) -> list[Prediction | NoAnswer]:
-        """The answers of `served`, whose rows were read already.
+        """The results of `served` for rows that were read already.
 
         Raises FeatureStoreUnavailable if the age of no feature can be told.
         """
         clock = self._clock(served.schema, now)
-        return score(served, questions, rows, clock, self._stale_features)
+        return score(served, requests, rows, clock, self._stale_features)
 
     def _clock(self, schema: FeatureSchema, now: datetime) -> Clock:
         if self._freshness_clock == "now":
             return Clock(now)
         if self._newest is None and any(f.max_age_seconds is not None for f in schema.features):
-            # Passing data of unknown age for fresh would be a guess.
+            # Treating data of unknown age as fresh would be a guess.
             raise FeatureStoreUnavailable(
                 "The online store hasn't told yet which month is its newest, "
                 "so that no feature's age is known.",

@@ -11,7 +11,7 @@ from streamflow.errors import NoAnswer, StreamFlowError
 from streamflow.serving.feature_status import FeatureReading
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Prediction, Served
-from streamflow.serving.watcher import Sight
+from streamflow.serving.watcher import WatcherState
 
 if TYPE_CHECKING:
     from streamflow.registry.records import ModelVersion
@@ -108,26 +108,26 @@ def features(
     }
 
 
-def ready(predictor: Predictor, observed: Sight) -> dict[str, object]:
+def ready(predictor: Predictor, state: WatcherState) -> dict[str, object]:
     """The response of /ready: what a prediction needs, as the watcher's last poll found it.
 
     An error that doesn't stop predictions is reported beside `ready: true`: MLflow is down, or a
     newer version was refused.
     """
     parts = {
-        "model": _model_part(predictor, observed),
-        "feature_store": _feature_store_part(predictor, observed),
+        "model": _model_part(predictor, state),
+        "feature_store": _feature_store_part(predictor, state),
     }
     not_ready = [name for name, part in parts.items() if not part["ready"]]
     return {
         "ready": not not_ready,
         "not_ready": not_ready,
         **parts,
-        "looked_at": _iso(observed.looked_at),
+        "looked_at": _iso(state.polled_at),
     }
 
 
-def _model_part(predictor: Predictor, observed: Sight) -> dict[str, object]:
+def _model_part(predictor: Predictor, state: WatcherState) -> dict[str, object]:
     part: dict[str, object]
     try:
         served = predictor.production()
@@ -135,19 +135,19 @@ def _model_part(predictor: Predictor, observed: Sight) -> dict[str, object]:
         part = {"ready": False, "name": predictor.registered_model, **problem(error)}
     else:
         part = {"ready": True, **_model(served.version)}
-    if observed.registry_error is not None:
-        part["registry"] = problem(observed.registry_error)
-    if observed.refusal is not None:
-        refused = {"version": observed.refusal.version.version, **problem(observed.refusal.error)}
-        part["refused"] = refused
+    if state.registry_error is not None:
+        part["registry"] = problem(state.registry_error)
+    if state.rejection is not None:
+        rejected = {"version": state.rejection.version.version, **problem(state.rejection.error)}
+        part["refused"] = rejected
     return part
 
 
-def _feature_store_part(predictor: Predictor, observed: Sight) -> dict[str, object]:
+def _feature_store_part(predictor: Predictor, state: WatcherState) -> dict[str, object]:
     newest = predictor.newest
     part: dict[str, object] = {"ready": True}
-    if observed.feature_store_error is not None:
-        part = {"ready": False, **problem(observed.feature_store_error)}
+    if state.feature_store_error is not None:
+        part = {"ready": False, **problem(state.feature_store_error)}
     elif newest is not None:
         served = predictor.served
         needed = {feature.feature_view for feature in served.schema.features} if served else set()

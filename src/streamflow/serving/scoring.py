@@ -1,7 +1,7 @@
 """From rows of the online store to predictions, many at a time: one call of the model for all.
 
-A row in which nothing is amiss takes a short way; any other is judged feature by feature, so that
-its error names what is wrong.
+A row without a problem takes a short path; any other is checked feature by feature, so that its
+error names what is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from streamflow.serving.feature_status import (
     EntityRow,
     FeatureReading,
     allowed_ages,
-    judge,
+    feature_readings,
 )
 from streamflow.training import served_model
 from streamflow.training.served_model import FeatureSchema, ServedModel
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Served:
-    """A model that answers, the version that it is, and how its store reads what it needs."""
+    """A model that is served, its version, and the store's plan to read its features."""
 
     version: ModelVersion
     model: ServedModel
@@ -40,16 +40,18 @@ class Served:
 
     @property
     def schema(self) -> FeatureSchema:
+        """What the model needs."""
         return self.model.schema
 
     @cached_property
     def needs(self) -> Needs:
+        """What the model needs, prepared for the short path."""
         return Needs.of(self.schema)
 
 
 @dataclass(frozen=True)
 class Needs:
-    """A schema, taken apart for the short way."""
+    """A schema, prepared for the short path: positions of what must be checked."""
 
     names: tuple[str, ...]
     views: tuple[str, ...]
@@ -59,16 +61,17 @@ class Needs:
 
     @staticmethod
     def of(schema: FeatureSchema) -> Needs:
+        """The needs of a schema."""
         features = schema.features
         required = [i for i, feature in enumerate(features) if not feature.nullable]
         floats = tuple(i for i, feature in enumerate(features) if feature.type == "FLOAT64")
-        # itemgetter gives a single item bare; asked twice for the first, it gives a tuple.
-        taking = itemgetter(*required, *required[:1]) if required else lambda values: ()
+        # itemgetter returns a single item bare; with the first item twice, it returns a tuple.
+        taken = itemgetter(*required, *required[:1]) if required else lambda values: ()
         names = tuple(feature.name for feature in features)
-        return Needs(names, schema.views, taking, floats, allowed_ages(schema))
+        return Needs(names, schema.views, taken, floats, allowed_ages(schema))
 
     def met(self, values: tuple[Any, ...]) -> bool:
-        """Whether they are as the model wants them, so that nothing has to be said about them."""
+        """Whether the values are complete and finite, so that no feature has a problem."""
         if None in self.required(values) or MISSING in values:
             return False
         for position in self.floats:
@@ -79,15 +82,17 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoringRequest:
+    """An entity to score, and the id of the request that it is part of."""
+
     entity_id: str
     request_id: str
 
 
 class Prediction(NamedTuple):
-    """An answer and its receipt: times in UTC, `features_used` in the schema's order.
+    """A prediction and its receipt: times in UTC, `features_used` in the schema's order.
 
-    `stale_views` are those that a warning is about.
+    `stale_views` are those that a warning names.
     """
 
     entity_id: str
@@ -120,7 +125,7 @@ class _Times(NamedTuple):
 
 
 class _Input(NamedTuple):
-    """What the model is given for one question, and what the receipt says of it."""
+    """The model's input for one request, and what the receipt records of it."""
 
     values: tuple[Any, ...]
     times: Mapping[str, datetime]
@@ -131,43 +136,43 @@ class _Input(NamedTuple):
 
 def score(
     served: Served,
-    questions: Sequence[Question],
+    requests: Sequence[ScoringRequest],
     rows: Sequence[EntityRow],
     clock: Clock,
     stale_features: Literal["refuse", "warn"],
 ) -> list[Prediction | NoAnswer]:
-    """Per question its prediction, or why there is none: UnknownEntity, MissingFeatures,
+    """Per request its prediction, or why there is none: UnknownEntity, MissingFeatures,
     StaleFeatures, UnseenCategory."""
     needs, oldest = served.needs, clock.oldest(served.needs.allowed_ages)
     inputs: list[_Input | NoAnswer] = []
     # Most rows are of the same times as the one before.
     times: tuple[datetime | None, ...] = ()
     shared: _Times | None = None
-    for question, row in zip(questions, rows, strict=True):
+    for request, row in zip(requests, rows, strict=True):
         if row.times != times:
             times = row.times
             shared = _Times.of_fresh(needs.views, times, oldest)
         if shared is not None and needs.met(row.values):
             inputs.append(_Input(row.values, *shared))
         else:
-            inputs.append(_examined(served, question, row, clock, stale_features))
-    ready = [one for one in inputs if isinstance(one, _Input)]
-    scored = iter(_scores(served, [one.values for one in ready]))
+            inputs.append(_checked(served, request, row, clock, stale_features))
+    complete = [one for one in inputs if isinstance(one, _Input)]
+    scored = iter(_scores(served, [one.values for one in complete]))
     return [
-        one if isinstance(one, NoAnswer) else _answer(served, question, one, next(scored))
-        for question, one in zip(questions, inputs, strict=True)
+        one if isinstance(one, NoAnswer) else _prediction(served, request, one, next(scored))
+        for request, one in zip(requests, inputs, strict=True)
     ]
 
 
-def _examined(
+def _checked(
     served: Served,
-    question: Question,
+    request: ScoringRequest,
     row: EntityRow,
     clock: Clock,
     stale_features: Literal["refuse", "warn"],
 ) -> _Input | NoAnswer:
     try:
-        readings = judge(served.schema, question.entity_id, row, clock)
+        readings = feature_readings(served.schema, request.entity_id, row, clock)
     except NoAnswer as unknown:
         return unknown
     missing = [reading.name for reading in readings if reading.status == "missing"]
@@ -199,31 +204,31 @@ def _scores(
     except served_model.UnseenCategory as error:
         if len(rows) == 1:
             return [UnseenCategory(error.feature, error.value)]
-        # It doesn't say whose value that was; the others are to have their answers.
+        # It doesn't say whose value that was; the others get their predictions.
         return [one for row in rows for one in _scores(served, [row])]
     if len(labels) != len(rows) or len(probabilities) != len(rows):
         raise ValueError(f"the model answers {len(labels)} of {len(rows)} rows")
     return list(zip(labels.tolist(), probabilities.tolist(), strict=True))
 
 
-def _answer(
+def _prediction(
     served: Served,
-    question: Question,
-    given: _Input,
+    request: ScoringRequest,
+    model_input: _Input,
     scored: tuple[int, float] | UnseenCategory,
 ) -> Prediction | UnseenCategory:
     if isinstance(scored, UnseenCategory):
         return scored
     return Prediction(
-        question.entity_id,
+        request.entity_id,
         *scored,
-        dict(zip(served.needs.names, given.values, strict=True)),
+        dict(zip(served.needs.names, model_input.values, strict=True)),
         served.version,
-        given.as_of,
-        given.times,
-        given.warnings,
-        question.request_id,
-        given.stale_views,
+        model_input.as_of,
+        model_input.times,
+        model_input.warnings,
+        request.request_id,
+        model_input.stale_views,
     )
 
 

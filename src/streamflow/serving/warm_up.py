@@ -1,9 +1,9 @@
-"""A model before it answers anybody: held against its needs, and asked once."""
+"""A model before it serves: checked against its needs, and used once."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamflow.errors import UnservableModel
 from streamflow.serving.scoring import Served
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from streamflow.serving.online_store import OnlineStore
 
 
-def rehearsed(
+def warmed_up(
     version: ModelVersion, model: ServedModel, online: OnlineStore, join_key: str
 ) -> Served:
-    """The version, with every first call made here, so that no request pays for it.
+    """The version, ready to serve: the slow first calls are made here, not by a request.
 
     Raises UnservableModel, FeatureStoreUnavailable, and whatever the model raises.
     """
@@ -36,20 +36,23 @@ def rehearsed(
 
 
 def unservable(version: ModelVersion, reason: str) -> UnservableModel:
+    """The error for a model that can't be used."""
     return UnservableModel(
         f"Version {version.version} of {version.name!r} can't be served: {reason}.",
         "Promote another version with `streamflow promote`, or `streamflow rollback`.",
     )
 
 
-def unwritten(version: ModelVersion, reason: str) -> UnservableModel:
+def write_failed(version: ModelVersion, reason: str) -> UnservableModel:
+    """The error for files that can't be stored on this machine."""
     return UnservableModel(
         f"The files of {version.name!r} version {version.version} can't be kept on disk: {reason}.",
         "Give the API room to write below STREAMFLOW_HOME; it tries again by itself.",
     )
 
 
-def uninstalled(version: ModelVersion, package: str) -> UnservableModel:
+def package_missing(version: ModelVersion, package: str) -> UnservableModel:
+    """The error for a model whose library isn't installed."""
     return UnservableModel(
         f"Version {version.version} of {version.name!r} can't be served here: it needs {package}, "
         "which isn't installed.",
@@ -59,7 +62,7 @@ def uninstalled(version: ModelVersion, package: str) -> UnservableModel:
     )
 
 
-def _plain_value(feature: Feature) -> Any:
+def _plain_value(feature: Feature) -> bool | int | float | str | None:
     if feature.type == "STRING":
         return feature.categories[0] if feature.categories else None
     return {"INT64": 0, "FLOAT64": 0.0, "BOOL": False}[feature.type]

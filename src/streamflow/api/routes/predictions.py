@@ -73,7 +73,7 @@ def router(
     ) -> JSONResponse:
         """Each feature of an entity as the Production model would be given it now."""
         record = record_of(request)
-        if (error := parts.watcher.sight.feature_store_error) is not None:
+        if (error := parts.watcher.state.feature_store_error) is not None:
             raise error  # no thread waits for a store that didn't respond to the last poll
         served, readings = parts.predictor.features(entity_id, parts.now())
         record.model_version = served.version.version

@@ -115,7 +115,7 @@ class Recorder:
         """Record that no version is served."""
         self._metrics.production_version.set(0)
 
-    def data_seen(self, newest: Mapping[str, datetime], now: datetime) -> None:
+    def record_data_age(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """Record each feature view's age at `now`, both in UTC; a view that is gone is dropped."""
         for gone in self._feature_views - newest.keys():
             self._metrics.data_age_seconds.remove(gone)
@@ -124,15 +124,17 @@ class Recorder:
             age = (now - timestamp).total_seconds()
             self._metrics.data_age_seconds.labels(feature_view).set(age)
 
-    def log_took(self, seconds: float) -> None:
+    def record_log_seconds(self, seconds: float) -> None:
         """Record the seconds that rows written together took into the prediction log."""
         self._metrics.stage_seconds.publish(("log",), seconds)
 
-    def reached(self, dependency: Literal["registry", "online_store"], there: bool) -> None:
+    def record_dependency(
+        self, dependency: Literal["registry", "online_store"], reached: bool
+    ) -> None:
         """Record whether the last poll reached the dependency."""
-        self._metrics.dependency_up.labels(dependency).set(int(there))
+        self._metrics.dependency_up.labels(dependency).set(int(reached))
 
-    def logged(self, written: int, dropped: int, waiting: int) -> None:
+    def record_log_rows(self, written: int, dropped: int, waiting: int) -> None:
         """Record rows written and dropped since the last call, and those that wait now."""
         self._metrics.log_written_rows.inc(written)
         self._metrics.log_dropped_rows.inc(dropped)

@@ -1,4 +1,4 @@
-"""A request for online features: the statements that it takes, and Feast's answer to it."""
+"""A request for online features: its statements, and Feast's response to it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,35 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feast import utils
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from psycopg import sql
 
 from feast_postgres.columns import Column, layout_of, table_name
-from feast_postgres.reading import (
+from feast_postgres.online_rows import (
     Part,
-    Rows,
+    ResultRows,
     in_statements,
     key_array,
-    part,
+    make_part,
     select,
     serialized_keys,
 )
 
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.protos.feast.types.Value_pb2 import Value
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_PLANS = 256
+_Key = tuple[object, ...]
+# Join keys of a table and their names in the request, None where it has no such name.
+_Inputs = tuple[tuple[str, str | None], ...]
 
-# Feature views and what's asked of each, as Feast groups them.
-Grouped = Sequence[tuple[Any, list[str]]]
+# Feature views and the features requested of each, as Feast groups them.
+Grouped = Sequence[tuple["FeatureView", list[str]]]
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,12 @@ class Read:
     """
 
     statement: bytes
-    inputs: tuple[tuple[str, str | None], ...]
+    inputs: _Inputs
     positions: tuple[int, ...]
     parts: tuple[Part, ...]
 
-    def parameters(self, given: Mapping[str, Sequence[Any]], version: int) -> list[list[object]]:
+    def parameters(self, given: Mapping[str, Sequence[Value]], version: int) -> list[list[object]]:
+        """The statement's parameters: an array per key."""
         entities = len(next(iter(given.values())))
         layout = self.parts[0].layout
         columns = [given[name] if name else () for _, name in self.inputs]
@@ -57,22 +65,25 @@ class Read:
 
 
 class Plans:
-    """The reads that requests take, remembered as long as they ask the same of the same views."""
+    """A cache of the reads that requests need, by the features and views requested."""
 
     def __init__(self) -> None:
-        self._plans: dict[Any, tuple[list[Any], list[Read]]] = {}
+        self._plans: dict[_Key, tuple[list[FeatureView], list[Read]]] = {}
 
     def reads(
         self,
         grouped: Grouped,
-        given: Mapping[str, Sequence[Any]],
+        given: Mapping[str, Sequence[Value]],
         join_keys: Mapping[str, str],
         schema: str,
         project: str,
     ) -> list[Read]:
-        """Raises KeyError, as Feast does, if the request has none of a feature view's join keys."""
+        """The reads of a request.
+
+        Raises KeyError, as Feast does, if the request has none of a feature view's join keys.
+        """
         inputs = [_inputs(view, given, join_keys) for view, _ in grouped]
-        asked = (
+        key = (
             schema,
             project,
             *(
@@ -80,19 +91,19 @@ class Plans:
                 for (view, names), one in zip(grouped, inputs, strict=True)
             ),
         )
-        plan = self._plans.get(asked)
+        plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            # The views are kept too: as long as they are, no other object has their ids.
+            # The views are stored too: while they exist, no other object has their ids.
             reads = _plan(grouped, inputs, schema, project)
             plan = [view for view, _ in grouped], reads
-            self._plans[asked] = plan
+            self._plans[key] = plan
         return plan[1]
 
 
 def _inputs(
-    view: Any, given: Mapping[str, Sequence[Any]], join_keys: Mapping[str, str]
+    view: FeatureView, given: Mapping[str, Sequence[Value]], join_keys: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     """Of the view's join keys that the request has, its name and the request's name for it."""
     wanted = {join_keys[entity]: join_keys[entity] for entity in view.entities}
@@ -105,6 +116,7 @@ def _inputs(
         if key in wanted and name in given
     )
     if not any(given[name] for _, name in found):
+        # A private function of Feast's, which raises the error that Feast would raise.
         utils._get_unique_entities(view, given, join_keys)
     return found
 
@@ -115,14 +127,14 @@ def _plan(
     schema: str,
     project: str,
 ) -> list[Read]:
-    alike: dict[Any, list[tuple[int, Part]]] = {}
+    alike: dict[tuple[_Inputs, tuple[Column, ...]], list[tuple[int, Part]]] = {}
     for position, ((view, names), found) in enumerate(zip(grouped, inputs, strict=True)):
         layout = layout_of(view)
-        given: tuple[tuple[str, str | None], ...] = found
+        given: _Inputs = found
         if not layout.serialized:
             by_key = dict(found)
             given = tuple((key.feature, by_key.get(key.feature)) for key in layout.keys)
-        one = part(sql.Identifier(schema, table_name(project, view.name)), layout, names)
+        one = make_part(sql.Identifier(schema, table_name(project, view.name)), layout, names)
         alike.setdefault((given, layout.keys), []).append((position, one))
     reads = []
     for (given, _), positioned in alike.items():
@@ -135,20 +147,20 @@ def _plan(
 
 
 def populate(
-    response: Any,
+    response: GetOnlineFeaturesResponse,
     grouped: Grouped,
     reads: Sequence[Read],
-    rows_of_reads: Sequence[Rows],
+    rows_of_reads: Sequence[ResultRows],
     full_feature_names: bool,
     include_feature_view_version_metadata: bool,
 ) -> None:
-    """Add to Feast's response what the reads gave, as its own path would have."""
+    """Add the results of the reads to Feast's response, as Feast's own path would have."""
     found: list[Any] = [None] * len(grouped)
     for read, rows in zip(reads, rows_of_reads, strict=True):
         columns = iter(list(zip(*rows, strict=True))[1:])
         for position, one in zip(read.positions, read.parts, strict=True):
             moments, unwritten = next(columns), next(columns)
-            found[position] = one, moments, unwritten, [next(columns) for _ in one.kept]
+            found[position] = one, moments, unwritten, [next(columns) for _ in one.stored_columns]
     for (view, names), (one, moments, unwritten, natives) in zip(grouped, found, strict=True):
         prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
         response.metadata.feature_names.val.extend(prefix + name for name in names)
@@ -161,7 +173,7 @@ def populate(
             track_feature_statuses(view.name, present, len(names) * len(moments) - present)
 
 
-def _add_version(response: Any, view: Any) -> None:
+def _add_version(response: GetOnlineFeaturesResponse, view: FeatureView) -> None:
     name = view.projection.name_alias or view.projection.name
     if name not in [known.name for known in response.metadata.feature_view_metadata]:
         version = getattr(view, "current_version_number", 0) or 0
@@ -169,7 +181,7 @@ def _add_version(response: Any, view: Any) -> None:
 
 
 def _add_vectors(
-    response: Any,
+    response: GetOnlineFeaturesResponse,
     one: Part,
     moments: Sequence[datetime | None],
     unwritten: Sequence[list[str] | None],
@@ -178,16 +190,16 @@ def _add_vectors(
     """A vector per feature; returns how many values are present."""
     whole = not any(unwritten)
     if not whole:
-        # A row that none of what's asked was ever written to is as good as none.
-        asked = {column.name for column in one.kept}
+        # A row to which none of the requested columns was ever written counts as no row.
+        requested = {column.name for column in one.stored_columns}
         moments = [
-            None if missing and asked <= set(missing) else moment
+            None if missing and requested <= set(missing) else moment
             for moment, missing in zip(moments, unwritten, strict=True)
         ]
     template = GetOnlineFeaturesResponse.FeatureVector()
     _add_timestamps(template, moments)
-    there, absent = FieldStatus.PRESENT, FieldStatus.NOT_FOUND
-    by_row = [absent if moment is None else there for moment in moments]
+    present_status, absent = FieldStatus.PRESENT, FieldStatus.NOT_FOUND
+    by_row = [absent if moment is None else present_status for moment in moments]
     remaining = iter(natives)
     present = 0
     for column in one.columns:
@@ -202,12 +214,14 @@ def _add_vectors(
                 for status, missing in zip(by_row, unwritten, strict=True)
             ]
         vector.statuses.extend(statuses)
-        present += statuses.count(there)
+        present += statuses.count(present_status)
         _add_values(vector.values.add, column, next(remaining) if column else [None] * len(by_row))
     return present
 
 
-def _add_timestamps(vector: Any, moments: Sequence[datetime | None]) -> None:
+def _add_timestamps(
+    vector: GetOnlineFeaturesResponse.FeatureVector, moments: Sequence[datetime | None]
+) -> None:
     add = vector.event_timestamps.add
     for moment in moments:
         if moment is None:

@@ -1,7 +1,6 @@
-"""Rows of entities straight from feature views' tables, without Feast, for serving processes.
+"""Online features by one statement, without Feast: for processes that only serve.
 
-What the tables hold is read off the database's own catalog: importing Feast takes seconds, and what
-it knows of the tables, they know themselves.
+The columns of the tables are read from the database's catalog: importing Feast takes seconds.
 """
 
 from __future__ import annotations
@@ -15,40 +14,45 @@ from psycopg import Connection, RawCursor, sql
 from psycopg.rows import tuple_row
 
 from feast_postgres.columns import Column, Layout, column_name, column_of_type, table_name
-from feast_postgres.reading import Part, Rows, in_statements, part, select
+from feast_postgres.online_rows import Part, ResultRows, in_statements, make_part, select
 from feast_postgres.tables import columns_of
+
+_Row = tuple[Any, ...]
 
 
 class NotReadable(Exception):
-    """Why the tables don't give what was asked: no table, no such column, a key that isn't text."""
+    """Why the tables lack what is requested: no table, no such column, a key that isn't text."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Features of several views by one text key.
+    """The features of several views by one text key.
 
     A row of its result is the key's position from 1, and what `times`, `unwritten` and `values`
-    take from it: per view the event timestamp (None: no row) and columns never written (None:
-    all are), and per feature its value, in the order asked.
+    take from it: per view the event timestamp (None: no row) and the columns never written (None:
+    all are), and per feature its value, in the order requested.
     """
 
     text: bytes
     value_types: tuple[str, ...]
-    times: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    unwritten: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    values: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    times: Callable[[_Row], _Row]
+    unwritten: Callable[[_Row], _Row]
+    values: Callable[[_Row], _Row]
     columns: tuple[tuple[int, str], ...]  # per feature the number of its view, and its column
 
 
-def statement(
-    connection: Connection[Any],
+def prepare_statement(
+    connection: Connection[object],
     schema: str,
     project: str,
     join_key: str,
-    asked: Sequence[tuple[str, str]],
+    requested: Sequence[tuple[str, str]],
 ) -> Statement:
-    """What reads `asked`, pairs of feature view and feature. Raises NotReadable."""
-    views = list(dict.fromkeys(view for view, _ in asked))
+    """The statement that reads `requested`: pairs of feature view and feature.
+
+    Raises NotReadable.
+    """
+    views = list(dict.fromkeys(view for view, _ in requested))
     parts: list[Part] = []
     found: dict[tuple[str, str], tuple[int, Column]] = {}  # its position in a row, and its column
     starts: list[int] = []
@@ -56,25 +60,26 @@ def statement(
     for view in views:
         table = sql.Identifier(schema, table_name(project, view))
         layout = _layout(view, columns_of(connection, table), join_key)
-        names = {name: column_name(name, join_key) for one, name in asked if one == view}
+        names = {name: column_name(name, join_key) for one, name in requested if one == view}
         absent = [name for name, column in names.items() if column not in layout.features]
         if absent:
             raise NotReadable(f"feature view {view!r} has no {absent[0]!r}")
-        one = part(table, layout, names.values())
-        parts.append(one)
+        part = make_part(table, layout, names.values())
+        parts.append(part)
         starts.append(start)
-        for position, (name, column) in enumerate(zip(names, one.kept, strict=True), start + 2):
+        positions = enumerate(zip(names, part.stored_columns, strict=True), start + 2)
+        for position, (name, column) in positions:
             found[view, name] = position, column
         start += 2 + len(names)
     if len(list(in_statements(parts))) != 1:
         raise NotReadable("its features are more than one statement can hold")
     return Statement(
         text=select(parts).as_bytes(None),
-        value_types=tuple(found[one][1].value_type for one in asked),
-        times=_taking(starts),
-        unwritten=_taking([start + 1 for start in starts]),
-        values=_taking([found[one][0] for one in asked]),
-        columns=tuple((views.index(view), found[view, name][1].name) for view, name in asked),
+        value_types=tuple(found[one][1].value_type for one in requested),
+        times=_getter(starts),
+        unwritten=_getter([start + 1 for start in starts]),
+        values=_getter([found[one][0] for one in requested]),
+        columns=tuple((views.index(view), found[view, name][1].name) for view, name in requested),
     )
 
 
@@ -96,15 +101,15 @@ def _layout(view: str, columns: Sequence[tuple[str, str | None, bool]], join_key
     return Layout(view, keys, features)
 
 
-def _taking(positions: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+def _getter(positions: Sequence[int]) -> Callable[[_Row], _Row]:
     if len(positions) > 1:
         return itemgetter(*positions)
     (position,) = positions
     return lambda row: (row[position],)
 
 
-def read(connection: Connection[Any], asked: Statement, keys: Sequence[str]) -> Rows:
-    """A row per key, in their order, for a caller who waits."""
+def read(connection: Connection[object], statement: Statement, keys: Sequence[str]) -> ResultRows:
+    """A row per key, in their order, for a caller that waits."""
     cursor = RawCursor(connection, row_factory=tuple_row)
-    rows = cursor.execute(asked.text, [list(keys)], binary=True).fetchall()
+    rows = cursor.execute(statement.text, [list(keys)], binary=True).fetchall()
     return sorted(rows, key=itemgetter(0))

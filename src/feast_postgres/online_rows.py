@@ -1,25 +1,33 @@
-"""Rows of entities on their way out of feature views' tables."""
+"""ResultRows of entities on their way out of feature views' tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor, sql
 
 from feast_postgres.columns import Column, Layout, utc
 
+if TYPE_CHECKING:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
 # PostgreSQL joins more tables and gives more columns than this, but not much.
 _MOST_TABLES = 100
 _MOST_COLUMNS = 1_500
 
-Rows = list[tuple[Any, ...]]
+ResultRows = list[tuple[Any, ...]]
+# One row read: event timestamp and values by feature; both None if there is no such entity.
+ReadResult = tuple[datetime | None, "dict[str, Value] | None"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What's asked of one table: `names` are the features, `columns` where they are (or None)."""
+    """What is read from a table: `names` are features, `columns` theirs, None if it has no such."""
 
     table: sql.Identifier
     layout: Layout
@@ -27,11 +35,13 @@ class Part:
     columns: tuple[Column | None, ...]
 
     @property
-    def kept(self) -> list[Column]:
+    def stored_columns(self) -> list[Column]:
+        """The columns of the features that the table has."""
         return [column for column in self.columns if column is not None]
 
 
-def part(table: sql.Identifier, layout: Layout, names: Iterable[str]) -> Part:
+def make_part(table: sql.Identifier, layout: Layout, names: Iterable[str]) -> Part:
+    """A part of a request, for one table."""
     names = tuple(names)
     return Part(table, layout, names, tuple(layout.features.get(name) for name in names))
 
@@ -41,7 +51,7 @@ def in_statements(parts: Sequence[Part]) -> Iterator[list[Part]]:
     together: list[Part] = []
     width = 0
     for one in parts:
-        size = 2 + len(one.kept)
+        size = 2 + len(one.stored_columns)
         if together and (width + size > _MOST_COLUMNS or len(together) == _MOST_TABLES):
             yield together
             together, width = [], 0
@@ -54,15 +64,19 @@ def in_statements(parts: Sequence[Part]) -> Iterator[list[Part]]:
 def select(parts: Sequence[Part]) -> sql.Composed:
     """One SELECT over the tables of the parts, which have the same keys.
 
-    Its parameters are an array per key, with an element per entity. Its rows, in any order, are
-    the entity's position from 1, and for each part event timestamp, unwritten columns and the
-    features' columns, all null if there's no such entity. `$1`, not `%s`, stands for a parameter.
+    Its parameters (`$1`, not `%s`) are an array per key, with an element per entity. Its rows, in
+    any order, are the entity's position from 1, and for each part event timestamp, unwritten
+    columns and the features' columns; all are null if there is no such entity.
     """
     keys = parts[0].layout.keys
     wanted, joins = [], []
     for number, one in enumerate(parts):
         alias = sql.Identifier(f"t{number}")
-        for name in ("event_timestamp", "unwritten", *(column.name for column in one.kept)):
+        for name in (
+            "event_timestamp",
+            "unwritten",
+            *(column.name for column in one.stored_columns),
+        ):
             wanted.append(sql.SQL("{}.{}").format(alias, sql.Identifier(name)))
         on = sql.SQL(" AND ").join(
             sql.SQL("{}.{} = given.{}").format(
@@ -85,35 +99,37 @@ def select(parts: Sequence[Part]) -> sql.Composed:
 
 
 def fetch(
-    connection: Connection[Any], asked: Sequence[tuple[bytes, list[list[object]]]]
-) -> list[Rows]:
+    connection: Connection[object], statements: Sequence[tuple[bytes, list[list[object]]]]
+) -> list[ResultRows]:
     """In one round trip, the rows of each statement and its parameters, in order of position."""
-    if len(asked) == 1:
-        cursors = [RawCursor(connection).execute(*asked[0], prepare=True, binary=True)]
+    if len(statements) == 1:
+        cursors = [RawCursor(connection).execute(*statements[0], prepare=True, binary=True)]
     else:
         with connection.pipeline():
             cursors = [
-                RawCursor(connection).execute(*one, prepare=True, binary=True) for one in asked
+                RawCursor(connection).execute(*one, prepare=True, binary=True) for one in statements
             ]
-    return [sorted(cursor.fetchall(), key=_position) for cursor in cursors]
+    return [_in_order(cursor.fetchall()) for cursor in cursors]
 
 
 async def fetch_async(
-    connection: AsyncConnection[Any], asked: Sequence[tuple[bytes, list[list[object]]]]
-) -> list[Rows]:
+    connection: AsyncConnection[object], statements: Sequence[tuple[bytes, list[list[object]]]]
+) -> list[ResultRows]:
     """`fetch` without blocking the event loop."""
-    if len(asked) == 1:
-        cursors = [await AsyncRawCursor(connection).execute(*asked[0], prepare=True, binary=True)]
+    if len(statements) == 1:
+        cursors = [
+            await AsyncRawCursor(connection).execute(*statements[0], prepare=True, binary=True)
+        ]
     else:
         async with connection.pipeline():
             cursors = [
                 await AsyncRawCursor(connection).execute(*one, prepare=True, binary=True)
-                for one in asked
+                for one in statements
             ]
-    return [sorted(await cursor.fetchall(), key=_position) for cursor in cursors]
+    return [_in_order(await cursor.fetchall()) for cursor in cursors]
 
 
-def key_array(key: Column, values: Sequence[Any]) -> list[object]:
+def key_array(key: Column, values: Sequence[Value]) -> list[object]:
     """A parameter of a SELECT; null for what can't be a key, which no row has."""
     array = []
     for value in values:
@@ -124,7 +140,9 @@ def key_array(key: Column, values: Sequence[Any]) -> list[object]:
     return array
 
 
-def key_arrays(layout: Layout, entity_keys: Sequence[Any], version: int) -> list[list[object]]:
+def key_arrays(
+    layout: Layout, entity_keys: Sequence[EntityKey], version: int
+) -> list[list[object]]:
     """The parameters of a SELECT for these entity keys.
 
     Raises ValueError if their join keys aren't those of the view.
@@ -136,9 +154,9 @@ def key_arrays(layout: Layout, entity_keys: Sequence[Any], version: int) -> list
 
 
 def serialized_keys(
-    layout: Layout, names: Sequence[str], columns: Sequence[Sequence[Any]], version: int
+    layout: Layout, names: Sequence[str], columns: Sequence[Sequence[Value]], version: int
 ) -> list[list[object]]:
-    """`key_arrays` of values by join key, for a table that keeps its keys serialized."""
+    """`key_arrays` of values by join key, for a table with a serialized key."""
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
     entity_keys = [
@@ -147,13 +165,13 @@ def serialized_keys(
     return key_arrays(layout, entity_keys, version)
 
 
-def answers(one: Part, rows: Rows) -> list[Any]:
-    """Rows of a statement of one part, as Feast's `online_read` gives them."""
-    read: list[Any] = []
+def online_read_results(part: Part, rows: ResultRows) -> list[ReadResult]:
+    """The rows of a statement of one part, as Feast's `online_read` gives them."""
+    read: list[ReadResult] = []
     for _, event_timestamp, unwritten, *natives in rows:
         values = {
             column.feature: column.from_sql(native)
-            for column, native in zip(one.kept, natives, strict=True)
+            for column, native in zip(part.stored_columns, natives, strict=True)
             if not unwritten or column.name not in unwritten
         }
         found = event_timestamp is not None and values
@@ -161,6 +179,6 @@ def answers(one: Part, rows: Rows) -> list[Any]:
     return read
 
 
-def _position(row: tuple[Any, ...]) -> int:
-    position: int = row[0]
-    return position
+def _in_order(rows: list[Any]) -> ResultRows:
+    """By position, the first column."""
+    return sorted(rows, key=itemgetter(0))

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import Connection, RawCursor, sql
 
 from feast_postgres.columns import Column, Layout, utc
 from feast_postgres.tables import upsert
 
+if TYPE_CHECKING:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
 # One row to write: entity key, values by feature, event timestamp, created timestamp.
-Row = tuple[Any, dict[str, Any], datetime, datetime | None]
+Row = tuple["EntityKey", dict[str, "Value"], datetime, datetime | None]
 
 # Up to so many rows, arrays in a statement beat COPY into a table that has to be made first.
 _FEW_ROWS = 200
 
 
 def write(
-    connection: Connection[Any],
+    connection: Connection[object],
     table: sql.Identifier,
     layout: Layout,
     rows: Sequence[Row],
@@ -55,7 +59,7 @@ def write(
 
 
 def _insert(
-    connection: Connection[Any],
+    connection: Connection[object],
     table: sql.Identifier,
     layout: Layout,
     given: Sequence[Column],
@@ -73,7 +77,7 @@ def _insert(
 
 
 def _copy(
-    connection: Connection[Any],
+    connection: Connection[object],
     staging: sql.Identifier,
     layout: Layout,
     given: Sequence[Column],

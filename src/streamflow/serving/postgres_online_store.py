@@ -1,0 +1,144 @@
+"""Online features in our own tables: one prepared statement per model, and no Feast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from feast_postgres import online_statement
+from feast_postgres.event_loop_connection import EventLoopConnection
+from feast_postgres.online_statement import NotReadable, Statement
+from streamflow.errors import FeatureStoreUnavailable, UnservableModel
+from streamflow.features.feature_store import ONLINE_SCHEMA, unavailable
+from streamflow.features.feature_types import VALUE_TYPES
+from streamflow.postgres.database import Database
+from streamflow.serving.feature_status import MISSING, EntityRow
+from streamflow.serving.online_store import (
+    OnlineConnection,
+    RowsCallback,
+    newest_materialized,
+    other_type,
+)
+from streamflow.training.served_model import FeatureSchema
+from streamflow.use_case import UseCase
+
+if TYPE_CHECKING:
+    from feast_postgres.online_rows import ResultRows
+
+
+class PostgresStore:
+    """The tables that `feast_postgres` fills, in the schema `online` of `database`.
+
+    A read that takes longer than `patience_seconds` is given up.
+    """
+
+    def __init__(
+        self, database: Database, use_case: UseCase, patience_seconds: float = 1.0
+    ) -> None:
+        self._database = database
+        self._use_case = use_case
+        self._patience_seconds = patience_seconds
+        self._connections: list[EventLoopConnection] = []
+
+    def newest_event_timestamps(self) -> dict[str, datetime]:
+        """Per feature view, the event timestamp (UTC) of the newest month materialized."""
+        return newest_materialized(self._database, self._use_case)
+
+    def plan(self, schema: FeatureSchema) -> Statement:
+        """The statement that reads the features.
+
+        Raises UnservableModel for the first one that isn't there as needed,
+        FeatureStoreUnavailable.
+        """
+        requested = [(feature.feature_view, feature.name) for feature in schema.features]
+        try:
+            with (
+                unavailable("The online store's tables can't be looked at"),
+                self._database.connection() as connection,
+            ):
+                statement = online_statement.prepare_statement(
+                    connection, ONLINE_SCHEMA, self._use_case.name, schema.join_key, requested
+                )
+        except FeatureStoreUnavailable as error:
+            if isinstance(error.__cause__, NotReadable):
+                raise UnservableModel(
+                    f"The model's features can't be read: {error.__cause__}.",
+                    "Bring the definitions back with `streamflow apply`, or train again.",
+                ) from error
+            raise
+        for feature, found in zip(schema.features, statement.value_types, strict=True):
+            if found != VALUE_TYPES[feature.type]:
+                raise other_type(feature, found)
+        return statement
+
+    def read(self, plan: Statement, entity_ids: Sequence[str]) -> list[EntityRow]:
+        """A row per id, in their order. Raises FeatureStoreUnavailable."""
+        with (
+            unavailable("The online store doesn't answer"),
+            self._database.connection() as connection,
+        ):
+            rows = online_statement.read(connection, plan, entity_ids)
+        return _entity_rows(plan, rows)
+
+    def connect(self, on_change: Callable[[], None]) -> OnlineConnection:
+        """A connection that reads without blocking the running event loop; it must be opened."""
+        connection = EventLoopConnection(
+            self._database.url,
+            on_change,
+            patience_seconds=self._patience_seconds,
+            on_silence=self._drop_connections,
+        )
+        self._connections.append(connection)
+        return _PostgresConnection(connection)
+
+    def _drop_connections(self) -> None:
+        """A server that is silent on one connection hangs for all: every caller learns it now."""
+        for connection in self._connections:
+            connection.drop()
+
+
+class _PostgresConnection:
+    def __init__(self, connection: EventLoopConnection) -> None:
+        self._connection = connection
+        self.open = connection.open
+        self.close = connection.close
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    @property
+    def idle(self) -> bool:
+        return self._connection.idle
+
+    def send(self, plan: Statement, entity_ids: Sequence[str], callback: RowsCallback) -> None:
+        def received(outcome: ResultRows | Exception) -> None:
+            if isinstance(outcome, Exception):
+                callback(_unavailable(outcome))
+            else:
+                callback(_entity_rows(plan, outcome))
+
+        self._connection.send(plan.text, entity_ids, received)
+
+
+def _entity_rows(plan: Statement, rows: ResultRows) -> list[EntityRow]:
+    found = []
+    for row in rows:
+        unwritten = plan.unwritten(row)
+        values = plan.values(row)
+        if any(unwritten):
+            values = tuple(
+                MISSING if unwritten[view] and column in unwritten[view] else value
+                for value, (view, column) in zip(values, plan.columns, strict=True)
+            )
+        found.append(EntityRow(plan.times(row), values))
+    return found
+
+
+def _unavailable(error: Exception) -> FeatureStoreUnavailable:
+    problem = FeatureStoreUnavailable(
+        f"The online store doesn't answer: {error}.", "See `streamflow status`."
+    )
+    problem.__cause__ = error
+    return problem
