@@ -1,4 +1,4 @@
-"""A small synthetic training set, and the real month where it's at hand."""
+"""A small synthetic training set, and the real month where its files exist."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _service() -> FeatureSchema:
 
 
 def real_month() -> TrainingSet:
-    """The real month as churn_v1 joins it; the test is skipped where its files aren't at hand."""
+    """The real month as churn_v1 joins it; the test is skipped where its files don't exist."""
     if not REAL_MONTH.is_dir():
         pytest.skip("the real month isn't in ../shared/data")
     rows: dict[str, dict[str, str]] = {}

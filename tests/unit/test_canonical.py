@@ -1,4 +1,4 @@
-"""The hash of a table: whatever way it's computed, over the bytes that are written down."""
+"""The hash of a table is over exactly the bytes that the module's docstring describes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def written(name: str, kind: str, values: list[Any]) -> bytes:
     return b"".join(parts)
 
 
-@settings(deadline=None)  # Arrow is imported by whoever is first
+@settings(deadline=None)  # the first example imports Arrow
 @given(st.integers(0, 6).flatmap(columns))
 def test_the_hash_is_over_each_value_in_turn(some: list[tuple[str, str, list[Any]]]) -> None:
     whole, each = canonical.hashes(canonical.table(some))
@@ -55,21 +55,21 @@ def test_the_hash_is_over_each_value_in_turn(some: list[tuple[str, str, list[Any
 
 @settings(deadline=None)
 @given(some=st.integers(2, 6).flatmap(columns))
-def test_a_table_that_was_cut_or_kept_has_the_same_hash(
+def test_a_table_that_was_sliced_or_stored_has_the_same_hash(
     some: list[tuple[str, str, list[Any]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     table = canonical.table(some)
     rest = canonical.table([(name, kind, values[1:]) for name, kind, values in some])
     assert canonical.hashes(table.slice(1)) == canonical.hashes(rest)
-    file = tmp_path_factory.mktemp("kept") / "table.parquet"
+    file = tmp_path_factory.mktemp("stored") / "table.parquet"
     dataset_table.write(table, file)
     assert canonical.hashes(dataset_table.read(file)) == canonical.hashes(table)
 
 
-def test_a_kept_table_has_the_same_bytes_each_time(
+def test_a_stored_table_has_the_same_bytes_each_time(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    files = [tmp_path_factory.mktemp("kept") / "table.parquet" for _ in range(2)]
+    files = [tmp_path_factory.mktemp("stored") / "table.parquet" for _ in range(2)]
     for file in files:
         dataset_table.write(canonical.table([("id", "STRING", ["a", None, "ü"])]), file)
     assert files[0].read_bytes() == files[1].read_bytes()

@@ -163,19 +163,19 @@ def test_float32_is_used_where_it_holds_every_sum_of_shares(
     assert (probabilities == fitted.estimator.predict_proba(matrix)[:, 1]).all()
 
 
-def test_a_full_forest_keeps_a_leaf_for_many_splits(tmp_path: Path) -> None:
+def test_splits_of_a_full_forest_share_leaves(tmp_path: Path) -> None:
     import onnx
 
     fitted = fit(orchard(), forest_of_50, 42)
     write(fitted, tmp_path)
-    kept = sum(
+    written = sum(
         len(attribute.ints)
         for node in onnx.load(tmp_path / "model.onnx").graph.node
         for attribute in node.attribute
         if attribute.name == "nodes_nodeids"
     )
     grown = sum(tree.tree_.node_count for tree in fitted.estimator.estimators_)
-    assert kept < 0.75 * grown
+    assert written < 0.75 * grown
     assert (prove(fitted, tmp_path).label_flips, prove(fitted, tmp_path).largest_difference) == (
         0,
         0,
@@ -244,17 +244,17 @@ for name, build in MODELS.items():
 
 
 def test_the_same_fit_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", DIGEST_IN_A_NEW_PROCESS, str(tmp_path / "there")],
+    output = subprocess.run(
+        [sys.executable, "-c", DIGEST_IN_A_NEW_PROCESS, str(tmp_path / "other")],
         env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    there = dict(line.split() for line in told.splitlines())
+    digests = dict(line.split() for line in output.splitlines())
     for name, build in MODELS.items():
         write(fit(orchard(), build, 42), tmp_path / name)
-        assert digest(tmp_path / name) == there[name], name
+        assert digest(tmp_path / name) == digests[name], name
 
 
 def test_writing_again_in_another_form_leaves_no_trace_of_the_first(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_importing_the_writer_of_served_forms_imports_no_library_of_models() -> 
         "print([m for m in ('sklearn', 'onnx', 'skl2onnx', 'matplotlib', 'lightgbm', 'xgboost', "
         "'pandas') if m in sys.modules])"
     )
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert told.strip() == "[]"
+    assert output.strip() == "[]"

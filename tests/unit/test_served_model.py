@@ -1,4 +1,4 @@
-"""The model as it's served: what a matrix is made of, identity, and MLflow's face."""
+"""The model as it's served: its matrix, its digest, and its use through MLflow."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_folder_without_a_model_says_what_was_looked_for(tmp_path: Path) -> No
         load(tmp_path)
 
 
-def test_the_digest_tells_any_byte_and_any_name(tmp_path: Path) -> None:
+def test_the_digest_depends_on_every_byte_and_name(tmp_path: Path) -> None:
     digests = set()
     for name, content in (("a", b"12"), ("b", b"12"), ("a", b"13")):
         (tmp_path / name).write_bytes(content)
@@ -127,7 +127,7 @@ def test_the_digest_tells_any_byte_and_any_name(tmp_path: Path) -> None:
     assert len(digests) == 3
 
 
-def test_mlflows_face_takes_a_frame_with_every_kind_of_null(tmp_path: Path) -> None:
+def test_the_pyfunc_model_takes_a_frame_with_every_kind_of_null(tmp_path: Path) -> None:
     import pandas
 
     training_set = orchard()
@@ -141,9 +141,9 @@ def test_mlflows_face_takes_a_frame_with_every_kind_of_null(tmp_path: Path) -> N
         }
     ).set_axis(training_set.entities)
     for same in (frame, frame.convert_dtypes(), frame.astype({"grafted": float})):
-        answer = _load_pyfunc(str(tmp_path)).predict(same)
-        assert answer["probability"].tolist() == expected
-        assert answer.index.tolist() == training_set.entities
+        result = _load_pyfunc(str(tmp_path)).predict(same)
+        assert result["probability"].tolist() == expected
+        assert result.index.tolist() == training_set.entities
 
 
 def test_the_file_that_travels_with_a_model_needs_numpy_alone() -> None:
@@ -153,17 +153,17 @@ def test_the_file_that_travels_with_a_model_needs_numpy_alone() -> None:
         "import sys, runpy; runpy.run_path(sys.argv[1]); "
         "print([m for m in ('streamflow', 'pandas', 'onnxruntime', 'sklearn') if m in sys.modules])"
     )
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code, str(served_model.__file__)],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert told.strip() == "[]"
+    assert output.strip() == "[]"
 
 
 class Trap:
-    """Whoever unpickles it leaves a file."""
+    """Unpickling it creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

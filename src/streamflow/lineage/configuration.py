@@ -10,7 +10,7 @@ from typing import Any
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.lineage.environment import Parameter, is_chance
 from streamflow.training.served_model import FeatureSchema
-from streamflow.use_case import UseCase
+from streamflow.use_case import Estimator, UseCase
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def configuration(
     features: FeatureSchema,
     feature_views: dict[str, FeatureViewDefinition],
     model: str,
-    estimator: Any,
+    estimator: Estimator,
 ) -> Configuration:
     """What `use_case` asks for today; `features` and their views are as Feast has them."""
     label = use_case.label
@@ -64,7 +64,7 @@ def configuration(
     )
 
 
-def parameters(estimator: Any) -> dict[str, Parameter]:
+def parameters(estimator: Estimator) -> dict[str, Parameter]:
     """The estimator's parameters, those of its parts among them, as JSON can hold them."""
     return {name: _plain(value) for name, value in sorted(estimator.get_params().items())}
 

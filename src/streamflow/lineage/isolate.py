@@ -13,6 +13,7 @@ from streamflow.lineage.document import Lineage, Model, fingerprint
 from streamflow.lineage.environment import Parameter, is_chance
 from streamflow.training import candidate, dataset_table
 from streamflow.training.candidate import Recipe
+from streamflow.use_case import Estimator, EstimatorBuilder
 
 Outcome = Literal["recorded", "another", "unchanged", "impossible"]
 
@@ -146,12 +147,10 @@ def _same_rows(table: Any, recipe: Recipe) -> bool:
     return entities == recipe.training_set.entities
 
 
-def _built(
-    build: Callable[[int], Any], wanted: dict[str, Parameter], chance: bool
-) -> Callable[[int], Any]:
+def _built(build: EstimatorBuilder, wanted: dict[str, Parameter], chance: bool) -> EstimatorBuilder:
     """What builds today's estimator with the recorded parameters, those of chance or the others."""
 
-    def restored(random_state: int) -> Any:
+    def restored(random_state: int) -> Estimator:
         estimator = build(random_state)
         today = parameters(estimator)
         own = {name: value for name, value in today.items() if is_chance(name) == chance}

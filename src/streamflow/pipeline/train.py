@@ -78,6 +78,7 @@ def train(
         trained = candidate.make_candidate(recipe, folder / "served", progress)
         judged = _judged(trained, random_state)
         artifacts = folder / "artifacts"
+        (artifacts / "plots").mkdir(parents=True)
         progress("draw")
         _draw(trained, artifacts / "plots")
         progress("fingerprints")

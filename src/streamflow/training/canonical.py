@@ -1,7 +1,8 @@
 """A table as bytes that are the same for the same content, and the SHA-256 over them.
 
-Per column: its name, type and number of rows, then per row a byte that says whether there is a
-value, and the value (int64, float64 and bool little-endian, text as UTF-8 behind its length).
+Per column: its name, type and number of rows; after that, per row, a byte that says whether the
+value is not null, and the value (int64, float64 and bool little-endian, text as UTF-8 after its
+length in bytes).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Bytes = npt.NDArray[np.uint8]
 Lengths = npt.NDArray[np.int64]
+Values: TypeAlias = "pa.Array | pa.ChunkedArray | npt.ArrayLike"
 
 _VALUES = {"STRING": "<i8", "INT64": "<i8", "FLOAT64": "<f8", "BOOL": "?"}
 
@@ -34,18 +36,19 @@ class Column:
     hash: Sha256
 
 
-def table(columns: Iterable[tuple[str, str, Any]]) -> pa.Table:
+def table(columns: Iterable[tuple[str, str, Values]]) -> pa.Table:
     """An Arrow table of columns, each a name, a type (STRING, INT64, FLOAT64 or BOOL) and values.
 
-    The values are an Arrow array, or what makes one. Raises OverflowError or ArrowInvalid for one
-    that its type can't hold.
+    Raises OverflowError or ArrowInvalid for a value that its column's type can't hold.
     """
     import pyarrow as pa
 
     types, arrays, fields = _arrow_types(), [], []
     for name, kind, values in columns:
-        arrow = isinstance(values, pa.Array | pa.ChunkedArray)
-        arrays.append(values.cast(types[kind]) if arrow else pa.array(values, types[kind]))
+        if isinstance(values, pa.Array | pa.ChunkedArray):
+            arrays.append(values.cast(types[kind]))
+        else:
+            arrays.append(pa.array(values, types[kind]))
         fields.append(pa.field(name, types[kind]))
     return pa.table(arrays, schema=pa.schema(fields))
 
@@ -68,20 +71,20 @@ def hashes(table: pa.Table) -> tuple[Sha256, list[Column]]:
 
 
 def _content(array: pa.Array, kind: str) -> Bytes:
-    """The rows' bytes, in NumPy's way: a million values take milliseconds."""
+    """The bytes of all rows, built by NumPy: a million values take milliseconds."""
     import pyarrow.compute as pc
 
-    there = array.is_valid().to_numpy(zero_copy_only=False)
+    is_valid = array.is_valid().to_numpy(zero_copy_only=False)
     filled = array.fill_null("" if kind == "STRING" else False if kind == "BOOL" else 0)
     values = pc.binary_length(filled) if kind == "STRING" else filled
-    rows = np.empty(len(array), [("there", "u1"), ("value", _VALUES[kind])])
-    rows["there"], rows["value"] = there, values.to_numpy(zero_copy_only=False)
+    rows = np.empty(len(array), [("is_valid", "u1"), ("value", _VALUES[kind])])
+    rows["is_valid"], rows["value"] = is_valid, values.to_numpy(zero_copy_only=False)
     heads = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
-    kept = np.ones(heads.shape, dtype=np.bool_)
-    kept[~there, 1:] = False  # of a null, only the byte that says so
+    is_written = np.ones(heads.shape, dtype=np.bool_)
+    is_written[~is_valid, 1:] = False  # a null is only the byte that says so
     if kind != "STRING":
-        return heads[kept]
-    return _interleaved(heads[kept], kept.sum(axis=1), filled, rows["value"])
+        return heads[is_written]
+    return _interleaved(heads[is_written], is_written.sum(axis=1), filled, rows["value"])
 
 
 def _interleaved(

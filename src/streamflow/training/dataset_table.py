@@ -21,7 +21,7 @@ LABEL = "label"
 
 
 def dataset_table(rows: pa.Table, schema: FeatureSchema, label: str) -> pa.Table:
-    """The training set's table, out of a table that has these columns among others."""
+    """The training set's table, made from a table that has these columns and may have more."""
     return canonical.table(
         [
             (schema.join_key, "STRING", rows[schema.join_key]),

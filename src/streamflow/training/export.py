@@ -53,7 +53,7 @@ class Proof:
 def write(fitted: Fitted, folder: Path) -> None:
     """Write the served form of `fitted` into `folder`: the model and `feature_schema.json`.
 
-    The same fit gives the same bytes. A model in another form that was there is removed.
+    The same fit gives the same bytes. A model in another form is removed from the folder first.
     Raises UnservableModel for an estimator that has no form free of code.
     """
     name, attempts = _forms(fitted)

@@ -5,10 +5,11 @@ float64 shares of each class tree by tree, divides by the number of trees, and l
 class 1 has the greater mean. The graph does just that. (skl2onnx sums in float32, which
 turns labels over at ties: docs/decisions/0002 has the figures.)
 
-ONNX Runtime keeps a split's "false" child next to it, and jumps to the other. So the child that
-more of the training rows took is made the false one, which halves the time: a large forest doesn't
-fit a processor's cache, and a jump is a wait. Where that is the child of `x <= t`, the split reads
-`-x <= -u` instead, `u` the next number above `t`: the same rows, the other way around.
+ONNX Runtime stores a split's "false" child next to it, and jumps to the other. So the child that
+more of the training rows reached becomes the false one, which halves the time: a large forest does
+not fit a processor's cache, and each jump waits for memory. Where that is the child of `x <= t`,
+the split is `-x <= -u` instead, where `u` is the next number above `t`: the same rows, the other
+way around.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _sum_over_trees(
 ) -> NodeProto:
     """The sum of the shares of `class_index` in the leaves that a row falls into, in float64.
 
-    `features` names a matrix of the features, and then the features negated.
+    `features` names a matrix of the features followed by the negated features.
     """
     from onnx import TensorProto, helper
 

@@ -86,8 +86,11 @@ def onnx_forest_in_float32(trees: list[DecisionTreeClassifier], columns: int) ->
 
 
 def _groups(trees: list[_Tree]) -> list[list[_Tree]]:
-    """Trees that are asked of all rows before the next group is: of many rows, all but the first
-    find them in the processor's cache."""
+    """Trees in groups that fit the processor's cache.
+
+    ONNX Runtime scores all rows with one group before the next group, so that only the first rows
+    wait for memory.
+    """
     groups: list[list[_Tree]] = []
     nodes = _NODES_TOGETHER
     for tree in trees:
@@ -102,7 +105,7 @@ def _groups(trees: list[_Tree]) -> list[list[_Tree]]:
 def _sum_over_trees(parts: list[_Tree], features: str, output: str) -> NodeProto:
     """The sum of the shares of class 1 in the leaves that a row falls into.
 
-    `features` names a matrix of the features, and then the features negated.
+    `features` names a matrix of the features followed by the negated features.
     """
     from onnx import helper
 
@@ -137,8 +140,9 @@ def _sum_over_trees(parts: list[_Tree], features: str, output: str) -> NodeProto
 def _flat(tree: Tree) -> _Tree:
     """One tree's nodes, without the leaves that another one stands for.
 
-    A leaf beside a split is the true child, which may be shared; of two alike, the one that fewer
-    training rows took. Where that is the child of `x > t`, the split is turned around.
+    The true child may be shared. It is the leaf, where the other child is a split; where both are
+    leaves or both are splits, it is the one that fewer training rows reached. Where that is the
+    child of `x > t`, the split is turned around.
     """
     is_leaf = tree.children_left == -1
     share = tree.value[:, 0, 1]

@@ -1,4 +1,4 @@
-"""The pieces that an ONNX graph is made of, and the model around it."""
+"""Nodes and constants of an ONNX graph, and the model around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, TensorProto
-
 
 OPSET, IR_VERSION = 20, 10
 
@@ -33,8 +32,8 @@ def model(graph: GraphProto, ml_opset: int) -> bytes:
     from onnx import helper
 
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ml_opset)]
-    made = helper.make_model(
+    proto = helper.make_model(
         graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="streamflow"
     )
-    content: bytes = made.SerializeToString(deterministic=True)
+    content: bytes = proto.SerializeToString(deterministic=True)
     return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,27 +45,28 @@ def _picture(path: Path, paint: Callable[[Axes], None]) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    look: Any = {
-        "font.size": 10,
-        "axes.edgecolor": GREY,
-        "axes.labelcolor": INK,
-        "axes.titlelocation": "left",
-        "axes.titlesize": 12,
-        "axes.titlepad": 12,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "grid.color": PALE,
-        "text.color": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "legend.frameon": False,
-        "figure.constrained_layout.h_pad": 0.12,
-        "figure.constrained_layout.w_pad": 0.12,
-    }
     with rc_context():
-        rcdefaults()  # a matplotlibrc of the user's would give other bytes for the same picture
-        rcParams.update(look)
+        rcdefaults()  # a user's matplotlibrc would change the picture's bytes
+        rcParams.update(
+            {
+                "font.size": 10,
+                "axes.edgecolor": GREY,
+                "axes.labelcolor": INK,
+                "axes.titlelocation": "left",
+                "axes.titlesize": 12,
+                "axes.titlepad": 12,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.axisbelow": True,
+                "grid.color": PALE,
+                "text.color": INK,
+                "xtick.color": INK,
+                "ytick.color": INK,
+                "legend.frameon": False,
+                "figure.constrained_layout.h_pad": 0.12,
+                "figure.constrained_layout.w_pad": 0.12,
+            }
+        )
         figure = Figure(figsize=(6.0, 5.4), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         paint(figure.add_subplot())
@@ -125,7 +126,7 @@ def _calibration(axes: Axes, labels: Labels, probabilities: Matrix) -> None:
         for group in np.array_split(np.argsort(probabilities, kind="stable"), 10)
         if len(group)
     ]
-    foretold = [float(np.mean(probabilities[group])) for group in groups]
+    predicted = [float(np.mean(probabilities[group])) for group in groups]
     observed = np.array([float(np.mean(labels[group])) for group in groups])
     sizes = np.array([len(group) for group in groups])
     # Wilson's interval, which stays within 0 and 1 and isn't empty where all labels agree.
@@ -134,9 +135,9 @@ def _calibration(axes: Axes, labels: Labels, probabilities: Matrix) -> None:
     half = z * np.sqrt(observed * (1 - observed) / sizes + z**2 / (4 * sizes**2))
     half /= 1 + z**2 / sizes
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="Perfect")
-    axes.vlines(foretold, middle - half, middle + half, color=BLUE, linewidth=1.2, alpha=0.6)
+    axes.vlines(predicted, middle - half, middle + half, color=BLUE, linewidth=1.2, alpha=0.6)
     axes.plot(
-        foretold, observed, color=BLUE, marker="o", markersize=5, linewidth=1.5, label="Model"
+        predicted, observed, color=BLUE, marker="o", markersize=5, linewidth=1.5, label="Model"
     )
     _unit_square(
         axes,

@@ -4,7 +4,7 @@
     model.onnx              or model.lightgbm.txt, or model.xgboost.json: forms that can't run code
 
 The same file travels with every MLflow model version (`_load_pyfunc` is MLflow's entry point), so
-it imports nothing of StreamFlow, and any MLflow user gets the API's own answers from it.
+it imports nothing of StreamFlow, and any MLflow user gets the API's own scores from it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
+Columns = Mapping[str, Sequence[Any]]  # by feature, a value per row
 Score = Callable[[Matrix], tuple[Labels, Matrix]]
 
 SCHEMA_FILE = "feature_schema.json"
@@ -65,7 +69,7 @@ class FeatureSchema:
     @cached_property
     def layout(self) -> Layout:
         """Where `encode` puts each feature."""
-        return Layout.of(self.features)
+        return Layout.from_features(self.features)
 
     def to_json(self) -> str:
         """The document `feature_schema.json`."""
@@ -84,20 +88,23 @@ class FeatureSchema:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where `encode` puts features: `columns` tells of each its first column and, of a STRING, the
-    places of its values from there on; `nullable` are the columns of other types that may be null,
-    each of which is followed by its mark."""
+    """Where `encode` puts features.
+
+    `columns` has per feature its first column and, for a STRING, the offset of each of its values
+    from there. `nullable` are the columns of other types that may be null; the column after each
+    holds 1 where it is null.
+    """
 
     width: int
-    columns: tuple[tuple[Feature, int, Mapping[Any, int] | None], ...]
+    columns: tuple[tuple[Feature, int, Mapping[object, int] | None], ...]
     nullable: npt.NDArray[np.intp]
 
     @staticmethod
-    def of(features: Sequence[Feature]) -> Layout:
+    def from_features(features: Sequence[Feature]) -> Layout:
         """The layout of these features, in their order."""
         *starts, width = accumulate(map(_width, features), initial=0)
-        places = [_places(one) if one.type == "STRING" else None for one in features]
-        columns = tuple(zip(features, starts, places, strict=True))
+        offsets = [_offsets(one) if one.type == "STRING" else None for one in features]
+        columns = tuple(zip(features, starts, offsets, strict=True))
         nullable = [start for one, start, values in columns if one.nullable and values is None]
         return Layout(width, columns, np.array(nullable, np.intp))
 
@@ -106,7 +113,7 @@ def _width(feature: Feature) -> int:
     return (len(feature.categories) if feature.type == "STRING" else 1) + feature.nullable
 
 
-def _places(feature: Feature) -> dict[Any, int]:
+def _offsets(feature: Feature) -> dict[object, int]:
     values = (*feature.categories, None) if feature.nullable else feature.categories
     return {value: i for i, value in enumerate(values)}
 
@@ -120,7 +127,7 @@ class UnseenCategory(ValueError):
         self.value = value
 
 
-def encode(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> Matrix:
+def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
     """Features as a matrix of float64: a row per entity; per feature a column, or several.
 
     A STRING is one-hot. A null is 0 with a 1 in a column of its own, so that no model has to know
@@ -132,15 +139,15 @@ def encode(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> Matri
     rows = len(columns[schema.features[0].name]) if schema.features else 0
     matrix = np.zeros((rows, layout.width))
     every_row = np.arange(rows)
-    for feature, start, places in layout.columns:
+    for feature, start, offsets in layout.columns:
         values = columns[feature.name]
         if len(values) != rows:
             raise ValueError(f"feature {feature.name!r} has {len(values)} values for {rows} rows")
-        if places is not None:
-            matrix[every_row, start + _found(feature, places, values)] = 1.0
+        if offsets is not None:
+            matrix[every_row, start + _found(feature, offsets, values)] = 1.0
         else:
             matrix[:, start] = values  # NumPy reads None as NaN here, and True as 1
-    # One look at the whole matrix: on the request path, a look per feature costs more than a score.
+    # The whole matrix at once: per request, a check per feature takes longer than the score.
     is_null = np.isnan(matrix)
     if nulls := np.count_nonzero(is_null):
         allowed = is_null[:, layout.nullable]
@@ -159,16 +166,16 @@ def encoded_columns(schema: FeatureSchema) -> list[slice]:
 
 
 def _found(
-    feature: Feature, places: Mapping[Any, int], values: Sequence[Any]
+    feature: Feature, offsets: Mapping[object, int], values: Sequence[object]
 ) -> npt.NDArray[np.intp]:
-    found = np.fromiter((places.get(value, -1) for value in values), np.intp, len(values))
+    found = np.fromiter((offsets.get(value, -1) for value in values), np.intp, len(values))
     for row in np.flatnonzero(found < 0).tolist():
         value = values[row]
         if value is not None and value == value:
             raise UnseenCategory(feature.name, str(value))
         if not feature.nullable:
             raise _null(feature)
-        found[row] = places[None]  # a NaN, as pandas has nulls among strings
+        found[row] = offsets[None]  # a NaN, as pandas has nulls among strings
     return found
 
 
@@ -183,7 +190,7 @@ class ServedModel:
     schema: FeatureSchema
     score: Score
 
-    def predict(self, columns: Mapping[str, Sequence[Any]]) -> tuple[Labels, Matrix]:
+    def predict(self, columns: Columns) -> tuple[Labels, Matrix]:
         """Labels (0 or 1, the model's own) and probabilities of 1, one per row of `columns`."""
         matrix = encode(self.schema, columns)
         if not len(matrix):
@@ -267,12 +274,12 @@ FORMS: Mapping[str, Callable[[Path], Score]] = {
 
 
 class _PythonFunction:
-    """MLflow's face of a served model: a DataFrame in, a DataFrame out."""
+    """A served model as MLflow's pyfunc calls it: a DataFrame in, a DataFrame out."""
 
     def __init__(self, model: ServedModel) -> None:
         self.model = model
 
-    def predict(self, frame: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, frame: DataFrame, params: dict[str, object] | None = None) -> DataFrame:
         """`prediction` (0 or 1) and `probability` of 1, with the frame's own index."""
         import pandas
 
