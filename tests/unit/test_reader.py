@@ -45,7 +45,9 @@ def test_no_row_in_one_view_is_missing_even_where_null_is_allowed():
 
 def test_no_row_in_any_view_is_an_unknown_entity():
     with pytest.raises(UnknownEntity, match="'ann'"):
-        feature_readings(schema(VISITS, COUPON), "ann", EntityRow((None, None), (None, None)), AT_JANUARY)
+        feature_readings(
+            schema(VISITS, COUPON), "ann", EntityRow((None, None), (None, None)), AT_JANUARY
+        )
 
 
 def test_a_feature_never_written_is_missing_even_where_null_is_allowed():

@@ -16,7 +16,13 @@ from streamflow.errors import (
     UnseenCategory,
 )
 from streamflow.registry.records import ModelVersion
-from streamflow.serving.feature_status import MISSING, Clock, EntityRow, allowed_ages, feature_readings
+from streamflow.serving.feature_status import (
+    MISSING,
+    Clock,
+    EntityRow,
+    allowed_ages,
+    feature_readings,
+)
 from streamflow.serving.scoring import Prediction, ScoringRequest, Served, score
 from streamflow.training.served_model import Feature, ServedModel
 

@@ -147,6 +147,10 @@ def _skl2onnx(estimator: Estimator, columns: int, tensor_type: str) -> bytes:
         initial_types=[("features", features)],
         options={"zipmap": False},
     )
+    # skl2onnx takes them from a set, whose order changes with Python's hash seed.
+    opsets = sorted(model.opset_import, key=lambda opset: str(opset.domain))
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
