@@ -84,7 +84,7 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
     ):
         if not database.row("migrations_are_there")["there"]:
             raise BackupRefused(
-                "The database has none of StreamFlow's tables.",
+                "There is nothing of StreamFlow in the database.",
                 "See `streamflow status`; correct STREAMFLOW_HOME or STREAMFLOW_DATABASE_URL.",
             )
         progress("waiting for running steps")
