@@ -71,6 +71,7 @@ class JsonLines(logging.Handler):
         self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; a library's message is the event `library_message`."""
         facts = getattr(record, "facts", None)
         event = record.getMessage()
         if facts is None:
@@ -110,6 +111,7 @@ class PlainLines(logging.Handler):
     """Writes each record as a plain line to the current `sys.stderr`."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the record with its facts."""
         facts = getattr(record, "facts", None)
         suffix = f" {dict(facts)}" if facts else ""
         with suppress(OSError):

@@ -135,7 +135,7 @@ class Child:
         return True
 
     def stop(self) -> None:
-        """End the whole process group: SIGTERM first, SIGKILL after STOP_SECONDS."""
+        """End the whole process group: SIGTERM first, SIGKILL after STOP_SECONDS at the latest."""
         # SIGKILL is sent even if the child has ended: it ends grandchildren that ignored SIGTERM.
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
