@@ -113,7 +113,7 @@ def _expiry(text: str, now: datetime) -> datetime:
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither days like 90d nor a date.") from error
     if expires_at <= now:
-        raise typer.BadParameter(f"{text!r} is in the past.")
+        raise typer.BadParameter(f"{text!r} is over already.")
     return expires_at
 
 
