@@ -1,4 +1,4 @@
-"""One script per claim: ours and a peer on the same data in the same run, interleaved.
+"""One script per claim: StreamFlow and a peer on the same data in the same run, interleaved.
 
 Each prints a table with medians, the ratio and the machine, and writes `bench/results/NAME.json`.
 """
@@ -18,6 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
+    """Cores, memory, operating system and Python of this machine, in a line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
@@ -27,7 +28,7 @@ def machine() -> str:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """As root, PostgreSQL runs as somebody else, who has to get in here, or would move out."""
+    """A folder that other users may enter: started by root, PostgreSQL runs as another user."""
     with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as temporary:
         folder = Path(temporary)
         folder.chmod(0o755)
@@ -46,7 +47,7 @@ def interleaved(
 
 
 def report(name: str, claim: str, ours: str, seconds: Mapping[str, list[float]]) -> None:
-    """Print medians and how many times ours is faster, and keep them."""
+    """Print medians and how many times `ours` is faster, and write them to the results."""
     medians = {contestant: statistics.median(runs) for contestant, runs in seconds.items()}
     print(f"{claim}\n{machine()}\n")
     for contestant, median in medians.items():

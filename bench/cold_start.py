@@ -2,8 +2,8 @@
 
 Peers: the plain way (Feast's SDK, a DataFrame, `mlflow.pyfunc`, FastAPI) from its start to its
 first prediction; and an endpoint that does nothing, which is what Python and FastAPI take by
-themselves. The database is up before. Memory is measured when the first prediction has been given,
-and after 16 connections have asked for SECONDS=2. ROUNDS=5, USERS=7043 by default.
+themselves. The database runs already. Memory is measured after the first prediction, and after 16
+connections sent requests for SECONDS=2. ROUNDS=5, USERS=7043 by default.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from bench.peers.workplace import workplace
 from streamflow.operations import processes
 
 CLAIM = "From the start of `streamflow serve` to ready: under 2 seconds; a worker: up to 250 MB"
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 
 def main() -> None:
+    """Measure, print the table and write the results."""
     seconds = float(os.environ.get("SECONDS", "2"))
     rounds = int(os.environ.get("ROUNDS", "5"))
     with workplace(int(os.environ.get("USERS", "7043"))) as place:
         folder = stores.feast_folder(place, "peer-postgres", stores.postgres_store(place))
         model_uri = stores.plain_model(place, stores.features_of(place, folder))
         contestants = [ours(place), plain(place, PLAIN, folder, model_uri), floor(place)]
-        measured: dict[str, list[dict[str, float]]] = {one.name: [] for one in contestants}
-        for number in range(-1, rounds):  # the first one fills the disk's cache, and doesn't count
+        measured: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in contestants}
+        for number in range(-1, rounds):  # the first round fills the disk's cache and isn't counted
             for contestant in contestants:
                 figures = start(contestant, seconds)
                 if number >= 0:
@@ -91,7 +92,8 @@ def start(contestant: Contestant, seconds: float) -> dict[str, float]:
 
 
 def until_200(child: processes.Child, port: int, method: str, path: str, body: str | None) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Repeat the request until it returns status 200."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while child.alive and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
@@ -103,11 +105,11 @@ def until_200(child: processes.Child, port: int, method: str, path: str, body: s
         finally:
             connection.close()
         time.sleep(0.005)
-    raise SystemExit(f"{child.command.name} doesn't answer {path}: see {child.command.log}")
+    raise SystemExit(f"{child.command.name} doesn't return 200 for {path}: see {child.command.log}")
 
 
 def worker_megabytes(pid: int) -> float:
-    """Resident memory of the process that answers: the largest, if there is one that watches."""
+    """Resident memory of the largest process: the worker, if a supervisor is above it."""
     root = psutil.Process(pid)
     resident = [process.memory_info().rss for process in (root, *root.children(recursive=True))]
     return float(max(resident)) / 1e6

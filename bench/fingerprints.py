@@ -1,7 +1,7 @@
 """Claim: fingerprints add less than 5 % to a training of 1,000,000 rows x 14 features.
 
-The peer is the same training without them: all of its other steps. The model is the one that is
-fitted fastest, so that the fingerprints weigh most. USERS=1000000 by default.
+The peer is the same training without them: the sum of its other steps. The model is the one with
+the fastest fit, so that the share of the fingerprints is the largest. USERS=1000000 by default.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def steps(ready: Platform, model: str) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     users = int(os.environ.get("USERS", "1000000"))
-    with_them: list[float] = []
+    with_fingerprints: list[float] = []
     without: list[float] = []
     with temporary_folder() as folder:
         home = folder / "home"
@@ -55,16 +56,16 @@ def main() -> None:
             for _ in range(int(os.environ.get("ROUNDS", "2"))):
                 seconds = steps(ready, "logistic_regression")
                 print({step: round(value, 2) for step, value in seconds.items() if step})
-                with_them.append(sum(seconds.values()))
-                without.append(with_them[-1] - seconds[FINGERPRINTS])
+                with_fingerprints.append(sum(seconds.values()))
+                without.append(with_fingerprints[-1] - seconds[FINGERPRINTS])
     shares = ", ".join(
-        f"{100 * (a - b) / b:.1f} %" for a, b in zip(with_them, without, strict=True)
+        f"{100 * (a - b) / b:.1f} %" for a, b in zip(with_fingerprints, without, strict=True)
     )
     report(
         "fingerprints",
         f"A training of {users:,} rows x 14 features (fingerprints add {shares})",
         "with fingerprints",
-        {"with fingerprints": with_them, "without": without},
+        {"with fingerprints": with_fingerprints, "without": without},
     )
 
 

@@ -1,8 +1,8 @@
 """Claim: the slim image is under 400 MB, ready in under 3 seconds, with 250 MB at most per worker.
 
-It's measured in containers beside a running `make stack`, each started, asked by 16 connections for
-SECONDS=2 and taken away. ROUNDS=5 by default. How much the image adds to its base is told apart,
-because the base isn't ours. COMPOSE names another way to call Docker Compose.
+Measured in containers beside a running `make stack`; each is started, gets requests over 16
+connections for SECONDS=2 and is removed. ROUNDS=5 by default. What the image adds to its base is
+reported separately. COMPOSE names another command for Docker Compose.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from bench.peers import bars
 
 CLAIM = "The slim image: under 400 MB; start to ready under 3 seconds; a worker up to 250 MB"
 IMAGE, BASE = "streamflow-api", "python:3.11-slim-bookworm"
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     compose = os.environ.get("COMPOSE", "docker compose").split()
     rounds = int(os.environ.get("ROUNDS", "5"))
     result = {
@@ -54,27 +55,27 @@ def measure(compose: list[str], rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def _key_and_ids(compose: list[str]) -> tuple[str, list[str]]:
-    look = 'echo "$STREAMFLOW_API_KEY"; head -n 101 /state/data/churn-*/month_001/users.csv'
-    shell = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "pipeline", "-c", look)
+    script = 'echo "$STREAMFLOW_API_KEY"; head -n 101 /state/data/churn-*/month_001/users.csv'
+    shell = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "pipeline", "-c", script)
     key, _, *lines = _run(*compose, *shell).splitlines()
     return key, [line.split(",")[0] for line in lines]
 
 
 def start(compose: list[str], key: str, entity_ids: list[str], seconds: float) -> dict[str, float]:
-    """One container from its start on, which doesn't outlive the measurement."""
+    """Start a container, measure it, and remove it."""
     options = (
         *("--detach", "--no-deps", "--publish", "127.0.0.1::8000"),
-        *("--env", "STREAMFLOW_API_KEY_RATE=1000000"),  # one key asks for everybody here
+        *("--env", "STREAMFLOW_API_KEY_RATE=1000000"),  # all requests use one key
     )
     container = _run(*compose, "run", *options, "api").split()[-1]
     try:
-        (told,) = json.loads(_run("docker", "inspect", container))
-        port = int(told["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostPort"])
+        (details,) = json.loads(_run("docker", "inspect", container))
+        port = int(details["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostPort"])
         _until_ready(port)
         ready = datetime.now(UTC).timestamp()
-        started = datetime.fromisoformat(told["State"]["StartedAt"]).timestamp()
+        started = datetime.fromisoformat(details["State"]["StartedAt"]).timestamp()
         at_start = _largest(container)
-        _ask(port, key, entity_ids, seconds)
+        _send_requests(port, key, entity_ids, seconds)
         return {
             "ready_seconds": ready - started,
             "bytes_at_start": at_start,
@@ -85,7 +86,7 @@ def start(compose: list[str], key: str, entity_ids: list[str], seconds: float) -
 
 
 def _until_ready(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5):
@@ -95,8 +96,8 @@ def _until_ready(port: int) -> None:
     raise SystemExit("The API isn't ready: is a model in Production? See `make stack`.")
 
 
-def _ask(port: int, key: str, entity_ids: list[str], seconds: float) -> None:
-    """Sixteen connections that ask without pause; every answer has to be a prediction."""
+def _send_requests(port: int, key: str, entity_ids: list[str], seconds: float) -> None:
+    """Requests without pause over sixteen connections; each response must be a prediction."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     end = time.monotonic() + seconds
 
@@ -104,10 +105,10 @@ def _ask(port: int, key: str, entity_ids: list[str], seconds: float) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         for entity_id in itertools.cycle(entity_ids[number:] + entity_ids[:number]):
             connection.request("POST", "/predict", json.dumps({"user_id": entity_id}), headers)
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise SystemExit(f"{answer.status}: {answer.read().decode()}")
-            answer.read()
+            response = connection.getresponse()
+            if response.status != 200:
+                raise SystemExit(f"{response.status}: {response.read().decode()}")
+            response.read()
             if time.monotonic() > end:
                 return connection.close()
 
@@ -126,6 +127,7 @@ def _run(*command: str) -> str:
 
 
 def show(result: dict[str, Any]) -> None:
+    """Print the figures and whether each bar is met."""
     medians = result["medians"]
     print(f"\n{result['claim']}\n{result['machine']}\n")
     print(f"image               {result['size'] / 1e6:8.0f} MB")

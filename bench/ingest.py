@@ -1,7 +1,7 @@
 """Claim: a month of 1,000,000 users, six tables, checked and added to history in constant memory.
 
 Peer: the plain way, a table at a time: pandas reads the file, pandera checks the frame with our
-contract, and COPY brings it into a new table; no history, no foreign keys, no lines in a report.
+contract, and COPY writes it to a new table; without history, foreign keys and a report by lines.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ USERS = int(os.environ.get("USERS", "1000000"))
 
 
 def ours(home: Path, month: Path, as_of: date) -> None:
+    """`streamflow ingest`."""
     with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
         ingest(ready, month, as_of, None, datetime.now(UTC), "bench")
 
 
 def plain(home: Path, month: Path, as_of: date) -> None:
+    """The peer."""
     import pandas
 
     settings = load_settings(home=home, database_url=None, use_case="churn")
@@ -74,6 +76,7 @@ def _measured(
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     use_case = load_use_case("churn")
     assert use_case.generate is not None
     peaks: dict[str, float] = {}

@@ -1,8 +1,8 @@
-"""Claim: the load generator isn't what the other benchmarks measure; it can ask far more often.
+"""Claim: the load generator doesn't limit the other benchmarks; it can send far more requests.
 
-A closed loop of HTTP/1.1 requests over kept-alive raw sockets, in a process of its own: requests
-are made beforehand, an answer is read no further than its status and length. Run by itself, it
-measures how often it can ask a process that answers anything with the same bytes.
+A closed loop of HTTP/1.1 requests over keep-alive raw sockets, in a process of its own: requests
+are encoded beforehand, of a response only status and length are parsed. Run by itself, it measures
+how many requests a second it gets through to a process with a constant response.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 
 DRAIN_SECONDS = 15.0
 MOST_CHANGES = 10_000
-ANSWER = b'{"prediction":0}'
-CONSTANT = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
+BODY = b'{"prediction":0}'
+RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
 @dataclass(frozen=True)
 class Job:
-    """POST random ones of `bodies` to a port of this machine over some connections.
+    """POST `bodies` in random order to a port of this machine over some connections.
 
-    What is answered in the first `warm_up` seconds isn't counted. The `seconds` after are reported
+    Responses of the first `warm_up` seconds aren't counted. The `seconds` after that are reported
     as a whole and in equal `windows`.
     """
 
@@ -47,8 +47,8 @@ class Job:
 
 
 @contextlib.contextmanager
-def under_way(job: Job) -> Iterator[subprocess.Popen[str]]:
-    """The job in a process of its own, which doesn't outlive the block; for `figures_of`."""
+def running(job: Job) -> Iterator[subprocess.Popen[str]]:
+    """Run the job in a child process, which ends with the block; for `figures_of`."""
     process = subprocess.Popen(
         [sys.executable, __file__, "job"],
         stdin=subprocess.PIPE,
@@ -68,7 +68,7 @@ def under_way(job: Job) -> Iterator[subprocess.Popen[str]]:
 
 
 def figures_of(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for the job's figures: `measure` tells which."""
+    """Wait for the job's figures, which `measure` returns."""
     assert process.stdout is not None
     figures: dict[str, Any] = json.load(process.stdout)
     return figures
@@ -76,26 +76,27 @@ def figures_of(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 def drive(job: Job) -> dict[str, Any]:
     """Start the job and wait for its figures."""
-    with under_way(job) as process:
+    with running(job) as process:
         return figures_of(process)
 
 
 class Connection:
-    """A socket with one question under way."""
+    """A socket with one open request."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
-        self.asked_at = 0
+        self.sent_at = 0
 
-    def ask(self, request: bytes) -> None:
+    def send(self, request: bytes) -> None:
+        """Send a request, of which `status` reads the response."""
         self.received = b""
-        self.asked_at = time.monotonic_ns()
+        self.sent_at = time.monotonic_ns()
         self.socket.sendall(request)
 
-    def answer(self) -> str | None:
-        """The status, `closed` if the connection ended, or None as long as more must come."""
+    def status(self) -> str | None:
+        """The response's status, `closed` if the connection ended, or None if it isn't complete."""
         try:
             received = self.socket.recv(262_144)
         except OSError:
@@ -109,32 +110,33 @@ class Connection:
         head = self.received[:end].lower()
         start = head.find(b"content-length:")
         if start < 0:
-            raise ValueError(f"an answer without a length: {head!r}")
+            raise ValueError(f"a response without a length: {head!r}")
         length = int(head[start + 15 :].split(b"\r\n", 1)[0])
         return head[9:12].decode() if len(self.received) >= end + 4 + length else None
 
 
-class Tally:
-    """What was answered, when, and how long it took."""
+class Outcomes:
+    """Statuses and latencies of the job's requests, by window."""
 
     def __init__(self, job: Job) -> None:
         self.begin = time.monotonic_ns() + int(job.warm_up * 1e9)
         self.window = int(job.seconds / job.windows * 1e9)
         self.latencies = [array("Q") for _ in range(job.windows)]
         self.statuses: Counter[str] = Counter()
-        # Statuses as they change over time, for who wants to see an outage.
+        # The times at which the status changed, which show an outage.
         self.changes: list[tuple[float, str]] = []
         self.last = ""
         self.last_success = self.begin
         self.longest_pause = 0
 
-    def add(self, status: str, asked_at: int, now: int) -> None:
+    def add(self, status: str, sent_at: int, now: int) -> None:
+        """Count a response; times are of the monotonic clock, in nanoseconds."""
         number = (now - self.begin) // self.window
         if not 0 <= number < len(self.latencies):
             return
         self.statuses[status] += 1
         if status == "200":
-            self.latencies[number].append(now - asked_at)
+            self.latencies[number].append(now - sent_at)
             self.longest_pause = max(self.longest_pause, now - self.last_success)
             self.last_success = now
         if status != self.last and len(self.changes) < MOST_CHANGES:
@@ -143,52 +145,58 @@ class Tally:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Requests per second that got a 200, their latency, every other outcome, and our own load."""
+    """Requests per second with status 200, their latency, all other statuses, and the generator's
+    own processor share."""
     requests = [_request(job.path, body) for body in job.bodies]
     random.Random(job.seed).shuffle(requests)
     supply = _endless(requests)
     selector = selectors.DefaultSelector()
-    tally = Tally(job)
-    end = tally.begin + int(job.seconds * 1e9)
+    outcomes = Outcomes(job)
+    end = outcomes.begin + int(job.seconds * 1e9)
     gc.disable()
-    asking = 0
+    open_requests = 0
     for _ in range(job.connections):
-        asking += _connect_and_ask(selector, job.port, supply, end, tally)
+        open_requests += _connect_and_send(selector, job.port, supply, end, outcomes)
     started = time.monotonic()
     worked = time.process_time()
-    while asking and time.monotonic_ns() < end + DRAIN_SECONDS * 1e9:
+    while open_requests and time.monotonic_ns() < end + DRAIN_SECONDS * 1e9:
         for key, _ in selector.select(timeout=1.0):
             connection: Connection = key.data
-            status = connection.answer()
+            status = connection.status()
             if status is None:
                 continue
             now = time.monotonic_ns()
-            tally.add(status, connection.asked_at, now)
-            asking -= 1
+            outcomes.add(status, connection.sent_at, now)
+            open_requests -= 1
             if status == "closed":
                 selector.unregister(connection.socket)
                 connection.socket.close()
-                asking += _connect_and_ask(selector, job.port, supply, end, tally)
+                open_requests += _connect_and_send(selector, job.port, supply, end, outcomes)
             elif now < end:
-                # A connection that the server closes here is told of by the answer that fails.
+                # If the server closes the connection here, reading the response reports it.
                 with contextlib.suppress(OSError):
-                    connection.ask(next(supply))
-                asking += 1
+                    connection.send(next(supply))
+                open_requests += 1
     share = (time.process_time() - worked) / (time.monotonic() - started)
-    return _figures(job, tally, unanswered=asking, processor_share=share)
+    return _figures(job, outcomes, unanswered=open_requests, processor_share=share)
 
 
-def _connect_and_ask(
-    selector: selectors.BaseSelector, port: int, supply: Iterator[bytes], end: int, tally: Tally
+def _connect_and_send(
+    selector: selectors.BaseSelector,
+    port: int,
+    supply: Iterator[bytes],
+    end: int,
+    outcomes: Outcomes,
 ) -> int:
-    """1 if a question is under way now; a server that is away is tried until the job's end."""
+    """Open a connection and send a request; returns 1. A server that is down is tried until the
+    job ends; then 0."""
     while time.monotonic_ns() < end:
-        asked_at = time.monotonic_ns()
+        sent_at = time.monotonic_ns()
         try:
             connection = Connection(port)
-            connection.ask(next(supply))
+            connection.send(next(supply))
         except OSError:
-            tally.add("refused", asked_at, time.monotonic_ns())
+            outcomes.add("refused", sent_at, time.monotonic_ns())
             time.sleep(0.01)
             continue
         connection.socket.setblocking(False)
@@ -197,18 +205,20 @@ def _connect_and_ask(
     return 0
 
 
-def _figures(job: Job, tally: Tally, unanswered: int, processor_share: float) -> dict[str, Any]:
-    pooled = sorted(latency for window in tally.latencies for latency in window)
+def _figures(
+    job: Job, outcomes: Outcomes, unanswered: int, processor_share: float
+) -> dict[str, Any]:
+    pooled = sorted(latency for window in outcomes.latencies for latency in window)
     return {
         "per_second": len(pooled) / job.seconds,
         **_summary(pooled),
-        "errors": sum(tally.statuses.values()) - tally.statuses["200"] + unanswered,
-        "statuses": dict(tally.statuses) | ({"unanswered": unanswered} if unanswered else {}),
+        "errors": sum(outcomes.statuses.values()) - outcomes.statuses["200"] + unanswered,
+        "statuses": dict(outcomes.statuses) | ({"unanswered": unanswered} if unanswered else {}),
         "generator_processor_share": processor_share,
-        "windows": [_summary(sorted(window)) for window in tally.latencies],
-        "began_at": tally.begin / 1e9,
-        "changes": tally.changes,
-        "longest_pause_seconds": tally.longest_pause / 1e9,
+        "windows": [_summary(sorted(window)) for window in outcomes.latencies],
+        "began_at": outcomes.begin / 1e9,
+        "changes": outcomes.changes,
+        "longest_pause_seconds": outcomes.longest_pause / 1e9,
     }
 
 
@@ -234,8 +244,8 @@ def _endless(requests: Sequence[bytes]) -> Iterator[bytes]:
         yield from requests
 
 
-def answer_anything() -> None:
-    """A server as quick as Python can be: the same bytes for whatever was sent."""
+def serve_constant() -> None:
+    """A server as fast as Python allows: the same bytes for each request."""
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     selector = selectors.DefaultSelector()
@@ -246,22 +256,23 @@ def answer_anything() -> None:
                 accepted, _ = listener.accept()
                 selector.register(accepted, selectors.EVENT_READ, accepted)
             elif key.data.recv(65_536):
-                key.data.sendall(CONSTANT)
+                key.data.sendall(RESPONSE)
             else:
                 selector.unregister(key.data)
                 key.data.close()
 
 
 def main() -> None:
+    """Measure the generator itself, print and write the results."""
     from bench import RESULTS, machine
 
-    answering = [sys.executable, __file__, "answer"]
-    with subprocess.Popen(answering, stdout=subprocess.PIPE, text=True) as server:
+    arguments = [sys.executable, __file__, "serve"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
             figures = {
-                str(connections): drive(Job(port, "/", [ANSWER.decode()], connections, 2.0))
+                str(connections): drive(Job(port, "/", [BODY.decode()], connections, 2.0))
                 for connections in (1, 4, 16)
             }
         finally:
@@ -280,7 +291,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["job"]:
             json.dump(measure(Job(**json.load(sys.stdin))), sys.stdout)
-        case ["answer"]:
-            answer_anything()
+        case ["serve"]:
+            serve_constant()
         case _:
             main()

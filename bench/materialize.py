@@ -2,9 +2,9 @@
 
 Peer: Feast's own PostgreSQL stores, written in batches of 10,000. Limits: the plain statement into
 a plain table with a primary key, and COPY through this process. Four feature views, one row per
-user and view, online tables emptied before each run; either store in a process of its own, whose
-memory at its highest is told. USERS="10000 200000 1000000" by default. The peer, of which
-200,000 users take minutes, takes part up to PEER_USERS=200000, once.
+user and view, online tables emptied before each run; each store in a process of its own, whose peak
+memory is reported. USERS="10000 200000 1000000" by default. The peer takes minutes for 200,000
+users; it is measured once, up to PEER_USERS=200000.
 """
 
 from __future__ import annotations
@@ -64,15 +64,16 @@ VALUES = {
 }
 
 
-store: Any = None  # of a process of its own
+store: Any = None  # set in a child process
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     sizes = [int(size) for size in os.environ.get("USERS", "10000 200000 1000000").split()]
-    most_of_peer = int(os.environ.get("PEER_USERS", "200000"))
+    peer_limit = int(os.environ.get("PEER_USERS", "200000"))
     print(f"{CLAIM}\n{machine()}\n")
     with temporary_folder() as folder, embedded_server.running(folder / "home") as url:
-        measured = [compare(url, folder, users, users <= most_of_peer) for users in sizes]
+        measured = [compare(url, folder, users, users <= peer_limit) for users in sizes]
     shown = bars(measured)
     show(shown)
     RESULTS.mkdir(exist_ok=True)
@@ -81,6 +82,7 @@ def main() -> None:
 
 
 def compare(url: str, folder: Path, users: int, with_peer: bool) -> dict[str, Any]:
+    """The figures of all contestants at a number of users."""
     fill(url, users)
     with feast_process(url, folder, f"ours_{users}", ours=True) as ours:
         contestants: dict[str, Callable[[], float]] = {
@@ -114,33 +116,35 @@ def compare(url: str, folder: Path, users: int, with_peer: bool) -> dict[str, An
 
 
 def bars(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The claim, part by part."""
     first, last = measured[0], measured[-1]
-    made = [
+    parts = [
         at_most(
             2, f"times the plain statement at {row['users']:,} users", 1 / row["times_ours"][PLAIN]
         )
         for row in measured
     ]
-    made += [
+    parts += [
         at_least(20, f"times as fast as {PEER} at {row['users']:,} users", row["times_ours"][PEER])
         for row in measured
         if PEER in row["medians"]
     ]
     growth = last["microseconds_per_user"][OURS] / first["microseconds_per_user"][OURS]
     what = f"times the time per user at {last['users']:,} users as at {first['users']:,}"
-    made.append(at_most(1, what, growth))
+    parts.append(at_most(1, what, growth))
     what = f"MB of memory at {last['users']:,} users"
-    made.append(at_most(300, what, last["peak_megabytes"][OURS]))
-    return made
+    parts.append(at_most(300, what, last["peak_megabytes"][OURS]))
+    return parts
 
 
 def feast_process(url: str, folder: Path, project: str, ours: bool) -> ProcessPoolExecutor:
-    """A fresh process with a Feast store that has imported all it needs."""
+    """A new process with a Feast store whose imports are done."""
     arguments = (url, folder, project, ours)
     return ProcessPoolExecutor(1, get_context("spawn"), open_store, arguments)
 
 
 def open_store(url: str, folder: Path, project: str, ours: bool) -> None:
+    """Open the store of this child process, and materialize once without rows."""
     global store
     store = feast_store(url, folder, project, ours)
     long_ago = END - timedelta(days=1_000)
@@ -149,6 +153,7 @@ def open_store(url: str, folder: Path, project: str, ours: bool) -> None:
 
 
 def peak_megabytes() -> float:
+    """The peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -175,7 +180,7 @@ def fill(url: str, users: int) -> None:
 
 
 def feast_store(url: str, folder: Path, project: str, ours: bool) -> Any:
-    """Feast with all views applied; either store of either kind in the same database."""
+    """A Feast store with all views applied, with our stores or Feast's own in the same database."""
     from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
     from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
         PostgreSQLSource,
@@ -237,6 +242,7 @@ def feast_store(url: str, folder: Path, project: str, ours: bool) -> Any:
 
 
 def materialize(url: str, users: int) -> float:
+    """Seconds of a materialization into emptied tables."""
     with psycopg.connect(url, autocommit=True) as connection:
         tables = connection.execute(
             "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables "
@@ -256,18 +262,22 @@ def materialize(url: str, users: int) -> float:
 
 
 def insert_select(url: str) -> float:
-    def one(connection: psycopg.Connection[Any], view: str, columns: str) -> None:
+    """Seconds of the plain statement."""
+
+    def fill_view(connection: psycopg.Connection[Any], view: str, columns: str) -> None:
         connection.execute(
             f"INSERT INTO plain.{view} SELECT DISTINCT ON (user_id) {columns} FROM history.{view} "
             f"WHERE event_timestamp BETWEEN '{END - timedelta(days=1)}' AND '{END}' "
             "ORDER BY user_id, event_timestamp DESC, recorded_at DESC"
         )
 
-    return _each_view(url, one)
+    return _each_view(url, fill_view)
 
 
 def copy(url: str) -> float:
-    def one(connection: psycopg.Connection[Any], view: str, columns: str) -> None:
+    """Seconds of COPY out of PostgreSQL and in again."""
+
+    def fill_view(connection: psycopg.Connection[Any], view: str, columns: str) -> None:
         out = f"COPY (SELECT {columns} FROM history.{view}) TO STDOUT (FORMAT BINARY)"
         into = f"COPY plain.{view} FROM STDIN (FORMAT BINARY)"
         with (
@@ -278,16 +288,16 @@ def copy(url: str) -> float:
             for block in source:
                 target.write(block)
 
-    return _each_view(url, one)
+    return _each_view(url, fill_view)
 
 
-def _each_view(url: str, one: Callable[[psycopg.Connection[Any], str, str], None]) -> float:
+def _each_view(url: str, fill_view: Callable[[psycopg.Connection[Any], str, str], None]) -> float:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"TRUNCATE {', '.join(f'plain.{view}' for view in VIEWS)}")
         connection.execute("CHECKPOINT")
         started = time.perf_counter()
         for view, features in VIEWS.items():
-            one(connection, view, ", ".join(["user_id", *features, "event_timestamp"]))
+            fill_view(connection, view, ", ".join(["user_id", *features, "event_timestamp"]))
         return time.perf_counter() - started
 
 

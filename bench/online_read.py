@@ -29,6 +29,7 @@ PEER, OURS = "Feast's PostgreSQL store", "feast_postgres"
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     with temporary_folder() as folder, embedded_server.running(folder / "home") as url:
         stores = {
             OURS: feast_store(url, folder, "ours", "feast_postgres.PostgresOnlineStore"),
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def feast_store(url: str, folder: Path, project: str, kind: str) -> Any:
-    """Feast with the most views, each with a row per user."""
+    """A Feast store with the largest number of views, each with a row per user."""
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
@@ -111,13 +112,14 @@ def feast_store(url: str, folder: Path, project: str, kind: str) -> Any:
             f"plan{number}": Value(bool_val=dice.random() < 0.5),
             f"net{number}": Value(string_val=dice.choice(["dsl", "fibre", "none"])),
         }
-        # of the views after the fourth, as many users as are asked for
+        # the views after the fourth have only the users that are read
         rows = [(key, values, WRITTEN, None) for key in keys[: USERS if number < 4 else 2_000]]
         online_store.online_write_batch(store.config, view, rows, None)
     return store
 
 
 def compare(stores: dict[str, Any], entities: int, views: int) -> dict[str, float]:
+    """Median milliseconds per store; both must return values for the same features."""
     dice = random.Random(entities)
     features = [
         f"view{number}:{name}{number}"
@@ -129,18 +131,18 @@ def compare(stores: dict[str, Any], entities: int, views: int) -> dict[str, floa
     rows = [{"user_id": f"U{number:09}"} for number in users]
     calls = 5 if entities * views >= 1_000 else 25
     for _ in range(ROUNDS):
-        answers = []
+        results = []
         for name, store in stores.items():
-            # Feast remembers what a request means for one registry at a time, and statements are
-            # prepared after a few calls: what's measured is a server of one feature store.
+            # Feast caches the resolved request for one registry at a time, and statements are
+            # prepared after a few calls: the warm-up makes it like a server with one feature store.
             for call in range(WARM_UP + calls):
                 started = time.perf_counter()
                 response = store.get_online_features(features, rows)
                 if call >= WARM_UP:
                     milliseconds[name].append((time.perf_counter() - started) * 1_000)
-            answers.append(response.to_dict())
-        assert answers[0].keys() == answers[1].keys()
-        assert all(None not in values for answer in answers for values in answer.values())
+            results.append(response.to_dict())
+        assert results[0].keys() == results[1].keys()
+        assert all(None not in values for result in results for values in result.values())
     return {name: statistics.median(runs) for name, runs in milliseconds.items()}
 
 

@@ -1,4 +1,4 @@
-"""Write `docs/benchmarks.md` and its pictures from `bench/results`: no figure comes from elsewhere.
+"""Write the tables and pictures of `docs/benchmarks.md` from `bench/results`.
 
 The text of the page stays; what is between `<!-- NAME -->` and `<!-- end of NAME -->` is replaced.
 """
@@ -22,6 +22,7 @@ Rows = list[list[str]]
 
 
 def main() -> None:
+    """Write the page, and print which results it has no place for."""
     text = PAGE.read_text(encoding="utf-8")
     written = re.sub(
         r"<!-- (\w+) -->\n.*?<!-- end of \1 -->", _part, text, flags=re.DOTALL | re.MULTILINE
@@ -43,7 +44,7 @@ def _part(found: re.Match[str]) -> str:
 
 def section(name: str, result: dict[str, Any]) -> str:
     """The claim, its tables and its picture, as Markdown."""
-    tables, picture = _ways(result)
+    tables, picture = _tables_and_picture(result)
     parts = [f"*{result['claim']}*", *tables]
     if picture is not None:
         PICTURES.mkdir(exist_ok=True)
@@ -65,9 +66,9 @@ def section(name: str, result: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _ways(result: dict[str, Any]) -> tuple[list[str], Any]:
+def _tables_and_picture(result: dict[str, Any]) -> tuple[list[str], Any]:
     """Tables and picture for each form that a result may have."""
-    ways: dict[str, Callable[[dict[str, Any]], tuple[list[str], Any]]] = {
+    by_key: dict[str, Callable[[dict[str, Any]], tuple[list[str], Any]]] = {
         "added_to_base": image,
         "medians": seconds,
         "medians_ms": milliseconds,
@@ -78,14 +79,14 @@ def _ways(result: dict[str, Any]) -> tuple[list[str], Any]:
         "contestants": cold_start,
         "connections": load,
     }
-    for key, way in ways.items():
+    for key, write in by_key.items():
         if key in result:
-            return way(result)
+            return write(result)
     return [], None
 
 
 def seconds(result: dict[str, Any]) -> tuple[list[str], Any]:
-    """What `bench.report` writes; ours comes first there."""
+    """A result of `bench.report`, in which ours comes first."""
     ours = next(iter(result["medians"]))
     rows = []
     for name, median in result["medians"].items():
@@ -97,6 +98,7 @@ def seconds(result: dict[str, Any]) -> tuple[list[str], Any]:
 
 
 def image(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.image`."""
     medians = result["medians"]
     rows = [
         ["image, MB", f"{result['size'] / 1e6:.0f}"],
@@ -109,7 +111,7 @@ def image(result: dict[str, Any]) -> tuple[list[str], Any]:
 
 
 def milliseconds(result: dict[str, Any]) -> tuple[list[str], Any]:
-    """Rows whose words are sizes, then one column of medians for each contestant."""
+    """The result of `bench.online_read`: columns of sizes, then one of medians per contestant."""
     rows = result["medians_ms"]
     sizes = [name for name, value in rows[0].items() if isinstance(value, int)]
     contestants = [name for name in rows[0] if name not in sizes]
@@ -122,6 +124,7 @@ def milliseconds(result: dict[str, Any]) -> tuple[list[str], Any]:
 
 
 def materialization(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.materialize`."""
     rows = [
         [f"{size['users']:,}", name, f"{median:.2f}", f"{size['users'] / median:,.0f}"]
         for size in result["sizes"]
@@ -134,6 +137,7 @@ def materialization(result: dict[str, Any]) -> tuple[list[str], Any]:
 
 
 def serving(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.serving`."""
     rows = []
     for name, by_connections in result["contestants"].items():
         for connections, row in by_connections.items():
@@ -156,6 +160,7 @@ def _times(result: dict[str, Any], connections: str, rate: float) -> str:
 
 
 def cold_start(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.cold_start`."""
     header = ["", "ready, s", "first prediction, s", "memory, MB", "after load, MB"]
     figures = ("ready_seconds", "first_prediction_seconds")
     rows = [
@@ -168,6 +173,7 @@ def cold_start(result: dict[str, Any]) -> tuple[list[str], Any]:
 
 
 def soak(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.soak`."""
     statuses = ", ".join(f"{count:,} times {name}" for name, count in result["statuses"].items())
     rows = [
         ["duration", f"{result['seconds']:,.0f} s"],
@@ -186,6 +192,7 @@ def soak(result: dict[str, Any]) -> tuple[list[str], Any]:
 
 
 def prediction_log(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.prediction_log`."""
     rows = [
         [name, connections, f"{row['per_second']:,.0f}"]
         + [_figure(row[figure]) for figure in ("p50_ms", "p99_ms")]
@@ -193,8 +200,8 @@ def prediction_log(result: dict[str, Any]) -> tuple[list[str], Any]:
         for connections, row in by_connections.items()
     ]
     header = ["", "connections", "requests/s", "p50 ms", "p99 ms"]
-    kept = [[f"{result['rows']:,}", f"{result['bytes_per_row']:,.0f}"]]
-    return [table(header, rows), table(["rows kept", "bytes per row, index included"], kept)], None
+    sizes = [[f"{result['rows']:,}", f"{result['bytes_per_row']:,.0f}"]]
+    return [table(header, rows), table(["rows kept", "bytes per row, index included"], sizes)], None
 
 
 def _pair(result: dict[str, Any], what: str, figure: str, unit: str) -> str:
@@ -203,6 +210,7 @@ def _pair(result: dict[str, Any], what: str, figure: str, unit: str) -> str:
 
 
 def load(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.load`."""
     rows = [
         [connections, f"{row['per_second']:,.0f}"]
         for connections, row in result["connections"].items()
@@ -215,6 +223,7 @@ def _figure(value: float | None) -> str:
 
 
 def table(header: list[str], rows: Rows) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -25,6 +25,7 @@ AS_OF = date(2024, 1, 31)
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     users = int(os.environ.get("USERS", "7043"))
     with temporary_folder() as folder:
         home = folder / "home"
@@ -40,7 +41,7 @@ def main() -> None:
                 f"WHERE as_of = DATE '{AS_OF.isoformat()}'"
             )
             ours = feature_store.open_store(ready.database.url, use_case, datetime.now(UTC))
-            peer = _feasts_own(ready.database.url, use_case)
+            peer = _peer_store(ready.database.url, use_case)
 
             def timed(store: Any) -> Callable[[], float]:
                 def run() -> float:
@@ -63,7 +64,7 @@ def main() -> None:
     )
 
 
-def _feasts_own(url: str, use_case: Any) -> Any:
+def _peer_store(url: str, use_case: Any) -> Any:
     from feast import FeatureStore, RepoConfig
 
     configuration = feature_store.configuration(url, use_case)

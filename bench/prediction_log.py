@@ -1,7 +1,8 @@
-"""Claim: keeping a receipt for every prediction takes less than 10 % of the API's throughput.
+"""Claim: writing a receipt for every prediction takes less than 10 % of the API's throughput.
 
 `streamflow serve` with one worker, with the prediction log on and off: both run at the same time
-over the same database, and are asked in turns. SECONDS=3 per turn, ROUNDS=5, USERS=7043 by default.
+over the same database, and get requests in turn. SECONDS=3 per turn, ROUNDS=5, USERS=7043 by
+default.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ CONNECTIONS = (1, 16)
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     seconds = float(os.environ.get("SECONDS", "3"))
     rounds = int(os.environ.get("ROUNDS", "5"))
     with workplace(int(os.environ.get("USERS", "7043"))) as place:
@@ -37,11 +39,11 @@ def main() -> None:
             for child in children:
                 child.wait_until_ready()
             for contestant in contestants:
-                contestant.ask(contestant.bodies[0])
-            turns, answered = in_turns(contestants, seconds, rounds)
-        # Its end is the end of the log: all that was answered is there.
+                contestant.predict(contestant.bodies[0])
+            turns, predictions = in_turns(contestants, seconds, rounds)
+        # When the server has ended, the log has been written completely.
         with Database(place.url) as database, database.connection() as connection:
-            kept = connection.execute(
+            log = connection.execute(
                 "SELECT count(*) AS rows, "
                 "(SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits "
                 "WHERE inhparent = 'streamflow.predictions'::regclass)::bigint AS bytes "
@@ -62,14 +64,14 @@ def main() -> None:
         "seconds": seconds,
         "rounds": rounds,
         "with_and_without": medians,
-        "answered": answered,
-        "rows": kept["rows"],
-        "bytes_per_row": kept["bytes"] / max(kept["rows"], 1),
+        "answered": predictions,
+        "rows": log["rows"],
+        "bytes_per_row": log["bytes"] / max(log["rows"], 1),
         "bars": [
             bars.at_least(0.9, f"of the requests/s without the log, {connections} connection(s)", r)
             for connections, r in ratios.items()
         ]
-        + [bars.at_most(0, "answers that aren't in the log", max(0, answered - kept["rows"]))],
+        + [bars.at_most(0, "answers that aren't in the log", max(0, predictions - log["rows"]))],
     }
     show(result)
     RESULTS.mkdir(exist_ok=True)
@@ -89,15 +91,15 @@ def _ours(place: Workplace, name: str, setting: str) -> Contestant:
 def in_turns(
     contestants: list[Contestant], seconds: float, rounds: int
 ) -> tuple[dict[str, dict[int, list[dict[str, Any]]]], int]:
-    """The figures of each turn by contestant and connections; how many were answered and logged."""
+    """The figures of each turn by contestant and connections; the number of predictions to log."""
     turns: dict[str, dict[int, list[dict[str, Any]]]] = {
         contestant.name: {connections: [] for connections in CONNECTIONS}
         for contestant in contestants
     }
-    answered = 0
-    for number in range(-1, rounds):  # the first one warms up, and doesn't count
+    predictions = 0
+    for number in range(-1, rounds):  # the first round warms up and isn't counted
         for connections in CONNECTIONS:
-            # Forth and back, so that nobody always comes after the other.
+            # The order alternates, so that none always comes second.
             for contestant in contestants if number % 2 == 0 else reversed(contestants):
                 job = load.Job(
                     contestant.port,
@@ -109,21 +111,22 @@ def in_turns(
                 )
                 figures = load.drive(job)
                 if contestant.name == ON:
-                    answered += figures["statuses"].get("200", 0)
+                    predictions += figures["statuses"].get("200", 0)
                 if number >= 0:
                     del figures["windows"], figures["changes"], figures["began_at"]
                     turns[contestant.name][connections].append(figures)
         print(f"round {number + 1} of {rounds}", flush=True)
-    return turns, answered
+    return turns, predictions
 
 
 def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    figures = ("per_second", "p50_ms", "p99_ms")
-    medians = {name: statistics.median(one[name] for one in rounds) for name in figures}
-    return {**medians, "errors": sum(one["errors"] for one in rounds), "rounds": rounds}
+    names = ("per_second", "p50_ms", "p99_ms")
+    medians = {name: statistics.median(figures[name] for figures in rounds) for name in names}
+    return {**medians, "errors": sum(figures["errors"] for figures in rounds), "rounds": rounds}
 
 
 def show(result: dict[str, Any]) -> None:
+    """Print the figures and whether each bar is met."""
     print(f"\n{result['claim']}\n{result['machine']}\n")
     print(f"{'':<20} {'connections':>11} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
     for name, by_connections in result["with_and_without"].items():

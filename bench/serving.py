@@ -5,7 +5,7 @@ endpoint that does nothing; alone, it takes at most 0.6 ms longer than that.
 Peers, one worker each, same users, same features, a forest of the same size: the plain way (Feast's
 SDK, a DataFrame, `mlflow.pyfunc`, FastAPI) with Feast's own PostgreSQL, SQLite and Redis stores,
 Feast's async client with ONNX Runtime, `mlflow models serve`, `feast serve`. All run at the same
-time, and are asked in turns. SECONDS=3 per turn, ROUNDS=3, USERS=7043 by default.
+time, and get requests in turn. SECONDS=3 per turn, ROUNDS=3, USERS=7043 by default.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.peers.contestants import (
     OURS,
     PLAIN,
     Contestant,
-    everybody,
+    all_contestants,
     redis_server,
 )
 from bench.peers.workplace import Workplace, workplace
@@ -43,10 +43,11 @@ BATCH = 1_000
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     seconds = float(os.environ.get("SECONDS", "3"))
     rounds = int(os.environ.get("ROUNDS", "3"))
     with workplace(int(os.environ.get("USERS", "7043"))) as place, redis_server(place):
-        contestants, skipped = everybody(place)
+        contestants, skipped = all_contestants(place)
         with processes.running([contestant.command for contestant in contestants]) as children:
             for child in children:
                 child.wait_until_ready()
@@ -63,22 +64,22 @@ def main() -> None:
         "batch": {"rows": BATCH, "median_ms": batches},
         "skipped": {**skipped, **no_batch},
     }
-    result["bars"] = verdict(result["contestants"])
+    result["bars"] = claim_bars(result["contestants"])
     show(result)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "serving.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def check(contestants: list[Contestant]) -> None:
-    """Each answers, and who serves the same model gives the same probability."""
+    """Each returns predictions, and the two with the same model the same probability."""
     by_name = {contestant.name: contestant for contestant in contestants}
     for body in by_name[OURS].bodies[:20]:
-        ours = by_name[OURS].ask(body)["probability"]
-        theirs = by_name[ASYNCHRONOUS].ask(body)["probability"]
+        ours = by_name[OURS].predict(body)["probability"]
+        theirs = by_name[ASYNCHRONOUS].predict(body)["probability"]
         if ours != theirs:
-            raise SystemExit(f"{body}: {OURS} answers {ours}, {ASYNCHRONOUS} {theirs}")
+            raise SystemExit(f"{body}: {OURS} returns {ours}, {ASYNCHRONOUS} {theirs}")
     for contestant in contestants:
-        contestant.ask(contestant.bodies[0])
+        contestant.predict(contestant.bodies[0])
 
 
 def in_turns(
@@ -89,9 +90,9 @@ def in_turns(
         contestant.name: {connections: [] for connections in CONNECTIONS}
         for contestant in contestants
     }
-    for number in range(-1, rounds):  # the first one warms up, and doesn't count
+    for number in range(-1, rounds):  # the first round warms up and isn't counted
         for connections in CONNECTIONS:
-            # Forth and back, so that nobody always comes after the same one.
+            # The order alternates, so that none always comes after the same one.
             for contestant in contestants if number % 2 == 0 else reversed(contestants):
                 figures = load.drive(
                     load.Job(
@@ -114,7 +115,7 @@ def in_turns(
 def in_batches(
     contestants: list[Contestant], place: Workplace, seconds: float, rounds: int
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Median milliseconds for a batch of users over one connection, and who has none, and why."""
+    """Median milliseconds for a batch of users over one connection, and why some have none."""
     dice = random.Random(42)
     batches = [
         [place.users[dice.randrange(len(place.users))] for _ in range(BATCH)] for _ in range(20)
@@ -122,11 +123,11 @@ def in_batches(
     paths, skipped = {}, {}
     for contestant in contestants:
         if contestant.name == OURS:
-            found = our_batch(contestant)
-            if found is None:
+            endpoint = our_batch(contestant)
+            if endpoint is None:
                 skipped[f"{OURS}, batch"] = "the API has no batch endpoint"
             else:
-                paths[OURS] = found
+                paths[OURS] = endpoint
         elif contestant.batch_path:
             paths[contestant.name] = contestant.batch_path, "user_ids"
     medians: dict[str, list[float]] = {name: [] for name in paths}
@@ -139,14 +140,14 @@ def in_batches(
             job = load.Job(contestant.port, path, bodies, 1, seconds, 0.0, seed=number)
             figures = load.drive(job)
             if figures["errors"] or figures["p50_ms"] is None:
-                skipped[f"{contestant.name}, batch"] = f"answers {figures['statuses']}"
+                skipped[f"{contestant.name}, batch"] = f"statuses {figures['statuses']}"
             else:
                 medians[contestant.name].append(figures["p50_ms"])
     return {name: statistics.median(runs) for name, runs in medians.items() if runs}, skipped
 
 
 def our_batch(contestant: Contestant) -> tuple[str, str] | None:
-    """The path of our batch endpoint and the name of its list of ids, as the API itself says."""
+    """The path of our batch endpoint and the name of its list of ids, from its OpenAPI document."""
     url = f"http://127.0.0.1:{contestant.port}/openapi.json"
     with urllib.request.urlopen(url, timeout=30) as response:
         document = json.load(response)
@@ -179,8 +180,8 @@ def medians(of_one: dict[int, list[dict[str, Any]]]) -> dict[str, dict[str, Any]
     }
 
 
-def verdict(contestants: dict[str, Any]) -> list[dict[str, Any]]:
-    """The claim, part by part: what is wanted, what was measured, whether it holds."""
+def claim_bars(contestants: dict[str, Any]) -> list[dict[str, Any]]:
+    """The claim, part by part: the bar, the measured value, whether it is met."""
 
     def rate(name: str) -> float:
         return float(contestants[name]["16"]["per_second"]) or float("nan")
@@ -204,6 +205,7 @@ def verdict(contestants: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def show(result: dict[str, Any]) -> None:
+    """Print the figures and whether each bar is met."""
     print(f"\n{result['claim']}\n{result['machine']}\n")
     print(f"{'':<38} {'connections':>11} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} ", end="")
     print(f"{'errors':>6} {'ours is':>11}")

@@ -1,8 +1,8 @@
-"""Claim: after minutes under load the API is as quick and as small as in the first, without errors.
+"""Claim: after minutes under load, latency and memory are as in the first minute, without errors.
 
-16 connections ask one worker for SECONDS=600; its resident memory is looked at meanwhile. With
-RESTART=1 its PostgreSQL is restarted in the middle: which statuses there are, and how soon the
-first 200 comes afterwards. Results are in `soak.json` and `soak_restart.json`. USERS=7043.
+16 connections send requests to one worker for SECONDS=600; its resident memory is sampled. With
+RESTART=1 its PostgreSQL is restarted in the middle: which statuses occur, and how soon the first
+200 comes afterwards. Results are in `soak.json` and `soak_restart.json`. USERS=7043.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ WARM_UP_SECONDS = 1.0
 
 
 def main() -> None:
+    """Measure, print and write the results."""
     seconds = float(os.environ.get("SECONDS", "600"))
     restarting = os.environ.get("RESTART") == "1"
     with workplace(int(os.environ.get("USERS", "7043"))) as place:
@@ -53,7 +54,7 @@ def main() -> None:
                 WARM_UP_SECONDS,
                 windows=max(2, round(seconds * 2 if restarting else seconds / 60)),
             )
-            with load.under_way(job) as process:
+            with load.running(job) as process:
                 began, end = time.monotonic(), time.monotonic() + WARM_UP_SECONDS + seconds
                 memory: list[tuple[float, float]] = []
                 restarted: tuple[float, float] | None = None
@@ -82,7 +83,7 @@ def main() -> None:
         result["restart"] = after_restart(changes, *restarted)
         result["changes"] = [(moment - began, status) for moment, status in changes[:200]]
     else:
-        result["bars"] = verdict(result)
+        result["bars"] = claim_bars(result)
     show(result)
     RESULTS.mkdir(exist_ok=True)
     name = "soak_restart" if restarting else "soak"
@@ -93,7 +94,7 @@ def restart_postgres(home: Path) -> tuple[float, float]:
     """Restart the embedded server on its port as its owner; monotonic times before and after."""
     cluster = embedded_cluster.cluster_of(home)
     programs = embedded_cluster.reachable(embedded_cluster.find_binaries(None)[0], cluster)
-    # Who looks for the server looks at this lock, which the new one inherits like the old one did.
+    # A running server is recognized by this lock, which the new one inherits as the old one did.
     with (
         (home / "locks" / "postgres-server").open("ab") as lock,
         (home / "logs" / "postgres.log").open("ab") as log,
@@ -116,9 +117,9 @@ def restart_postgres(home: Path) -> tuple[float, float]:
 def after_restart(
     changes: list[tuple[float, str]], started: float, ended: float
 ) -> dict[str, float | None]:
-    """Seconds: of the restart, until trouble was seen, until the first 200, until only 200s."""
+    """Seconds: of the restart, until the first error, until the first 200, until only 200s."""
     trouble = [moment for moment, status in changes if status != "200" and moment >= started]
-    # Each change lasts until the next one: what held when PostgreSQL was back may be a 200.
+    # A status lasts until the next change: when PostgreSQL was back, it may have been 200.
     before = [status for moment, status in changes if moment <= ended]
     good = [moment for moment, status in changes if status == "200" and moment > ended]
     first = ended if before and before[-1] == "200" else min(good, default=None)
@@ -133,7 +134,7 @@ def after_restart(
     }
 
 
-def verdict(result: dict[str, Any]) -> list[dict[str, Any]]:
+def claim_bars(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The claim, part by part."""
     return [
         bars.at_most(0, "errors", result["errors"]),
@@ -151,6 +152,7 @@ def verdict(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def show(result: dict[str, Any]) -> None:
+    """Print the figures and, without a restart, whether each bar is met."""
     print(f"\n{result['claim']}\n{result['machine']}\n")
     print(f"{result['per_second']:,.0f} requests/s, statuses {result['statuses']}")
     for name in ("first", "last"):

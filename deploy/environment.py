@@ -1,7 +1,7 @@
 """`make env`: .env for Docker Compose, from .env.example, with a random value for each secret.
 
-A secret is a name without a value in .env.example. What .env has already stays as it is, so that
-the command can be run again after every upgrade. Needs Python alone, and no package.
+A secret is a name without a value in .env.example. Values that .env has already stay, so that the
+command can be run again after each upgrade. Needs Python alone, without packages.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SECRET = re.compile(r"^([A-Z][A-Z0-9_]*)=[ \t]*$", re.MULTILINE)
-NAMED = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Z][A-Z0-9_]*)[ \t]*=", re.MULTILINE)
+ASSIGNED = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Z][A-Z0-9_]*)[ \t]*=", re.MULTILINE)
 
 
 def complete(example: str, existing: str | None, draw: Callable[[], str]) -> tuple[str, list[str]]:
-    """The text of .env, and the names of the secrets that were drawn for it."""
+    """The text of .env, and the names of the secrets for which `draw` gave a value."""
     wanted = SECRET.findall(example)
     text = example if existing is None else existing
-    if missing := [name for name in wanted if name not in NAMED.findall(text)]:
+    if missing := [name for name in wanted if name not in ASSIGNED.findall(text)]:
         text = "\n".join([*text.splitlines(), *(f"{name}=" for name in missing), ""])
     drawn: list[str] = []
 
@@ -37,7 +37,7 @@ def complete(example: str, existing: str | None, draw: Callable[[], str]) -> tup
 
 
 def write(file: Path, text: str) -> None:
-    """Whole or not at all, and never readable by others."""
+    """Write the file completely or not at all; only its owner can read it."""
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".env-")  # has mode 0600
     try:
         with open(descriptor, "w", encoding="utf-8") as handle:
@@ -51,6 +51,7 @@ def write(file: Path, text: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    """Complete .env, or the file that is named."""
     file = Path(arguments[0] if arguments else ROOT / ".env").resolve()
     existing = file.read_text(encoding="utf-8") if file.exists() else None
     example = (ROOT / ".env.example").read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-"""The quickest way that Feast and ONNX Runtime offer: the async client, a session, no DataFrame.
+"""The fastest way with Feast and ONNX Runtime: the async client, a session, no DataFrame.
 
 Run as `python -m bench.peers.asynchronous FEAST_FOLDER FEATURE_SERVICE MODEL_FOLDER PORT`. The
-model's folder holds `model.onnx` and `feature_schema.json`: the same that StreamFlow serves.
+model's folder contains `model.onnx` and `feature_schema.json`: the model that StreamFlow serves.
 """
 
-# No `from __future__ import annotations`: FastAPI reads types that are made inside `create_app`.
+# No `from __future__ import annotations`: FastAPI reads types that are defined in `create_app`.
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -20,11 +20,14 @@ from feast import FeatureStore
 from pydantic import BaseModel
 
 
-class ScoringRequest(BaseModel):
+class PredictRequest(BaseModel):
+    """The body of `/predict`."""
+
     user_id: str
 
 
 def create_app(feast_folder: str, feature_service: str, model_folder: str) -> FastAPI:
+    """The app with its endpoints."""
     store = FeatureStore(repo_path=feast_folder)
     service = store.get_feature_service(feature_service)
     columns = json.loads((Path(model_folder) / "feature_schema.json").read_text())["features"]
@@ -45,14 +48,14 @@ def create_app(feast_folder: str, feature_service: str, model_folder: str) -> Fa
         return {"status": "alive"}
 
     @app.post("/predict")
-    async def predict(question: ScoringRequest) -> dict[str, Any]:
-        answer = await store.get_online_features_async(
-            features=service, entity_rows=[{"user_id": question.user_id}]
+    async def predict(request: PredictRequest) -> dict[str, Any]:
+        response = await store.get_online_features_async(
+            features=service, entity_rows=[{"user_id": request.user_id}]
         )
-        row = encoded(columns, answer.to_dict())
+        row = encoded(columns, response.to_dict())
         labels, probabilities = session.run(None, {"features": np.array([row], dtype=np.float32)})
         return {
-            "user_id": question.user_id,
+            "user_id": request.user_id,
             "prediction": int(labels[0]),
             "probability": float(probabilities[0, 1]),
         }

@@ -1,4 +1,4 @@
-"""The parts of a claim, each with what was measured: a benchmark tells, it doesn't fail."""
+"""The parts of a claim, each with the measured value; a bar that isn't met fails no benchmark."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 
 def at_least(wanted: float, what: str, measured: float) -> dict[str, Any]:
+    """A bar that is met by `wanted` and more."""
     return _bar(f"at least {wanted:g} {what}", measured, measured >= wanted)
 
 
 def at_most(wanted: float, what: str, measured: float) -> dict[str, Any]:
+    """A bar that is met by `wanted` and less."""
     return _bar(f"at most {wanted:g} {what}", measured, measured <= wanted)
 
 
@@ -19,5 +21,6 @@ def _bar(text: str, measured: float, met: bool) -> dict[str, Any]:
 
 
 def show(bars: Iterable[dict[str, Any]]) -> None:
+    """Print each bar with the measured value."""
     for bar in bars:
         print(f"{'met' if bar['met'] else 'NOT MET':<8} {bar['measured']:>10.2f}  {bar['bar']}")

@@ -1,4 +1,4 @@
-"""Who is measured in `bench.serving`: how each is started, what it is asked, what it answers."""
+"""The servers that `bench.serving` measures: their commands and request bodies."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MLFLOW = "mlflow models serve, features sent"
 FEAST = "feast serve, features alone"
 FLOOR = "empty endpoint"
 
-QUESTIONS = 2_000
+REQUESTS = 2_000
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server of one worker that answers each of `bodies`, posted to `path`."""
+    """A server of one worker, to which `bodies` are posted at `path`."""
 
     command: Command
     port: int
@@ -44,9 +44,11 @@ class Contestant:
 
     @property
     def name(self) -> str:
+        """The name in tables."""
         return self.command.name
 
-    def ask(self, body: str, path: str | None = None) -> Any:
+    def predict(self, body: str, path: str | None = None) -> Any:
+        """The response's JSON to a POST of the body. Raises HTTPError."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path or self.path}",
             body.encode(),
@@ -56,32 +58,35 @@ class Contestant:
             return json.load(response)
 
 
-def questions(place: Workplace) -> list[str]:
-    """Bodies about random users, the same for all."""
+def request_bodies(place: Workplace) -> list[str]:
+    """Requests for random users, the same for all contestants."""
     dice = random.Random(42)
-    return [json.dumps({"user_id": dice.choice(place.users)}) for _ in range(QUESTIONS)]
+    return [json.dumps({"user_id": dice.choice(place.users)}) for _ in range(REQUESTS)]
 
 
 def ours(place: Workplace) -> Contestant:
+    """StreamFlow's API."""
     command, port = place.ours()
-    return Contestant(command, port, "/predict", questions(place))
+    return Contestant(command, port, "/predict", request_bodies(place))
 
 
 def plain(place: Workplace, name: str, folder: Path, model_uri: str) -> Contestant:
+    """The plain way, with the online store that the Feast folder configures."""
     service = place.use_case.feature_service
     environment = {"MLFLOW_TRACKING_URI": place.mlflow_uri}
     arguments = [str(folder), service, model_uri]
     command, port = _module(place, name, "plain", arguments, environment)
-    return Contestant(command, port, "/predict", questions(place), "/predict/batch")
+    return Contestant(command, port, "/predict", request_bodies(place), "/predict/batch")
 
 
 def floor(place: Workplace) -> Contestant:
+    """An endpoint that does nothing."""
     command, port = _module(place, FLOOR, "floor", [], {})
-    return Contestant(command, port, "/predict", questions(place))
+    return Contestant(command, port, "/predict", request_bodies(place))
 
 
-def everybody(place: Workplace) -> tuple[list[Contestant], dict[str, str]]:
-    """All that can run here, and why the others can't. Call it within `redis_server`'s block."""
+def all_contestants(place: Workplace) -> tuple[list[Contestant], dict[str, str]]:
+    """All that can run here, and the reasons for the others. Call it in `redis_server`'s block."""
     postgres = stores.feast_folder(place, "peer-postgres", stores.postgres_store(place))
     sqlite = stores.feast_folder(
         place, "peer-sqlite", {"type": "sqlite", "path": str(place.folder / "online.db")}
@@ -94,11 +99,11 @@ def everybody(place: Workplace) -> tuple[list[Contestant], dict[str, str]]:
         str(stores.onnx_folder(place)),
     ]
     command, port = _module(place, ASYNCHRONOUS, "asynchronous", arguments, {})
-    found = [
+    contestants = [
         ours(place),
         plain(place, PLAIN, postgres, model_uri),
         plain(place, PLAIN_SQLITE, sqlite, model_uri),
-        Contestant(command, port, "/predict", questions(place)),
+        Contestant(command, port, "/predict", request_bodies(place)),
         _mlflow(place, model_uri, frame),
         _feast(place, postgres),
         floor(place),
@@ -108,8 +113,8 @@ def everybody(place: Workplace) -> tuple[list[Contestant], dict[str, str]]:
         skipped[PLAIN_REDIS] = reason
     else:
         with_redis = stores.feast_folder(place, "peer-redis", {"type": "redis", **_redis(place)})
-        found.insert(3, plain(place, PLAIN_REDIS, with_redis, model_uri))
-    return found, skipped
+        contestants.insert(3, plain(place, PLAIN_REDIS, with_redis, model_uri))
+    return contestants, skipped
 
 
 def no_redis() -> str | None:
@@ -121,7 +126,7 @@ def no_redis() -> str | None:
 
 @contextmanager
 def redis_server(place: Workplace) -> Iterator[None]:
-    """A Redis that keeps nothing on disk while the block runs, if Redis is here."""
+    """Run a Redis without files while the block runs, if Redis is installed."""
     if no_redis():
         yield
         return
@@ -168,7 +173,7 @@ def _mlflow(place: Workplace, model_uri: str, frame: Any) -> Contestant:
         ready_url=f"http://127.0.0.1:{port}/ping",
         log=place.folder / "logs" / "mlflow.log",
     )
-    rows = frame.sample(min(QUESTIONS, len(frame)), random_state=42).to_dict("records")
+    rows = frame.sample(min(REQUESTS, len(frame)), random_state=42).to_dict("records")
     bodies = [json.dumps({"dataframe_records": [row]}) for row in rows]
     return Contestant(command, port, "/invocations", bodies)
 
@@ -190,6 +195,6 @@ def _feast(place: Workplace, folder: Path) -> Contestant:
     service = place.use_case.feature_service
     bodies = [
         json.dumps({"feature_service": service, "entities": {key: [value]}})
-        for key, value in (next(iter(json.loads(body).items())) for body in questions(place))
+        for key, value in (next(iter(json.loads(body).items())) for body in request_bodies(place))
     ]
     return Contestant(command, port, "/get-online-features", bodies)

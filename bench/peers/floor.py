@@ -1,4 +1,4 @@
-"""The floor: what FastAPI and uvicorn take for a POST that reads nothing and says always the same.
+"""The floor: FastAPI and uvicorn alone, for a POST with a constant response.
 
 Run as `python -m bench.peers.floor PORT`.
 """
@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 
 def create_app() -> FastAPI:
+    """The app with its two endpoints."""
     app = FastAPI()
 
     @app.get("/health")

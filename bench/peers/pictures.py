@@ -1,29 +1,34 @@
-"""The pictures of `docs/benchmarks.md`: ours in colour, everybody else in grey."""
+"""The pictures of `docs/benchmarks.md`: StreamFlow in colour, the peers in grey."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-OUR_COLOUR, THEIR_COLOUR = "#1f6feb", "#9aa4b0"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OUR_COLOUR, PEER_COLOUR = "#1f6feb", "#9aa4b0"
 
 
-def save(figure: Any, file: Path) -> None:
-    """As SVG; the same figures give the same bytes."""
+def save(figure: Figure, file: Path) -> None:
+    """Write an SVG; the same figure gives the same bytes."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "bench"}):
         figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches="tight")
 
 
-def bars(values: Mapping[str, float], ours: str, unit: str) -> Any:
+def bars(values: Mapping[str, float], ours: str, unit: str) -> Figure:
+    """A bar per value."""
     figure = _figure(8, 0.8 + 0.35 * len(values))
     _bars(figure.subplots(), values, ours, unit)
     return figure
 
 
-def serving(contestants: Mapping[str, Any], ours: str) -> Any:
+def serving(contestants: Mapping[str, Any], ours: str) -> Figure:
     """Requests per second at the most connections, and the latency of one alone."""
     most = max(next(iter(contestants.values())), key=int)
     figure = _figure(11, 1.2 + 0.35 * len(contestants))
@@ -39,7 +44,7 @@ def serving(contestants: Mapping[str, Any], ours: str) -> Any:
 
 def lines(
     rows: Sequence[Mapping[str, Any]], sizes: Sequence[str], contestants: Sequence[str], unit: str
-) -> Any:
+) -> Figure:
     """Medians over the first size, a panel for each of the second; ours is the first contestant."""
     along, *apart = sizes
     panels = sorted({row[apart[0]] for row in rows}) if apart else [None]
@@ -53,7 +58,7 @@ def lines(
                 [row[along] for row in measured],
                 [row[name] for row in measured],
                 marker="o",
-                color=OUR_COLOUR if number == 0 else THEIR_COLOUR,
+                color=OUR_COLOUR if number == 0 else PEER_COLOUR,
                 linestyle=("solid", "solid", "dashed", "dotted")[number % 4],
                 label=name,
             )
@@ -66,7 +71,7 @@ def lines(
     return figure
 
 
-def soak(result: Mapping[str, Any]) -> Any:
+def soak(result: Mapping[str, Any]) -> Figure:
     """p99 of each window, or its 200s a second around a restart, and memory, over the run."""
     figure = _figure(8, 2.8)
     left, right = figure.subplots(1, 2)
@@ -74,16 +79,16 @@ def soak(result: Mapping[str, Any]) -> Any:
     width = result["seconds"] / len(windows)
     unit, seconds = ("seconds", 1) if result["seconds"] < 120 else ("minutes", 60)
     if "restart" in result:
-        title, told = "predictions/s", [window["answers"] / width for window in windows]
+        title, series = "predictions/s", [window["answers"] / width for window in windows]
     else:
-        title, told = "p99, ms", [window["p99_ms"] for window in windows]
+        title, series = "p99, ms", [window["p99_ms"] for window in windows]
     middles = [(number + 0.5) * width for number in range(len(windows))]
-    moments, megabytes = zip(*result["megabytes"], strict=True)
+    times, megabytes = zip(*result["megabytes"], strict=True)
     for axis, what, at, values in (
-        (left, title, middles, told),
-        (right, "resident memory, MB", moments, megabytes),
+        (left, title, middles, series),
+        (right, "resident memory, MB", times, megabytes),
     ):
-        axis.plot([moment / seconds for moment in at], values, color=OUR_COLOUR)
+        axis.plot([time / seconds for time in at], values, color=OUR_COLOUR)
         axis.set(xlabel=unit, ylim=(0, 1.1 * max(values)))
         axis.set_title(what, fontsize=10)
         axis.grid(alpha=0.3)
@@ -91,9 +96,9 @@ def soak(result: Mapping[str, Any]) -> Any:
 
 
 def _bars(
-    axis: Any, values: Mapping[str, float], ours: str, title: str, logarithmic: bool = False
+    axis: Axes, values: Mapping[str, float], ours: str, title: str, logarithmic: bool = False
 ) -> None:
-    colours = [OUR_COLOUR if name == ours else THEIR_COLOUR for name in values]
+    colours = [OUR_COLOUR if name == ours else PEER_COLOUR for name in values]
     drawn = axis.barh(list(values), list(values.values()), color=colours)
     if logarithmic:
         axis.set_xscale("log")
@@ -106,7 +111,7 @@ def _bars(
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -1,10 +1,10 @@
 """The plain way: Feast's SDK, a DataFrame, MLflow's pyfunc, in an ordinary FastAPI endpoint.
 
-Run as `python -m bench.peers.plain FEAST_FOLDER FEATURE_SERVICE MODEL_URI PORT`. What Feast's
-online store is, `feature_store.yaml` in the folder says.
+Run as `python -m bench.peers.plain FEAST_FOLDER FEATURE_SERVICE MODEL_URI PORT`. The
+online store is configured in the folder's `feature_store.yaml`.
 """
 
-# No `from __future__ import annotations`: FastAPI reads types that are made inside `create_app`.
+# No `from __future__ import annotations`: FastAPI reads types that are defined in `create_app`.
 import sys
 from typing import Any
 
@@ -15,15 +15,20 @@ from feast import FeatureStore
 from pydantic import BaseModel
 
 
-class ScoringRequest(BaseModel):
+class PredictRequest(BaseModel):
+    """The body of `/predict`."""
+
     user_id: str
 
 
-class Questions(BaseModel):
+class BatchRequest(BaseModel):
+    """The body of `/predict/batch`."""
+
     user_ids: list[str]
 
 
 def create_app(folder: str, feature_service: str, model_uri: str) -> FastAPI:
+    """The app with its endpoints."""
     store = FeatureStore(repo_path=folder)
     service = store.get_feature_service(feature_service)
     model = mlflow.pyfunc.load_model(model_uri)
@@ -48,12 +53,12 @@ def create_app(folder: str, feature_service: str, model_uri: str) -> FastAPI:
         return {"status": "alive"}
 
     @app.post("/predict")
-    def predict(question: ScoringRequest) -> dict[str, Any]:
-        return score([question.user_id])[0]
+    def predict(request: PredictRequest) -> dict[str, Any]:
+        return score([request.user_id])[0]
 
     @app.post("/predict/batch")
-    def predict_batch(questions: Questions) -> list[dict[str, Any]]:
-        return score(questions.user_ids)
+    def predict_batch(request: BatchRequest) -> list[dict[str, Any]]:
+        return score(request.user_ids)
 
     return app
 

@@ -1,4 +1,4 @@
-"""What the peers need: Feast's own online stores, filled by Feast, and a scikit-learn model."""
+"""What the peers use: Feast's own online stores, filled by Feast, and a scikit-learn model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.conninfo import conninfo_to_dict
 
 from bench.peers.workplace import MONTH, Workplace
 from streamflow.history.as_of import event_timestamp
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 PLAIN_MODEL = "plain_churn"
 
@@ -36,7 +39,7 @@ def _server(place: Workplace) -> dict[str, Any]:
 def postgres_store(place: Workplace) -> dict[str, Any]:
     """Feast's own PostgreSQL store in the same server, as its documentation configures it.
 
-    With a pool: by default, all threads would wait for one connection.
+    With a pool: by default, all threads share one connection.
     """
     return {**_server(place), "db_schema": "peer", "conn_type": "pool", "max_conn": 16}
 
@@ -65,7 +68,7 @@ def feast_folder(place: Workplace, name: str, online_store: dict[str, Any]) -> P
     return folder
 
 
-def features_of(place: Workplace, folder: Path) -> Any:
+def features_of(place: Workplace, folder: Path) -> DataFrame:
     """A DataFrame of all users' features, in the feature service's order, without their ids."""
     from feast import FeatureStore
 
@@ -78,7 +81,7 @@ def features_of(place: Workplace, folder: Path) -> Any:
     ]
 
 
-def plain_model(place: Workplace, frame: Any) -> str:
+def plain_model(place: Workplace, frame: DataFrame) -> str:
     """The URI of a registered scikit-learn pipeline: one-hot encoding, a forest like ours."""
     import mlflow
     from sklearn.compose import make_column_transformer
@@ -122,7 +125,7 @@ def plain_model(place: Workplace, frame: Any) -> str:
 
 
 def onnx_folder(place: Workplace) -> Path:
-    """Our model in Production as MLflow hands it out: `model.onnx` and `feature_schema.json`."""
+    """Our model in Production as MLflow stores it: `model.onnx` and `feature_schema.json`."""
     import mlflow
 
     mlflow.set_tracking_uri(place.mlflow_uri)
@@ -137,7 +140,7 @@ def onnx_folder(place: Workplace) -> Path:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Feast and MLflow tell of each step, which isn't what this is about."""
+    """Hide the messages that Feast and MLflow print for each step."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with (
         warnings.catch_warnings(),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from churn import use_case as churn
+from streamflow.use_case import Estimator
 
 
-def forest(random_state: int) -> Any:
+def forest(random_state: int) -> Estimator:
+    """An unfitted forest."""
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(n_estimators=300, random_state=random_state, n_jobs=1)

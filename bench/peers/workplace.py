@@ -1,4 +1,4 @@
-"""A temporary folder with everything served: what a user has after the quickstart."""
+"""A temporary folder with a model in Production: what a user has after the quickstart."""
 
 from __future__ import annotations
 
@@ -37,18 +37,21 @@ class Workplace:
 
     @property
     def home(self) -> Path:
+        """STREAMFLOW_HOME."""
         return self.folder / "home"
 
     @property
     def month(self) -> Path:
+        """The folder with the month's files."""
         return self.folder / "data" / "month_000"
 
     @property
     def mlflow_uri(self) -> str:
+        """MLflow's tracking URI: the database."""
         return sqlalchemy_url(self.url, "mlflow", "psycopg2")
 
     def ours(self) -> tuple[Command, int]:
-        """The API as in production, with one worker and its log in a file; and its port."""
+        """The API's command, with one worker and its log in a file, and its port."""
         port = free_port()
         command = Command(
             name="StreamFlow",
@@ -62,10 +65,10 @@ class Workplace:
 
 @contextmanager
 def workplace(users: int) -> Iterator[Workplace]:
-    """Generated, ingested, applied, trained, promoted, materialized; gone after the block.
+    """Run all steps up to a version in Production; everything is removed after the block.
 
-    The block runs in the folder and without other STREAMFLOW_* variables, so that neither those of
-    whoever runs it nor a `.env` get into the servers that it starts.
+    The block runs in the folder and without other STREAMFLOW_* variables, so that neither the
+    user's environment nor a `.env` affects the servers that it starts.
     """
     for name in [name for name in os.environ if name.startswith("STREAMFLOW_")]:
         del os.environ[name]
@@ -105,17 +108,18 @@ def _streamflow(folder: Path, *arguments: str) -> Any:
         text=True,
     )
     try:
-        answer, told = process.communicate()
+        output, errors = process.communicate()
     finally:
-        # Interrupted, it must be gone before the server is left: a user who lives keeps it up.
+        # After an interrupt it must end before the server: the server stays up while it has users.
         process.kill()
         process.wait()
     if process.returncode:
-        raise SystemExit(f"streamflow {' '.join(arguments)}: {told[-2000:]}")
-    return json.loads(answer)
+        raise SystemExit(f"streamflow {' '.join(arguments)}: {errors[-2000:]}")
+    return json.loads(output)
 
 
 def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Ends well if MLflow's server answers, and its database behind it, to one of its users."""
+"""Exit code 0 if MLflow's server and its database respond to a request of the user `api`."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""MLflow's users, with the passwords of the environment: run before each start of its server.
+"""Create MLflow's users, with the passwords of the environment; runs before each server start.
 
 `admin` is for people. `pipeline` manages experiments and models, `api` reads them.
 """
@@ -13,6 +13,7 @@ GRANTS = {"pipeline": "MANAGE", "api": "READ"}
 
 
 def main() -> None:
+    """Create or update the users and grant their permissions."""
     store = SqlAlchemyStore()
     store.init_db(read_auth_config().database_uri)
     for name in ("admin", *GRANTS):

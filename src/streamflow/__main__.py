@@ -1,4 +1,4 @@
-"""`python -m streamflow` is `streamflow`."""
+"""`python -m streamflow` runs the command `streamflow`."""
 
 from streamflow.cli.main import main
 

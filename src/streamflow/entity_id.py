@@ -1,4 +1,4 @@
-"""What an entity's id may be: 1 to 64 characters that can be seen."""
+"""What an entity's id may be: 1 to 64 visible characters."""
 
 LONGEST = 64
 

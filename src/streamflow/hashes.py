@@ -1,4 +1,4 @@
-"""SHA-256, the hash of everything that is compared."""
+"""SHA-256, the hash with which files and data are compared."""
 
 from __future__ import annotations
 

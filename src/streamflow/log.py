@@ -1,7 +1,7 @@
-"""The log, by the standard library's `logging`: our events and libraries' messages.
+"""The log: our events and the messages of libraries, by the standard library's `logging`.
 
-A server writes one JSON object a line, a command plain lines on standard error. No line of ours
-holds a feature's value or an entity's id: logs travel further than predictions do.
+A server writes one JSON object a line, a command plain lines on standard error. Our lines contain
+no feature's value and no entity's id: more people read logs than predictions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
-OURS = ("streamflow", "feast_postgres")
+OWN_PACKAGES = ("streamflow", "feast_postgres")
 
 _logger = logging.getLogger("streamflow")
 
@@ -32,7 +32,7 @@ def warning(event: str, **facts: object) -> None:
 def failure(event: str, error: BaseException, **facts: object) -> None:
     """Log an unexpected error by its type and the lines it passed through.
 
-    Its message is left out: database drivers put the values of rows into theirs.
+    The error's message is left out: database drivers put the values of rows into it.
     """
     facts = {"error": type(error).__name__, "lines": traceback_lines(error), **facts}
     _log(logging.ERROR, event, facts)
@@ -44,7 +44,7 @@ def _log(level: int, event: str, facts: Mapping[str, object]) -> None:
 
 
 def traceback_lines(error: BaseException) -> list[str]:
-    """Where an error came from, outermost first: `file:line function`."""
+    """The lines that an error passed through, outermost first: `file:line function`."""
     return [
         f"{frame.filename}:{frame.lineno} {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)
@@ -52,18 +52,18 @@ def traceback_lines(error: BaseException) -> list[str]:
 
 
 def json_line(event: str, level: str, facts: Mapping[str, object]) -> str:
-    """One line of the log, with the time of now (UTC)."""
+    """A line of the log in JSON, with the current time (UTC)."""
     from pydantic_core import to_json
 
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-    line = {"time": moment, "level": level, "event": event, **facts}
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = {"time": now, "level": level, "event": event, **facts}
     return to_json(line, fallback=str).decode() + "\n"
 
 
 class JsonLines(logging.Handler):
     """Writes each record to `stream` as one JSON object a line.
 
-    A stream that can't be written to, such as a file on a full disk, costs lines and no error.
+    If the stream can't be written, such as a file on a full disk, lines are lost without an error.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -71,6 +71,7 @@ class JsonLines(logging.Handler):
         self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; a library's message is the event `library_message`."""
         facts = getattr(record, "facts", None)
         event = record.getMessage()
         if facts is None:
@@ -81,7 +82,7 @@ class JsonLines(logging.Handler):
         self.write(json_line(event, record.levelname.lower(), facts))
 
     def write(self, lines: str) -> None:
-        """Write lines that are JSON already, in one piece: lines of several threads never mix."""
+        """Write lines that are JSON already, under a lock: threads don't mix their lines."""
         self.acquire()
         try:
             with suppress(OSError):
@@ -92,9 +93,9 @@ class JsonLines(logging.Handler):
 
 
 def write_json_lines(lines: str) -> None:
-    """Write lines that are JSON already to where `write_json_to` says.
+    """Write lines that are JSON already to the stream of `write_json_to`.
 
-    For the line per request alone: a record of `logging` costs three times as much.
+    Only for the line per request: a record of `logging` takes three times as long.
     """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, JsonLines):
@@ -107,13 +108,14 @@ def write_json_to(stream: TextIO = sys.stderr) -> None:
 
 
 class PlainLines(logging.Handler):
-    """Writes each record as a line for eyes to `sys.stderr`, whatever that is at that time."""
+    """Writes each record as a plain line to the current `sys.stderr`."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the record with its facts."""
         facts = getattr(record, "facts", None)
-        more = f" {dict(facts)}" if facts else ""
+        suffix = f" {dict(facts)}" if facts else ""
         with suppress(OSError):
-            print(f"{record.name}: {record.getMessage()}{more}", file=sys.stderr)
+            print(f"{record.name}: {record.getMessage()}{suffix}", file=sys.stderr)
 
 
 def write_plain() -> None:
@@ -122,11 +124,11 @@ def write_plain() -> None:
 
 
 def _send(handler: logging.Handler) -> None:
-    """From libraries warnings are enough; our own packages' information is for operators."""
+    """Use this handler alone; log information of our packages, and of libraries only warnings."""
     root = logging.getLogger()
     for other in root.handlers[:]:
         root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    for name in OURS:
+    for name in OWN_PACKAGES:
         logging.getLogger(name).setLevel(logging.INFO)

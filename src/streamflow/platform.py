@@ -1,4 +1,4 @@
-"""The parts that a step of the pipeline works with. `bootstrap` builds them from settings."""
+"""The services that a step of the pipeline works with. `bootstrap` builds them from settings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from streamflow.use_case import UseCase
 class Platform:
     """Settings, use case, database and registry.
 
-    `mlflow_uri` is an MLflow server's, or the database's own. `production` reads which version is
-    in Production without MLflow, where that is possible.
+    `mlflow_uri` is of an MLflow server, or of the database. `production` reads which version is in
+    Production, without MLflow where that is possible.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""A thread that does the same thing again and again, until it is stopped."""
+"""A thread that calls a function periodically, until it is stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PollingThread:
         self._finish = finish
         self._stopping = threading.Event()
         self._polled = threading.Event()
-        # A daemon: a service that hangs must not keep the process from ending.
+        # A daemon, so that a poll that hangs doesn't prevent the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self, wait_seconds: float = 0.0) -> None:
@@ -47,7 +47,7 @@ class PollingThread:
         while not self._stopping.is_set():
             try:
                 pause = self._poll()
-            except Exception as error:  # the next poll may succeed; a dead thread never does
+            except Exception as error:  # the next poll may succeed
                 log.failure(f"{self._name}_failed", error)
                 pause = None
             self._polled.set()

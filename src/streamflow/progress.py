@@ -1,10 +1,10 @@
-"""How a step reports what it is doing, for those who watch."""
+"""How a step reports which part of it begins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Called with a few words about the part of the step that begins.
+# Called with a short name of the part that begins.
 Progress = Callable[[str], None]
 
 

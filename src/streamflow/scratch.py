@@ -1,4 +1,4 @@
-"""A folder to work in, gone when the work ends, and after the next one if it was killed."""
+"""Temporary folders, which the next user of the same parent removes if their process was killed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from pathlib import Path
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, which holds nothing else; what killed work left there goes."""
+    """A new folder in `parent`, removed after the block; folders of killed processes are removed.
+
+    `parent` is for these folders alone.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     with _locked(parent):
-        for left in parent.iterdir():
-            if not _in_use(left):
-                shutil.rmtree(left, ignore_errors=True)
+        for existing in parent.iterdir():
+            if not _in_use(existing):
+                shutil.rmtree(existing, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(dir=parent))
         descriptor = os.open(folder, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with us, however we end
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system releases it when the process ends
     try:
         yield folder
     finally:
@@ -42,7 +45,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _in_use(folder: Path) -> bool:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:  # its owner has just taken it away
+    except FileNotFoundError:  # its owner has just removed it
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

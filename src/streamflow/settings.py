@@ -1,9 +1,9 @@
-"""Every knob of StreamFlow: environment variables beginning `STREAMFLOW_`, or a `.env` file."""
+"""All settings: environment variables that begin with `STREAMFLOW_`, or a `.env` file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -44,15 +44,15 @@ class Settings(BaseSettings):
         description="the database of that MLflow server, for `streamflow backup` and `restore`; "
         "its artifacts are in the folder `mlflow` of the home",
     )
-    online_store: dict[str, Any] | None = Field(
+    online_store: dict[str, object] | None = Field(
         None,
         description="Feast's configuration of another online store, as JSON; without it, features "
         "are served from tables of our own in the same PostgreSQL",
     )
     keep_training_sets: bool = Field(
         True,
-        description="whether a run keeps its training set, so that single values that changed "
-        "later can be named",
+        description="whether a run stores its training set, so that `reproduce` and `diff` can "
+        "name rows",
     )
     api_host: str = Field("127.0.0.1", description="where the API listens")
     api_port: int = Field(8000, ge=1, le=65535)
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         description="how many requests a second each API key may make, of each worker",
     )
     api_key: SecretStr | None = Field(
-        None, description="the key with which `streamflow demo` asks an API that wants one"
+        None, description="the key that `streamflow demo` sends to an API that requires one"
     )
     promote_key: SecretStr | None = Field(
         None,
@@ -80,11 +80,11 @@ class Settings(BaseSettings):
     latency_budget_ms: int = Field(
         250,
         ge=1,
-        description="a prediction that would take longer than this is refused at the door",
+        description="a prediction that would take longer than this is refused at once",
     )
     prediction_log: bool = Field(
         True,
-        description="whether each prediction of the API is kept, to be explained later: on, off",
+        description="whether each prediction of the API is stored, to be explained later: on, off",
     )
     prediction_log_days: int = Field(
         90, ge=1, description="days (UTC) before today that the prediction log holds"
@@ -99,12 +99,12 @@ class Settings(BaseSettings):
         "(right for archives and month-end batches), or the present moment",
     )
     registry_poll_seconds: float = Field(
-        1.0, gt=0, le=5, description="how often the API looks which version is in Production"
+        1.0, gt=0, le=5, description="seconds between two checks which version is in Production"
     )
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from `overrides`, the environment and `.env`, in this order.
+    """The settings; `overrides` come before the environment, and that before `.env`.
 
     Raises InvalidSettings naming the variable, its value and what is allowed.
     """

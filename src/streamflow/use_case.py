@@ -1,7 +1,7 @@
-"""The contract between the machinery and a use case: what another team writes to bring its own.
+"""The contract between StreamFlow and a use case: what a team writes to bring its own.
 
-Everything that costs time to import (Feast, pandera, scikit-learn) is behind a function, so that
-importing a use case does nothing and takes no time.
+What takes time to import (Feast, pandera, scikit-learn) is imported inside functions, so that
+importing a use case does nothing and is fast.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from streamflow.errors import InvalidSettings
+from streamflow.progress import Progress, silent
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pandera.pandas import DataFrameSchema
 
 
@@ -40,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Label:
-    """The answer to learn: a boolean column, known `horizon` after the as_of that it speaks of."""
+    """What a model learns to predict: a boolean column, known `horizon` after its as_of."""
 
     table: str
     column: str
@@ -52,7 +55,8 @@ class Generation:
     """What to generate: `months` folders `month_000`, `month_001`, … of `users` entities each.
 
     The same generation gives the same bytes. `drift` 0 keeps every month alike; 1 moves the
-    distributions by about one standard deviation over a year. `progress` is told each file written.
+    distributions by about one standard deviation over a year. `progress` is called with each file
+    that was written.
     """
 
     folder: Path
@@ -60,41 +64,41 @@ class Generation:
     months: int
     seed: int
     drift: float = 0.0
-    progress: Callable[[str], None] = field(default=lambda file: None, compare=False)
+    progress: Progress = field(default=silent, compare=False)
 
 
 class Estimator(Protocol):
     """A scikit-learn classifier of two classes, as far as it is used here."""
 
-    def get_params(self) -> dict[str, Any]:
-        """Its parameters by name, those of its parts among them."""
+    def get_params(self) -> dict[str, object]:
+        """Its parameters by name, including those of nested estimators."""
 
-    def set_params(self, **parameters: Any) -> Estimator:
+    def set_params(self, **parameters: object) -> Estimator:
         """Change parameters; returns the estimator itself."""
 
-    def fit(self, features: Any, labels: Any) -> object:
+    def fit(self, features: NDArray[np.float64], labels: NDArray[np.integer]) -> object:
         """Fit to a float64 matrix (rows, columns) and labels of 0 or 1 (rows,)."""
 
-    def predict(self, features: Any) -> Any:
+    def predict(self, features: NDArray[np.float64]) -> NDArray[np.integer]:
         """A label per row."""
 
-    def predict_proba(self, features: Any) -> Any:
+    def predict_proba(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probabilities of 0 and of 1 per row: (rows, 2)."""
 
 
-# Makes an unfitted estimator from a random_state.
+# Builds an unfitted estimator from a random_state.
 EstimatorBuilder = Callable[[int], Estimator]
 
 
 @dataclass(frozen=True)
 class UseCase:
-    """Everything that is particular to one prediction task; `streamflow` itself knows no column.
+    """Everything that is particular to one prediction task; `streamflow` itself names no column.
 
     `features` returns the Feast objects to apply: entities, feature views and one feature service
-    named `feature_service`. `models` builds, by name, an unfitted scikit-learn classifier over a
-    matrix of float64 from a random_state. `acceptance` holds, per metric, the least value with
-    which a version may go to Production. `validation_share` of the rows judge a model, the others
-    make it.
+    named `feature_service`. `models` holds, by name, functions that build an unfitted classifier
+    from a random_state. `acceptance` holds, per metric, the lowest value with which a version may
+    go to Production. A model is evaluated on `validation_share` of the rows and fitted to the
+    others.
     """
 
     name: str

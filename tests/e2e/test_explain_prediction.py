@@ -169,7 +169,7 @@ def test_a_thousand_predictions_come_out_again_after_features_and_model_changed(
     written = api.get("/metrics").text
     assert "streamflow_prediction_log_dropped_rows_total 0.0" in written
     os.kill(server.pid, signal.SIGTERM)
-    until(lambda: not processes.answers(f"{api.base_url}/health"))
+    until(lambda: not processes.responds(f"{api.base_url}/health"))
     everyone = {**first, **hotter, **second}
     assert len({answer["probability"] for answer in everyone.values()}) == MACHINES + 20 + 20
     requests = sorted({request_id for request_id, _ in everyone})

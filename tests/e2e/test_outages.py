@@ -272,7 +272,7 @@ def test_sigterm_lets_every_worker_answer_what_it_was_asked(
 
         until(lambda: waiting() >= 2)
         os.kill(child.pid, signal.SIGTERM)
-        until(lambda: not processes.answers(child.command.ready_url))
+        until(lambda: not processes.responds(child.command.ready_url))
         blocking.rollback()
         assert [one.result().status_code for one in asking] == [200] * connections
         until(lambda: not child.alive)

@@ -148,7 +148,7 @@ def test_the_story(start: Start, api: httpx.Client, ready: Platform, tmp_path: P
     question = {key: entities[0]}
 
     # The API lives without a model, and says so.
-    until(lambda: processes.answers(f"{api.base_url}/health"))
+    until(lambda: processes.responds(f"{api.base_url}/health"))
     unready = api.get("/ready")
     assert unready.status_code == 503
     assert unready.json()["not_ready"] == ["model", "feature_store"]

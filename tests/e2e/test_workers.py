@@ -171,6 +171,6 @@ def test_two_workers_tell_the_same_follow_the_same_and_end_together(
     assert len(session_of(server.pid)) >= 3
     os.kill(server.pid, signal.SIGTERM)
     until(lambda: not session_of(server.pid))
-    assert not processes.answers(f"{url}/health")
+    assert not processes.responds(f"{url}/health")
     assert not folder.exists()
     assert "Traceback" not in server.command.log.read_text()

@@ -131,10 +131,10 @@ def test_a_hundred_ports_in_use_are_an_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_status_of_400_and_more_is_no_answer(command: Command) -> None:
     with running([command]) as (child,):
         child.wait_until_ready()
-        assert processes.answers(command.ready_url)
-        assert not processes.answers(command.ready_url.replace("/health", "/elsewhere"))
-    assert not processes.answers(command.ready_url)
-    assert not processes.answers("not a url")
+        assert processes.responds(command.ready_url)
+        assert not processes.responds(command.ready_url.replace("/health", "/elsewhere"))
+    assert not processes.responds(command.ready_url)
+    assert not processes.responds("not a url")
 
 
 def test_a_child_answers_while_the_block_runs_and_not_after(command: Command, pids: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_command_that_cant_be_started_stops_those_before_it(
     missing = Command("nothing", [str(tmp_path / "missing")], {}, command.ready_url, command.log)
     with pytest.raises(OSError), running([command, missing]):
         pass
-    assert not processes.answers(command.ready_url)
+    assert not processes.responds(command.ready_url)
 
 
 def test_a_child_that_ends_is_told_with_the_end_of_its_log(command: Command) -> None:

@@ -1,4 +1,4 @@
-"""The commands that keep all of it elsewhere, and bring it back: `backup`, `restore`."""
+"""The commands `backup` and `restore`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, progress, show, table
+from streamflow.cli.terminal import Json, print_result, print_table, show_progress
 
 if TYPE_CHECKING:
     from streamflow.operations.backup_archive import Manifest
@@ -20,31 +20,34 @@ app = typer.Typer()
 
 @app.command(epilog="Example: streamflow backup 2024-03-01.backup")
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new one; it's never replaced.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A new file; an existing one isn't replaced.")
+    ],
     json: Json = False,
 ) -> None:
-    """Write database, features online, registry and artifacts to a file; all else goes on."""
+    """Write database, online features, registry and artifacts to a file; the servers keep
+    running."""
     from streamflow.operations.backup import backup
     from streamflow.settings import load_settings
 
     started = time.perf_counter()
-    with progress(json, "backup") as step:
-        done = backup(load_settings(), file, datetime.now(UTC), step)
+    with show_progress(json, "backup") as progress:
+        done = backup(load_settings(), file, datetime.now(UTC), progress)
     seconds = time.perf_counter() - started
-    answer = {
+    result = {
         "file": str(done.file),
         "bytes": done.bytes,
-        **_told(done.manifest),
+        **_manifest_json(done.manifest),
         "members": [asdict(member) for member in done.manifest.members],
         "seconds": seconds,
     }
 
-    def lines() -> None:
-        rows = [*_rows(done.manifest), ["size", f"{done.bytes:,} bytes"], _took(seconds)]
-        table(f"backup {done.file}", ["", ""], rows)
+    def print_text() -> None:
+        rows = [*_manifest_rows(done.manifest), ["size", f"{done.bytes:,} bytes"]]
+        print_table(f"backup {done.file}", ["", ""], [*rows, _duration_row(seconds)])
         print("Next: keep it on another machine; it holds all data. streamflow restore FILE")
 
-    show(answer, json, lines)
+    print_result(result, json, print_text)
 
 
 @app.command(epilog="Example: streamflow restore 2024-03-01.backup")
@@ -52,34 +55,34 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` wrote.")],
     json: Json = False,
 ) -> None:
-    """Bring a backup back onto an empty database, after all of it was checked."""
+    """Restore a backup into an empty database, after the whole file was checked."""
     from streamflow.operations.restore import restore
     from streamflow.settings import load_settings
 
     started = time.perf_counter()
-    with progress(json, "restore") as step:
-        done = restore(load_settings(), file, step)
+    with show_progress(json, "restore") as progress:
+        done = restore(load_settings(), file, progress)
     seconds = time.perf_counter() - started
-    answer = {
+    result = {
         "file": str(file.absolute()),
-        **_told(done.manifest),
+        **_manifest_json(done.manifest),
         "members": len(done.manifest.members),
         "restored_before": done.before,
         "migrated": done.migrated,
         "seconds": seconds,
     }
 
-    def lines() -> None:
-        rows = [*_rows(done.manifest), ["migrated", ", ".join(done.migrated) or "not needed"]]
-        table(f"restored {file.absolute()}", ["", ""], [*rows, _took(seconds)])
+    def print_text() -> None:
+        rows = [*_manifest_rows(done.manifest), ["migrated", _migrated(done.migrated)]]
+        print_table(f"restored {file.absolute()}", ["", ""], [*rows, _duration_row(seconds)])
         if done.before:
-            print("This backup had been restored here before; nothing was changed.")
+            print("This backup was already restored here; nothing was changed.")
         print("Next: streamflow reproduce --all")
 
-    show(answer, json, lines)
+    print_result(result, json, print_text)
 
 
-def _told(manifest: Manifest) -> dict[str, Any]:
+def _manifest_json(manifest: Manifest) -> dict[str, object]:
     return {
         "taken_at": manifest.taken_at,
         "version": manifest.version,
@@ -89,7 +92,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _rows(manifest: Manifest) -> list[list[str]]:
+def _manifest_rows(manifest: Manifest) -> list[list[str]]:
     artifacts = manifest.artifacts
     size = sum(member.size for member in artifacts)
     return [
@@ -100,5 +103,9 @@ def _rows(manifest: Manifest) -> list[list[str]]:
     ]
 
 
-def _took(seconds: float) -> list[str]:
+def _migrated(migrations: list[str]) -> str:
+    return ", ".join(migrations) or "not needed"
+
+
+def _duration_row(seconds: float) -> list[str]:
     return ["took", f"{seconds:.1f} s"]

@@ -1,4 +1,4 @@
-"""The commands that bring data in and features online."""
+"""The commands `generate`, `ingest`, `apply`, `materialize` and `feast-config`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, opened, operator, progress, show, table
-from streamflow.cli.times import AsOf, moment
+from streamflow.cli.terminal import (
+    Json,
+    open_platform,
+    operator,
+    print_result,
+    print_table,
+    show_progress,
+)
+from streamflow.cli.times import AsOf, parse_time
 
 app = typer.Typer()
 
@@ -35,15 +42,15 @@ def generate(
             f"The use case {use_case.name!r} has no generator.", "Ingest your own files instead."
         )
     files: list[str] = []
-    with progress(json, "generate") as step:
+    with show_progress(json, "generate") as progress:
 
-        def written(file: str) -> None:
+        def record(file: str) -> None:
             files.append(file)
-            step(file)
+            progress(file)
 
-        use_case.generate(Generation(folder, users, months, seed, drift, written))
-    answer = {"folder": str(folder), "users": users, "months": months, "seed": seed, "files": files}
-    show(answer, json, lambda: print(f"{users:,} users x {months} months in {folder}"))
+        use_case.generate(Generation(folder, users, months, seed, drift, record))
+    result = {"folder": str(folder), "users": users, "months": months, "seed": seed, "files": files}
+    print_result(result, json, lambda: print(f"{users:,} users x {months} months in {folder}"))
 
 
 @app.command(epilog="Example: streamflow ingest data/month_000 --as-of 2024-01-31")
@@ -59,19 +66,20 @@ def ingest(
     """Check a month's files and add what is new to history; all tables or none."""
     from streamflow.pipeline import ingest as step_ingest
 
-    recorded = moment(recorded_at)
-    with opened() as platform, progress(json, "ingest") as step:
+    recorded = parse_time(recorded_at)
+    with open_platform() as platform, show_progress(json, "ingest") as progress:
         done = step_ingest.ingest(
-            platform, folder, as_of.date(), recorded, datetime.now(UTC), operator(), step
+            platform, folder, as_of.date(), recorded, datetime.now(UTC), operator(), progress
         )
-    rows = [[name, table.rows, table.added, table.unchanged] for name, table in done.tables.items()]
+    rows = [[name, one.rows, one.added, one.unchanged] for name, one in done.tables.items()]
 
-    def lines() -> None:
-        table(f"AS_OF {done.as_of}", ["table", "rows", "added", "unchanged"], rows)
+    def print_text() -> None:
+        print_table(f"AS_OF {done.as_of}", ["table", "rows", "added", "unchanged"], rows)
         if not any(table.added for table in done.tables.values()):
             print("Nothing is new: all of it was known before.")
 
-    show({name: asdict(table) for name, table in done.tables.items()}, json, lines)
+    result = {name: asdict(table) for name, table in done.tables.items()}
+    print_result(result, json, print_text)
 
 
 @app.command(epilog="Example: streamflow apply")
@@ -79,16 +87,16 @@ def apply(json: Json = False) -> None:
     """Bring Feast's registry and online store to the use case's definitions."""
     from streamflow.pipeline import apply as step_apply
 
-    with opened() as platform, progress(json, "apply"):
+    with open_platform() as platform, show_progress(json, "apply"):
         done = step_apply.apply(platform)
 
-    def lines() -> None:
+    def print_text() -> None:
         print(f"feature views: {', '.join(done.feature_views)}")
         print(f"feature services: {', '.join(done.feature_services)}")
         if done.removed:
             print(f"removed: {', '.join(done.removed)}")
 
-    show(asdict(done), json, lines)
+    print_result(asdict(done), json, print_text)
 
 
 @app.command(epilog="Example: streamflow materialize --as-of 2024-01-31")
@@ -102,12 +110,13 @@ def materialize(
     """Bring each entity's newest features into the online store."""
     from streamflow.pipeline import materialize as step_materialize
 
-    with opened() as platform, progress(json, "materialize") as step:
+    with open_platform() as platform, show_progress(json, "materialize") as progress:
         day = as_of.date() if as_of else None
-        done = step_materialize.materialize(platform, day, datetime.now(UTC), step)
-    answer = {one.feature_view: {"rows": one.rows, "seconds": one.seconds} for one in done}
-    rows = [[one.feature_view, one.rows, f"{one.seconds:.2f}"] for one in done]
-    show(answer, json, lambda: table("online", ["feature view", "rows", "seconds"], rows))
+        done = step_materialize.materialize(platform, day, datetime.now(UTC), progress)
+    result = {view.feature_view: {"rows": view.rows, "seconds": view.seconds} for view in done}
+    rows = [[view.feature_view, view.rows, f"{view.seconds:.2f}"] for view in done]
+    columns = ["feature view", "rows", "seconds"]
+    print_result(result, json, lambda: print_table("online", columns, rows))
 
 
 @app.command("feast-config", epilog="Example: streamflow feast-config && feast -c . ui")
@@ -118,6 +127,6 @@ def feast_config(
     """Write feature_store.yaml, with which Feast's own CLI and UI work (it holds the password)."""
     from streamflow.pipeline import apply as step_apply
 
-    with opened() as platform:
+    with open_platform() as platform:
         file = step_apply.write_feast_config(platform, folder)
-    show({"file": str(file)}, json, lambda: print(file))
+    print_result({"file": str(file)}, json, lambda: print(file))

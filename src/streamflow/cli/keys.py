@@ -1,17 +1,20 @@
-"""The commands about API keys: `keys create`, `keys list`, `keys revoke`."""
+"""The commands `keys create`, `keys list` and `keys revoke`, for API keys."""
 
 from __future__ import annotations
 
 import os
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, opened, operator, show, table
+from streamflow.cli.terminal import Json, open_platform, operator, print_result, print_table
 
-app = typer.Typer(name="keys", help="Who may ask the API.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from streamflow.keys.api_keys import ApiKey
+
+app = typer.Typer(name="keys", help="API keys: who may use the API.", no_args_is_help=True)
 
 SCOPES = ("predict", "read", "promote")
 
@@ -30,60 +33,59 @@ def create(
         str | None,
         typer.Option(metavar="90d|DATE", help="After so many days, or at the end of a day (UTC)."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Whose it is, for those who read the list.")] = "",
+    name: Annotated[str, typer.Option(help="Whose key it is, for the list.")] = "",
     from_environment: Annotated[
         str | None,
-        typer.Option(
-            metavar="VARIABLE", help="Take the key that is in this variable; none is drawn."
-        ),
+        typer.Option(metavar="VARIABLE", help="Use the key in this variable; none is generated."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make a key, and show it: this once, as only its hash is kept."""
+    """Create a key and show it once: only its hash is stored."""
     from streamflow.keys import api_keys
 
-    unknown = [one for one in scope if one not in SCOPES]
+    unknown = [name for name in scope if name not in SCOPES]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(SCOPES)}.")
     now = datetime.now(UTC)
     expires_at = _expiry(expires, now) if expires is not None else None
     given = os.environ.get(from_environment, "") if from_environment else None
     key = api_keys.new_key() if given is None else given
-    scopes = [api_keys.Scope(one) for one in scope]
-    with opened() as platform:
-        made = api_keys.create(platform.database, key, scopes, name, expires_at, operator(), now)
+    scopes = [api_keys.Scope(name) for name in scope]
+    with open_platform() as platform:
+        created = api_keys.create(platform.database, key, scopes, name, expires_at, operator(), now)
 
-    def lines() -> None:
+    def print_text() -> None:
         if given is None:
             print(key)
             print("It isn't shown again. Send it as: Authorization: Bearer KEY")
-        print(f"Key {made.key_id} may {_listed(made)}{_until(made)}.")
+        print(f"Key {created.key_id} may {_scopes(created)}{_until(created)}.")
 
-    drawn = {"key": key} if given is None else {}
-    show({**_told(made), **drawn}, json, lines)
+    secret = {"key": key} if given is None else {}
+    print_result({**_key_json(created), **secret}, json, print_text)
 
 
 @app.command("list", epilog="Example: streamflow keys list --json")
 def list_keys(json: Json = False) -> None:
-    """All keys that were ever made, without the keys themselves."""
+    """All keys that were ever created, without the keys themselves."""
     from streamflow.keys import api_keys
 
-    with opened() as platform:
-        known = api_keys.all_keys(platform.database)
+    with open_platform() as platform:
+        keys = api_keys.all_keys(platform.database)
     now = datetime.now(UTC)
     columns = ["key", "name", "may", "made (UTC)", "by", "state"]
     rows = [
         [
             str(one.key_id),
             one.name,
-            _listed(one),
+            _scopes(one),
             f"{one.created_at:%Y-%m-%d %H:%M}",
             one.created_by,
             _state(one, now),
         ]
-        for one in known
+        for one in keys
     ]
-    show([_told(one) for one in known], json, lambda: table("API keys", columns, rows))
+    result = [_key_json(one) for one in keys]
+    print_result(result, json, lambda: print_table("API keys", columns, rows))
 
 
 @app.command(epilog="Example: streamflow keys revoke 3")
@@ -91,12 +93,13 @@ def revoke(
     key_id: Annotated[int, typer.Argument(metavar="ID", help="See `streamflow keys list`.")],
     json: Json = False,
 ) -> None:
-    """Let a key in no more, from a second or two on."""
+    """Revoke a key: the API refuses it after a second or two."""
     from streamflow.keys import api_keys
 
-    with opened() as platform:
-        done = api_keys.revoke(platform.database, key_id, operator(), datetime.now(UTC))
-    show(_told(done), json, lambda: print(f"Key {key_id}: {_state(done, datetime.now(UTC))}."))
+    with open_platform() as platform:
+        revoked = api_keys.revoke(platform.database, key_id, operator(), datetime.now(UTC))
+    state = _state(revoked, datetime.now(UTC))
+    print_result(_key_json(revoked), json, lambda: print(f"Key {key_id}: {state}."))
 
 
 def _expiry(text: str, now: datetime) -> datetime:
@@ -114,23 +117,23 @@ def _expiry(text: str, now: datetime) -> datetime:
     return expires_at
 
 
-def _listed(key: Any) -> str:
+def _scopes(key: ApiKey) -> str:
     return ", ".join(scope for scope in SCOPES if scope in key.scopes)
 
 
-def _until(key: Any) -> str:
+def _until(key: ApiKey) -> str:
     return f" until {key.expires_at:%Y-%m-%d %H:%M} (UTC)" if key.expires_at else ""
 
 
-def _state(key: Any, now: datetime) -> str:
+def _state(key: ApiKey, now: datetime) -> str:
     if key.revoked_at:
         return f"revoked {key.revoked_at:%Y-%m-%d %H:%M} by {key.revoked_by}"
     return f"works{_until(key)}" if key.works(now) else f"expired {key.expires_at:%Y-%m-%d}"
 
 
-def _told(key: Any) -> dict[str, Any]:
-    """All but the hash, which is nobody's business."""
+def _key_json(key: ApiKey) -> dict[str, object]:
+    """All fields but the hash, which is of no use to a reader."""
     from dataclasses import asdict
 
-    facts = {name: value for name, value in asdict(key).items() if name != "key_hash"}
-    return {**facts, "scopes": [scope for scope in SCOPES if scope in key.scopes]}
+    fields = {name: value for name, value in asdict(key).items() if name != "key_hash"}
+    return {**fields, "scopes": [scope for scope in SCOPES if scope in key.scopes]}

@@ -1,6 +1,6 @@
-"""The commands that prove where a model comes from: `reproduce` and `diff`.
+"""The commands `reproduce` and `diff`, which prove what a model was made from.
 
-`reproduce` ends with 0 if the run comes out identical, 1 if it's different, 2 if nobody can tell.
+Exit codes of `reproduce`: 0 identical, 1 different, 2 can't tell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamflow.cli.terminal import Json, opened, progress, show, table, tell_error
+from streamflow.cli.terminal import (
+    Json,
+    open_platform,
+    print_error,
+    print_result,
+    print_table,
+    show_progress,
+)
 from streamflow.errors import (
     EnvironmentNotRestored,
     NoLineage,
@@ -26,8 +33,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+# A reproduction or a difference as JSON; a child process may have printed it.
+Document = dict[str, Any]
+
 EXIT_CODES = {"identical": 0, "different": 1, "can't tell": 2}
-SHOWN = 10
+CHANGES_SHOWN = 10
 
 
 @app.command(epilog="Example: streamflow reproduce --version 3")
@@ -50,53 +60,53 @@ def reproduce(
     if [run is not None, version is not None, all_versions].count(True) != 1:
         raise typer.BadParameter("Name one RUN, or a --version, or --all.")
     try:
-        with opened() as platform, progress(json, "reproduce") as step:
-            named = run if version is None else str(version)
-            answers = _reproduced(platform, named, in_recorded_environment, step)
-    except StreamFlowError as error:  # not 1: that a run is different hasn't been seen
-        tell_error(error.code, error.message, error.next, json)
+        with open_platform() as platform, show_progress(json, "reproduce") as progress:
+            wanted = run if version is None else str(version)
+            results = _reproduce(platform, wanted, in_recorded_environment, progress)
+    except StreamFlowError as error:  # not 1, which says that the run is different
+        print_error(error.code, error.message, error.next, json)
         raise typer.Exit(2) from error
     except Exception as error:
         traceback.print_exc()
         raise typer.Exit(2) from error
 
-    def lines() -> None:
-        for number, answer in enumerate(answers):
+    def print_text() -> None:
+        for number, result in enumerate(results):
             print("\n" * (number > 0), end="")
-            _tell(answer)
+            _print_reproduction(result)
 
-    show(answers if all_versions else answers[0], json, lines)
-    verdicts = {answer["verdict"] for answer in answers}
+    print_result(results if all_versions else results[0], json, print_text)
+    verdicts = {result["verdict"] for result in results}
     raise typer.Exit(
-        next((EXIT_CODES[one] for one in ("different", "can't tell") if one in verdicts), 0)
+        next((EXIT_CODES[each] for each in ("different", "can't tell") if each in verdicts), 0)
     )
 
 
-def _reproduced(
-    platform: Platform, named: str | None, in_recorded_environment: bool, step: Progress
-) -> list[dict[str, Any]]:
-    """An answer per run; of every version if none is named."""
+def _reproduce(
+    platform: Platform, wanted: str | None, in_recorded_environment: bool, progress: Progress
+) -> list[Document]:
+    """One result for the run or version `wanted`; without it, one for each version."""
     from streamflow.lineage import recorded_environment, recorded_run
     from streamflow.lineage import reproduce as reproduction
 
     registry = platform.registry
-    if named is not None:
-        runs = [recorded_run.find(registry, named)]
+    if wanted is not None:
+        runs = [recorded_run.find(registry, wanted)]
     else:
         runs = [registry.run(one.run_id) for one in registry.versions()]
     if not runs:
         raise UnknownVersion(f"{registry.model!r} has no version yet.", "Run `streamflow train`.")
-    answers = []
+    results = []
     for run in runs:
         now = datetime.now(UTC)
         try:
             if in_recorded_environment:
-                answers.append(recorded_environment.reproduce(platform, run, step))
+                results.append(recorded_environment.reproduce(platform, run, progress))
             else:
-                answers.append(asdict(reproduction.reproduce(platform, run, now, step)))
+                results.append(asdict(reproduction.reproduce(platform, run, now, progress)))
         except (NoLineage, EnvironmentNotRestored) as error:
-            answers.append(asdict(reproduction.cant_tell(platform, run, now, error)))
-    return answers
+            results.append(asdict(reproduction.cant_tell(platform, run, now, error)))
+    return results
 
 
 @app.command(epilog="Example: streamflow diff 1 2")
@@ -108,56 +118,55 @@ def diff(
     """What two runs differ by: factors, metrics, validation predictions."""
     from streamflow.lineage import diff as run_difference
 
-    with opened() as platform, progress(json, "diff") as step:
-        done = run_difference.diff(platform, before, after, step)
+    with open_platform() as platform, show_progress(json, "diff") as progress:
+        done = run_difference.diff(platform, before, after, progress)
 
-    def lines() -> None:
-        answer = asdict(done)
-        _tell_factors(f"run {done.before} → {done.after}", answer)
+    def print_text() -> None:
+        _print_factors(f"run {done.before} → {done.after}", asdict(done))
         metrics = [
             [name, *("" if value is None else f"{value:.6g}" for value in both)]
             for name, both in done.metrics.items()
         ]
         print()
-        table("metrics", ["", "before", "after"], metrics)
+        print_table("metrics", ["", "before", "after"], metrics)
         if done.judged is not None:
             print(f"\n{done.flipped:,} of {done.judged:,} validation predictions change side.")
 
-    show(asdict(done), json, lines)
+    print_result(asdict(done), json, print_text)
 
 
-def _tell(answer: dict[str, Any]) -> None:
-    version = f", version {answer['version']}" if answer["version"] else ""
-    title = f"run {answer['run_id']}{version}"
-    if answer["factors"]:
-        _tell_factors(title, answer)
+def _print_reproduction(result: Document) -> None:
+    version = f", version {result['version']}" if result["version"] else ""
+    title = f"run {result['run_id']}{version}"
+    if result["factors"]:
+        _print_factors(title, result)
     else:
         print(title)
-    if answer["restored"]:
+    if result["restored"]:
         print()
-        table(
+        print_table(
             "one factor restored at a time",
             ["with the recorded", ""],
-            [[one["factor"], one["said"]] for one in answer["restored"]],
+            [[one["factor"], one["said"]] for one in result["restored"]],
         )
-    print(f"\n{answer['verdict']}: {answer['why'].rstrip('.')}.")
-    if answer["next"]:
-        print(f"next: {answer['next']}")
+    print(f"\n{result['verdict']}: {result['why'].rstrip('.')}.")
+    if result["next"]:
+        print(f"next: {result['next']}")
 
 
-def _tell_factors(title: str, answer: dict[str, Any]) -> None:
+def _print_factors(title: str, result: Document) -> None:
     rows = [
         [one["name"], "✓" if one["same"] else "✗", "\n".join(one["said"])]
-        for one in answer["factors"]
+        for one in result["factors"]
     ]
-    table(title, ["factor", "", ""], rows)
-    changes = answer["changes"]
+    print_table(title, ["factor", "", ""], rows)
+    changes = result["changes"]
     if changes:
         print()
-        table(
+        print_table(
             "changed values",
             ["entity", "column", "before", "after"],
-            [[str(value) for value in one.values()] for one in changes[:SHOWN]],
+            [[str(value) for value in one.values()] for one in changes[:CHANGES_SHOWN]],
         )
-        if len(changes) > SHOWN:
-            print(f"and {len(changes) - SHOWN:,} more; --json names them.")
+        if len(changes) > CHANGES_SHOWN:
+            print(f"and {len(changes) - CHANGES_SHOWN:,} more; --json names them.")

@@ -1,7 +1,7 @@
-"""The command line: one command per step of the pipeline. Exit codes are decided here.
+"""The command line as a whole: its groups of commands, its errors and exit codes.
 
-0 done · 1 an error that says what to do · 2 wrong usage · 130 interrupted. Everything that takes
-time to import waits for the command that needs it, so that `--help` answers at once.
+0 done · 1 an error that says what to do · 2 wrong usage · 130 interrupted. A command imports what
+it needs when it is called, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from streamflow.cli import (
     servers,
     train,
 )
-from streamflow.cli.terminal import tell_error
+from streamflow.cli.terminal import print_error
 from streamflow.errors import StreamFlowError
 
 app = typer.Typer(
@@ -50,12 +50,12 @@ def main() -> None:
         code = app(prog_name="streamflow", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except StreamFlowError as error:
-        tell_error(error.code, error.message, error.next, as_json)
+        print_error(error.code, error.message, error.next, as_json)
         sys.exit(1)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "streamflow"
-        tell_error("usage", error.format_message(), f"See `{command} --help`.", as_json)
+        print_error("usage", error.format_message(), f"See `{command} --help`.", as_json)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

@@ -1,10 +1,10 @@
-"""The command that brings the database to the program's schema: `migrate`."""
+"""The command `migrate`."""
 
 from __future__ import annotations
 
 import typer
 
-from streamflow.cli.terminal import Json, progress, show, table
+from streamflow.cli.terminal import Json, print_result, print_table, show_progress
 
 app = typer.Typer()
 
@@ -18,7 +18,7 @@ def migrate(json: Json = False) -> None:
     from streamflow.use_case import load_use_case
 
     settings = load_settings()
-    with connected(settings) as database, progress(json, "migrate"):
+    with connected(settings) as database, show_progress(json, "migrate"):
         applied = migrations.migrate(database)
         if settings.role_passwords:
             history = load_use_case(settings.use_case).name
@@ -26,17 +26,17 @@ def migrate(json: Json = False) -> None:
         else:
             granted = roles.there(database)
     known = migrations.migrations()
-    answer = {
+    result = {
         "schema": known[-1].number,
         "applied": [str(migration) for migration in applied],
         "roles": {role.name: role.may_connect for role in granted},
     }
 
-    def lines() -> None:
+    def print_text() -> None:
         rows = [[str(one), "applied" if one in applied else "was there"] for one in known]
         rows += [[role.name, "may connect" if role.may_connect else ""] for role in granted]
-        table("database", ["", ""], rows)
+        print_table("database", ["", ""], rows)
         if not granted:
             print("No roles: one user does everything. See docs/operations.md, Roles.")
 
-    show(answer, json, lines)
+    print_result(result, json, print_text)

@@ -1,15 +1,25 @@
-"""The commands about runs and versions: `runs`, `models`, `promote`, `rollback`."""
+"""The commands `runs`, `models`, `promote` and `rollback`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, opened, operator, progress, show, table
+from streamflow.cli.terminal import (
+    Json,
+    open_platform,
+    operator,
+    print_result,
+    print_table,
+    show_progress,
+)
+
+if TYPE_CHECKING:
+    from streamflow.promotion.promote import Promoted
 
 app = typer.Typer()
 
@@ -17,6 +27,8 @@ Why = Annotated[str, typer.Option("--why", help="The reason, for the audit.")]
 
 
 class Stage(StrEnum):
+    """A stage as it is typed."""
+
     STAGING = "staging"
     PRODUCTION = "production"
     ARCHIVED = "archived"
@@ -25,9 +37,9 @@ class Stage(StrEnum):
 @app.command(epilog="Example: streamflow runs --json")
 def runs(json: Json = False) -> None:
     """All training runs, newest first."""
-    with opened() as platform, progress(json, "runs"):
+    with open_platform() as platform, show_progress(json, "runs"):
         done = platform.registry.runs()
-    answer = [
+    result = [
         {**asdict(run), "started_at": datetime.fromtimestamp(run.started_at, UTC)} for run in done
     ]
     rows = [
@@ -42,13 +54,13 @@ def runs(json: Json = False) -> None:
         for run in done
     ]
     columns = ["run", "status", "started (UTC)", "as of", "model", "AUC"]
-    show(answer, json, lambda: table("runs", columns, rows))
+    print_result(result, json, lambda: print_table("runs", columns, rows))
 
 
 @app.command(epilog="Example: streamflow models")
 def models(json: Json = False) -> None:
     """All versions of the registered model, newest first, with stage and alias."""
-    with opened() as platform, progress(json, "models"):
+    with open_platform() as platform, show_progress(json, "models"):
         done = platform.registry.versions()
         name = platform.use_case.registered_model
     rows = [
@@ -62,42 +74,42 @@ def models(json: Json = False) -> None:
         for one in done
     ]
     columns = ["version", "stage", "alias", "AUC", "run"]
-    show([asdict(one) for one in done], json, lambda: table(name, columns, rows))
+    print_result([asdict(one) for one in done], json, lambda: print_table(name, columns, rows))
 
 
 @app.command(epilog='Example: streamflow promote 3 --to production --why "better on March"')
 def promote(
     version: Annotated[int, typer.Argument(help="See `streamflow models`.")],
-    to: Annotated[Stage, typer.Option(help="The stage; who was in it is archived.")],
+    to: Annotated[Stage, typer.Option(help="The stage; the version in it is archived.")],
     why: Why,
     json: Json = False,
 ) -> None:
-    """Move a version to a stage. Promotion to production is the deployment."""
-    from streamflow.promotion import promote as deployment
+    """Move a version to a stage. Promotion to production is the promotion."""
+    from streamflow.promotion import promote as promotion
     from streamflow.promotion.promoter import promoter
     from streamflow.registry.stages import STAGES
 
-    with opened() as platform, progress(json, "promote"):
+    with open_platform() as platform, show_progress(json, "promote"):
         now = datetime.now(UTC)
         who = promoter(platform, "promote", operator(), now)
-        done = deployment.promote(platform, version, STAGES[to.value], why, who, now)
-    show(asdict(done), json, lambda: _tell_promotion(done))
+        done = promotion.promote(platform, version, STAGES[to.value], why, who, now)
+    print_result(asdict(done), json, lambda: _print_promotion(done))
 
 
 @app.command(epilog='Example: streamflow rollback --why "scores shifted"')
 def rollback(why: Why, json: Json = False) -> None:
     """Bring back the version that was in production before."""
-    from streamflow.promotion import promote as deployment
+    from streamflow.promotion import promote as promotion
     from streamflow.promotion.promoter import promoter
 
-    with opened() as platform, progress(json, "rollback"):
+    with open_platform() as platform, show_progress(json, "rollback"):
         now = datetime.now(UTC)
         who = promoter(platform, "rollback", operator(), now)
-        done = deployment.rollback(platform, why, who, now)
-    show(asdict(done), json, lambda: _tell_promotion(done))
+        done = promotion.rollback(platform, why, who, now)
+    print_result(asdict(done), json, lambda: _print_promotion(done))
 
 
-def _tell_promotion(done: Any) -> None:
+def _print_promotion(done: Promoted) -> None:
     if not done.changed:
         print(f"Version {done.version} is in {done.to_stage} already.")
         return

@@ -1,4 +1,4 @@
-"""The command `predict`: for one entity, or for a file of them."""
+"""The command `predict`, for one entity or for a file of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, opened, plain, progress, show
+from streamflow.cli.terminal import Json, json_value, open_platform, print_result, show_progress
 
 if TYPE_CHECKING:
     from streamflow.progress import Progress
@@ -28,52 +28,55 @@ app = typer.Typer()
 )
 def predict(
     entity_id: Annotated[
-        str | None, typer.Argument(metavar="[USER_ID]", help="Whom to ask about.")
+        str | None, typer.Argument(metavar="[USER_ID]", help="The entity's id.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Ids: CSV, or one a line.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Where the CSV goes; default: here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File for the CSV; default: standard output.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """The Production model's answer from the online features, for one entity or a file of them."""
     from streamflow.bootstrap import production_predictor
-    from streamflow.pipeline import predict as step
+    from streamflow.pipeline import predict as step_predict
 
     if (entity_id is None) == (file is None):
         raise typer.BadParameter("Give an id, or --file with a file of them.")
     if output is not None and file is None:
         raise typer.BadParameter("--output goes with --file.")
     if json and file is not None and output is None:
-        raise typer.BadParameter("--json with --file needs --output: the answers are CSV.")
+        raise typer.BadParameter("--json with --file needs --output: the results are CSV.")
     if output is not None and not output.parent.is_dir():
         raise typer.BadParameter(f"There is no folder {output.parent}.")
     if output is not None and output.is_dir():
         raise typer.BadParameter(f"{output} is a folder.")
     now = datetime.now(UTC)
     if entity_id is not None:
-        with opened() as platform, progress(json, "predict"):
-            answer = step.predict(production_predictor(platform), entity_id, now)
-        show(answer, json, lambda: print(json_module.dumps(answer, indent=2, default=plain)))
+        with open_platform() as platform, show_progress(json, "predict"):
+            response = step_predict.predict(production_predictor(platform), entity_id, now)
+        text = json_module.dumps(response, indent=2, default=json_value)
+        print_result(response, json, lambda: print(text))
         return
     assert file is not None
-    with opened() as platform, progress(json, "predict") as part:
+    with open_platform() as platform, show_progress(json, "predict") as progress:
         predictor = production_predictor(platform)
         if output is None:
-            step.predict_file(predictor, file, sys.stdout, now, part)
+            step_predict.predict_file(predictor, file, sys.stdout, now, progress)
             return
-        counts = _write(predictor, file, output, now, part)
-    told = {"output": str(output), "ids": counts.total(), **counts}
+        counts = _write(predictor, file, output, now, progress)
+    result = {"output": str(output), "ids": counts.total(), **counts}
 
-    def lines() -> None:
+    def print_text() -> None:
         problems = ", ".join(f"{count:,} {what}" for what, count in counts.items())
         print(f"{counts.total():,} ids: {problems or 'none'}. Written to {output}.")
 
-    show(told, json, lines)
+    print_result(result, json, print_text)
 
 
 def _write(
-    predictor: Predictor, file: Path, output: Path, now: datetime, part: Progress
+    predictor: Predictor, file: Path, output: Path, now: datetime, progress: Progress
 ) -> Counter[str]:
-    """All of the file or none: it takes its name when it is whole."""
+    """Write the output file; it gets its name only when it is complete."""
     from streamflow.pipeline.predict import predict_file
 
     try:
@@ -82,7 +85,7 @@ def _write(
         raise typer.BadParameter(f"{output} can't be written: {error.strerror}.") from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as lines:
-            counts = predict_file(predictor, file, lines, now, part)
+            counts = predict_file(predictor, file, lines, now, progress)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(output)
     except BaseException:

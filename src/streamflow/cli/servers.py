@@ -1,4 +1,4 @@
-"""The commands that run servers: `serve`, `up`, `status`, `demo`."""
+"""The commands `serve`, `up`, `status` and `demo`, which run servers or look at them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, opened, operator, show, table
+from streamflow.cli.terminal import Json, open_platform, operator, print_result, print_table
 from streamflow.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from streamflow.operations.demo import Demo
 
 app = typer.Typer()
 
@@ -30,15 +33,15 @@ def serve(
     settings = load_settings()
     chosen_host, chosen_port = host or settings.api_host, port or settings.api_port
     api_server.require_free_port(chosen_host, chosen_port)
-    # uvicorn hands on the signal that ended it, and PostgreSQL has to be stopped even so.
-    with processes.interrupted_by_sigterm(), opened(even_without_database=True) as platform:
+    # uvicorn raises SIGTERM again after it stopped; as KeyboardInterrupt, it stops PostgreSQL too.
+    with processes.interrupted_by_sigterm(), open_platform(even_without_database=True) as platform:
         try:
-            asking = api_server.require_keys(platform.database, chosen_host, datetime.now(UTC))
+            access = api_server.require_keys(platform.database, chosen_host, datetime.now(UTC))
         except DatabaseUnavailable as error:
-            asking = f"not ready, and tried again by itself: {error.message}"
+            access = f"not ready, and tried again by itself: {error.message}"
         url = f"http://{chosen_host}:{chosen_port}"
-        told = {"url": url, "access": asking}
-        show(told, json, lambda: print(f"API: {url}/docs; {asking}", flush=True))
+        result = {"url": url, "access": access}
+        print_result(result, json, lambda: print(f"API: {url}/docs; {access}", flush=True))
         api_server.serve(platform, chosen_host, chosen_port)
 
 
@@ -52,25 +55,25 @@ def up(json: Json = False) -> None:
     processes.require_free(settings.api_host, settings.api_port, "STREAMFLOW_API_PORT")
     if settings.mlflow_tracking_uri is None:
         processes.require_free("127.0.0.1", settings.mlflow_port, "STREAMFLOW_MLFLOW_PORT")
-    with processes.interrupted_by_sigterm(), opened() as platform:
-        asking = api_server.require_keys(platform.database, settings.api_host, datetime.now(UTC))
+    with processes.interrupted_by_sigterm(), open_platform() as platform:
+        access = api_server.require_keys(platform.database, settings.api_host, datetime.now(UTC))
         platform.registry.prepare()
-        _tell_part("PostgreSQL", "embedded" if not settings.database_url else "yours", json)
+        _print_part("PostgreSQL", "embedded" if not settings.database_url else "yours", json)
         commands = [servers.api_server(platform, settings.api_port)]
         if settings.mlflow_tracking_uri is None:
             commands.append(servers.mlflow_server(platform, settings.mlflow_port))
         else:
-            _tell_part("MLflow", f"{settings.mlflow_tracking_uri} (yours)", json)
+            _print_part("MLflow", f"{settings.mlflow_tracking_uri} (yours)", json)
         with processes.running(commands) as children:
             for child in children:
                 child.wait_until_ready()
                 url = child.command.ready_url.removesuffix("/health")
-                _tell_part(child.command.name, f"{url} (log: {child.command.log})", json)
-            _tell_part("access", asking, json)
-            processes.supervise(children, lambda line: _tell_part("restarted", line, json))
+                _print_part(child.command.name, f"{url} (log: {child.command.log})", json)
+            _print_part("access", access, json)
+            processes.supervise(children, lambda message: _print_part("restarted", message, json))
 
 
-def _tell_part(name: str, where: str, as_json: bool) -> None:
+def _print_part(name: str, where: str, as_json: bool) -> None:
     line = json_module.dumps({"name": name, "where": where}) if as_json else f"{name:<11} {where}"
     print(line, flush=True)
 
@@ -78,13 +81,14 @@ def _tell_part(name: str, where: str, as_json: bool) -> None:
 @app.command(epilog="Example: streamflow status")
 def status(json: Json = False) -> None:
     """What runs, what has been loaded, and which version is in Production."""
-    from streamflow.operations import status as report
+    from streamflow.operations import status as status_report
     from streamflow.settings import load_settings
 
-    answer = report.look(load_settings())
-    rows = [[part.name, part.state, part.detail] for part in answer]
+    parts = status_report.status(load_settings())
+    rows = [[part.name, part.state, part.detail] for part in parts]
     columns = ["part", "state", ""]
-    show([asdict(part) for part in answer], json, lambda: table("StreamFlow", columns, rows))
+    result = [asdict(part) for part in parts]
+    print_result(result, json, lambda: print_table("StreamFlow", columns, rows))
 
 
 @app.command(epilog="Example: streamflow demo --users 1000")
@@ -97,31 +101,31 @@ def demo(
     json: Json = False,
 ) -> None:
     """From nothing to a served prediction in one go; Ctrl-C stops it all."""
-    from streamflow.operations import demo as story
+    from streamflow.operations import demo as operation
     from streamflow.operations import processes
 
     started = time.monotonic()
 
-    def tell(line: str) -> None:
+    def progress(line: str) -> None:
         if not json:
             print(f"{time.monotonic() - started:6.1f} s  {line}", flush=True)
 
-    with processes.interrupted_by_sigterm(), opened() as platform:
-        tell("PostgreSQL is up")
+    with processes.interrupted_by_sigterm(), open_platform() as platform:
+        progress("PostgreSQL is up")
         if api is not None:
-            done = story.on_stack(platform, users, operator(), tell, api)
-            show(asdict(done), json, lambda: _tell_demo(done))
+            done = operation.with_running_api(platform, users, operator(), progress, api)
+            print_result(asdict(done), json, lambda: _print_demo(done))
             return
-        with story.running(platform, users, operator(), tell) as (done, children):
-            show(asdict(done), json, lambda: _tell_demo(done))
+        with operation.running(platform, users, operator(), progress) as (done, children):
+            print_result(asdict(done), json, lambda: _print_demo(done))
             sys.stdout.flush()
             if not once:
                 if not json:
                     print("\nCtrl-C stops everything.", flush=True)
-                processes.supervise(children, tell)
+                processes.supervise(children, progress)
 
 
-def _tell_demo(done: Any) -> None:
+def _print_demo(done: Demo) -> None:
     print(f"\nPOST {done.api}/predict")
     print(json_module.dumps(done.prediction, indent=2))
     print(f"\nAPI docs   {done.api}/docs")

@@ -1,4 +1,4 @@
-"""What a command shows: JSON for scripts; tables, progress and errors for eyes."""
+"""What a command prints: JSON for scripts; tables, progress and errors for people."""
 
 from __future__ import annotations
 
@@ -6,45 +6,52 @@ import getpass
 import json as json_module
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from streamflow.platform import Platform
+    from streamflow.progress import Progress
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 
 
 @contextmanager
-def opened(*, even_without_database: bool = False) -> Iterator[Platform]:
-    """The platform of the settings at hand, imported only now, so that `--help` needn't wait."""
+def open_platform(*, even_without_database: bool = False) -> Iterator[Platform]:
+    """The platform of the current settings, while the block runs.
+
+    Raises InvalidSettings, DatabaseUnavailable, and what `migrate` does.
+    """
+    # Imported here, so that `--help` doesn't wait for it.
     from streamflow.bootstrap import platform
     from streamflow.settings import load_settings
 
-    with platform(load_settings(), even_without_database=even_without_database) as ready:
-        yield ready
+    with platform(load_settings(), even_without_database=even_without_database) as opened:
+        yield opened
 
 
 def operator() -> str:
-    """The operating system's name of whoever runs this, for what is written down for good.
+    """The operating system's name of the user who runs the command, for the audit.
 
-    It's the account's, and not what the environment says, which anybody may set.
+    It is the name of the account. Environment variables aren't used: everybody can set them.
     """
     try:
         import pwd
 
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user needn't have a name
+    except KeyError:  # in a container, the user may have no name
         return f"uid {os.getuid()}"
     except ImportError:
         return getpass.getuser()
 
 
-def tell_error(code: str, message: str, next: str, as_json: bool) -> None:
+def print_error(code: str, message: str, next: str, as_json: bool) -> None:
+    """Print an error and the next command to type: JSON on standard output, or text on standard
+    error."""
     if as_json:
         print(json_module.dumps({"error": code, "message": message, "next": next}))
         return
@@ -58,39 +65,42 @@ def tell_error(code: str, message: str, next: str, as_json: bool) -> None:
 
 
 @contextmanager
-def progress(as_json: bool, what: str) -> Iterator[Callable[[str], None]]:
-    """A spinner with the step under way, on standard error and only for eyes."""
+def show_progress(as_json: bool, command: str) -> Iterator[Progress]:
+    """A spinner with the current part of the command, on standard error; none for scripts."""
     if as_json or not sys.stderr.isatty():
-        yield lambda step: None
+        yield lambda part: None
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda step: shown.update(task, description=f"{what}: {step}")
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(command, total=None)
+        yield lambda part: bar.update(task, description=f"{command}: {part}")
 
 
-def show(answer: Any, as_json: bool, lines: Callable[[], None]) -> None:
+def print_result(result: object, as_json: bool, print_text: Callable[[], object]) -> None:
+    """Print the result as JSON, or call `print_text`, which prints it for people."""
     if as_json:
-        print(json_module.dumps(answer, default=plain))
+        print(json_module.dumps(result, default=json_value))
     else:
-        lines()
+        print_text()
 
 
-def plain(value: Any) -> Any:
+def json_value(value: object) -> str:
+    """The text for a value that JSON has no type for: dates and times in ISO 8601."""
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; columns of numbers are aligned to the right."""
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
-        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
-    Console(highlight=False).print(drawn)
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    Console(highlight=False).print(table)

@@ -1,4 +1,4 @@
-"""Days and times as they are typed."""
+"""Options and arguments that are days or times."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ AsOf = Annotated[
 ]
 
 
-def moment(text: str | None) -> datetime | None:
-    """A time that was typed, in UTC; without a zone it is UTC. Raises BadParameter."""
+def parse_time(text: str | None) -> datetime | None:
+    """The time in ISO 8601, in UTC; a time without a zone is UTC. Raises BadParameter."""
     if text is None:
         return None
     try:

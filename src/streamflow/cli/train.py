@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, opened, progress, show, table
-from streamflow.cli.times import AsOf, moment
+from streamflow.cli.terminal import Json, open_platform, print_result, print_table, show_progress
+from streamflow.cli.times import AsOf, parse_time
 
 app = typer.Typer()
 
@@ -28,15 +28,15 @@ def train(
     json: Json = False,
 ) -> None:
     """Train at a fixed AS_OF, prove the served form, register a version."""
-    from streamflow.pipeline import train as training_run
+    from streamflow.pipeline import train as step_train
 
-    known = moment(known_at)
-    with opened() as platform, progress(json, "train") as step:
-        done = training_run.train(
-            platform, as_of.date(), model, random_state, datetime.now(UTC), step, known_at=known
+    known = parse_time(known_at)
+    with open_platform() as platform, show_progress(json, "train") as progress:
+        done = step_train.train(
+            platform, as_of.date(), model, random_state, datetime.now(UTC), progress, known_at=known
         )
 
-    def lines() -> None:
+    def print_text() -> None:
         metrics = done.metrics
         rows = [
             ["version", f"{done.version} (run {done.run_id})"],
@@ -50,7 +50,7 @@ def train(
             ["data hash", done.data_hash],
             ["model hash", done.model_hash],
         ]
-        table(f"{done.model} as of {done.as_of}, known at {done.known_at}", ["", ""], rows)
+        print_table(f"{done.model} as of {done.as_of}, known at {done.known_at}", ["", ""], rows)
         if done.without_label or done.without_features:
             print(
                 f"Left out: {done.without_label:,} without a label, "
@@ -58,4 +58,4 @@ def train(
             )
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
-    show(asdict(done), json, lines)
+    print_result(asdict(done), json, print_text)

@@ -1,8 +1,8 @@
-"""A backup: history, features online, registry and artifacts in one file.
+"""A backup: history, online features, registry and artifacts in one file.
 
-It has all of a step or nothing of it. A step that writes in more than one transaction holds a lock,
-which is waited for; while it's held here, the snapshots are taken of which the tables are dumped,
-and the artifacts are listed, which never change once they are written. Then everything goes on.
+It contains all changes of a step or none. A step that writes in more than one transaction holds a
+lock; a backup waits for it and holds it while it opens the databases' snapshots and lists the
+artifacts, which never change once written. It dumps the snapshots after it released the lock.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from streamflow.operations.backup_archive import (
     ARTIFACTS,
     MLFLOW_DUMP,
     STREAMFLOW_DUMP,
-    Content,
     Manifest,
+    ReadMember,
 )
 from streamflow.postgres import client_programs
 from streamflow.postgres.database import Database
@@ -33,11 +33,13 @@ from streamflow.scratch import scratch
 from streamflow.settings import Settings
 from streamflow.use_case import load_use_case
 
-Contents = list[tuple[str, Content]]
+Members = list[tuple[str, ReadMember]]
 
 
 @dataclass(frozen=True)
 class Backup:
+    """A backup that was written; `bytes` is the size of the file."""
+
     file: Path
     bytes: int
     manifest: Manifest
@@ -45,33 +47,34 @@ class Backup:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A database as it was at one moment, while its transaction is open."""
+    """A database as it was at one moment; valid while its transaction is open."""
 
     database: Database
     name: str
 
-    def dumped(self, programs: Path, schemas: list[str]) -> Iterator[bytes]:
+    def dump(self, programs: Path, schemas: list[str]) -> Iterator[bytes]:
         return client_programs.dump(programs, self.database.url, schemas, self.name)
 
 
 def backup(settings: Settings, file: Path, now: datetime, progress: Progress = silent) -> Backup:
-    """Write a backup to the file, which is whole once it's there, and for its owner's eyes alone.
+    """Write a backup to the file, which appears when it is complete; only its owner can read it.
 
-    Killed, it leaves a folder `FILE.partial`, which the next one takes away. Raises BackupRefused
-    if the file is there already or can't be written, InvalidSettings, DatabaseUnavailable.
+    A killed backup leaves a folder `FILE.partial`, which the next one removes. Raises
+    BackupRefused if the file exists already or can't be written, InvalidSettings,
+    DatabaseUnavailable.
     """
     file = file.absolute()
     with _unfinished(file) as unfinished:
         _require_free(file)
-        whole = _take(settings, unfinished, now, progress)
+        manifest = _write_backup(settings, unfinished, now, progress)
         size = unfinished.stat().st_size
         _require_free(file)
         unfinished.rename(file)
         backup_artifacts.sync(file.parent)
-    return Backup(file, size, whole)
+    return Backup(file, size, manifest)
 
 
-def _take(settings: Settings, file: Path, now: datetime, progress: Progress) -> Manifest:
+def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progress) -> Manifest:
     history = load_use_case(settings.use_case).name
     programs = client_programs.programs(settings.postgres_binaries)
     with (
@@ -84,13 +87,15 @@ def _take(settings: Settings, file: Path, now: datetime, progress: Progress) -> 
                 "There is nothing of StreamFlow in the database.",
                 "See `streamflow status`; correct STREAMFLOW_HOME or STREAMFLOW_DATABASE_URL.",
             )
-        progress("waiting for steps under way")
-        with Database(database.url) as waiting, waiting.transaction():
-            waiting.execute("lock_steps")
-            ours, theirs = _snapshots(database, mlflow, snapshots)
-            names = backup_artifacts.listed(mlflow.artifacts)
-        schemas = [row["name"] for row in ours.database.rows("own_schemas", history=history)]
-        newest = ours.database.row("newest_migration")
+        progress("waiting for running steps")
+        with Database(database.url) as locking, locking.transaction():
+            locking.execute("lock_steps")
+            own_snapshot, mlflow_snapshot = _snapshots(database, mlflow, snapshots)
+            artifacts = backup_artifacts.listed(mlflow.artifacts)
+        schemas = [
+            row["name"] for row in own_snapshot.database.rows("own_schemas", history=history)
+        ]
+        newest = own_snapshot.database.row("newest_migration")
         manifest = Manifest(
             format=1,
             version=__version__,
@@ -100,17 +105,19 @@ def _take(settings: Settings, file: Path, now: datetime, progress: Progress) -> 
             schemas=tuple(schemas),
             mlflow_schema=mlflow.schema,
             location=mlflow.location,
-            experiment=_experiment(ours, mlflow) if theirs is ours else None,
+            experiment=_experiment(own_snapshot, mlflow)
+            if mlflow_snapshot is own_snapshot
+            else None,
         )
-        contents: Contents = [
-            (MLFLOW_DUMP, partial(theirs.dumped, programs, [mlflow.schema])),
-            (STREAMFLOW_DUMP, partial(ours.dumped, programs, schemas)),
+        members: Members = [
+            (MLFLOW_DUMP, partial(mlflow_snapshot.dump, programs, [mlflow.schema])),
+            (STREAMFLOW_DUMP, partial(own_snapshot.dump, programs, schemas)),
         ]
-        for name in names:
-            contents.append(
+        for name in artifacts:
+            members.append(
                 (ARTIFACTS + name, partial(backup_artifacts.content, mlflow.artifacts, name))
             )
-        return _write(file, manifest, contents, progress)
+        return _write(file, manifest, members, progress)
 
 
 def _require_free(file: Path) -> None:
@@ -122,38 +129,41 @@ def _require_free(file: Path) -> None:
 
 
 def _snapshots(
-    database: Database, mlflow: MlflowStore, opened: ExitStack
+    database: Database, mlflow: MlflowStore, exit_stack: ExitStack
 ) -> tuple[_Snapshot, _Snapshot]:
-    """Of our tables and of MLflow's: the same one, if they are in the same database."""
-    ours = opened.enter_context(_snapshot(database.url, keep="keep_partitions"))
+    """Snapshots of StreamFlow's and of MLflow's tables; one for both if they share a database."""
+    own_snapshot = exit_stack.enter_context(_snapshot(database.url, lock="keep_partitions"))
     if mlflow.database is database:
-        return ours, ours
-    return ours, opened.enter_context(_snapshot(mlflow.database.url))
+        return own_snapshot, own_snapshot
+    return own_snapshot, exit_stack.enter_context(_snapshot(mlflow.database.url))
 
 
-def _experiment(ours: _Snapshot, mlflow: MlflowStore) -> int | None:
-    """The experiment that keeps its files in the folder itself, as ours does without a server."""
-    if not ours.database.row("registry_is_there")["there"]:
+def _experiment(own_snapshot: _Snapshot, mlflow: MlflowStore) -> int | None:
+    """The id of the experiment whose artifact folder is the store's folder itself.
+
+    StreamFlow creates its experiment so; MLflow's server uses a subfolder for each.
+    """
+    if not own_snapshot.database.row("registry_is_there")["there"]:
         return None
-    found = ours.database.rows("experiment_at", location=mlflow.location)
+    found = own_snapshot.database.rows("experiment_at", location=mlflow.location)
     return found[0]["experiment_id"] if found else None
 
 
 @contextmanager
-def _snapshot(url: str, keep: str | None = None) -> Iterator[_Snapshot]:
+def _snapshot(url: str, lock: str | None = None) -> Iterator[_Snapshot]:
     with Database(url) as database, database.transaction():
         database.execute("begin_snapshot")
-        if keep:
-            database.execute(keep)
+        if lock:
+            database.execute(lock)
         yield _Snapshot(database, database.row("export_snapshot")["snapshot"])
 
 
 @contextmanager
 def _unfinished(file: Path) -> Iterator[Path]:
-    """Where to write what will be the file. Nothing stays there, of a killed backup neither."""
-    beside = file.with_name(f"{file.name}.partial")
+    """A temporary path for the file, in the folder `FILE.partial`, which is removed afterwards."""
+    folder_beside = file.with_name(f"{file.name}.partial")
     try:
-        with scratch(beside) as folder:
+        with scratch(folder_beside) as folder:
             yield folder / file.name
     except OSError as error:
         raise BackupRefused(
@@ -161,19 +171,19 @@ def _unfinished(file: Path) -> Iterator[Path]:
             "Name a file in a folder of yours that has the space.",
         ) from error
     finally:
-        with suppress(OSError):  # another backup of this name is being written
-            beside.rmdir()
+        with suppress(OSError):  # not empty: another backup to this file runs
+            folder_beside.rmdir()
 
 
-def _write(file: Path, manifest: Manifest, contents: Contents, progress: Progress) -> Manifest:
-    def told(name: str, content: Content) -> Iterator[bytes]:
+def _write(file: Path, manifest: Manifest, members: Members, progress: Progress) -> Manifest:
+    def read_member(name: str, read: ReadMember) -> Iterator[bytes]:
         progress(name)
-        yield from content()
+        yield from read()
 
-    following = [(name, partial(told, name, content)) for name, content in contents]
+    reported = [(name, partial(read_member, name, read)) for name, read in members]
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w+b") as out:
-        whole = backup_archive.write(out, manifest, following)
+        written = backup_archive.write(out, manifest, reported)
         out.flush()
         os.fsync(out.fileno())
-    return whole
+    return written

@@ -1,12 +1,12 @@
 """A backup's file: a tar whose first member is a manifest of the others, each with its SHA-256.
 
-    manifest.json           what is in it, of when, and made by which program
+    manifest.json           the members, the time of the backup, the program's version
     manifest.json.sha256    of the manifest, as `sha256sum --check` takes it
     mlflow.dump             MLflow's tables, as `pg_dump --format=custom` gives them
-    streamflow.dump         all else of ours in PostgreSQL
+    streamflow.dump         StreamFlow's other schemas
     artifacts/...           the files of runs and models
 
-Nothing in it is believed before all of it was read once: names, sizes and hashes.
+A restore reads the whole file first, and checks each member's name, size and hash.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from streamflow.errors import BackupRefused, TamperedBackup
+from streamflow.progress import Progress, silent
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.json.sha256"
@@ -30,14 +31,17 @@ STREAMFLOW_DUMP = "streamflow.dump"
 ARTIFACTS = "artifacts/"
 
 PART_BYTES = 1 << 20
-# No member is larger, so that room for the manifest can be left before its sizes are known.
+# The largest size of a member: space for the manifest is reserved before the sizes are known.
 LARGEST_BYTES = 10**15
 
-Content = Callable[[], Iterable[bytes]]
+# Called when it is the member's turn; returns its bytes in parts.
+ReadMember = Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
 class Member:
+    """A file of the backup, but for the manifest; `size` is in bytes."""
+
     name: str
     size: int
     sha256: str
@@ -45,12 +49,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup says of itself.
+    """What a backup consists of.
 
     `version` is StreamFlow's, `schema` the number of the newest migration, `postgres` the server's
-    version, `taken_at` UTC. `schemas` are those in `streamflow.dump`, `mlflow_schema` is the one in
-    `mlflow.dump`; its tables name artifacts by URIs below `location`, and `experiment` is the one
-    whose files are right there, if there is one, and not in a folder with its number.
+    version, `taken_at` is in UTC. `schemas` are those in `streamflow.dump`, `mlflow_schema` is the
+    one in `mlflow.dump`; its tables name artifacts by URIs below `location`. `experiment` is the id
+    of the experiment whose artifact folder is `location` itself; other experiments have a
+    subfolder named after their id.
     """
 
     format: Literal[1]
@@ -66,53 +71,55 @@ class Manifest:
 
     @property
     def artifacts(self) -> list[Member]:
+        """The members that are files of runs and models."""
         return [member for member in self.members if member.name.startswith(ARTIFACTS)]
 
     def to_json(self) -> str:
+        """The text of manifest.json; `taken_at` in ISO 8601."""
         return json.dumps(asdict(self), default=datetime.isoformat, indent=1)
 
 
-def write(out: BinaryIO, manifest: Manifest, contents: Sequence[tuple[str, Content]]) -> Manifest:
-    """Write the contents by their names, and the manifest with their sizes and hashes before them.
+def write(out: BinaryIO, manifest: Manifest, members: Sequence[tuple[str, ReadMember]]) -> Manifest:
+    """Write the members, and before them the manifest with their sizes and hashes; returns it.
 
-    `out` is empty and can seek. Each content is asked for when its turn has come.
+    `out` is empty and seekable. Each member is read when it is its turn.
     """
-    unknown = tuple(Member(name, LARGEST_BYTES, "0" * 64) for name, _ in contents)
-    room = len(replace(manifest, members=unknown).to_json())
-    at = int(manifest.taken_at.timestamp())
+    placeholders = tuple(Member(name, LARGEST_BYTES, "0" * 64) for name, _ in members)
+    reserved = len(replace(manifest, members=placeholders).to_json())
+    time = int(manifest.taken_at.timestamp())
 
-    def head(text: str) -> None:
-        written = _add(out, MANIFEST, [text.ljust(room).encode()], at)
-        _add(out, MANIFEST_HASH, [_hash_line(written.sha256)], at)
+    def write_manifest(text: str) -> None:
+        written = _add(out, MANIFEST, [text.ljust(reserved).encode()], time)
+        _add(out, MANIFEST_HASH, [_hash_line(written.sha256)], time)
 
-    head("")
-    members = tuple(_add(out, name, content(), at) for name, content in contents)
+    write_manifest("")
+    written = tuple(_add(out, name, read_member(), time) for name, read_member in members)
     out.write(bytes(2 * tarfile.BLOCKSIZE))
     out.seek(0)
-    whole = replace(manifest, members=members)
-    head(whole.to_json())
-    return whole
+    complete = replace(manifest, members=written)
+    write_manifest(complete.to_json())
+    return complete
 
 
-def _add(out: BinaryIO, name: str, content: Iterable[bytes], at: int) -> Member:
+def _add(out: BinaryIO, name: str, parts: Iterable[bytes], time: int) -> Member:
     start, size, sha256 = out.tell(), 0, hashlib.sha256()
-    out.write(_header(name, 0, at))
-    for part in content:
+    out.write(_header(name, 0, time))
+    for part in parts:
         out.write(part)
         size += len(part)
         sha256.update(part)
     out.write(bytes(-size % tarfile.BLOCKSIZE))
     end = out.tell()
     out.seek(start)
-    out.write(_header(name, size, at))
+    out.write(_header(name, size, time))
     out.seek(end)
     return Member(name, size, sha256.hexdigest())
 
 
-def _header(name: str, size: int, at: int) -> bytes:
-    """As long for one size as for another: GNU's format has a place for any."""
+def _header(name: str, size: int, time: int) -> bytes:
+    """A tar header in GNU's format: its length doesn't depend on the size."""
     info = tarfile.TarInfo(name)
-    info.size, info.mtime, info.mode = size, at, 0o600
+    info.size, info.mtime, info.mode = size, time, 0o600
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
 
 
@@ -122,9 +129,9 @@ def _hash_line(sha256: str) -> bytes:
 
 @dataclass(frozen=True)
 class Archive:
-    """A backup that was read as a whole and is what its manifest says; `id` is the manifest's hash.
+    """A backup that was read completely and agrees with its manifest.
 
-    `offsets` says where in the file each member's content begins.
+    `id` is the manifest's hash. `offsets` says where in the file each member's content begins.
     """
 
     file: Path
@@ -133,22 +140,22 @@ class Archive:
     offsets: Mapping[str, int]
 
     def content(self, name: str) -> Iterator[bytes]:
-        """The member's bytes. Raises TamperedBackup if they aren't any more what they were."""
-        (member,) = (one for one in self.manifest.members if one.name == name)
-        with self.file.open("rb") as opened:
-            opened.seek(self.offsets[name])
-            yield from _checked(opened, self.file, member)
+        """The member's bytes in parts. Raises TamperedBackup if they changed since `read`."""
+        (member,) = (member for member in self.manifest.members if member.name == name)
+        with self.file.open("rb") as stream:
+            stream.seek(self.offsets[name])
+            yield from _read_verified(stream, self.file, member)
 
 
-def read(file: Path, progress: Callable[[str], None] = lambda member: None) -> Archive:
-    """Read all of the file, and hold each member against the manifest.
+def read(file: Path, progress: Progress = silent) -> Archive:
+    """Read the whole file, and compare each member with the manifest.
 
-    Raises BackupRefused if it's no backup or of a format that isn't known, TamperedBackup naming
-    the first member that isn't what was written.
+    Raises BackupRefused if it isn't a backup or its format is unknown, and TamperedBackup naming
+    the first member that differs from the manifest.
     """
     try:
-        with file.open("rb") as opened:
-            return _read(opened, file, progress)
+        with file.open("rb") as stream:
+            return _read(stream, file, progress)
     except OSError as error:
         raise BackupRefused(
             f"{file} can't be read: {error.strerror}.",
@@ -156,9 +163,9 @@ def read(file: Path, progress: Callable[[str], None] = lambda member: None) -> A
         ) from error
 
 
-def _read(opened: BinaryIO, file: Path, progress: Callable[[str], None]) -> Archive:
+def _read(stream: BinaryIO, file: Path, progress: Progress) -> Archive:
     try:
-        tar = tarfile.TarFile(fileobj=opened, encoding="utf-8", errors="replace")
+        tar = tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="replace")
         first = tar.next()
     except tarfile.TarError:
         first = None
@@ -167,13 +174,13 @@ def _read(opened: BinaryIO, file: Path, progress: Callable[[str], None]) -> Arch
             f"{file} isn't a backup, or its beginning is damaged: it has no {MANIFEST}.",
             "Name a file that `streamflow backup` wrote.",
         )
-    opened.seek(first.offset_data)
-    text = opened.read(first.size)
+    stream.seek(first.offset_data)
+    text = stream.read(first.size)
     id = hashlib.sha256(text).hexdigest()
     line = _hash_line(id)
     offsets = {}
 
-    def follows(member: Member) -> None:
+    def verify_next(member: Member) -> None:
         try:
             info = tar.next()
         except tarfile.TarError:
@@ -187,24 +194,25 @@ def _read(opened: BinaryIO, file: Path, progress: Callable[[str], None]) -> Arch
         if info.size != member.size:
             raise TamperedBackup(file, member.name, "hasn't the size that it should have")
         offsets[member.name] = info.offset_data
-        opened.seek(info.offset_data)
-        for _ in _checked(opened, file, member):
+        stream.seek(info.offset_data)
+        for _ in _read_verified(stream, file, member):
             pass
 
-    follows(Member(MANIFEST_HASH, len(line), hashlib.sha256(line).hexdigest()))
+    verify_next(Member(MANIFEST_HASH, len(line), hashlib.sha256(line).hexdigest()))
     manifest = _manifest(text, file)
     for member in manifest.members:
         progress(member.name)
-        follows(member)
-    if (more := tar.next()) is not None:
-        raise TamperedBackup(file, more.name, f"isn't in {MANIFEST}")
+        verify_next(member)
+    if (extra := tar.next()) is not None:
+        raise TamperedBackup(file, extra.name, f"isn't in {MANIFEST}")
     return Archive(file, id, manifest, offsets)
 
 
-def _checked(opened: BinaryIO, file: Path, member: Member) -> Iterator[bytes]:
-    """The member's bytes from here on; after the last one, whether they have their hash."""
+def _read_verified(stream: BinaryIO, file: Path, member: Member) -> Iterator[bytes]:
+    """The member's bytes from the stream's position on. Raises TamperedBackup after the last one if
+    their hash differs."""
     sha256, left = hashlib.sha256(), member.size
-    while left and (part := opened.read(min(left, PART_BYTES))):
+    while left and (part := stream.read(min(left, PART_BYTES))):
         left -= len(part)
         sha256.update(part)
         yield part
@@ -216,26 +224,28 @@ def _manifest(text: bytes, file: Path) -> Manifest:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        told: Any = json.loads(text)
-        if (format := told["format"]) != 1:
+        document: dict[str, object] = json.loads(text)
+        if (format := document["format"]) != 1:
             raise BackupRefused(
                 f"{file} has format {format}, and this program knows format 1.",
-                f"Restore it with the program that wrote it: StreamFlow {told['version']}.",
+                f"Restore it with the program that wrote it: StreamFlow {document['version']}.",
             )
-        manifest: Manifest = TypeAdapter(Manifest).validate_python(told)
+        manifest: Manifest = TypeAdapter(Manifest).validate_python(document)
     except (ValueError, TypeError, KeyError, ValidationError) as error:
-        raise TamperedBackup(file, MANIFEST, "can't be understood") from error
+        raise TamperedBackup(
+            file, MANIFEST, "isn't a manifest that this program can read"
+        ) from error
     names = [member.name for member in manifest.members]
     for name in names:
-        if name not in (MLFLOW_DUMP, STREAMFLOW_DUMP) and not _is_below(ARTIFACTS, name):
+        if name not in (MLFLOW_DUMP, STREAMFLOW_DUMP) and not _is_artifact(name):
             raise TamperedBackup(file, repr(name), "has no place in a backup")
     if len(set(names)) < len(names) or not {MLFLOW_DUMP, STREAMFLOW_DUMP} <= set(names):
         raise TamperedBackup(file, MANIFEST, "lacks a member, or has one twice")
     return manifest
 
 
-def _is_below(folder: str, name: str) -> bool:
-    """Whether the name leads into the folder, and nowhere else when it's taken for a path."""
-    parts = name.removeprefix(folder).split("/")
-    plain = all(part not in ("", os.curdir, os.pardir) and "\0" not in part for part in parts)
-    return name.startswith(folder) and plain
+def _is_artifact(name: str) -> bool:
+    """Whether the name, as a path, is of a file below the artifacts' folder."""
+    parts = name.removeprefix(ARTIFACTS).split("/")
+    safe = all(part not in ("", os.curdir, os.pardir) and "\0" not in part for part in parts)
+    return name.startswith(ARTIFACTS) and safe

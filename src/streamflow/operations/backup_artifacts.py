@@ -1,6 +1,6 @@
-"""The files of runs and models in a folder: which there are, read, and put back where they were.
+"""The artifacts: the files of runs and models in MLflow's folder, listed, read and restored.
 
-MLflow writes each of them once and never again.
+MLflow writes each file once and never changes it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from streamflow.errors import BackupRefused, NotEmpty
 from streamflow.hashes import sha256_of
 from streamflow.operations.backup_archive import ARTIFACTS, PART_BYTES, Archive
 
-# A file is written under this name first. There is one at a time: restores exclude each other.
+# A file is written under this name first. One name is enough: a lock excludes a second restore.
 PARTIAL = ".restoring"
 
 
 def listed(folder: Path) -> list[str]:
-    """The files below the folder, by their paths in it with `/`, sorted; none if it isn't there.
+    """The sorted paths, relative to the folder and with `/`, of all files in it and its subfolders.
 
-    Raises BackupRefused if a folder below it can't be read.
+    Empty if the folder doesn't exist. Raises BackupRefused if a folder below it can't be read.
     """
 
     def refuse(error: OSError) -> None:
@@ -37,7 +37,7 @@ def listed(folder: Path) -> list[str]:
 
 
 def content(folder: Path, name: str) -> Iterator[bytes]:
-    """Raises BackupRefused if the file can't be read any more."""
+    """The bytes of a file in parts. Raises BackupRefused if it can't be read any more."""
     try:
         with (folder / name).open("rb") as file:
             while part := file.read(PART_BYTES):
@@ -54,27 +54,27 @@ def _unreadable(path: Path, error: OSError) -> BackupRefused:
 
 
 def missing(folder: Path, backup: Archive) -> list[str]:
-    """The backup's artifacts that aren't in the folder yet, by their paths in it.
+    """The paths in the folder of the backup's artifacts that it doesn't have yet.
 
-    Raises NotEmpty if there is another file in the place of one.
+    Raises NotEmpty if the folder has a different file at one of these paths.
     """
-    found = []
+    missing = []
     for member in backup.manifest.artifacts:
         name = member.name.removeprefix(ARTIFACTS)
         if not (folder / name).exists():
-            found.append(name)
+            missing.append(name)
         elif not (folder / name).is_file() or sha256_of(folder / name) != member.sha256:
             raise NotEmpty(
-                f"{folder / name} is there already, and isn't what the backup has.",
+                f"{folder / name} is there already, and differs from the backup's.",
                 "Restore into another STREAMFLOW_HOME, or move that file away.",
             )
-    return found
+    return missing
 
 
 def put(folder: Path, names: Iterable[str], backup: Archive) -> None:
-    """Bring these into the folder and onto the disk, each of them whole or not at all."""
+    """Write these artifacts to the folder and to the disk, each completely or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    touched = {folder.parent, folder}
+    changed = {folder.parent, folder}
     for name in names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,13 +84,13 @@ def put(folder: Path, names: Iterable[str], backup: Archive) -> None:
             file.flush()
             os.fsync(file.fileno())
         (folder / PARTIAL).rename(target)
-        touched |= {parent for parent in target.parents if parent.is_relative_to(folder)}
-    for parent in touched:
+        changed |= {parent for parent in target.parents if parent.is_relative_to(folder)}
+    for parent in changed:
         sync(parent)
 
 
 def sync(folder: Path) -> None:
-    """Have the folder's own list of names on the disk."""
+    """Write the folder's list of file names to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Child processes of `up` and `demo`: started, watched, restarted, and gone when we go."""
+"""Child processes of `up` and `demo`: started, watched, restarted; they end with this process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from streamflow.errors import PortInUse, ProcessFailed
+from streamflow.progress import Progress
 
 READY_SECONDS = 60
 STOP_SECONDS = 10
@@ -26,7 +27,7 @@ TAIL_BYTES = 2000
 
 @dataclass(frozen=True)
 class Command:
-    """A server to run: `ready_url` answers 200 once it can be used."""
+    """A server to run: a GET of `ready_url` returns status 200 once it can be used."""
 
     name: str
     arguments: Sequence[str]
@@ -36,6 +37,7 @@ class Command:
 
 
 def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen on the port."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,7 +48,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def require_free(host: str, port: int, variable: str) -> int:
-    """The port itself. Raises PortInUse."""
+    """Return the port. Raises PortInUse, which names the setting `variable`."""
     if not is_free(host, port):
         raise PortInUse(
             f"Port {port} on {host} is in use.",
@@ -56,7 +58,7 @@ def require_free(host: str, port: int, variable: str) -> int:
 
 
 def next_free(host: str, port: int) -> int:
-    """The first free port from `port` upwards. Raises PortInUse after a hundred."""
+    """The first free port of the hundred from `port` on. Raises PortInUse if there is none."""
     for candidate in range(port, min(port + 100, 65536)):
         if is_free(host, candidate):
             return candidate
@@ -65,8 +67,8 @@ def next_free(host: str, port: int) -> int:
     )
 
 
-def answers(url: str, seconds: float = 2.0) -> bool:
-    """Whether a GET of the URL is answered with a status below 400."""
+def responds(url: str, seconds: float = 2.0) -> bool:
+    """Whether a GET of the URL returns a status below 400 within that time."""
     try:
         with urllib.request.urlopen(url, timeout=seconds):
             return True
@@ -75,7 +77,7 @@ def answers(url: str, seconds: float = 2.0) -> bool:
 
 
 class Child:
-    """One running server, in a process group of its own that ends with us."""
+    """A running server, in its own process group, which ends with this process."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -98,25 +100,31 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
-        """Raises ProcessFailed with the end of its log if it ends, or takes over a minute."""
+        """Wait for `ready_url`, at most READY_SECONDS.
+
+        Raises ProcessFailed with the end of its log if it isn't ready by then, or ends before.
+        """
         deadline = time.monotonic() + READY_SECONDS
-        while not answers(self.command.ready_url):
+        while not responds(self.command.ready_url):
             if not self.alive or time.monotonic() > deadline:
-                what = "isn't ready" if self.alive else f"ended ({self._process.returncode})"
+                problem = "isn't ready" if self.alive else f"ended ({self._process.returncode})"
                 raise ProcessFailed(
-                    f"{self.command.name} {what}. Its log ends: {_tail(self.command.log)}",
+                    f"{self.command.name} {problem}. Its log ends: {_tail(self.command.log)}",
                     f"Look into {self.command.log}.",
                 )
             time.sleep(0.05)
 
     def restart_if_ended(self) -> bool:
+        """Start the server again if its process ended; returns whether it did."""
         if self.alive:
             return False
         self.restarts += 1
@@ -127,20 +135,20 @@ class Child:
         return True
 
     def stop(self) -> None:
-        """Ask politely, wait, then make sure; the whole process group."""
-        for how, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        """End the whole process group: SIGTERM first, SIGKILL after STOP_SECONDS at the latest."""
+        # SIGKILL is sent even if the child has ended: it ends grandchildren that ignored SIGTERM.
+        for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, how)
+                os.killpg(self._process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
-                if how == signal.SIGKILL:
+                self._process.wait(STOP_SECONDS)
+                if number == signal.SIGKILL:
                     return
-        # A second, hard signal also reaches grandchildren that outlived the first.
 
 
 @contextmanager
 def running(commands: Sequence[Command]) -> Iterator[list[Child]]:
-    """The commands' processes while the block runs, started together."""
+    """Run the commands while the block runs; all are started together."""
     children: list[Child] = []
     try:
         for command in commands:
@@ -151,19 +159,19 @@ def running(commands: Sequence[Command]) -> Iterator[list[Child]]:
             child.stop()
 
 
-def supervise(children: Sequence[Child], tell: Callable[[str], None]) -> None:
-    """Watch until SIGINT or SIGTERM; a child that ends is started again after a second."""
+def supervise(children: Sequence[Child], report: Progress) -> None:
+    """Start children that ended again, until SIGINT or SIGTERM; `report` gets a message of each."""
     with interrupted_by_sigterm():
         while True:
             time.sleep(1.0)
             for child in children:
                 if child.restart_if_ended():
-                    tell(f"{child.command.name} ended and was started again")
+                    report(f"{child.command.name} ended and was started again")
 
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM stops the block as Ctrl-C does: by KeyboardInterrupt, so that all is cleaned up."""
+    """SIGTERM ends the block with KeyboardInterrupt, as Ctrl-C does, so that it cleans up."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -176,7 +184,7 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _end_with(parent: int) -> None:
-    # Even a killed parent must leave nothing running; only Linux can promise that.
+    # Children end even if the parent is killed; only Linux can do this.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:

@@ -1,4 +1,4 @@
-"""The two servers beside PostgreSQL: MLflow and the API, as commands to run."""
+"""The servers beside PostgreSQL, MLflow and the API, as commands for child processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamflow.platform import Platform
 
 
 def mlflow_server(platform: Platform, port: int) -> Command:
-    """MLflow's server over the same store, lean: one worker, no job runners, loopback only."""
+    """MLflow's server over the platform's store: one worker, no job runners, loopback only."""
     logs = platform.settings.home / "logs"
     return Command(
         name="MLflow",
@@ -19,7 +19,7 @@ def mlflow_server(platform: Platform, port: int) -> Command:
             *("--artifacts-destination", platform.artifacts.as_uri()),
         ],
         environment={
-            # Not an argument: it holds the database's password, and arguments are for all to see.
+            # Not an argument: it holds the database's password, and every user can see arguments.
             "MLFLOW_BACKEND_STORE_URI": platform.mlflow_uri,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -30,7 +30,7 @@ def mlflow_server(platform: Platform, port: int) -> Command:
 
 
 def api_server(platform: Platform, port: int) -> Command:
-    """The API; it joins the embedded PostgreSQL by itself."""
+    """The API, which connects to the embedded PostgreSQL by itself."""
     host = platform.settings.api_host
     reached_at = "127.0.0.1" if host == "0.0.0.0" else host
     return Command(
