@@ -1,4 +1,4 @@
-"""PostgreSQL: connections, named queries, migrations, roles, the embedded server.
+"""PostgreSQL: connections, named queries, migrations, roles and the embedded server.
 
 May import: top modules.
 """
@@ -7,6 +7,7 @@ __all__ = [
     "client_programs",
     "database",
     "database_url",
+    "driver_errors",
     "embedded_server",
     "migrations",
     "queries",
