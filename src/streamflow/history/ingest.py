@@ -149,7 +149,7 @@ def _files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
 def _create_history(database: Database, use_case: UseCase, table: Table) -> None:
     types = column_types(table)
     # IF NOT EXISTS would need the right to create schemas even if it exists.
-    if not database.row("schema_is_there", schema=use_case.name)["there"]:
+    if not database.row("schema_exists", schema=use_case.name)["exists"]:
         database.execute("create_history_schema", {"schema": identifier(use_case.name)})
     database.execute(
         "create_history",
@@ -240,7 +240,7 @@ def _add(
     }
     stamps = {"as_of": as_of, "recorded_at": recorded_at, "ingestion_id": ingestion_id}
     rows = database.row("count_staging", names)["rows"]
-    if not database.row("has_history", names, as_of=as_of)["found"]:
+    if not database.row("month_exists", names, as_of=as_of)["exists"]:
         added = database.execute("add_all", names, **stamps).rowcount
         database.execute("analyze_history", names)
         return rows, added, 0

@@ -79,7 +79,7 @@ def _take(settings: Settings, file: Path, now: datetime, progress: Progress) -> 
         mlflow_store(settings, database) as mlflow,
         ExitStack() as snapshots,
     ):
-        if not database.row("migrations_are_there")["there"]:
+        if not database.row("migrations_exist")["exists"]:
             raise BackupRefused(
                 "There is nothing of StreamFlow in the database.",
                 "See `streamflow status`; correct STREAMFLOW_HOME or STREAMFLOW_DATABASE_URL.",
@@ -125,7 +125,7 @@ def _snapshots(
     database: Database, mlflow: MlflowStore, opened: ExitStack
 ) -> tuple[_Snapshot, _Snapshot]:
     """Of our tables and of MLflow's: the same one, if they are in the same database."""
-    ours = opened.enter_context(_snapshot(database.url, keep="keep_partitions"))
+    ours = opened.enter_context(_snapshot(database.url, keep="lock_partitions"))
     if mlflow.database is database:
         return ours, ours
     return ours, opened.enter_context(_snapshot(mlflow.database.url))
@@ -133,7 +133,7 @@ def _snapshots(
 
 def _experiment(ours: _Snapshot, mlflow: MlflowStore) -> int | None:
     """The experiment that keeps its files in the folder itself, as ours does without a server."""
-    if not ours.database.row("registry_is_there")["there"]:
+    if not ours.database.row("registry_exists")["exists"]:
         return None
     found = ours.database.rows("experiment_at", location=mlflow.location)
     return found[0]["experiment_id"] if found else None

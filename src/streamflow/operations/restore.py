@@ -90,7 +90,7 @@ def _has(database: Database, schemas: Sequence[str], backup: Archive) -> bool:
 
     Raises NotEmpty if it has something else in them.
     """
-    there = database.rows("schemas_there", names=list(schemas))
+    there = database.rows("existing_schemas", names=list(schemas))
     if any(backup.id in (row["comment"] or "") for row in there):
         return True
     # Every database begins with a schema `public`.
@@ -115,7 +115,7 @@ def _restore(
         mlflow = replace(mlflow, artifacts=folder, location=location)
     missing = backup_artifacts.missing(mlflow.artifacts, backup)
     if settings.role_passwords:
-        roles.make(database, settings.role_passwords)
+        roles.create(database, settings.role_passwords)
     filled = separate and _has(mlflow.database, [mlflow.schema], backup)
     progress(f"{len(missing)} artifacts")
     backup_artifacts.put(mlflow.artifacts, missing, backup)

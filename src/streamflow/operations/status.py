@@ -43,7 +43,7 @@ def look(settings: Settings) -> list[Part]:
 
 
 def _schema(ready: Platform) -> Part:
-    granted = [role.name for role in roles.there(ready.database) if role.may_connect]
+    granted = [role.name for role in roles.existing(ready.database) if role.may_connect]
     detail = f"roles: {', '.join(granted)}" if granted else "no roles: one user does everything"
     return Part("schema", f"{migrations.migrations()[-1].number:04d}", detail)
 
