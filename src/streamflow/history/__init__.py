@@ -1,4 +1,4 @@
-"""A month of files, checked and appended with both time axes; which months there are.
+"""A month's files, checked and appended to history with both times; the months in history.
 
 May import: postgres, top modules.
 """
