@@ -92,8 +92,10 @@ def main() -> None:
 
 def restart_postgres(home: Path) -> tuple[float, float]:
     """Restart the embedded server on its port as its owner; monotonic times before and after."""
-    cluster = embedded_cluster.cluster_of(home)
-    programs = embedded_cluster.reachable(embedded_cluster.find_binaries(None)[0], cluster)
+    cluster = embedded_cluster.locate_cluster(home)
+    programs = embedded_cluster.executable_binaries(
+        embedded_cluster.find_binaries(None)[0], cluster
+    )
     # A running server is recognized by this lock, which the new one inherits as the old one did.
     with (
         (home / "locks" / "postgres-server").open("ab") as lock,

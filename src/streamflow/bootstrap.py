@@ -18,8 +18,9 @@ from streamflow.errors import (
 )
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server
-from streamflow.postgres.database import Database, lost, went_away
+from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url
+from streamflow.postgres.driver_errors import database_unavailable, driver_error
 from streamflow.postgres.migrations import migrate
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.production import InDatabase, OnServer, Production
@@ -124,10 +125,10 @@ def _blamed_on_the_database() -> Iterator[None]:
         raise
     except Exception as error:
         unclear = isinstance(error, ServiceUnavailable) or not isinstance(error, StreamFlowError)
-        cause = lost(error) if unclear else None
+        cause = driver_error(error) if unclear else None
         if cause is None:
             raise
-        raise went_away(cause) from error
+        raise database_unavailable(cause) from error
 
 
 def production(settings: Settings, database: Database, registry: Registry) -> Production:

@@ -1,15 +1,34 @@
-"""What is said of a PostgreSQL that goes away, can't, or hangs, and how it's met again."""
+"""The connection pool: threads, transactions, and a PostgreSQL that is lost, refuses or hangs."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import psycopg
 import pytest
 
 from streamflow.errors import DatabaseUnavailable
-from streamflow.postgres.database import Database
+from streamflow.postgres.database import MAX_CONNECTIONS, Database
+
+LONG_ENOUGH = 30.0
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with Database(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def table(new_database: Callable[[], str]) -> Iterator[Database]:
+    """A database with an empty table `numbers`."""
+    with Database(new_database()) as opened:
+        opened.script("CREATE TABLE numbers (number integer)")
+        yield opened
 
 
 def session_of(database: Database) -> int:
@@ -17,41 +36,172 @@ def session_of(database: Database) -> int:
         return connection.info.backend_pid
 
 
-def test_a_session_that_the_server_ended_is_told_and_the_next_question_has_a_new_one(
-    database_url: str,
-) -> None:
-    with Database(database_url) as database:
-        before = session_of(database)
-        with psycopg.connect(database_url, autocommit=True) as another:
-            another.execute("SELECT pg_terminate_backend(%s, 5000)", [before])
-        with pytest.raises(DatabaseUnavailable, match="PostgreSQL went away: ") as told:
-            database.row("current_database")
-        assert told.value.next == "Start it again and run the same command."
-        assert database.row("current_database")
-        assert session_of(database) != before
+def numbers(database: Database) -> list[int]:
+    with database.connection() as connection:
+        rows = connection.execute("SELECT number FROM numbers ORDER BY number").fetchall()
+    return [row["number"] for row in rows]
 
 
-def test_what_the_server_refuses_for_reasons_of_its_own_is_no_going_away(
-    database_url: str,
+def add(database: Database, number: int) -> None:
+    database.script(f"INSERT INTO numbers VALUES ({number})")
+
+
+def test_two_threads_use_two_connections_at_the_same_time(database: Database) -> None:
+    both = threading.Barrier(2, timeout=LONG_ENOUGH)
+
+    def session(_: int) -> int:
+        with database.connection() as connection:
+            both.wait()  # neither thread waits for the other's statement
+            connection.execute("SELECT 1")
+            both.wait()
+            return connection.info.backend_pid
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(session, range(2))
+    assert first != second
+
+
+def test_more_threads_than_connections_wait_for_one_that_becomes_free(database: Database) -> None:
+    threads = 3 * MAX_CONNECTIONS
+    all_of_them = threading.Barrier(threads, timeout=LONG_ENOUGH)
+
+    def sessions(_: int) -> set[int]:
+        all_of_them.wait()
+        return {session_of(database) for _ in range(20)}
+
+    with ThreadPoolExecutor(threads) as pool:
+        used = set().union(*pool.map(sessions, range(threads)))
+    assert 1 <= len(used) <= MAX_CONNECTIONS
+
+
+def test_a_transaction_is_its_threads_alone(table: Database) -> None:
+    with ThreadPoolExecutor(1) as other, pytest.raises(ZeroDivisionError), table.transaction():
+        add(table, 1)
+        assert numbers(table) == [1]
+        assert other.submit(numbers, table).result(LONG_ENOUGH) == []
+        other.submit(add, table, 2).result(LONG_ENOUGH)
+        assert numbers(table) == [1, 2]
+        raise ZeroDivisionError
+    assert numbers(table) == [2]
+
+
+def test_two_threads_have_transactions_at_the_same_time(table: Database) -> None:
+    both = threading.Barrier(2, timeout=LONG_ENOUGH)
+
+    def add_and_look(number: int) -> list[int]:
+        with table.transaction():
+            add(table, number)
+            both.wait()
+            found = numbers(table)
+            both.wait()
+        return found
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(add_and_look, (1, 2))) == [[1], [2]]
+    assert numbers(table) == [1, 2]
+
+
+def test_a_transaction_within_another_is_undone_alone(table: Database) -> None:
+    with table.transaction():
+        add(table, 1)
+        with pytest.raises(ZeroDivisionError), table.transaction():
+            add(table, 2)
+            raise ZeroDivisionError
+        with table.transaction():
+            add(table, 3)
+    assert numbers(table) == [1, 3]
+
+
+def test_closing_while_other_threads_use_it_fails_none_of_them(database: Database) -> None:
+    stop = threading.Event()
+
+    def use(_: int) -> int:
+        count = 0
+        while not stop.is_set():
+            assert database.row("current_database")
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(6) as threads:
+        running = [threads.submit(use, number) for number in range(6)]
+        try:
+            for _ in range(100):
+                database.close()
+                stop.wait(0.002)
+        finally:
+            stop.set()
+        assert all(one.result(LONG_ENOUGH) for one in running)
+
+
+def test_a_transaction_ends_well_on_a_database_that_is_closed_meanwhile(table: Database) -> None:
+    with table.transaction():
+        add(table, 1)
+        table.close()
+        add(table, 2)
+    assert numbers(table) == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_has_connections_of_its_own_and_leaves_its_parents(
+    database: Database,
 ) -> None:
-    with (
-        Database(database_url) as waiting,
-        Database(database_url) as holding,
-        holding.transaction(),
-    ):
+    session = session_of(database)
+    child = os.fork()
+    if child == 0:
+        try:
+            database.close()
+            with database:
+                assert session_of(database) != session
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert session_of(database) == session
+
+
+def test_a_lost_connection_is_an_error_and_the_next_statement_gets_a_new_one(
+    database: Database, database_url: str
+) -> None:
+    before = session_of(database)
+    with psycopg.connect(database_url, autocommit=True) as another:
+        another.execute("SELECT pg_terminate_backend(%s, 5000)", [before])
+    with pytest.raises(DatabaseUnavailable, match="PostgreSQL went away: ") as raised:
+        database.row("current_database")
+    assert raised.value.next == "Start it again and run the same command."
+    assert database.row("current_database")
+    assert session_of(database) != before
+
+
+def test_a_connection_lost_in_a_nested_transaction_undoes_all_of_it(
+    table: Database,
+) -> None:
+    with pytest.raises(DatabaseUnavailable, match="PostgreSQL went away: "), table.transaction():
+        add(table, 1)
+        with psycopg.connect(table.url, autocommit=True) as another:
+            another.execute("SELECT pg_terminate_backend(%s, 5000)", [session_of(table)])
+        with table.transaction():
+            add(table, 2)
+    assert numbers(table) == []
+
+
+def test_a_statement_that_the_server_refuses_keeps_its_connection(
+    database: Database, database_url: str
+) -> None:
+    with Database(database_url) as holding, holding.transaction():
         holding.execute("lock_steps")
+        session = session_of(database)
         with (
             pytest.raises(DatabaseUnavailable, match=r"can't do what was asked: .* lock timeout"),
-            waiting.transaction(),
+            database.transaction(),
         ):
-            waiting.script("SET LOCAL lock_timeout = 10")
-            waiting.execute("lock_steps")
-        assert waiting.row("current_database")
+            database.script("SET LOCAL lock_timeout = 10")
+            database.execute("lock_steps")
+        assert session_of(database) == session
 
 
-@pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="the server is somebody's")
-def test_whoever_hasnt_the_patience_gives_a_silent_session_up(database_url: str) -> None:
-    with Database(database_url, patience_seconds=0.2) as database:
+@pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="the server isn't ours")
+def test_with_a_timeout_a_session_that_hangs_is_given_up(database_url: str) -> None:
+    with Database(database_url, timeout_seconds=0.2) as database:
         silent = psutil.Process(session_of(database))
         silent.suspend()
         try:

@@ -22,7 +22,7 @@ from streamflow.postgres.database import Database
 from streamflow.registry.records import ModelVersion
 from streamflow.serving import prediction_log_partitions as partitions
 from streamflow.serving.prediction_log import PredictionLog
-from streamflow.serving.prediction_log_rows import Encoder, LoggedModel, Receipt, Rows, read
+from streamflow.serving.prediction_log_rows import EncodedRows, Encoder, LoggedModel, Receipt, read
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
@@ -39,7 +39,7 @@ def prediction(values: dict[str, Any], probability: float = 0.5) -> Prediction:
     return Prediction("ann", 1, probability, values, VERSION, JANUARY, times, (), "")
 
 
-def answered(request_ids: Sequence[str], moment: datetime = NOW) -> Rows:
+def answered(request_ids: Sequence[str], moment: datetime = NOW) -> EncodedRows:
     questions = [ScoringRequest("ann", request_id) for request_id in request_ids]
     return Encoder().rows(SERVED, questions, [prediction(VALUES)] * len(questions), moment)
 

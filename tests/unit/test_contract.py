@@ -396,11 +396,11 @@ def test_a_type_that_history_can_not_keep_is_refused(tmp_path: Path) -> None:
 def test_the_first_violations_are_shown_the_rest_counted_and_all_listed(tmp_path: Path) -> None:
     report = tmp_path / "reports" / "violations.csv"
     with Violations(report) as violations:
-        violations.refuse_if_any(tmp_path)  # none yet
+        violations.raise_if_any(tmp_path)  # none yet
         for line in range(2, 52):
             violations.add(Violation("trees.csv", line, "age", "x", "a value is a whole number"))
         with pytest.raises(ContractViolation) as caught:
-            violations.refuse_if_any(tmp_path)
+            violations.raise_if_any(tmp_path)
     message = caught.value.message
     assert message.startswith("50 value(s)")
     assert f"line {2 + SHOWN_VIOLATIONS - 1}, column age: 'x'" in message

@@ -24,7 +24,7 @@ def migrate(json: Json = False) -> None:
             history = load_use_case(settings.use_case).name
             granted = roles.grant(database, history, settings.role_passwords)
         else:
-            granted = roles.there(database)
+            granted = roles.existing(database)
     known = migrations.migrations()
     result = {
         "schema": known[-1].number,

@@ -96,7 +96,7 @@ class History:
             "columns": columns(list(column_of.values()), "history"),
         }
         found = self._database.rows(
-            "online_then",
+            "online_rows",
             names,
             entity_ids=list(entity_ids),
             ends=[end for end, _ in together],

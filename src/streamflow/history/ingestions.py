@@ -1,19 +1,21 @@
-"""The ingestions that history consists of, with the files that were loaded."""
+"""The ingestions that history consists of, with their files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from pydantic import AwareDatetime
 
 from streamflow.hashes import Sha256
+from streamflow.postgres.database import Row
 
 
 @dataclass(frozen=True)
 class File:
+    """A file of a month; `hash` is of its bytes."""
+
     table: str
     name: str
     hash: Sha256
@@ -21,7 +23,7 @@ class File:
 
 @dataclass(frozen=True)
 class Ingestion:
-    """`recorded_at` is when its rows were known, `ingested_at` when they were loaded (UTC)."""
+    """`recorded_at` is when its rows became known, `ingested_at` when they were loaded (UTC)."""
 
     ingestion_id: int
     as_of: date
@@ -30,8 +32,8 @@ class Ingestion:
     files: list[File]
 
 
-def ingestions(rows: Iterable[Mapping[str, Any]], tables: set[str]) -> list[Ingestion]:
-    """The rows of `streamflow.ingestions` that brought something into one of `tables`."""
+def ingestions(rows: Iterable[Row], tables: set[str]) -> list[Ingestion]:
+    """The ingestions in rows of `streamflow.ingestions` that had a file of one of `tables`."""
     found = [
         Ingestion(
             ingestion_id=row["ingestion_id"],

@@ -1,7 +1,7 @@
-"""A file of a month, CSV or Parquet, read in chunks: as found, before any type is believed.
+"""Reads a month's file, CSV or Parquet, in chunks and without conversion of CSV values.
 
-Constant memory: a file is never in memory as a whole. Whatever can't be read is reported with its
-line, and reading goes on as far as it can, so that one look tells all.
+Memory is constant: a file is never in memory as a whole. What can't be read is reported with its
+line, and reading goes on as far as possible, so that one run reports all.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ import csv
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 
-# A row must fit into a chunk of the file; what doesn't is reported, not read.
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.csv import InvalidRow
+
+# A row must fit into a chunk of the file; a longer one is reported.
 CHUNK_BYTES = 8 * 1024 * 1024
 CHUNK_ROWS = 100_000
 
 
-def batches(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
+def read_batches(path: Path, expected: list[str], report: Report) -> Iterator[pa.RecordBatch]:
     """Arrow record batches with the `expected` columns (text, if CSV) and each row's `line`.
 
-    A byte-order mark, CRLF line ends, quoted fields and columns in another order are read as what
-    they are. An empty CSV value is an empty text.
+    A byte-order mark, CRLF line ends, quoted fields and columns in another order are allowed. An
+    empty CSV value is an empty text.
     """
     return (_parquet if path.suffix == ".parquet" else _csv)(path, expected, report)
 
@@ -64,7 +68,7 @@ def _not_utf8(path: Path) -> Violation | None:
     return None
 
 
-def _csv(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
+def _csv(path: Path, expected: list[str], report: Report) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     import pyarrow.csv
 
@@ -91,35 +95,36 @@ def _csv(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
             ),
         )
         for batch in reader:
-            yield batch.append_column("line", pa.array(lines.of(batch), pa.int64()))
+            yield batch.append_column("line", pa.array(lines.numbers(batch), pa.int64()))
     except (pa.ArrowInvalid, csv.Error) as error:
-        if "Empty CSV" in str(error):  # a header and no more: no row, which the caller tells
+        if "Empty CSV" in str(error):  # a header without a row, which the caller reports
             return
         rule = f"a file is CSV ({error})"
         if "straddling" in str(error) or isinstance(error, csv.Error):
             rule = f"a row is shorter than {CHUNK_BYTES // 2**20} MB"
         report(Violation(path.name, None, None, None, rule))
     finally:
-        lines.tell_skipped()
+        lines.report_skipped()
 
 
 class _Lines:
-    """Counts the lines on which rows begin, past rows that were skipped and quoted line breaks."""
+    """Counts the lines on which rows begin, with skipped rows and quoted line breaks."""
 
     def __init__(self, file: str, report: Report) -> None:
         self._file = file
         self._report = report
-        self._row = 2  # as Arrow counts them, the header's being 1
+        self._row = 2  # as Arrow counts rows: the header is row 1
         self._breaks = 0
-        # Arrow reads ahead: a skipped row waits here until the rows before it have been counted.
-        self._skipped: deque[Any] = deque()
+        # Arrow reads ahead: a skipped row is here until the rows before it have been counted.
+        self._skipped: deque[InvalidRow] = deque()
 
-    def skip(self, row: Any) -> str:
+    def skip(self, row: InvalidRow) -> str:
+        """Arrow's handler of a row with too few or too many values."""
         self._skipped.append(row)
         return "skip"
 
-    def of(self, batch: Any) -> list[int]:
-        """Each row's line."""
+    def numbers(self, batch: pa.RecordBatch) -> list[int]:
+        """The line on which each row of the batch begins; the header is line 1."""
         import pyarrow.compute as pc
 
         breaks = [0] * batch.num_rows
@@ -133,14 +138,14 @@ class _Lines:
             return list(range(first, first + batch.num_rows))
         lines = []
         for count in breaks:
-            self.tell_skipped(until_counted=True)
+            self.report_skipped(until_counted=True)
             lines.append(self._row + self._breaks)
             self._row += 1
             self._breaks += count
         return lines
 
-    def tell_skipped(self, until_counted: bool = False) -> None:
-        """Report the skipped rows that come next, or all that are left."""
+    def report_skipped(self, until_counted: bool = False) -> None:
+        """Report all skipped rows, or only those before the next row that isn't counted yet."""
         while self._skipped and not (until_counted and self._skipped[0].number != self._row):
             row = self._skipped.popleft()
             self._row = row.number + 1
@@ -150,7 +155,7 @@ class _Lines:
             self._breaks += row.text.count("\n")
 
 
-def _parquet(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
+def _parquet(path: Path, expected: list[str], report: Report) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -158,7 +163,7 @@ def _parquet(path: Path, expected: list[str], report: Report) -> Iterator[Any]:
         with pa.parquet.ParquetFile(path) as file:
             if not _columns_fit(file.schema_arrow.names, expected, path.name, report):
                 return
-            first = 2  # as if a header came first: the same row has the same line in both formats
+            first = 2  # as after a header, so that a row has the same line in both formats
             for batch in file.iter_batches(CHUNK_ROWS, columns=expected):
                 lines = pa.array(range(first, first + batch.num_rows), pa.int64())
                 first += batch.num_rows

@@ -1,4 +1,4 @@
-"""Which months there are in history."""
+"""The months that are in history."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from streamflow.use_case import UseCase
 
 
 def months(database: Database, use_case: UseCase) -> list[date]:
-    """The as_of of every month that has been ingested, oldest first."""
+    """The as_of of every ingested month, oldest first."""
     return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
 
 
 def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:
-    """Raises AsOfRefused if `as_of` hadn't ended at `known_at`, or nothing was recorded of it."""
+    """Raise AsOfRefused unless `as_of` had ended and been recorded by `known_at` (UTC)."""
     if event_timestamp(as_of) > known_at:
         raise AsOfRefused(
             f"AS_OF {as_of} hasn't ended yet at {known_at:%Y-%m-%d %H:%M} UTC.",

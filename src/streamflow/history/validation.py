@@ -1,21 +1,25 @@
-"""A table's contract, held against a file of the month, a chunk at a time.
+"""Checks a month's file against its table's contract, a chunk at a time.
 
-Row rules (types, nullability, ranges, allowed values) are pandera's, decided here; rules over
-the whole set (unique keys, known keys) are SQL, in `streamflow.history.ingest`.
+Rules for a row (types, nullability, ranges, allowed values) are pandera's and are checked here.
+Rules for the whole set (unique keys, known keys) are SQL, in `streamflow.history.staging`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.errors import InvalidSettings
-from streamflow.history.month_file import batches
+from streamflow.history.month_file import read_batches
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 from streamflow.use_case import Table
 
-# What a contract's types are called in PostgreSQL, and what a value that isn't one is told.
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pandera.pandas import DataFrameSchema
+
+# PostgreSQL's type by the contract's.
 POSTGRES_TYPES = {
     "string": "text",
     "Int64": "bigint",
@@ -23,6 +27,7 @@ POSTGRES_TYPES = {
     "boolean": "boolean",
     "date": "date",
 }
+# The rule that a value of another type breaks, by the contract's type.
 _RULES = {
     "string": "text without NUL characters",
     "Int64": "a whole number",
@@ -39,7 +44,7 @@ _PATTERNS = {
 
 
 def column_types(table: Table) -> dict[str, str]:
-    """The contract's columns in order, with their type's short name.
+    """The contract's columns in order, with the short names of their types, such as `Int64`.
 
     Raises InvalidSettings for a type that isn't supported.
     """
@@ -55,38 +60,40 @@ def column_types(table: Table) -> dict[str, str]:
     return types
 
 
-def read_checked(table: Table, path: Path, report: Report) -> Iterator[Any]:
-    """Chunks of the file as Arrow record batches: `line`, then the contract's columns in its order.
+def read_checked(table: Table, path: Path, report: Report) -> Iterator[pa.RecordBatch]:
+    """Chunks of the file: the column `line`, then the contract's columns, in its order and types.
 
-    Each violation goes to `report`, and the value is null in the chunk; reading goes on as far as
-    it can, so that one look tells all.
+    Each violation is reported once. A value of a wrong type is null in the chunk. Reading goes on
+    as far as possible, so that one run reports all.
     """
     types = column_types(table)
-    # Uniqueness is a rule over the whole set, which a chunk can't decide.
+    # Uniqueness is a rule for the whole set, which can't be checked in a chunk.
     contract = table.contract.update_columns({name: {"unique": False} for name in types})
-    told: set[tuple[int | None, str | None]] = set()
+    reported: set[tuple[int | None, str | None]] = set()
     rows = 0
 
     def report_once(violation: Violation) -> None:
-        # A value of a wrong type is null from here on: one violation, not two.
-        if (violation.line, violation.column) not in told:
-            told.add((violation.line, violation.column))
+        # A value of a wrong type is null in the chunk, which would break a second rule.
+        if (violation.line, violation.column) not in reported:
+            reported.add((violation.line, violation.column))
             report(violation)
 
-    for batch in batches(path, list(types), report_once):
+    for batch in read_batches(path, list(types), report_once):
         typed = _typed(batch, types, path.name, report_once)
         _check_rows(typed, contract, path.name, report_once)
         rows += typed.num_rows
         yield typed
-        told = {(None, None)} if told else told
-    if rows == 0 and not told:
+        reported = {(None, None)} if reported else reported
+    if rows == 0 and not reported:
         report(Violation(path.name, None, None, None, "a file has a header and at least one row"))
 
 
-def _typed(batch: Any, types: dict[str, str], file: str, report: Report) -> Any:
-    """`line` and the contract's columns, typed; what isn't of its type is reported, and null.
+def _typed(
+    batch: pa.RecordBatch, types: dict[str, str], file: str, report: Report
+) -> pa.RecordBatch:
+    """`line` and the contract's columns with their types; a value of another type becomes null.
 
-    A row without any value (a blank line at the end of a file) is passed over.
+    A row without any value, such as a blank line at the end of a file, is left out.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -109,7 +116,7 @@ def _typed(batch: Any, types: dict[str, str], file: str, report: Report) -> Any:
     return pa.record_batch(typed, names=["line", *types]).filter(pc.invert(blank))
 
 
-def _null_if_empty(column: Any) -> Any:
+def _null_if_empty(column: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -118,8 +125,8 @@ def _null_if_empty(column: Any) -> Any:
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
 
 
-def _cast(column: Any, kind: str) -> tuple[Any, Any]:
-    """The column as the contract's type, and a mask of the values that aren't of it."""
+def _cast(column: pa.Array, kind: str) -> tuple[pa.Array, pa.Array]:
+    """The column as the contract's type, and a boolean mask of the values of another type."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -132,34 +139,34 @@ def _cast(column: Any, kind: str) -> tuple[Any, Any]:
     }[kind]
     if pa.types.is_string(column.type) and kind != "string":
         wrong = pc.fill_null(pc.invert(pc.match_substring_regex(column, _PATTERNS[kind])), False)
-        column = _without(column, wrong)
+        column = _null_where(column, wrong)
     else:
         wrong = pa.array([False] * len(column))
     try:
         values = pc.cast(column, target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        values, unfit = _cast_one_by_one(column, target)
-        wrong = pc.or_(wrong, unfit)
+        values, failed = _cast_one_by_one(column, target)
+        wrong = pc.or_(wrong, failed)
     if kind in ("Float64", "string"):
-        odd = (
+        invalid = (
             pc.invert(pc.is_finite(values))
             if kind == "Float64"
             else pc.match_substring(values, "\0")
         )
-        odd = pc.fill_null(odd, False)
-        values, wrong = _without(values, odd), pc.or_(wrong, odd)
+        invalid = pc.fill_null(invalid, False)
+        values, wrong = _null_where(values, invalid), pc.or_(wrong, invalid)
     return values, wrong
 
 
-def _without(column: Any, mask: Any) -> Any:
+def _null_where(column: pa.Array, mask: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     return pc.if_else(mask, pa.scalar(None, column.type), column)
 
 
-def _cast_one_by_one(column: Any, target: Any) -> tuple[Any, Any]:
-    """For the rare chunk in which a value of the right shape isn't one (2024-02-31)."""
+def _cast_one_by_one(column: pa.Array, target: pa.DataType) -> tuple[pa.Array, pa.Array]:
+    """As `_cast`, for the rare chunk with a value like 2024-02-31, on which Arrow's cast fails."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -174,7 +181,9 @@ def _cast_one_by_one(column: Any, target: Any) -> tuple[Any, Any]:
     return pa.array(values, target), pa.array(wrong)
 
 
-def _check_rows(batch: Any, contract: Any, file: str, report: Report) -> None:
+def _check_rows(
+    batch: pa.RecordBatch, contract: DataFrameSchema, file: str, report: Report
+) -> None:
     import pandas
     import pandera.errors
     import pyarrow as pa
@@ -205,5 +214,5 @@ def _check_rows(batch: Any, contract: Any, file: str, report: Report) -> None:
 
 
 def _in_words(check: str) -> str:
-    """pandera's `in_range(0, 744)` and the like, as a rule that reads."""
+    """The rule of a pandera check such as `in_range(0, 744)`."""
     return check.replace("_", " ")

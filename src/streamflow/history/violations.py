@@ -1,4 +1,4 @@
-"""What breaks a contract: told one by one, counted, and listed in a file as a whole."""
+"""Violations of contracts: counted, the first ones shown, all of them listed in a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TextIO
 
 from streamflow.errors import ContractViolation
 
@@ -36,17 +36,18 @@ class Violation:
         return f"{self.file}{', ' if place else ''}{place}{found} breaks the rule: {self.rule}"
 
 
+# Called with each violation.
 Report = Callable[[Violation], None]
 
 
 class Violations:
-    """Counts violations, shows the first, and writes all to a file as they come."""
+    """Counts violations, keeps the first ones, and writes each to `file`, created for the first."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.first: list[Violation] = []
         self.counts: Counter[tuple[str, str | None, str]] = Counter()
-        self._handle: Any = None
+        self._handle: TextIO | None = None
 
     def __enter__(self) -> Violations:
         return self
@@ -58,6 +59,7 @@ class Violations:
             self._handle.close()
 
     def add(self, violation: Violation) -> None:
+        """Count the violation and write it to the file."""
         if self._handle is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._handle = self.file.open("w", newline="", encoding="utf-8")
@@ -70,8 +72,9 @@ class Violations:
         if len(self.first) < SHOWN_VIOLATIONS:
             self.first.append(violation)
 
-    def refuse_if_any(self, folder: Path) -> None:
-        if not self.first:
+    def raise_if_any(self, folder: Path) -> None:
+        """Raise ContractViolation with the first violations if there are any in `folder`."""
+        if self._handle is None:
             return
         self._handle.flush()
         total = sum(self.counts.values())

@@ -1,4 +1,4 @@
-"""Operating an installation: server processes, backup, restore, status, the demo.
+"""Running and keeping the whole: server processes, backup, restore, status, the demo.
 
 May import: bootstrap, api, pipeline, and what these may.
 """

@@ -82,7 +82,7 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
         mlflow_store(settings, database) as mlflow,
         ExitStack() as snapshots,
     ):
-        if not database.row("migrations_are_there")["there"]:
+        if not database.row("migrations_exist")["exists"]:
             raise BackupRefused(
                 "There is nothing of StreamFlow in the database.",
                 "See `streamflow status`; correct STREAMFLOW_HOME or STREAMFLOW_DATABASE_URL.",
@@ -132,7 +132,7 @@ def _snapshots(
     database: Database, mlflow: MlflowStore, exit_stack: ExitStack
 ) -> tuple[_Snapshot, _Snapshot]:
     """Snapshots of StreamFlow's and of MLflow's tables; one for both if they share a database."""
-    own_snapshot = exit_stack.enter_context(_snapshot(database.url, lock="keep_partitions"))
+    own_snapshot = exit_stack.enter_context(_snapshot(database.url, lock="lock_partitions"))
     if mlflow.database is database:
         return own_snapshot, own_snapshot
     return own_snapshot, exit_stack.enter_context(_snapshot(mlflow.database.url))
@@ -143,7 +143,7 @@ def _experiment(own_snapshot: _Snapshot, mlflow: MlflowStore) -> int | None:
 
     StreamFlow creates its experiment so; MLflow's server uses a subfolder for each.
     """
-    if not own_snapshot.database.row("registry_is_there")["there"]:
+    if not own_snapshot.database.row("registry_exists")["exists"]:
         return None
     found = own_snapshot.database.rows("experiment_at", location=mlflow.location)
     return found[0]["experiment_id"] if found else None

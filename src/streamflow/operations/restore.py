@@ -92,7 +92,7 @@ def _was_restored(database: Database, schemas: Sequence[str], backup: Archive) -
 
     Raises NotEmpty if they hold other data.
     """
-    existing = database.rows("schemas_there", names=list(schemas))
+    existing = database.rows("existing_schemas", names=list(schemas))
     if any(backup.id in (row["comment"] or "") for row in existing):
         return True
     # Every database begins with a schema `public`.
@@ -117,7 +117,7 @@ def _restore(
         mlflow = replace(mlflow, artifacts=folder, location=location)
     missing = backup_artifacts.missing(mlflow.artifacts, backup)
     if settings.role_passwords:
-        roles.make(database, settings.role_passwords)
+        roles.create(database, settings.role_passwords)
     filled = separate and _was_restored(mlflow.database, [mlflow.schema], backup)
     progress(f"{len(missing)} artifacts")
     backup_artifacts.put(mlflow.artifacts, missing, backup)

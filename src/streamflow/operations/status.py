@@ -47,7 +47,7 @@ def status(settings: Settings) -> list[Part]:
 
 
 def _schema(platform: Platform) -> Part:
-    granted = [role.name for role in roles.there(platform.database) if role.may_connect]
+    granted = [role.name for role in roles.existing(platform.database) if role.may_connect]
     detail = f"roles: {', '.join(granted)}" if granted else "no roles: one user does everything"
     return Part("schema", f"{migrations.migrations()[-1].number:04d}", detail)
 

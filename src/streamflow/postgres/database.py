@@ -1,12 +1,13 @@
-"""The pipeline's PostgreSQL: one connection pool, named queries from `sql/`, COPY in.
+"""A pool of connections to PostgreSQL, named queries from `sql/queries.sql`, COPY.
 
 All sessions are in UTC. A transaction is a `with database.transaction():` block; outside of one,
-each statement is its own.
+each statement is a transaction of its own.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from streamflow.errors import DatabaseUnavailable, NotPermitted
+from streamflow.errors import DatabaseUnavailable
+from streamflow.postgres.driver_errors import errors_translated
 from streamflow.postgres.queries import named_queries
 
 Row = dict[str, Any]
@@ -28,18 +30,21 @@ Identifiers = Mapping[str, sql.Composable]
 
 OLDEST_MAJOR_VERSION = 15
 CONNECT_SECONDS = 10
-# Of one process. A server of our own has few threads that need one at the same time.
+# Per Database object. Few threads of a process use one at the same time.
 MAX_CONNECTIONS = 4
 
 
 class _Connection(psycopg.Connection[Row]):
-    """With `patience_seconds`, it is closed when the server takes longer than that to respond."""
+    """Closed when the server takes longer than `timeout_seconds` to respond, if that is set."""
 
-    patience_seconds: float | None = None
+    timeout_seconds: float | None = None
 
+    # Not documented by psycopg: every round trip of a connection goes through `wait`. It is the
+    # only place for a time limit that holds even if the server process hangs. pyproject.toml bounds
+    # psycopg's version for this.
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         try:
-            return super().wait(gen, interval, timeout or self.patience_seconds)
+            return super().wait(gen, interval, timeout or self.timeout_seconds)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
@@ -49,16 +54,18 @@ class _Connection(psycopg.Connection[Row]):
 class Database:
     """A pool of connections to PostgreSQL, which any thread may use at any time.
 
-    A connection is opened when it is first needed, and replaced after it was lost. Outside of
-    `transaction` each statement is a transaction of its own. A command waits for as long as the
-    server works on it; a server must not wait for one that hangs: with `patience_seconds` that is
-    a DatabaseUnavailable too.
+    A connection is opened when it is first needed, and all are replaced after one was lost. A
+    forked process opens connections of its own. Without `timeout_seconds` a statement may take as
+    long as the server works on it; with it, a longer one raises DatabaseUnavailable, for callers
+    that must not wait for a server that hangs. At most MAX_CONNECTIONS threads are served at the
+    same time; others wait for `timeout_seconds`, or CONNECT_SECONDS without it.
     """
 
-    def __init__(self, url: str, patience_seconds: float | None = None) -> None:
+    def __init__(self, url: str, timeout_seconds: float | None = None) -> None:
         self.url = url
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._pool: ConnectionPool[_Connection] | None = None
+        self._pool_process = os.getpid()
         self._opening = threading.Lock()
         self._thread = threading.local()  # the connection of this thread's transaction
 
@@ -69,8 +76,11 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Close all connections; the next statement opens one again."""
-        pool = self._pool
+        """Close all connections that are not in use, the others after their use.
+
+        The next statement opens a connection again.
+        """
+        pool = self._current_pool()
         if pool is not None:
             self._discard(pool)
 
@@ -78,37 +88,31 @@ class Database:
     def connection(self) -> Iterator[psycopg.Connection[Row]]:
         """The connection of this thread's transaction; without one, a connection for the block.
 
-        Raises DatabaseUnavailable if the server can't be reached or is too old, or goes away in
-        the block.
+        Raises DatabaseUnavailable if the server can't be reached, is too old or is lost in the
+        block, NotPermitted if a right is missing.
         """
         own: _Connection | None = getattr(self._thread, "connection", None)
         if own is not None:
-            with _errors_named(own):
+            with errors_translated(own):
                 yield own
             return
-        pool = self._ready_pool()
+        pool, connection = self._borrow()
         try:
-            connection = pool.getconn()
-        except (PoolTimeout, PoolClosed) as error:
-            raise DatabaseUnavailable(
-                f"PostgreSQL doesn't answer: {error}.", "Try again in a moment."
-            ) from error
-        try:
-            with _errors_named(connection):
+            with errors_translated(connection):
                 yield connection
         finally:
             if connection.closed:
-                # The others are lost as well, as a rule. A pool would tell each caller in turn, and
-                # go on connecting in the background.
+                # The pool's other connections are usually lost too. Without this, each later
+                # statement would fail on one of them.
                 self._discard(pool)
             pool.putconn(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing: this thread's statements in the block are one transaction.
+        """Make this thread's statements in the block one transaction: all or nothing.
 
-        Within another transaction it is a part that can be undone alone. Raises
-        DatabaseUnavailable if the server goes away in the block.
+        Within another transaction it is a savepoint. Raises DatabaseUnavailable if the server is
+        lost in the block.
         """
         with self.connection() as connection, connection.transaction():
             outer = getattr(self._thread, "connection", None)
@@ -119,7 +123,7 @@ class Database:
                 self._thread.connection = outer
 
     def execute(
-        self, name: str, identifiers: Identifiers | None = None, /, **values: Any
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> psycopg.Cursor[Row]:
         """Run the named query, with identifiers for its `{…}` and values for its `%(…)s`."""
         query = sql.SQL(named_queries()[name])
@@ -127,18 +131,18 @@ class Database:
             return connection.execute(query.format(**(identifiers or {})), values or None)
 
     def rows(
-        self, name: str, identifiers: Identifiers | None = None, /, **values: Any
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> list[Row]:
         """All rows of the named query."""
         return self.execute(name, identifiers, **values).fetchall()
 
-    def row(self, name: str, identifiers: Identifiers | None = None, /, **values: Any) -> Row:
+    def row(self, name: str, identifiers: Identifiers | None = None, /, **values: object) -> Row:
         """The named query's only row. Raises ValueError if it has another number of rows."""
         (row,) = self.rows(name, identifiers, **values)
         return row
 
     def copy(self, name: str, content: bytes) -> None:
-        """COPY the content in by the named query. Raises ValueError if it isn't what COPY reads."""
+        """Load the content by the named COPY. Raises ValueError if PostgreSQL can't read it."""
         query = sql.SQL(named_queries()[name])
         try:
             with (
@@ -150,7 +154,7 @@ class Database:
         except psycopg.DataError as error:
             raise ValueError(f"{name}: {type(error).__name__}") from error
 
-    def render(self, name: str, identifiers: Identifiers | None = None, /, **values: Any) -> str:
+    def render(self, name: str, identifiers: Identifiers | None = None, /, **values: object) -> str:
         """The named query as text with its values in it, for programs that take only text."""
         composed = sql.SQL(named_queries()[name]).format(**(identifiers or {}))
         with self.connection() as connection:
@@ -165,27 +169,45 @@ class Database:
                 connection.execute(sql.SQL(text).format(**identifiers))
 
     def password_hash(self, user: str, password: str) -> str:
-        """What the server stores of a password, computed here, so that the password stays here."""
+        """The SCRAM hash that the server stores; the password itself is not sent."""
         with self.connection() as connection:
             hashed = connection.pgconn.encrypt_password(
                 password.encode(), user.encode(), b"scram-sha-256"
             )
         return hashed.decode()
 
-    def _ready_pool(self) -> ConnectionPool[_Connection]:
-        """The pool, which has an idle connection or a server that accepts another one.
+    def _borrow(self) -> tuple[ConnectionPool[_Connection], _Connection]:
+        while True:
+            pool = self._open_pool()
+            try:
+                return pool, pool.getconn()
+            except PoolClosed:  # by another thread, after this one got the pool
+                continue
+            except PoolTimeout as error:
+                raise DatabaseUnavailable(
+                    f"PostgreSQL doesn't answer: {error}.", "Try again in a moment."
+                ) from error
 
-        A pool connects in the background and tries again when it is refused: without a look at the
-        server first, callers would wait for the whole time-out and never learn the reason.
+    def _open_pool(self) -> ConnectionPool[_Connection]:
+        """A pool with an idle connection, or with room for another and a server that accepts it.
+
+        A pool connects in the background and retries when it is refused. Without the probe, callers
+        would wait for the whole timeout and never learn the reason.
         """
-        with self._opening:
-            if self._pool is None:
-                self._pool = self._new_pool()
-            pool = self._pool
-        if not pool.get_stats()["pool_available"]:
+        pool = self._current_pool()
+        if pool is None or _must_connect(pool):
             self._probe()
-            pool.open()
-        return pool
+        with self._opening:
+            pool = self._current_pool()
+            if pool is None:
+                pool = self._new_pool()
+                pool.open()
+                self._pool, self._pool_process = pool, os.getpid()
+            return pool
+
+    def _current_pool(self) -> ConnectionPool[_Connection] | None:
+        # A forked process has a copy of the pool, whose sockets belong to its parent.
+        return self._pool if self._pool_process == os.getpid() else None
 
     def _discard(self, pool: ConnectionPool[_Connection]) -> None:
         with self._opening:
@@ -195,7 +217,7 @@ class Database:
 
     def _new_pool(self) -> ConnectionPool[_Connection]:
         def configure(connection: _Connection) -> None:
-            connection.patience_seconds = self._patience_seconds
+            connection.timeout_seconds = self._timeout_seconds
 
         return ConnectionPool(
             self.url,
@@ -204,8 +226,8 @@ class Database:
             configure=configure,
             min_size=0,
             max_size=MAX_CONNECTIONS,
-            timeout=self._patience_seconds or CONNECT_SECONDS,
-            reconnect_timeout=self._patience_seconds or CONNECT_SECONDS,
+            timeout=self._timeout_seconds or CONNECT_SECONDS,
+            reconnect_timeout=self._timeout_seconds or CONNECT_SECONDS,
             num_workers=1,
             open=False,
         )
@@ -213,7 +235,7 @@ class Database:
     def _options(self) -> dict[str, Any]:
         return {
             "autocommit": True,
-            "connect_timeout": math.ceil(self._patience_seconds or CONNECT_SECONDS),
+            "connect_timeout": math.ceil(self._timeout_seconds or CONNECT_SECONDS),
             "options": "-c timezone=UTC",
             "application_name": "streamflow",
         }
@@ -235,43 +257,10 @@ class Database:
             )
 
 
-@contextmanager
-def _errors_named(connection: psycopg.Connection[Row]) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise went_away(error) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise NotPermitted(
-            f"The database's user {connection.info.user!r} may not do this: "
-            f"{error.diag.message_primary}.",
-            "Connect as a user that may: STREAMFLOW_DATABASE_URL. docs/operations.md says who may.",
-        ) from error
-
-
-def went_away(error: BaseException) -> DatabaseUnavailable:
-    """What to tell of an error of PostgreSQL's driver that ended what was under way."""
-    told = str(error).strip().partition("\n")[0].rstrip(".")
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if state is None or state.startswith(("08", "57P")):
-        return DatabaseUnavailable(
-            f"PostgreSQL went away: {told}.", "Start it again and run the same command."
-        )
-    return DatabaseUnavailable(
-        f"PostgreSQL can't do what was asked: {told}.",
-        "Look into its log, then run the same command again.",
-    )
-
-
-def lost(error: BaseException | None) -> BaseException | None:
-    """The error of PostgreSQL's driver, ours or MLflow's, at the bottom of `error`; else None."""
-    found = None
-    while error is not None:
-        kinds = [(kind.__module__.partition(".")[0], kind.__name__) for kind in type(error).__mro__]
-        if {("psycopg", "OperationalError"), ("psycopg2", "OperationalError")} & {*kinds}:
-            found = error
-        error = error.__cause__ or error.__context__
-    return found
+def _must_connect(pool: ConnectionPool[_Connection]) -> bool:
+    """Whether no connection is idle, and the pool may open another one."""
+    numbers = pool.get_stats()
+    return not numbers["pool_available"] and numbers["pool_size"] < MAX_CONNECTIONS
 
 
 def _without_password(url: str) -> str:

@@ -1,4 +1,4 @@
-"""The address of a database, in the forms in which others take it."""
+"""A database URL in the forms that SQLAlchemy and PostgreSQL's programs need."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 def url_parts(url: str) -> dict[str, str]:
-    """The address taken apart: host, port, user, password, dbname and options, where given."""
+    """The parts that the URL has: host, port, user, password, dbname, options and so on."""
     return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
 
 
 def sqlalchemy_url(database_url: str, schema: str, driver: str = "psycopg") -> str:
-    """The address for SQLAlchemy, with `schema` as the search path of its sessions."""
+    """The URL for SQLAlchemy, with `schema` as the search path of its sessions."""
     parts = url_parts(database_url)
     user, password, name = (parts.pop(part, "") for part in ("user", "password", "dbname"))
     parts["options"] = f"-csearch_path={schema} -ctimezone=UTC"
@@ -22,9 +22,9 @@ def sqlalchemy_url(database_url: str, schema: str, driver: str = "psycopg") -> s
 
 
 def for_programs(url: str) -> tuple[str, dict[str, str]]:
-    """How PostgreSQL's own programs connect: an argument, and what their environment has to hold.
+    """The `--dbname` argument and the environment variables with which the programs connect.
 
-    The password is in the environment, because anybody may see arguments.
+    The password is in the environment, because other users can see a process's arguments.
     """
     parts = url_parts(url)
     password = parts.pop("password", None)

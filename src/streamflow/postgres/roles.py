@@ -1,7 +1,7 @@
 """The database's roles: one for each service, with the rights that it needs and no more.
 
-They are optional: without STREAMFLOW_ROLE_PASSWORDS one user owns everything and does everything,
-as in the embedded database.
+They are optional: without STREAMFLOW_ROLE_PASSWORDS one user owns and does everything, as in the
+embedded database.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ MLFLOW_DATABASE = "mlflow"
 
 @dataclass(frozen=True)
 class Role:
+    """A role of the database; without `may_connect` it only passes on rights to its members."""
+
     name: str
     may_connect: bool
 
 
 def grant(database: Database, history: str, passwords: Mapping[RoleName, SecretStr]) -> list[Role]:
-    """Make the roles with their rights, let those in `passwords` connect, and say what there is.
+    """Create the roles with their rights, let those in `passwords` connect, and return all roles.
 
-    `history` is the schema of the use case's history. A role whose password isn't given keeps the
-    one that it has. MLflow's own database is made if `mlflow` has a password.
-    Raises NotPermitted if the user may not make roles.
+    `history` is the schema of the use case's history. A role without a new password keeps its old
+    one. MLflow's own database is created if `mlflow` has a password.
+    Raises NotPermitted if the user may not create roles.
     """
-    make(database, passwords)
+    create(database, passwords)
     names = {
         "database": sql.Identifier(database.row("current_database")["name"]),
         "history": sql.Identifier(history),
@@ -43,17 +45,17 @@ def grant(database: Database, history: str, passwords: Mapping[RoleName, SecretS
     with database.transaction():
         database.execute("lock_migration")
         database.script(_text("roles.sql"), names)
-    return there(database)
+    return existing(database)
 
 
-def make(database: Database, passwords: Mapping[RoleName, SecretStr]) -> None:
-    """The roles without a right, as there may be no tables yet, and MLflow's own database.
+def create(database: Database, passwords: Mapping[RoleName, SecretStr]) -> None:
+    """Create the roles without rights, since there may be no tables yet, and MLflow's own database.
 
-    Raises NotPermitted if the user may not make roles.
+    Raises NotPermitted if the user may not create roles.
     """
     with database.transaction():
         database.execute("lock_migration")
-        database.script(_text("make_roles.sql"))
+        database.script(_text("create_roles.sql"))
         for name, password in passwords.items():
             hashed = database.password_hash(PREFIX + name, password.get_secret_value())
             database.execute(
@@ -61,17 +63,17 @@ def make(database: Database, passwords: Mapping[RoleName, SecretStr]) -> None:
                 {"role": sql.Identifier(PREFIX + name), "password": sql.Literal(hashed)},
             )
     if "mlflow" in passwords:
-        _make_mlflow_database(database)
+        _create_mlflow_database(database)
 
 
-def there(database: Database) -> list[Role]:
-    """Those that the server has, by name."""
+def existing(database: Database) -> list[Role]:
+    """Our roles that the server has, by name."""
     names = [PREFIX + name for name in get_args(RoleName)]
     return [Role(**row) for row in database.rows("roles", names=names)]
 
 
-def _make_mlflow_database(database: Database) -> None:
-    if not database.row("has_database", name=MLFLOW_DATABASE)["there"]:
+def _create_mlflow_database(database: Database) -> None:
+    if not database.row("database_exists", name=MLFLOW_DATABASE)["exists"]:
         name, owner = sql.Identifier(MLFLOW_DATABASE), sql.Identifier(f"{PREFIX}mlflow")
         database.execute("create_database", {"name": name, "owner": owner})
         database.execute("close_database", {"name": name})

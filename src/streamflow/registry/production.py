@@ -49,7 +49,7 @@ class InDatabase:
         self._mlflow = mlflow
 
     def production(self) -> ModelVersion | None:
-        if not self._database.row("registry_is_there")["there"]:
+        if not self._database.row("registry_exists")["exists"]:
             return None
         for row in self._database.rows(
             "production_version", model=self._model, stage=PRODUCTION, tag=MODEL_HASH_TAG

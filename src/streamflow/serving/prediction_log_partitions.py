@@ -46,7 +46,7 @@ def drop_partitions_before(database: Database, oldest: date) -> list[date]:
     if not database.row("may_drop_predictions")["may"]:
         return []
     with database.transaction():
-        database.execute("lock_patience")
+        database.execute("set_lock_timeout")
         database.execute("lock_predictions")
         gone = [day for day in partition_days(database) if day < oldest]
         for day in gone:

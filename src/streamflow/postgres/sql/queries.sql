@@ -3,8 +3,8 @@
 -- name: lock_migration
 SELECT pg_advisory_xact_lock(hashtext('streamflow schema'))
 
--- name: migrations_are_there
-SELECT to_regclass('streamflow.migrations') IS NOT NULL AS there
+-- name: migrations_exist
+SELECT to_regclass('streamflow.migrations') IS NOT NULL AS exists
 
 -- name: migrations
 SELECT number, name, sha256 FROM streamflow.migrations ORDER BY number
@@ -25,8 +25,8 @@ ORDER BY rolname
 -- name: set_role_password
 ALTER ROLE {role} LOGIN PASSWORD {password}
 
--- name: has_database
-SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s) AS there
+-- name: database_exists
+SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s) AS exists
 
 -- name: create_database
 CREATE DATABASE {name} OWNER {owner}
@@ -42,11 +42,11 @@ SET LOCAL work_mem = '64MB'
 SELECT pg_advisory_xact_lock(hashtext('streamflow ingestion'), hashtext(%(use_case)s))
 
 -- name: wait_for_ingestion
--- What an ingestion under way has recorded in the past can't be seen yet, and is about to be.
+-- An ingestion under way may commit rows with a recorded_at in the past: it is waited for.
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow ingestion'), hashtext(%(use_case)s))
 
--- name: schema_is_there
-SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s) AS there
+-- name: schema_exists
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s) AS exists
 
 -- name: create_history_schema
 CREATE SCHEMA IF NOT EXISTS {schema}
@@ -100,10 +100,10 @@ LEFT JOIN {entities} AS entities USING ({key})
 WHERE entities.{key} IS NULL
 ORDER BY staging.line
 
--- name: has_history
+-- name: month_exists
 SELECT EXISTS (
     SELECT FROM {history} WHERE as_of = %(as_of)s
-) AS found
+) AS exists
 
 -- name: create_latest
 CREATE TEMPORARY TABLE {latest} ON COMMIT DROP AS
@@ -123,7 +123,7 @@ WHERE latest.recorded_at >= %(recorded_at)s
 INSERT INTO {history} ({key}, as_of, recorded_at, ingestion_id, {columns})
 SELECT {key}, %(as_of)s, %(recorded_at)s, %(ingestion_id)s, {columns}
 FROM {staging}
-ORDER BY {key}  -- in the primary key's order, its index grows at one end: twice as fast
+ORDER BY {key}  -- in the order of the primary key its index grows at one end, which is twice as fast
 
 -- name: add_changed
 INSERT INTO {history} ({key}, as_of, recorded_at, ingestion_id, {columns})
@@ -134,7 +134,7 @@ WHERE latest.{key} IS NULL
    OR ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
 
 -- name: analyze_history
--- Without statistics the planner takes a new month for a handful of rows and joins it by loops.
+-- Without statistics the planner expects few rows in a new month and joins by nested loops.
 ANALYZE {history}
 
 -- name: count_absent
@@ -166,7 +166,7 @@ WHERE use_case = %(use_case)s AND as_of <= %(as_of)s AND recorded_at <= %(known_
 ORDER BY ingestion_id
 
 -- name: entity_rows
--- Everyone with a snapshot at the as_of, with the answer as it was known at known_at.
+-- All entities with a row at the as_of, with their label as known at known_at.
 SELECT entities.{key}, entities.event_timestamp, labels.{label}
 FROM (
     SELECT DISTINCT {key}, event_timestamp
@@ -208,8 +208,8 @@ FROM streamflow.materializations
 WHERE use_case = %(use_case)s
 GROUP BY feature_view
 
--- name: registry_is_there
-SELECT to_regclass('mlflow.model_versions') IS NOT NULL AS there
+-- name: registry_exists
+SELECT to_regclass('mlflow.model_versions') IS NOT NULL AS exists
 
 -- name: production_version
 SELECT version.name, version.version, version.run_id, version.current_stage AS stage,
@@ -248,25 +248,25 @@ SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
        pg_advisory_xact_lock(hashtext('streamflow training'), hashtext(%(model)s))
 
 -- name: lock_step
--- Shared by the steps that write in more than one transaction: no backup begins meanwhile.
+-- Shared by steps that write in more than one transaction: no backup begins during one.
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step'))
 
 -- name: lock_steps
--- Waits for the steps under way, and keeps others from beginning.
+-- Waits for the steps under way; no other step begins while it is held.
 SELECT pg_advisory_xact_lock(hashtext('streamflow step'))
 
 -- name: begin_snapshot
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
--- name: keep_partitions
--- A day of the prediction log that the snapshot has isn't dropped before it was read.
+-- name: lock_partitions
+-- No day of the prediction log that is in the snapshot is dropped before it is read.
 LOCK TABLE streamflow.predictions IN ACCESS SHARE MODE
 
 -- name: export_snapshot
 SELECT pg_export_snapshot() AS snapshot
 
 -- name: own_schemas
--- Of other use cases as well, if they are kept in the same database.
+-- With the history of other use cases in the same database.
 SELECT nspname AS name
 FROM pg_namespace
 WHERE nspname IN ('streamflow', 'feast', 'online', %(history)s)
@@ -283,7 +283,7 @@ FROM mlflow.experiments
 WHERE artifact_location = %(location)s
 ORDER BY experiment_id
 
--- name: schemas_there
+-- name: existing_schemas
 SELECT nspname AS name, obj_description(oid, 'pg_namespace') AS comment,
     (SELECT count(*) FROM pg_class WHERE relnamespace = schema.oid AND relkind IN ('r', 'p'))
         AS tables
@@ -310,7 +310,7 @@ ALTER SCHEMA {schema} RENAME TO {name}
 COMMENT ON SCHEMA {schema} IS {text}
 
 -- name: move_artifacts
--- For each column in which MLflow names artifacts a statement that puts `new` in the place of `old`.
+-- For each column in which MLflow names artifacts, a statement that replaces `old` by `new`.
 SELECT format(
     $$UPDATE %%1$I.%%2$I SET %%3$I = CASE WHEN %%3$I = %%4$L THEN %%5$L
         ELSE rtrim(%%5$L, '/') || substr(%%3$I, length(rtrim(%%4$L, '/')) + 1) END
@@ -328,8 +328,8 @@ ANALYZE
 -- name: lock_predictions
 SELECT pg_advisory_xact_lock(hashtext('streamflow predictions'))
 
--- name: lock_patience
--- Whoever reads the log for long isn't waited for, and keeps nobody else waiting behind us.
+-- name: set_lock_timeout
+-- A long query on the log must not block this transaction, nor the writers that wait behind it.
 SET LOCAL lock_timeout = '1s'
 
 -- name: prediction_partitions
@@ -362,7 +362,7 @@ COPY streamflow.predictions
 FROM STDIN WITH (FORMAT binary)
 
 -- name: predictions
--- A row that was written twice, because its first time wasn't confirmed, is given once.
+-- A row that was written twice, because the first write wasn't confirmed, is returned once.
 SELECT DISTINCT ON (predicted_at, request_id, entity_id)
     predicted_at, request_id, entity_id, prediction, probability, feature_times, given.features,
     problem, model, version, run_id, stage, model_hash, served.features AS features_of_model
@@ -377,9 +377,9 @@ FROM streamflow.materializations
 WHERE use_case = %(use_case)s
 ORDER BY finished_at NULLS FIRST, known_at
 
--- name: online_then
--- What materializations up to these ends, as known at these moments, have brought online. Nothing
--- is recorded after it was ingested, but a backfill is long before.
+-- name: online_rows
+-- The rows that are online after materializations with these window ends and known_at times. A
+-- backfill has a recorded_at long before its ingested_at, so that ingested_at decides.
 SELECT DISTINCT ON (history.{key})
     history.{key}, history.event_timestamp, history.recorded_at, history.ingestion_id, {columns}
 FROM {history} AS history

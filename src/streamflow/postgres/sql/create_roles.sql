@@ -1,4 +1,4 @@
--- The roles, which by themselves may do nothing.
+-- The roles, without any right.
 
 DO $$
 DECLARE
@@ -13,5 +13,5 @@ BEGIN
 END
 $$;
 
--- What the pipeline makes, the owner may change as well; and MLflow's database is made for it.
+-- The owner may change the pipeline's tables, and create MLflow's database for that role.
 GRANT streamflow_pipeline, streamflow_mlflow TO CURRENT_USER;

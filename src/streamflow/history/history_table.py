@@ -1,0 +1,59 @@
+"""The table in PostgreSQL with the history of a source table.
+
+It has one row per (entity, as_of, recorded_at), in a schema with the name of the use case.
+"""
+
+from __future__ import annotations
+
+from streamflow.errors import InvalidSettings
+from streamflow.history.validation import POSTGRES_TYPES, column_types
+from streamflow.postgres.database import Database
+from streamflow.postgres.queries import Composable, definitions, identifier
+from streamflow.use_case import Table, UseCase
+
+
+def history_table(use_case: UseCase, table: Table) -> Composable:
+    """The qualified name of the table's history."""
+    return identifier(use_case.name, table.history)
+
+
+def create_history_table(database: Database, use_case: UseCase, table: Table) -> None:
+    """Create the table's history if it doesn't exist.
+
+    Raises InvalidSettings if it exists with other columns than the contract has.
+    """
+    # IF NOT EXISTS would need the right to create schemas even if it exists.
+    if not database.row("schema_exists", schema=use_case.name)["exists"]:
+        database.execute("create_history_schema", {"schema": identifier(use_case.name)})
+    database.execute(
+        "create_history",
+        {
+            "history": history_table(use_case, table),
+            "key": identifier(use_case.join_key),
+            "definitions": content_definitions(use_case, table),
+        },
+    )
+    existing = {
+        row["column_name"]: row["data_type"]
+        for row in database.rows("history_columns", schema=use_case.name, table=table.history)
+    }
+    for name, kind in column_types(table).items():
+        if existing.get(name) != POSTGRES_TYPES[kind]:
+            raise InvalidSettings(
+                f"The contract has {table.name}.{name} as {POSTGRES_TYPES[kind]}, history has "
+                f"{existing.get(name, 'no such column')}.",
+                "History is never rewritten: give the changed table a new name in the use case.",
+            )
+
+
+def content_columns(use_case: UseCase, table: Table) -> list[str]:
+    """The contract's columns in order, without the entity key."""
+    return [name for name in column_types(table) if name != use_case.join_key]
+
+
+def content_definitions(use_case: UseCase, table: Table) -> Composable:
+    """The SQL definitions of the content columns."""
+    types = column_types(table)
+    return definitions(
+        {name: POSTGRES_TYPES[types[name]] for name in content_columns(use_case, table)}
+    )

@@ -1,0 +1,67 @@
+"""A month's file in a temporary table, where rules over the whole set are checked by SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamflow.history.history_table import content_columns, content_definitions
+from streamflow.history.validation import read_checked
+from streamflow.history.violations import Report, Violation
+from streamflow.postgres.database import Database
+from streamflow.postgres.queries import Composable, identifier
+from streamflow.use_case import Table, UseCase
+
+
+def staging_table(table: str) -> Composable:
+    """The name of the temporary table with the file's rows, which is dropped at the commit."""
+    return identifier(f"staging_{table}")
+
+
+def stage(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> None:
+    """Copy the file into its staging table; report each violation of the contract.
+
+    Within a transaction, the entity table first: the other tables' keys must be in it.
+    """
+    names = {"staging": staging_table(table.name), "key": identifier(use_case.join_key)}
+    database.execute(
+        "create_staging", {**names, "definitions": content_definitions(use_case, table)}
+    )
+    _copy(database, use_case, table, file, report)
+    database.execute("analyze_staging", names)
+    _check_keys(database, use_case, table, file, report)
+
+
+def _copy(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> None:
+    import pyarrow as pa
+    import pyarrow.csv
+
+    order = ["line", use_case.join_key, *content_columns(use_case, table)]
+    options = pa.csv.WriteOptions(include_header=False)
+    with (
+        database.connection() as connection,
+        connection.cursor() as cursor,
+        cursor.copy(
+            database.render("copy_staging", {"staging": staging_table(table.name)})
+        ) as copy,
+    ):
+        for batch in read_checked(table, file, report):
+            buffer = pa.BufferOutputStream()
+            pa.csv.write_csv(batch.select(order), buffer, options)
+            copy.write(buffer.getvalue())
+
+
+def _check_keys(
+    database: Database, use_case: UseCase, table: Table, file: Path, report: Report
+) -> None:
+    key = use_case.join_key
+    names = {
+        "staging": staging_table(table.name),
+        "key": identifier(key),
+        "entities": staging_table(use_case.entity_table),
+    }
+    for row in database.rows("duplicate_keys", names):
+        report(Violation(file.name, row["line"], key, row["value"], "a key is there once"))
+    if table.name != use_case.entity_table:
+        rule = f"a key is in {use_case.entity_table}"
+        for row in database.rows("unknown_keys", names):
+            report(Violation(file.name, row["line"], key, row["value"], rule))
