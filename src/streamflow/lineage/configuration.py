@@ -66,11 +66,11 @@ def configuration(
 
 
 def parameters(estimator: Estimator) -> dict[str, Parameter]:
-    """The estimator's parameters and those of its parts, as JSON values."""
-    return {name: _json_value(value) for name, value in sorted(estimator.get_params().items())}
+    """The estimator's parameters, those of its parts among them, as JSON can hold them."""
+    return {name: _plain(value) for name, value in sorted(estimator.get_params().items())}
 
 
-def _json_value(value: object) -> Parameter:
+def _plain(value: object) -> Parameter:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, str | int | float | bool):

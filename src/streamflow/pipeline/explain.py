@@ -102,16 +102,16 @@ def find(platform: Platform, request_ids: Sequence[str], entity_id: str | None) 
 
 def _unknown(platform: Platform, request_ids: Sequence[str]) -> UnknownPrediction:
     days = prediction_log_partitions.days(platform.database)
-    log = f"it begins on {days[0]}" if days else "it's empty"
+    held = f"it begins on {days[0]}" if days else "it's empty"
     settings = platform.settings
     if not settings.prediction_log:
         return UnknownPrediction(
-            f"No prediction with the request id {request_ids[0]!r} is in the log ({log}), and "
+            f"No prediction with the request id {request_ids[0]!r} is in the log ({held}), and "
             "none is added: STREAMFLOW_PREDICTION_LOG is off.",
             "Switch it on and start the API again; earlier predictions stay unknown.",
         )
     return UnknownPrediction(
-        f"No prediction with the request id {request_ids[0]!r} is in the log ({log}). It may be "
+        f"No prediction with the request id {request_ids[0]!r} is in the log ({held}). It may be "
         f"older than {settings.prediction_log_days} days, refused as a whole (503), or given by "
         "`streamflow predict`, which isn't logged.",
         "If it is from just now, try again in a second: the log is written in the background.",
