@@ -12,8 +12,8 @@ from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.history.ingestions import Ingestion
 from streamflow.lineage.code import Code, Package
 from streamflow.lineage.compare import Factor, compare
-from streamflow.lineage.compare_tables import Difference, find
-from streamflow.lineage.configuration import Answer, Configuration
+from streamflow.lineage.compare_tables import Difference, table_difference
+from streamflow.lineage.configuration import Configuration, LabelDefinition
 from streamflow.lineage.data import Data
 from streamflow.lineage.document import Lineage, Model
 from streamflow.lineage.environment import Blas, Environment, Processor, Randomness
@@ -35,7 +35,7 @@ def view(table: str, **features: str) -> FeatureViewDefinition:
 CONFIGURATION = Configuration(
     use_case="example",
     entity_table="users",
-    label=Answer("labels", "left", 0.0),
+    label=LabelDefinition("labels", "left", 0.0),
     feature_schema=FeatureSchema("example_v1", "user", "user_id", (FEE, PLAN, VISITS)),
     feature_views={
         "billing_fv": view("billing", fee="Float64", plan="String"),
@@ -168,7 +168,9 @@ def test_what_configuration_asks_for_is_told_by_its_path() -> None:
         "parameters.trees 10 → 20": {"parameters": {"trees": 20, "depth": None}},
         "parameters.depth (none) → 3": {"parameters": {"trees": 10, "depth": 3}},
         "validation_share 0.25 → 0.3": {"validation_share": 0.3},
-        "label.horizon_seconds 0.0 → 86400.0": {"label": Answer("labels", "left", 86400.0)},
+        "label.horizon_seconds 0.0 → 86400.0": {
+            "label": LabelDefinition("labels", "left", 86400.0)
+        },
         "feature_schema.features in another order": {"feature_schema": features},
     }.items():
         after = replace(lineage(), configuration=replace(CONFIGURATION, **changed))
@@ -192,7 +194,7 @@ def test_values_that_a_changed_definition_changes_are_told_under_configuration()
     billing = view("other", fee="Float64", plan="String")
     views = {**CONFIGURATION.feature_views, "billing_fv": replace(billing, source="billing")}
     after = replace(lineage(after_table), configuration=replace(CONFIGURATION, feature_views=views))
-    found = moved(after, difference=find(table(), after_table))
+    found = moved(after, difference=table_difference(table(), after_table))
     assert found["data"] == ["1 row of activity: visits; first: user bob 4 → 5"]
     assert "1 row of billing: fee; first: user bob 2.0 → 9.0" in found["configuration"]
 
@@ -208,7 +210,7 @@ def test_rows_that_a_changed_definition_loses_are_told_under_configuration() -> 
         data=replace(after.data, without_features=1),
         configuration=replace(CONFIGURATION, feature_views=views),
     )
-    found = moved(after, difference=find(table(), rows))
+    found = moved(after, difference=table_difference(table(), rows))
     assert "data" not in found
     assert "1 row gone; first: user bob" in found["configuration"]
 
@@ -226,5 +228,5 @@ def test_ingestions_that_came_or_went_explain_other_data() -> None:
         "ingestion 3 (as of 2024-01-31, recorded 2024-02-05T00:00:00+00:00, "
         "loaded 2024-03-01T00:00:00+00:00)"
     )
-    assert moved(after, difference=find(table(), rows))["data"][-1] == f"{told} came"
-    assert moved(lineage(), after, find(rows, table()))["data"][-1] == f"{told} is gone"
+    assert moved(after, difference=table_difference(table(), rows))["data"][-1] == f"{told} came"
+    assert moved(lineage(), after, table_difference(rows, table()))["data"][-1] == f"{told} is gone"

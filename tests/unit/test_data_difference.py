@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamflow.lineage.compare_tables import MOST_NAMED, Change, find
+from streamflow.lineage.compare_tables import MAX_CHANGES, Change, table_difference
 from streamflow.training import canonical
 
 
@@ -20,8 +20,8 @@ BEFORE = table(["ann", "bob", "cid"], [1.5, None, 0.0], ["basic", "family", None
 
 
 def test_the_same_rows_have_no_difference() -> None:
-    found = find(BEFORE, BEFORE)
-    assert (found.gone, found.came, found.columns) == ([], [], [])
+    found = table_difference(BEFORE, BEFORE)
+    assert (found.removed, found.added, found.columns) == ([], [], [])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_same_rows_have_no_difference() -> None:
 def test_a_value_is_named_to_the_last_bit(
     fees: list[Any], entity: str, before: Any, after: Any
 ) -> None:
-    found = find(BEFORE, table(["ann", "bob", "cid"], fees, ["basic", "family", None]))
+    found = table_difference(BEFORE, table(["ann", "bob", "cid"], fees, ["basic", "family", None]))
     (column,) = found.columns
     assert column.rows == 1
     assert repr(column.changes) == repr([Change(entity, "fee", before, after)])
@@ -45,8 +45,8 @@ def test_a_value_is_named_to_the_last_bit(
 
 def test_rows_are_held_against_each_other_by_entity() -> None:
     after = table(["abe", "bob", "cid"], [1.5, None, 9.0], ["basic", "solo", None])
-    found = find(BEFORE, after)
-    assert (found.gone, found.came) == (["ann"], ["abe"])
+    found = table_difference(BEFORE, after)
+    assert (found.removed, found.added) == (["ann"], ["abe"])
     assert list(found.changes) == [
         Change("cid", "fee", 0.0, 9.0),
         Change("bob", "plan", "family", "solo"),
@@ -54,15 +54,17 @@ def test_rows_are_held_against_each_other_by_entity() -> None:
 
 
 def test_columns_that_only_one_has_arent_compared() -> None:
-    assert find(BEFORE, BEFORE.drop_columns(["fee"])).columns == []
-    assert find(BEFORE.drop_columns(["fee"]), BEFORE).columns == []
+    assert table_difference(BEFORE, BEFORE.drop_columns(["fee"])).columns == []
+    assert table_difference(BEFORE.drop_columns(["fee"]), BEFORE).columns == []
     ids = ["ann", "bob", "cid"]
     whole = canonical.table([("user_id", "STRING", ids), ("fee", "INT64", [1, 2, 3])])
-    assert find(BEFORE, whole).columns == []
+    assert table_difference(BEFORE, whole).columns == []
 
 
 def test_of_very_many_changes_the_first_are_named_and_all_are_counted() -> None:
-    ids = [f"{i:05}" for i in range(MOST_NAMED + 5)]
-    (column,) = find(table(ids, [1.0] * len(ids), ids), table(ids, [2.0] * len(ids), ids)).columns
-    assert (column.rows, len(column.changes)) == (MOST_NAMED + 5, MOST_NAMED)
+    ids = [f"{i:05}" for i in range(MAX_CHANGES + 5)]
+    (column,) = table_difference(
+        table(ids, [1.0] * len(ids), ids), table(ids, [2.0] * len(ids), ids)
+    ).columns
+    assert (column.rows, len(column.changes)) == (MAX_CHANGES + 5, MAX_CHANGES)
     assert column.changes[0].entity == "00000"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow.errors import GateFailed, NothingToRollBack
-from streamflow.promotion.gates import judge, require
+from streamflow.promotion.gates import check_gates, require_passed
 from streamflow.promotion.history import rollback_target
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGES
 
@@ -30,11 +30,11 @@ def promotions(*versions: int) -> Audit:
 
 @pytest.mark.parametrize(("auc", "passed"), [(0.7, True), (0.6999999, False), (0.9, True)])
 def test_the_bar_itself_is_good_enough(auc: float, passed: bool) -> None:
-    assert judge({"auc": auc}, {"auc": 0.7}).passed is passed
+    assert check_gates({"auc": auc}, {"auc": 0.7}).passed is passed
 
 
 def test_every_gate_has_its_say() -> None:
-    verdict = judge({"auc": 0.8123, "f1": 0.4}, {"auc": 0.7, "f1": 0.5, "recall": 0.1})
+    verdict = check_gates({"auc": 0.8123, "f1": 0.4}, {"auc": 0.7, "f1": 0.5, "recall": 0.1})
     assert not verdict.passed
     assert verdict.as_dict() == {
         "auc": "passed: auc is 0.8123, at least 0.7 is asked",
@@ -44,18 +44,18 @@ def test_every_gate_has_its_say() -> None:
 
 
 def test_a_metric_that_is_no_number_fails() -> None:
-    assert not judge({"auc": float("nan")}, {"auc": 0.7}).passed
+    assert not check_gates({"auc": float("nan")}, {"auc": 0.7}).passed
 
 
 def test_without_a_bar_everything_passes() -> None:
-    assert judge({}, {}).passed
-    require(judge({}, {}), 1)
+    assert check_gates({}, {}).passed
+    require_passed(check_gates({}, {}), 1)
 
 
 def test_a_refusal_names_the_version_and_the_failed_gates_alone() -> None:
-    verdict = judge({"auc": 0.8, "f1": 0.4}, {"auc": 0.7, "f1": 0.5})
+    verdict = check_gates({"auc": 0.8, "f1": 0.4}, {"auc": 0.7, "f1": 0.5})
     with pytest.raises(GateFailed) as refused:
-        require(verdict, 7)
+        require_passed(verdict, 7)
     assert "Version 7" in refused.value.message
     assert "f1 is 0.4000, at least 0.5" in refused.value.message
     assert "auc" not in refused.value.message

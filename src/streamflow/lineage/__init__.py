@@ -1,6 +1,6 @@
-"""What decided a model, as five fingerprints; a run reproduced, two runs compared.
+"""Five fingerprints of what decides a model; reproducing a run, comparing two runs.
 
-May import: platform, features, registry, training, history, postgres, top modules.
+May import: features, training, registry, history, postgres and the top modules.
 """
 
 __all__ = ["code", "diff", "document", "recorded_environment", "recorded_run", "reproduce"]

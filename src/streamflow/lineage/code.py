@@ -1,4 +1,4 @@
-"""What code ran: the sources of the packages themselves, and the commit that explains them."""
+"""The code of a run: a hash of each source file, and the git commit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from streamflow.hashes import Sha256
 
 DIFF_FILE = "code.diff"
-LARGEST_DIFF = 1_000_000
-OURS = ("streamflow", "feast_postgres")
+# A larger diff isn't stored with the run, only its hash.
+MAX_DIFF_BYTES = 1_000_000
+OWN_PACKAGES = ("streamflow", "feast_postgres")
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Code:
 
     @property
     def dirty(self) -> bool:
+        """Whether tracked files had uncommitted changes."""
         return self.diff_hash is not None
 
 
 def code(packages: Sequence[str], folder: Path = Path(__file__).parent) -> Code:
-    """The sources of `packages`, and the commit of the checkout that `folder` is in."""
+    """The source files of `packages`, and the commit of the git checkout that contains `folder`."""
     commit = _git(folder, "rev-parse", "HEAD")
     diff = uncommitted(folder) if commit else b""
     return Code(
@@ -53,13 +55,13 @@ def code(packages: Sequence[str], folder: Path = Path(__file__).parent) -> Code:
 
 
 def uncommitted(folder: Path = Path(__file__).parent) -> bytes:
-    """What tracked files differ by from the commit, as `git apply` takes it."""
+    """The uncommitted changes of tracked files, as a patch for `git apply`; empty without any."""
     plain = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
     return _git(folder, "diff", *plain, "HEAD") or b""
 
 
 def package(name: str) -> Package:
-    """The files of an importable package or module, found without importing it."""
+    """The files of a package or module, found without importing it; none if it isn't installed."""
     spec = util.find_spec(name)
     if spec is None or spec.origin is None:
         return Package(hashlib.sha256(b"").hexdigest(), {})
@@ -67,10 +69,10 @@ def package(name: str) -> Package:
     root = origin.parent
     files = {origin.name: origin}
     if spec.submodule_search_locations:
-        found = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
+        paths = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
         files = {
             relative.as_posix(): path
-            for relative, path in found.items()
+            for relative, path in paths.items()
             if path.suffix != ".pyc" and not any(part.startswith(".") for part in relative.parts)
         }
     hashes = {
@@ -83,7 +85,7 @@ def package(name: str) -> Package:
 def _git(folder: Path, *arguments: str) -> bytes | None:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=30)
+        completed = subprocess.run(command, capture_output=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return completed.stdout if completed.returncode == 0 else None

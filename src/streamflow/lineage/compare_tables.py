@@ -1,27 +1,30 @@
-"""What two training sets differ by: rows, labels and single values."""
+"""The difference of two training sets: rows, labels and single values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-MOST_NAMED = 1_000
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_CHANGES = 1_000
 
 
 @dataclass(frozen=True)
 class Change:
-    """One value of an entity that both training sets have; `column` is the label's or a feature."""
+    """One changed value of an entity that is in both tables; `column` is a feature or the label."""
 
     entity: str
     column: str
-    before: Any
-    after: Any
+    before: object
+    after: object
 
 
 @dataclass(frozen=True)
 class ChangedColumn:
-    """`changes` names the first thousand of `rows`."""
+    """`rows` counts the changed values; `changes` has the first `MAX_CHANGES` of them."""
 
     name: str
     rows: int
@@ -30,26 +33,30 @@ class ChangedColumn:
 
 @dataclass(frozen=True)
 class Difference:
-    """`gone` and `came` are entities; `columns` are those that both have, the label last."""
+    """`removed` and `added` are entities; `columns` are the changed ones, the label last."""
 
-    gone: list[str]
-    came: list[str]
+    removed: list[str]
+    added: list[str]
     columns: list[ChangedColumn]
 
     @property
     def changes(self) -> Iterator[Change]:
+        """The changes of all columns, column by column."""
         for column in self.columns:
             yield from column.changes
 
 
-def find(before: Any, after: Any) -> Difference:
-    """The difference of two training sets' tables, entity by entity, to the last bit."""
+def table_difference(before: pa.Table, after: pa.Table) -> Difference:
+    """Compare two tables entity by entity, values to the last bit.
+
+    The first column of each has the entities. Columns that only one table has are left out.
+    """
     import pyarrow.compute as pc
 
     keys, other_keys = before.column(0).combine_chunks(), after.column(0).combine_chunks()
-    gone = keys.filter(pc.invert(pc.is_in(keys, other_keys))).to_pylist()
-    came = other_keys.filter(pc.invert(pc.is_in(other_keys, keys))).to_pylist()
-    if gone or came:
+    removed = keys.filter(pc.invert(pc.is_in(keys, other_keys))).to_pylist()
+    added = other_keys.filter(pc.invert(pc.is_in(other_keys, keys))).to_pylist()
+    if removed or added:
         both = keys.filter(pc.is_in(keys, other_keys))
         before = before.take(pc.index_in(both, keys))
         after = after.take(pc.index_in(both, other_keys))
@@ -59,21 +66,21 @@ def find(before: Any, after: Any) -> Difference:
         if field.name not in after.column_names or after.schema.field(field.name) != field:
             continue
         old, new = before[field.name].combine_chunks(), after[field.name].combine_chunks()
-        rows = pc.indices_nonzero(_differ(old, new)).to_pylist()
+        rows = pc.indices_nonzero(_unequal(old, new)).to_pylist()
         if rows:
             changes = [
                 Change(entities[i].as_py(), field.name, old[i].as_py(), new[i].as_py())
-                for i in rows[:MOST_NAMED]
+                for i in rows[:MAX_CHANGES]
             ]
             columns.append(ChangedColumn(field.name, len(rows), changes))
-    return Difference(gone, came, columns)
+    return Difference(removed, added, columns)
 
 
-def _differ(old: Any, new: Any) -> Any:
+def _unequal(old: pa.Array, new: pa.Array) -> pa.BooleanArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     is_null = pc.xor(old.is_null(), new.is_null())
-    if pa.types.is_floating(old.type):  # 0.0 equals -0.0, and NaN nothing; bits tell
+    if pa.types.is_floating(old.type):  # as numbers, 0.0 equals -0.0, and NaN not itself
         old, new = old.view(pa.int64()), new.view(pa.int64())
     return pc.or_(is_null, pc.fill_null(pc.not_equal(old, new), False))

@@ -1,20 +1,19 @@
-"""What a training was asked to do: the feature service's definition, the label, the estimator."""
+"""The configuration of a training: feature definitions, the label, the estimator."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from streamflow.features.feature_views import FeatureViewDefinition
-from streamflow.lineage.environment import Parameter, is_chance
+from streamflow.lineage.environment import Parameter, is_randomness_parameter
 from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import Estimator, UseCase
 
 
 @dataclass(frozen=True)
-class Answer:
+class LabelDefinition:
     """The label: where it's found, and how long after the as_of it's known."""
 
     table: str
@@ -31,7 +30,7 @@ class Configuration:
 
     use_case: str
     entity_table: str
-    label: Answer
+    label: LabelDefinition
     feature_schema: FeatureSchema
     feature_views: dict[str, FeatureViewDefinition]
     model: str
@@ -47,18 +46,20 @@ def configuration(
     model: str,
     estimator: Estimator,
 ) -> Configuration:
-    """What `use_case` asks for today; `features` and their views are as Feast has them."""
+    """Today's configuration; `features` and `feature_views` are as Feast's registry has them."""
     label = use_case.label
     return Configuration(
         use_case=use_case.name,
         entity_table=use_case.entity_table,
-        label=Answer(label.table, label.column, label.horizon.total_seconds()),
+        label=LabelDefinition(label.table, label.column, label.horizon.total_seconds()),
         feature_schema=features,
         feature_views=feature_views,
         model=model,
-        estimator=_class(estimator),
+        estimator=_class_name(estimator),
         parameters={
-            name: value for name, value in parameters(estimator).items() if not is_chance(name)
+            name: value
+            for name, value in parameters(estimator).items()
+            if not is_randomness_parameter(name)
         },
         validation_share=use_case.validation_share,
     )
@@ -69,7 +70,7 @@ def parameters(estimator: Estimator) -> dict[str, Parameter]:
     return {name: _plain(value) for name, value in sorted(estimator.get_params().items())}
 
 
-def _plain(value: Any) -> Parameter:
+def _plain(value: object) -> Parameter:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, str | int | float | bool):
@@ -77,8 +78,8 @@ def _plain(value: Any) -> Parameter:
     try:
         return json.dumps(value, sort_keys=True)
     except (TypeError, ValueError):
-        return _class(value)
+        return _class_name(value)
 
 
-def _class(value: Any) -> str:
+def _class_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"

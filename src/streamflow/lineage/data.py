@@ -1,10 +1,10 @@
-"""What a training learnt from: the training set's hashes, and the files that it goes back to."""
+"""The data of a training: the training set's hashes, and the ingestions it comes from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime
 
@@ -12,6 +12,9 @@ from streamflow.hashes import Sha256
 from streamflow.history.ingestions import Ingestion
 from streamflow.training import canonical
 from streamflow.training.canonical import Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,22 @@ class Data:
 
 
 def data(
-    table: Any,
+    table: pa.Table,
     as_of: date,
     known_at: datetime,
     left_out: tuple[int, int],
     ingestions: list[Ingestion],
 ) -> Data:
-    """`table` is the training set's; `left_out` are those without label and without features."""
-    whole, columns = canonical.hashes(table)
+    """The fingerprint of a training set, given as an Arrow table.
+
+    `left_out` counts the entities without a label, and those without all features.
+    """
+    table_hash, columns = canonical.hashes(table)
     without_label, without_features = left_out
     return Data(
         as_of=as_of,
         known_at=known_at,
-        hash=whole,
+        hash=table_hash,
         rows=table.num_rows,
         without_label=without_label,
         without_features=without_features,

@@ -1,4 +1,4 @@
-"""Two runs side by side: factors, metrics, and whose prediction changed."""
+"""Two runs side by side: factors, metrics and changed predictions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from streamflow.scratch import scratch
 class RunDifference:
     """From `before` to `after`, both run ids.
 
-    `metrics` has both values, None where a run hasn't measured it. `judged` validation rows are
-    both runs', and `flipped` of them changed side; None if the scores weren't kept. `gone` and
-    `came` are entities of the training sets, `changes` single values (the first thousand of each
-    column).
+    `metrics` has the value of each run, None if a run hasn't measured it. `judged` counts the
+    validation rows that both runs scored, `flipped` those of them with another prediction; None if
+    scores weren't stored. `gone` and `came` are entities that left or joined the training set;
+    `changes` are single values, the first thousand of each column.
     """
 
     before: str
@@ -44,26 +44,26 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
         one = recorded_run.read(registry, recorded_run.find(registry, before), folder / "before")
         other = recorded_run.read(registry, recorded_run.find(registry, after), folder / "after")
     progress("compare")
-    rows = None
+    difference = None
     if one.table is not None and other.table is not None:
-        rows = compare_tables.find(one.table, other.table)
+        difference = compare_tables.table_difference(one.table, other.table)
     judged = flipped = None
     if one.scores is not None and other.scores is not None:
-        scores = compare_tables.find(one.scores, other.scores)
-        judged = one.scores.num_rows - len(scores.gone)
+        scores = compare_tables.table_difference(one.scores, other.scores)
+        judged = one.scores.num_rows - len(scores.removed)
         flipped = sum(column.rows for column in scores.columns if column.name == "prediction")
     metrics = one.run.metrics.keys() | other.run.metrics.keys()
     return RunDifference(
         before=one.run.run_id,
         after=other.run.run_id,
-        factors=compare.compare(one.lineage, other.lineage, rows),
+        factors=compare.compare(one.lineage, other.lineage, difference),
         metrics={
             name: (one.run.metrics.get(name), other.run.metrics.get(name))
             for name in sorted(metrics)
         },
         judged=judged,
         flipped=flipped,
-        gone=rows.gone if rows else [],
-        came=rows.came if rows else [],
-        changes=list(rows.changes) if rows else [],
+        gone=difference.removed if difference else [],
+        came=difference.added if difference else [],
+        changes=list(difference.changes) if difference else [],
     )

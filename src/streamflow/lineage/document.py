@@ -1,7 +1,7 @@
-"""Lineage: what a run was made from, factor by factor, so that it can be made again.
+"""Lineage: the fingerprints of a run, from which it can be reproduced.
 
 Five factors decide a model: data, code, environment, configuration and randomness. Their
-fingerprints and the model's own are one document, `lineage.json`, kept with the run.
+fingerprints and the model's own are one document, `lineage.json`, an artifact of the run.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from streamflow.errors import NoLineage
 from streamflow.features.point_in_time import Assembled
 from streamflow.hashes import Sha256
-from streamflow.lineage.code import OURS, Code, code
+from streamflow.lineage.code import OWN_PACKAGES, Code, code
 from streamflow.lineage.configuration import Configuration, configuration, parameters
 from streamflow.lineage.data import Data, data
 from streamflow.lineage.environment import Environment, Randomness, environment, randomness
@@ -24,9 +24,11 @@ from streamflow.registry.records import MODEL_HASH_TAG, Run
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.use_case import UseCase
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 LINEAGE_FILE = "lineage.json"
 LINEAGE_HASH_TAG = "streamflow.lineage_hash"
-FACTORS = ("data", "code", "environment", "configuration", "randomness")
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,16 @@ class Lineage:
     model: Model
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), default=_text, indent=2, ensure_ascii=False) + "\n"
+        """The text of `lineage.json`."""
+        return json.dumps(asdict(self), default=_iso, indent=2, ensure_ascii=False) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Lineage:
-        """Raises NoLineage if it's not a lineage document that this version can read."""
+        """Parse `lineage.json`. Raises NoLineage if this version of StreamFlow can't read it."""
         from pydantic import ValidationError
 
         try:
-            found: Lineage = _type().validate_json(text)
+            return _adapter().validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             raise NoLineage(
@@ -67,20 +70,18 @@ class Lineage:
                 f"{first['msg']}.",
                 "It belongs to another version of StreamFlow, or was changed by hand.",
             ) from error
-        return found
 
 
-def schema() -> dict[str, Any]:
-    """The document's JSON Schema, as it's published in `docs/lineage.schema.json`."""
-    described: dict[str, Any] = {
+def schema() -> dict[str, object]:
+    """The document's JSON Schema, published in `docs/lineage.schema.json`."""
+    return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_type().json_schema(),
+        **_adapter().json_schema(),
     }
-    return described
 
 
 @cache
-def _type() -> Any:
+def _adapter() -> TypeAdapter[Lineage]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Lineage)
@@ -92,12 +93,12 @@ def describe(
     assembled: Assembled,
     model: str,
     recipe: Recipe,
-    made: Candidate | None,
+    candidate: Candidate | None,
 ) -> Lineage:
-    """The lineage of what was `made` here and now by the recipe out of `assembled`.
+    """The lineage of a candidate that was just trained by the recipe on `assembled`.
 
-    `module` is the use case's dotted path, `model` the recipe's name. Where nothing could be made,
-    the model's hashes are empty.
+    `module` is the use case's dotted path, `model` the name of its model. Without a candidate, the
+    model's hashes are empty.
     """
     training_set, estimator = assembled.training_set, recipe.build(recipe.random_state)
     return Lineage(
@@ -109,25 +110,25 @@ def describe(
             (assembled.without_label, assembled.without_features),
             assembled.ingestions,
         ),
-        code=code([*OURS, module]),
+        code=code([*OWN_PACKAGES, module]),
         environment=environment(),
         configuration=configuration(
             use_case, training_set.schema, assembled.feature_views, model, estimator
         ),
         randomness=randomness(recipe.random_state, parameters(estimator)),
-        model=fingerprint(made),
+        model=fingerprint(candidate),
     )
 
 
-def fingerprint(made: Candidate | None) -> Model:
-    """The model's own; empty where nothing could be made."""
-    if made is None:
+def fingerprint(candidate: Candidate | None) -> Model:
+    """The model's fingerprint; its hashes are empty without a candidate."""
+    if candidate is None:
         return Model("", "", 0)
-    return Model(made.model_hash, made.scores_hash, len(made.fitted.validation_rows))
+    return Model(candidate.model_hash, candidate.scores_hash, len(candidate.fitted.validation_rows))
 
 
 def tags(lineage: Lineage, document: str) -> dict[str, str]:
-    """The fingerprints as a run's tags; `document` is the lineage as it's written."""
+    """The fingerprints as tags of the run; `document` is the text of `lineage.json`."""
     code, environment = lineage.code, lineage.environment
     return {
         "streamflow.data_hash": lineage.data.hash,
@@ -146,12 +147,12 @@ def tags(lineage: Lineage, document: str) -> dict[str, str]:
     }
 
 
-def recorded(run: Run, document: str | None) -> Lineage:
-    """The lineage that was kept with `run`. Raises NoLineage if there's none, or it was changed."""
+def read_recorded(run: Run, document: str | None) -> Lineage:
+    """Parse the run's `lineage.json`. Raises NoLineage if it is missing or was changed."""
     if document is None:
         raise NoLineage(
-            f"Run {run.run_id} has no {LINEAGE_FILE}: it was made before lineage was kept, or its "
-            "artifacts are gone.",
+            f"Run {run.run_id} has no {LINEAGE_FILE}: it was trained before lineage was recorded, "
+            "or its artifacts are gone.",
             "Train again with `streamflow train`, or restore the artifacts from a backup.",
         )
     if run.tags.get(LINEAGE_HASH_TAG) != hashlib.sha256(document.encode()).hexdigest():
@@ -163,10 +164,10 @@ def recorded(run: Run, document: str | None) -> Lineage:
     return Lineage.from_json(document)
 
 
-def _text(moment: date) -> str:
-    return moment.isoformat()  # a datetime's own, with its time
+def _iso(moment: date) -> str:
+    return moment.isoformat()  # of a datetime, this includes the time
 
 
-def _hash(section: dict[str, Any]) -> str:
-    text = json.dumps(section, default=_text, sort_keys=True)
+def _hash(section: dict[str, object]) -> str:
+    text = json.dumps(section, default=_iso, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

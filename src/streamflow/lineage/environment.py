@@ -1,4 +1,4 @@
-"""What a training ran in: packages, Python, platform, processor, BLAS, threads and seeds."""
+"""The environment of a training: packages, Python, platform, processor, BLAS, threads, seeds."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from streamflow.hashes import Sha256
 
-# Each says how many threads some library takes; the last one how Python orders sets.
-VARIABLES = (
+# The thread counts of numerical libraries, and the seed that orders Python's sets.
+RANDOMNESS_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
     *("NUMEXPR_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "PYTHONHASHSEED"),
 )
-# Each says which instructions of the processor some library may use, and with them the last bit.
-KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "MKL_CBWR", "GLIBC_TUNABLES")
-CHANCE = {"random_state", "seed", "n_jobs", "nthread", "num_threads", "thread_count"}
+# Which processor instructions a library may use, which can change the last bit of a result.
+KERNEL_VARIABLES = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "MKL_CBWR", "GLIBC_TUNABLES")
+RANDOMNESS_PARAMETERS = {"random_state", "seed", "n_jobs", "nthread", "num_threads", "thread_count"}
 
 Parameter = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
 class Processor:
+    """`flags` are the names of its instruction sets, sorted; empty where they are unknown."""
+
     model: str
     flags: list[str]
 
@@ -74,7 +75,7 @@ class Randomness:
 
 
 def environment(root: Path = Path(__file__).parents[3]) -> Environment:
-    """What is installed here, the lock that it was installed from, and the machine."""
+    """The installed packages, the lock file in `root`, and the machine."""
     versions = _versions()
     lock = root / "requirements.lock"
     locked = lock.read_bytes() if lock.is_file() else json.dumps(versions, sort_keys=True).encode()
@@ -85,31 +86,33 @@ def environment(root: Path = Path(__file__).parents[3]) -> Environment:
         versions=versions,
         processor=_processor(),
         blas=_blas(),
-        kernels=_set(KERNELS),
+        kernels=_variables(KERNEL_VARIABLES),
     )
 
 
 def randomness(random_state: int, parameters: dict[str, Parameter]) -> Randomness:
-    """What decides chance here; `parameters` are all of the estimator's."""
+    """The randomness of a training in this process; `parameters` are all of the estimator's."""
     return Randomness(
         random_state=random_state,
-        parameters={name: value for name, value in parameters.items() if is_chance(name)},
+        parameters={
+            name: value for name, value in parameters.items() if is_randomness_parameter(name)
+        },
         threads=_threads(),
-        variables=_set(VARIABLES),
+        variables=_variables(RANDOMNESS_VARIABLES),
     )
 
 
-def is_chance(parameter: str) -> bool:
-    """Whether an estimator's parameter (`classify__random_state`) has to do with randomness."""
-    return parameter.rpartition("__")[2] in CHANCE
+def is_randomness_parameter(parameter: str) -> bool:
+    """Whether an estimator's parameter, such as `classify__random_state`, affects randomness."""
+    return parameter.rpartition("__")[2] in RANDOMNESS_PARAMETERS
 
 
-def _set(variables: Sequence[str]) -> dict[str, str]:
-    return {name: os.environ[name] for name in variables if name in os.environ}
+def _variables(names: Sequence[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _versions() -> dict[str, str]:
-    """By lower-case name. Where one is there twice, the first on the path is what's imported."""
+    """By lower-case name. Of a package that is installed twice, Python imports the first."""
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         # `distribution.metadata` parses each package's whole description: twenty times as long.
@@ -131,26 +134,43 @@ def _processor() -> Processor:
     return Processor(found.get("model name", platform.machine()), sorted(flags.split()))
 
 
-def _libraries() -> list[dict[str, Any]]:
-    """The numerical libraries of scikit-learn and what it stands on, whatever else is loaded."""
+@dataclass(frozen=True)
+class _Library:
+    package: str
+    kind: str
+    library: str
+    version: str | None
+    architecture: str | None
+    threads: int
+
+
+def _libraries() -> list[_Library]:
+    """The numerical libraries that NumPy, SciPy and scikit-learn bring along; else the system's."""
     import scipy.linalg  # noqa: F401
     import sklearn.utils  # noqa: F401
     from threadpoolctl import threadpool_info
 
     packages = {"numpy": "numpy", "scipy": "scipy", "scikit_learn": "scikit-learn"}
-    found = []
-    for one in threadpool_info():
-        package = packages.get(Path(one["filepath"]).parent.name.partition(".")[0])
-        found.append({**one, "package": package or "system"})
-    own = [one for one in found if one["package"] != "system"]
+    found = [
+        _Library(
+            package=packages.get(Path(one["filepath"]).parent.name.partition(".")[0], "system"),
+            kind=one["user_api"],
+            library=one["internal_api"],
+            version=one["version"],
+            architecture=one.get("architecture"),
+            threads=one["num_threads"],
+        )
+        for one in threadpool_info()
+    ]
+    own = [one for one in found if one.package != "system"]
     return own or found
 
 
 def _blas() -> list[Blas]:
     blas = [
-        Blas(one["package"], one["internal_api"], one["version"], one.get("architecture"))
+        Blas(one.package, one.library, one.version, one.architecture)
         for one in _libraries()
-        if one["user_api"] == "blas"
+        if one.kind == "blas"
     ]
     return sorted(blas, key=lambda one: one.package)
 
@@ -158,5 +178,5 @@ def _blas() -> list[Blas]:
 def _threads() -> dict[str, int]:
     threads: dict[str, int] = {}
     for one in _libraries():
-        threads[one["user_api"]] = max(one["num_threads"], threads.get(one["user_api"], 0))
+        threads[one.kind] = max(one.threads, threads.get(one.kind, 0))
     return dict(sorted(threads.items()))

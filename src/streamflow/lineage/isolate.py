@@ -1,42 +1,48 @@
-"""Which of several factors that moved changes the model: one is restored at a time."""
+"""Which of several changed factors changes the model: restore one at a time and retrain."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from streamflow.errors import StreamFlowError
 from streamflow.lineage.configuration import parameters
 from streamflow.lineage.document import Lineage, Model, fingerprint
-from streamflow.lineage.environment import Parameter, is_chance
+from streamflow.lineage.environment import Parameter, is_randomness_parameter
 from streamflow.training import candidate, dataset_table
 from streamflow.training.candidate import Recipe
 from streamflow.use_case import Estimator, EstimatorBuilder
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Outcome = Literal["recorded", "another", "unchanged", "impossible"]
 
-ELSEWHERE = "can't be restored in this process: `streamflow reproduce --in-recorded-environment`"
+NOT_IN_THIS_PROCESS = (
+    "can't be restored in this process: `streamflow reproduce --in-recorded-environment`"
+)
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was recorded, and `redefined`, the features that are defined otherwise today.
+    """The recorded run; `table` is its training set, None if it wasn't stored.
 
-    `table` is the training set, if it was kept.
+    `changed_features` are those whose definitions differ today.
     """
 
     lineage: Lineage
-    table: Any | None
-    redefined: set[str]
+    table: pa.Table | None
+    changed_features: set[str]
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What comes of today's training with `factor` as it was recorded.
+    """The result of training today with `factor` as it was recorded.
 
-    `outcome`: the recorded model, another one than today's, today's model, or it can't be done.
+    `outcome`: "recorded" is the recorded model, "unchanged" today's, "another" neither of them (or
+    no model); "impossible" if the factor can't be restored. `said` is the outcome in words.
     """
 
     factor: str
@@ -45,33 +51,34 @@ class Restored:
 
 
 class NotRestorable(Exception):
-    pass
+    """The factor can't be restored; the message is the reason."""
 
 
 def isolate(
     recorded: Recorded,
     today: Recipe,
     model_today: Model,
-    moved: list[str],
+    changed: list[str],
     folder: Path,
     progress: Callable[[str], None],
 ) -> list[Restored]:
-    """Retrain with each of the `moved` factors restored, and with all that can be, if none is it.
+    """Retrain with each of the `changed` factors restored; if none explains it, with all of them.
 
-    `model_today` is what comes out without any restoring.
+    `model_today` is the model without a restored factor. Factors that can't be restored are left
+    out of the last training.
     """
-    found: list[Restored] = []
-    for factor in moved:
+    results: list[Restored] = []
+    for factor in changed:
         progress(f"with the recorded {factor}")
-        found.append(_with(recorded, today, model_today, [factor], folder / factor))
-    able = [one.factor for one in found if one.outcome != "impossible"]
-    if len(able) > 1 and not any(one.outcome == "recorded" for one in found):
-        progress(f"with the recorded {' and '.join(able)}")
-        found.append(_with(recorded, today, model_today, able, folder / "all"))
-    return found
+        results.append(_train_with(recorded, today, model_today, [factor], folder / factor))
+    restorable = [one.factor for one in results if one.outcome != "impossible"]
+    if len(restorable) > 1 and not any(one.outcome == "recorded" for one in results):
+        progress(f"with the recorded {' and '.join(restorable)}")
+        results.append(_train_with(recorded, today, model_today, restorable, folder / "all"))
+    return results
 
 
-def _with(
+def _train_with(
     recorded: Recorded, today: Recipe, model_today: Model, factors: list[str], folder: Path
 ) -> Restored:
     name = " and ".join(factors)
@@ -79,7 +86,7 @@ def _with(
     try:
         for factor in factors:
             if factor not in RESTORE:
-                return Restored(name, "impossible", ELSEWHERE)
+                return Restored(name, "impossible", NOT_IN_THIS_PROCESS)
             recipe = RESTORE[factor](recorded, recipe)
         model = fingerprint(candidate.make_candidate(recipe, folder))
     except NotRestorable as reason:
@@ -94,13 +101,13 @@ def _with(
 
 
 def _data(recorded: Recorded, recipe: Recipe) -> Recipe:
-    """The recorded rows and values, but for what is defined otherwise today."""
+    """The recorded rows and values, except of features whose definitions differ today."""
     today, data = recipe.training_set, recorded.lineage.data
-    table = _kept(recorded)
-    kept = [one.name for one in today.schema.features if one.name not in recorded.redefined]
-    if len(kept) < len(today.schema.features) and not _same_rows(table, recipe):
-        raise NotRestorable("there are other rows, and features that are defined otherwise")
-    columns = {**today.columns, **{name: table[name].to_pylist() for name in kept}}
+    table = _recorded_table(recorded)
+    names = [one.name for one in today.schema.features if one.name not in recorded.changed_features]
+    if len(names) < len(today.schema.features) and not _same_rows(table, recipe):
+        raise NotRestorable("the rows differ today, and so do definitions of features")
+    columns = {**today.columns, **{name: table[name].to_pylist() for name in names}}
     stored = dataset_table.training_set(
         table, replace(today.schema, features=()), data.as_of, data.known_at
     )
@@ -108,16 +115,20 @@ def _data(recorded: Recorded, recipe: Recipe) -> Recipe:
 
 
 def _configuration(recorded: Recorded, recipe: Recipe) -> Recipe:
-    """The recorded features, validation share and parameters; where they're defined otherwise
-    today, the values that they had."""
+    """The recorded features, validation share and parameters.
+
+    Features whose definitions differ today have their recorded values.
+    """
     was, today = recorded.lineage.configuration, recipe.training_set
     columns = dict(today.columns)
-    redefined = [one.name for one in was.feature_schema.features if one.name in recorded.redefined]
-    if redefined:
-        table = _kept(recorded)
+    names = [
+        one.name for one in was.feature_schema.features if one.name in recorded.changed_features
+    ]
+    if names:
+        table = _recorded_table(recorded)
         if not _same_rows(table, recipe):
-            raise NotRestorable("features are defined otherwise, and there are other rows")
-        columns |= {name: table[name].to_pylist() for name in redefined}
+            raise NotRestorable("definitions of features differ today, and so do the rows")
+        columns |= {name: table[name].to_pylist() for name in names}
     return replace(
         recipe,
         training_set=replace(today, schema=was.feature_schema, columns=columns),
@@ -136,13 +147,13 @@ def _randomness(recorded: Recorded, recipe: Recipe) -> Recipe:
     )
 
 
-def _kept(recorded: Recorded) -> Any:
+def _recorded_table(recorded: Recorded) -> pa.Table:
     if recorded.table is None:
-        raise NotRestorable("the training set wasn't kept with the run")
+        raise NotRestorable("the training set wasn't stored with the run")
     return recorded.table
 
 
-def _same_rows(table: Any, recipe: Recipe) -> bool:
+def _same_rows(table: pa.Table, recipe: Recipe) -> bool:
     entities: list[str] = table.column(0).to_pylist()
     return entities == recipe.training_set.entities
 
@@ -153,7 +164,9 @@ def _built(build: EstimatorBuilder, wanted: dict[str, Parameter], chance: bool) 
     def restored(random_state: int) -> Estimator:
         estimator = build(random_state)
         today = parameters(estimator)
-        own = {name: value for name, value in today.items() if is_chance(name) == chance}
+        own = {
+            name: value for name, value in today.items() if is_randomness_parameter(name) == chance
+        }
         if wanted.keys() != own.keys():
             raise NotRestorable(f"the estimator is another one: {type(estimator).__qualname__}")
         values = {name: value for name, value in wanted.items() if value != own[name]}

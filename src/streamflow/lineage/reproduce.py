@@ -1,6 +1,6 @@
-"""A run made again: compared factor by factor, judged, and the verdict written down.
+"""Reproduce a run: train again, compare factor by factor, and record the verdict.
 
-Nothing is registered and no run is made; the verdict goes into the tags of the run and its version.
+Nothing is registered and no run is created; the verdict goes into the tags of the run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableMode
 from streamflow.features import point_in_time
 from streamflow.lineage import compare, compare_tables, document, isolate, recorded_run
 from streamflow.lineage.compare import Factor
-from streamflow.lineage.compare_tables import Change
+from streamflow.lineage.compare_tables import Change, Difference
+from streamflow.lineage.document import Lineage
 from streamflow.lineage.isolate import Restored
-from streamflow.lineage.recorded_run import KeptRun
+from streamflow.lineage.recorded_run import RecordedRun
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.mlflow_registry import Registry
@@ -25,21 +26,22 @@ from streamflow.scratch import scratch
 from streamflow.training import candidate
 from streamflow.training.candidate import Candidate, Recipe
 
-Verdict = Literal["identical", "different", "can't tell"]
+ReproductionVerdict = Literal["identical", "different", "can't tell"]
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The verdict on a run and what it rests on.
+    """The verdict on a run, with its reasons; `why` is the reason in one sentence.
 
-    `factors` end with the model; `changes` names values of the training set that aren't the
-    recorded ones; `restored` is there if several factors moved and the model differs.
+    `factors` end with the model. `changes` are values of the training set that differ from the
+    recorded ones. `restored` has trainings with one factor restored, if several factors changed
+    and the model differs. `next` says what to do, if anything. Times are UTC.
     """
 
     run_id: str
     version: int | None
     reproduced_at: datetime
-    verdict: Verdict
+    verdict: ReproductionVerdict
     why: str
     next: str = ""
     factors: list[Factor] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Reproduction:
 
     @property
     def tags(self) -> dict[str, str]:
+        """The run's tags that record the verdict."""
         return {
             "streamflow.reproduced": self.verdict,
             "streamflow.reproduced_at": self.reproduced_at.isoformat(),
@@ -58,104 +61,147 @@ class Reproduction:
 def reproduce(
     platform: Platform, run: Run, now: datetime, progress: Progress = silent
 ) -> Reproduction:
-    """Make the run again from what was known then, compare, and tag it with the verdict.
+    """Train again on what was known at the run's `known_at`, compare, and tag the run.
 
-    What keeps it from being made again is the verdict "can't tell". Raises MlflowUnavailable if
-    the verdict can't be written.
+    An error that prevents the training is the verdict "can't tell". Raises MlflowUnavailable if
+    the tags can't be written.
     """
     with scratch(platform.settings.home / "scratch") as folder:
         try:
-            kept = recorded_run.read(platform.registry, run, folder / "kept")
-            done = _made_again(platform, kept, now, folder, progress)
+            recorded = recorded_run.read(platform.registry, run, folder / "recorded")
+            reproduction = _reproduce(platform, recorded, now, folder, progress)
         except StreamFlowError as error:
             return cant_tell(platform, run, now, error)
-    platform.registry.tag(run.run_id, done.tags)
-    return done
+    platform.registry.tag(run.run_id, reproduction.tags)
+    return reproduction
 
 
 def cant_tell(platform: Platform, run: Run, now: datetime, error: StreamFlowError) -> Reproduction:
-    """The verdict where `error` kept the run from being made again. Raises MlflowUnavailable."""
-    version = recorded_run.version_of(platform.registry, run)
-    done = Reproduction(run.run_id, version, now, "can't tell", error.message, error.next)
-    platform.registry.tag(run.run_id, done.tags)
-    return done
+    """Record that `error` prevented the reproduction. Raises MlflowUnavailable."""
+    version = recorded_run.version_number(platform.registry, run)
+    reproduction = Reproduction(run.run_id, version, now, "can't tell", error.message, error.next)
+    platform.registry.tag(run.run_id, reproduction.tags)
+    return reproduction
 
 
-def _made_again(
-    platform: Platform, kept: KeptRun, now: datetime, folder: Path, progress: Progress
+@dataclass(frozen=True)
+class _Rerun:
+    """Today's training by the recorded recipe.
+
+    `difference` is None if the recorded training set wasn't stored, `candidate` if the training
+    failed; `failure` then has the reason.
+    """
+
+    recipe: Recipe
+    lineage: Lineage
+    difference: Difference | None
+    candidate: Candidate | None
+    failure: list[str]
+
+
+def _reproduce(
+    platform: Platform, recorded: RecordedRun, now: datetime, folder: Path, progress: Progress
 ) -> Reproduction:
-    use_case, recorded = platform.use_case, kept.lineage
-    was = recorded.configuration
-    build = candidate.estimator_builder(use_case, was.model)
+    rerun = _train_again(platform, recorded, folder, progress)
+    *factors, model = compare.compare(recorded.lineage, rerun.lineage, rerun.difference)
+    restored, repeatable = _search_cause(recorded, rerun, [*factors, model], folder, progress)
+    faults = _version_faults(platform, recorded, folder / "registered")
+    changed = (
+        compare.changed_predictions(recorded.scores, rerun.candidate.scores)
+        if rerun.candidate
+        else []
+    )
+    said = [*rerun.failure, *faults, *model.said, *changed]
+    same_model = model.same and not faults
+    factors.append(Factor("model", same_model, said))
+    return Reproduction(
+        run_id=recorded.run.run_id,
+        version=recorded.version,
+        reproduced_at=now,
+        verdict="identical" if same_model and factors[0].same else "different",
+        why=faults[0] if faults else _reason(factors, restored, repeatable),
+        factors=factors,
+        restored=restored,
+        changes=list(rerun.difference.changes) if rerun.difference else [],
+    )
+
+
+def _train_again(
+    platform: Platform, recorded: RecordedRun, folder: Path, progress: Progress
+) -> _Rerun:
+    use_case, lineage = platform.use_case, recorded.lineage
+    model = lineage.configuration.model
+    build = candidate.estimator_builder(use_case, model)
     progress("point-in-time join")
     assembled = point_in_time.assemble(
-        platform.database, use_case, recorded.data.as_of, recorded.data.known_at
+        platform.database, use_case, lineage.data.as_of, lineage.data.known_at
     )
     recipe = Recipe(
         assembled.training_set,
         build,
-        recorded.randomness.random_state,
+        lineage.randomness.random_state,
         use_case.validation_share,
     )
     difference = (
-        compare_tables.find(kept.table, assembled.table) if kept.table is not None else None
+        compare_tables.table_difference(recorded.table, assembled.table)
+        if recorded.table is not None
+        else None
     )
-    made, without = _candidate(recipe, folder / "today", progress)
+    trained, failure = _candidate(recipe, folder / "today", progress)
     progress("compare")
     today = document.describe(
-        use_case, platform.settings.use_case, assembled, was.model, recipe, made
+        use_case, platform.settings.use_case, assembled, model, recipe, trained
     )
-    *factors, model = compare.compare(recorded, today, difference)
-    moved = [one.name for one in factors if not one.same]
-    restored, repeats = [], True
-    if not model.same and len(moved) > 1:
-        redefined = compare.redefined_features(was, today.configuration)
-        restored = isolate.isolate(
-            isolate.Recorded(recorded, kept.table, redefined),
-            recipe,
-            today.model,
-            moved,
-            folder,
-            progress,
-        )
-    elif not model.same and not moved:
-        again, _ = _candidate(recipe, folder / "again", progress)
-        repeats = document.fingerprint(again) == today.model
-    wrong = _registered(platform, kept, folder / "registered")
-    flips = compare.flips(kept.scores, made.scores) if made else []
-    said = [*without, *wrong, *model.said, *flips]
-    factors.append(Factor("model", model.same and not wrong, said))
-    return Reproduction(
-        run_id=kept.run.run_id,
-        version=kept.version,
-        reproduced_at=now,
-        verdict="identical" if model.same and not wrong and factors[0].same else "different",
-        why=wrong[0] if wrong else _why(factors, restored, repeats),
-        factors=factors,
-        restored=restored,
-        changes=list(difference.changes) if difference else [],
-    )
+    return _Rerun(recipe, today, difference, trained, failure)
 
 
 def _candidate(
     recipe: Recipe, folder: Path, progress: Progress
 ) -> tuple[Candidate | None, list[str]]:
-    """What comes of the recipe, or why nothing does."""
+    """The candidate, or the reason why there is none."""
     try:
         return candidate.make_candidate(recipe, folder, progress), []
     except (UntrainableData, UnservableModel, ServedFormDiffers) as error:
         return None, [f"there is none: {error.message}"]
 
 
-def _registered(platform: Platform, kept: KeptRun, cache: Path) -> list[str]:
-    """What is wrong with the registered version, its files looked at afresh."""
-    if kept.version is None:
+def _search_cause(
+    recorded: RecordedRun, rerun: _Rerun, factors: list[Factor], folder: Path, progress: Progress
+) -> tuple[list[Restored], bool]:
+    """If the model differs: trainings with one factor restored, if several factors changed.
+
+    Where no factor changed, the second value is whether today's training is repeatable.
+    """
+    *causes, model = factors
+    changed = [one.name for one in causes if not one.same]
+    if model.same or len(changed) == 1:
+        return [], True
+    if not changed:
+        again, _ = _candidate(rerun.recipe, folder / "again", progress)
+        return [], document.fingerprint(again) == rerun.lineage.model
+    changed_features = compare.changed_definitions(
+        recorded.lineage.configuration, rerun.lineage.configuration
+    )
+    restored = isolate.isolate(
+        isolate.Recorded(recorded.lineage, recorded.table, changed_features),
+        rerun.recipe,
+        rerun.lineage.model,
+        changed,
+        folder,
+        progress,
+    )
+    return restored, True
+
+
+def _version_faults(platform: Platform, recorded: RecordedRun, cache: Path) -> list[str]:
+    """What is wrong with the registered version; its files are downloaded again into `cache`."""
+    if recorded.version is None:
         return []
     registry = Registry(platform.registry.uri, platform.registry.model, None, cache)
-    version = registry.version(kept.version)
-    if version.model_hash != kept.lineage.model.hash:
+    version = registry.version(recorded.version)
+    if version.model_hash != recorded.lineage.model.hash:
         return [
-            f"version {kept.version} is registered with the model hash "
+            f"version {recorded.version} is registered with the model hash "
             f"{version.model_hash[:12]}, which isn't the run's"
         ]
     try:
@@ -165,23 +211,24 @@ def _registered(platform: Platform, kept: KeptRun, cache: Path) -> list[str]:
     return []
 
 
-def _why(factors: list[Factor], restored: list[Restored], repeats: bool) -> str:
+def _reason(factors: list[Factor], restored: list[Restored], repeatable: bool) -> str:
+    """The verdict's reason in one sentence; `factors` end with the model."""
     said = {one.name: one.said[0] for one in factors}
-    moved = [one.name for one in factors[:-1] if not one.same]
-    if factors[-1].same and "data" not in moved:
-        although = ", although " + "; ".join(f"{name} moved: {said[name]}" for name in moved)
-        return f"the same model to the last bit, from the same data{although if moved else ''}"
+    changed = [one.name for one in factors[:-1] if not one.same]
+    if factors[-1].same and "data" not in changed:
+        although = ", although " + "; ".join(f"{name} moved: {said[name]}" for name in changed)
+        return f"the same model to the last bit, from the same data{although if changed else ''}"
     if factors[-1].same:
         return f"data moved: {said['data']}; the model comes out the same to the last bit"
-    if not moved:
-        known = "no factor moved, and the model is another"
-        return known if repeats else f"{known}: made twice today, it isn't the same either"
+    if not changed:
+        reason = "no factor moved, and the model is another"
+        return reason if repeatable else f"{reason}: made twice today, it isn't the same either"
     for one in restored:
         if one.outcome == "recorded":
             cause = one.factor.split(" and ")
-            others = " and ".join(name for name in moved if name not in cause)
+            others = " and ".join(name for name in changed if name not in cause)
             makes = "make" if len(cause) > 1 else "makes"
             none = f"; {others} moved too, without an effect of its own" if others else ""
             return f"{one.factor} {makes} the difference: {said[cause[0]]}{none}"
-    also = f"; {' and '.join(moved[1:])} moved too" if moved[1:] else ""
-    return f"{moved[0]} moved: {said[moved[0]]}{also}"
+    also = f"; {' and '.join(changed[1:])} moved too" if changed[1:] else ""
+    return f"{changed[0]} moved: {said[changed[0]]}{also}"

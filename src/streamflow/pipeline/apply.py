@@ -1,4 +1,4 @@
-"""The step that brings Feast to the use case's definitions, and the file that Feast's CLI needs."""
+"""The step that writes the use case's definitions to Feast's registry; a file for Feast's CLI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamflow.platform import Platform
 
 
 def apply(platform: Platform) -> feature_store.Applied:
-    """Write the definitions into Feast's registry, and make their tables in the online store.
+    """Write the definitions into Feast's registry, and create their tables in the online store.
 
     Raises InvalidSettings, FeatureStoreUnavailable.
     """
@@ -23,9 +23,9 @@ def apply(platform: Platform) -> feature_store.Applied:
 
 
 def write_feast_config(platform: Platform, folder: Path) -> Path:
-    """Write `feature_store.yaml` into `folder`, readable by its owner alone: it has the password.
+    """Write `feature_store.yaml`, which Feast's own CLI needs, into `folder`; returns the file.
 
-    Returns the file.
+    Only its owner can read it, because it contains the password.
     """
     import yaml
 
@@ -37,7 +37,7 @@ def write_feast_config(platform: Platform, folder: Path) -> Path:
         ),
         sort_keys=False,
     )
-    descriptor, temporary = tempfile.mkstemp(dir=folder)  # made with mode 0600
+    descriptor, temporary = tempfile.mkstemp(dir=folder)  # created with mode 0600
     with open(descriptor, "w", encoding="utf-8") as handle:
         handle.write(text)
     Path(temporary).replace(file)

@@ -1,4 +1,4 @@
-"""Who said so: a prediction traced by its receipt, and made again from the log and from history."""
+"""Explain a prediction by its receipt, and replay it from the prediction log and from history."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ from streamflow.serving.prediction_log_rows import LoggedModel, Receipt
 from streamflow.serving.scoring import ScoringRequest, Served, score
 from streamflow.training import served_model
 
-Verdict = Literal["same", "different", "unknown"]
+ReplayVerdict = Literal["same", "different", "unknown"]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The answer that came out again, and how it compares; `why` says what differs, or why it
-    can't be told."""
+    """The result of predicting again, compared with the logged one.
 
-    verdict: Verdict
+    `problem` is the code of the problem if no prediction came out. `why` lists what differs, or why
+    the verdict is "unknown".
+    """
+
+    verdict: ReplayVerdict
     prediction: int | None = None
     probability: float | None = None
     problem: str | None = None
@@ -42,7 +45,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Promotion:
-    """What had brought the version to Production, by our own audit."""
+    """The recorded promotion that moved the version to Production; `promoted_at` is in UTC."""
 
     promoted_at: datetime
     promoted_by: str
@@ -52,7 +55,10 @@ class Promotion:
 
 @dataclass(frozen=True)
 class Explanation:
-    """`behind` holds, per feature view, the row of history that was online, if there was one."""
+    """A prediction explained.
+
+    `behind` has the row of history of each feature view whose values were online, None without one.
+    """
 
     receipt: Receipt
     promotion: Promotion | None
@@ -61,19 +67,19 @@ class Explanation:
     from_history: Replay
 
     @property
-    def verdict(self) -> Verdict:
-        """What both replays say together: the worse of them."""
-        found = {self.from_log.verdict, self.from_history.verdict}
-        if "different" in found:
+    def verdict(self) -> ReplayVerdict:
+        """The worse verdict of the two replays."""
+        verdicts = {self.from_log.verdict, self.from_history.verdict}
+        if "different" in verdicts:
             return "different"
-        # Where no prediction was given, there are no values in the log to make it of again.
+        # Without a prediction the log has no values for a replay.
         if self.receipt.problem is not None:
             return self.from_history.verdict
-        return "unknown" if "unknown" in found else "same"
+        return "unknown" if "unknown" in verdicts else "same"
 
 
 def find(platform: Platform, request_ids: Sequence[str], entity_id: str | None) -> list[Receipt]:
-    """The receipts of these requests, oldest first; with `entity_id`, of that one alone.
+    """The receipts of these requests, oldest first; with `entity_id`, only those of that entity.
 
     Raises UnknownPrediction if there are none.
     """
@@ -89,7 +95,7 @@ def find(platform: Platform, request_ids: Sequence[str], entity_id: str | None) 
         more = f" and {len(found) - 10} more" if len(found) > 10 else ""
         raise UnknownPrediction(
             f"The request wasn't about {entity_id!r}, but about {others}{more}.",
-            "Name one of these with --entity, or leave it out for all of them.",
+            "Name one of these with --entity, or leave the option out for all of them.",
         )
     return chosen
 
@@ -102,18 +108,18 @@ def _unknown(platform: Platform, request_ids: Sequence[str]) -> UnknownPredictio
         return UnknownPrediction(
             f"No prediction with the request id {request_ids[0]!r} is in the log ({held}), and "
             "none is added: STREAMFLOW_PREDICTION_LOG is off.",
-            "Switch it on and start the API again; what was asked before stays unknown.",
+            "Switch it on and start the API again; earlier predictions stay unknown.",
         )
     return UnknownPrediction(
         f"No prediction with the request id {request_ids[0]!r} is in the log ({held}). It may be "
         f"older than {settings.prediction_log_days} days, refused as a whole (503), or given by "
         "`streamflow predict`, which isn't logged.",
-        "If it was given just now, ask again in a second: the log is written in the background.",
+        "If it is from just now, try again in a second: the log is written in the background.",
     )
 
 
 def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
-    """Each receipt explained, in their order; those of one model have it loaded once.
+    """Explain each receipt, in the given order; each model is loaded once.
 
     Raises FeatureStoreUnavailable, MlflowUnavailable, DatabaseUnavailable.
     """
@@ -123,8 +129,8 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
     for model in dict.fromkeys(receipt.model for receipt in found):
         numbers = [number for number, one in enumerate(found) if one.model == model]
         served = _served(platform, model)
-        behind = _behind(history, model, [found[number] for number in numbers])
-        for number, rows in zip(numbers, behind, strict=True):
+        online = _online_rows(history, model, [found[number] for number in numbers])
+        for number, rows in zip(numbers, online, strict=True):
             receipt = found[number]
             from_log, from_history = _replays(platform, history, served, receipt, rows)
             explained[number] = Explanation(
@@ -134,7 +140,7 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
 
 
 def _served(platform: Platform, model: LoggedModel) -> Served | StreamFlowError:
-    """The version as it was registered, held against the log's hash of it; or why it isn't had."""
+    """The registered version, whose files have the logged hash; or the error that prevents it."""
     version = ModelVersion(
         name=model.model,
         version=model.version,
@@ -156,35 +162,38 @@ def _promotion(audit: Sequence[Mapping[str, Any]], receipt: Receipt) -> Promotio
     for row in reversed(audit):
         moved = (row["version"], row["to_stage"]) == (receipt.model.version, PRODUCTION)
         if moved and row["promoted_at"] <= receipt.predicted_at:
-            facts = ("promoted_at", "promoted_by", "action", "why")
-            return Promotion(**{name: row[name] for name in facts})
+            names = ("promoted_at", "promoted_by", "action", "why")
+            return Promotion(**{name: row[name] for name in names})
     return None
 
 
-def _behind(
+def _online_rows(
     history: History, model: LoggedModel, found: Sequence[Receipt]
 ) -> list[dict[str, HistoryRow | None]]:
-    """Per receipt and feature view the row that was online: where a materialization was under way,
-    the one that the log agrees with, if any."""
-    behind: list[dict[str, HistoryRow | None]] = [{} for _ in found]
+    """The row of history that was online, per receipt and feature view.
+
+    If a materialization was running, several rows are possible: then the first one that agrees with
+    the log, else the first.
+    """
+    online: list[dict[str, HistoryRow | None]] = [{} for _ in found]
     for view in model.views:
         if view not in history.feature_views:
             continue
         types = {name: kind for name, feature_view, kind in model.features if feature_view == view}
         possible = [list(history.possible(view, receipt.predicted_at)) for receipt in found]
-        asked: dict[Together, set[str]] = defaultdict(set)
+        ids_by_state: dict[Together, set[str]] = defaultdict(set)
         for receipt, options in zip(found, possible, strict=True):
             for together in options:
-                asked[together].add(receipt.entity_id)
+                ids_by_state[together].add(receipt.entity_id)
         rows = {
             together: history.rows(view, types, sorted(entity_ids), together)
-            for together, entity_ids in asked.items()
+            for together, entity_ids in ids_by_state.items()
         }
-        for receipt, options, into in zip(found, possible, behind, strict=True):
+        for receipt, options, row_of in zip(found, possible, online, strict=True):
             candidates = [rows[together].get(receipt.entity_id) for together in options]
             agreed = (one for one in candidates if not _differences(receipt, {view: one}))
-            into[view] = next(agreed, candidates[0])
-    return behind
+            row_of[view] = next(agreed, candidates[0])
+    return online
 
 
 def _replays(
@@ -192,36 +201,40 @@ def _replays(
     history: History,
     served: Served | StreamFlowError,
     receipt: Receipt,
-    behind: Mapping[str, HistoryRow | None],
+    online: Mapping[str, HistoryRow | None],
 ) -> tuple[Replay, Replay]:
-    """From the log, and from history."""
+    """The replay from the log, and the replay from the rows of history that were online."""
     if isinstance(served, StreamFlowError):
-        nothing = Replay("unknown", why=(served.message,))
-        return nothing, nothing
+        unknown = Replay("unknown", why=(served.message,))
+        return unknown, unknown
     if receipt.values is None or receipt.times is None:
         from_log = Replay("unknown", why=("No prediction was given, so no values were logged.",))
     else:
         logged = EntityRow(tuple(receipt.times.values()), tuple(receipt.values.values()))
-        from_log = _again(platform, history, served, receipt, logged)
-    gone = [view for view in receipt.model.views if view not in behind]
-    if gone:
-        why = f"Feast knows no {', '.join(gone)} any more: bring it back with `streamflow apply`."
+        from_log = _replay(platform, history, served, receipt, logged)
+    removed = [view for view in receipt.model.views if view not in online]
+    if removed:
+        why = (
+            f"Feast knows no {', '.join(removed)} any more: bring it back with `streamflow apply`."
+        )
         return from_log, Replay("unknown", why=(why,))
     views, features = receipt.model.views, receipt.model.features
     row = EntityRow(
-        tuple(one.event_timestamp if (one := behind[view]) else None for view in views),
-        tuple(one.values[name] if (one := behind[view]) else None for name, view, _ in features),
+        tuple(one.event_timestamp if (one := online[view]) else None for view in views),
+        tuple(one.values[name] if (one := online[view]) else None for name, view, _ in features),
     )
-    again = _again(platform, history, served, receipt, row)
-    if differences := _differences(receipt, behind):
-        again = replace(again, verdict="different", why=(*differences, *again.why))
-    return from_log, again
+    from_history = _replay(platform, history, served, receipt, row)
+    if differences := _differences(receipt, online):
+        from_history = replace(
+            from_history, verdict="different", why=(*differences, *from_history.why)
+        )
+    return from_log, from_history
 
 
-def _again(
+def _replay(
     platform: Platform, history: History, served: Served, receipt: Receipt, row: EntityRow
 ) -> Replay:
-    """The answer of `served` to that row, judged as the API judged it then."""
+    """Predict again from this row, with the freshness clock of the time of the prediction."""
     newest = {
         view: max(end for end, _ in together)
         for view in receipt.model.views
@@ -229,7 +242,7 @@ def _again(
     }
     by_now = platform.settings.freshness_clock == "now"
     clock = Clock(receipt.predicted_at, None if by_now else newest)
-    # What was answered was fresh enough then, whatever the settings say today.
+    # A logged prediction was fresh enough then, whatever the settings are today.
     stale: Literal["refuse", "warn"] = "refuse" if receipt.problem else "warn"
     question = ScoringRequest(receipt.entity_id, receipt.request_id)
     (answer,) = score(served, [question], [row], clock, stale)
@@ -243,30 +256,31 @@ def _again(
     return Replay("same" if same else "different", *outcome, why=why)
 
 
-def _differences(receipt: Receipt, behind: Mapping[str, HistoryRow | None]) -> list[str]:
-    """What the log says otherwise than these rows of history, in words; without values in the log,
-    nothing."""
+def _differences(receipt: Receipt, online: Mapping[str, HistoryRow | None]) -> list[str]:
+    """A line per difference of the log and these rows of history; none without logged values."""
     if receipt.values is None or receipt.times is None:
         return []
-    said = []
-    for view, row in behind.items():
+    lines = []
+    for view, row in online.items():
         if row is None:
-            said.append(
-                f"{view} has no row in history, but had one at {_told(receipt.times[view])}."
+            lines.append(
+                f"{view} has no row in history, but had one at {_iso(receipt.times[view])}."
             )
             continue
         # Other online stores than ours keep whole seconds.
         if abs(row.event_timestamp - receipt.times[view]) >= timedelta(seconds=1):
-            said.append(
-                f"{view} is of {_told(row.event_timestamp)} in history, of "
-                f"{_told(receipt.times[view])} in the log."
+            lines.append(
+                f"{view} is of {_iso(row.event_timestamp)} in history, of "
+                f"{_iso(receipt.times[view])} in the log."
             )
         for name, value in row.values.items():
-            # The shortest text that is read back as the same number is the same for the same bits.
+            # Two floats have the same `repr` only if they have the same bits.
             if repr(value) != repr(receipt.values[name]):
-                said.append(f"{name} is {value!r} in history, {receipt.values[name]!r} in the log.")
-    return said
+                lines.append(
+                    f"{name} is {value!r} in history, {receipt.values[name]!r} in the log."
+                )
+    return lines
 
 
-def _told(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()

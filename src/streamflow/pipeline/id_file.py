@@ -1,4 +1,4 @@
-"""A file of ids to predict for: CSV with a column of them, or an id a line."""
+"""A file of entity ids to predict for: CSV with a column of ids, or one id per line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from streamflow.entity_id import LONGEST, PATTERN
 from streamflow.errors import MissingFiles, UnreadableFile
 
-_TOGETHER = 1_000
+_CHUNK_SIZE = 1_000
 _VISIBLE = re.compile(PATTERN)
 
 
@@ -22,7 +22,7 @@ def chunks(file: Path, column: str) -> Iterator[list[str]]:
     name nor a single column.
     """
     ids = _ids(file, column)
-    while chunk := list(islice(ids, _TOGETHER)):
+    while chunk := list(islice(ids, _CHUNK_SIZE)):
         yield chunk
 
 
@@ -56,8 +56,8 @@ def _checked(file: Path, line: int, entity_id: str) -> str:
     return entity_id
 
 
-def _unreadable(file: Path, why: str) -> UnreadableFile:
+def _unreadable(file: Path, reason: str) -> UnreadableFile:
     return UnreadableFile(
-        f"{file} can't be read as a file of ids: {why}.",
-        "Give CSV in UTF-8 with a column of ids, or a file with an id a line.",
+        f"{file} can't be read as a file of ids: {reason}.",
+        "Give CSV in UTF-8 with a column of ids, or a file with one id per line.",
     )

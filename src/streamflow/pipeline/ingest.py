@@ -19,9 +19,9 @@ def ingest(
     who: str,
     progress: Progress = silent,
 ) -> history.IngestedMonth:
-    """Check the month's files in `folder` and add what is new; see `history.ingest.ingest`.
+    """Validate the month's files in `folder` and add new rows; see `history.ingest.ingest`.
 
-    Without `recorded_at` (UTC) the files were recorded `now`.
+    `recorded_at` (UTC) is `now` if it is None.
     """
     return history.ingest(
         platform.database,

@@ -1,4 +1,4 @@
-"""The step that brings each entity's newest features into the online store."""
+"""The step that writes each entity's newest features to the online store."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from streamflow.serving import prediction_log_partitions
 def materialize(
     platform: Platform, as_of: date | None, now: datetime, progress: Progress = silent
 ) -> list[materialization.Materialized]:
-    """Bring features up to `as_of` online, or up to the newest month that has been ingested.
+    """Materialize features up to `as_of`, or up to the newest ingested month without it.
 
-    It also drops the days of the prediction log that are older than the settings allow: where
-    database roles are set up, the API itself may only append to the log.
+    It also drops the days of the prediction log that are older than the settings allow, because
+    with database roles the API may only append to the log.
     Raises AsOfRefused, FeatureStoreUnavailable.
     """
-    with suppress(DatabaseUnavailable):  # a reader holds them; the next run drops them
+    with suppress(DatabaseUnavailable):  # a reader has locked them; the next run drops them
         days = timedelta(days=platform.settings.prediction_log_days)
         oldest = now.astimezone(UTC).date() - days
         prediction_log_partitions.drop_partitions_before(platform.database, oldest)

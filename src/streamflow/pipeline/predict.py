@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def predict(predictor: Predictor, entity_id: str, now: datetime) -> Mapping[str, object]:
-    """The document that the API would send for the entity; raises what it would."""
+    """The JSON document of the API's `/predict` for the entity. Raises the same errors."""
     return responses.prediction(predictor.join_key, predictor.predict(entity_id, now))
 
 
@@ -28,8 +28,8 @@ def predict_file(
 ) -> Counter[str]:
     """Write a line of CSV per id of `file`: its prediction, or the code of the problem instead.
 
-    The file is CSV with a column named like the join key, or has an id a line. All ids are
-    answered by one model, in chunks, so that memory stays flat. The counts are of `predicted` and
+    The file is CSV with a column named like the join key, or has one id per line. One model
+    predicts all ids, in chunks, so that memory stays flat. Returns the counts of `predicted` and
     of each problem. Raises MissingFiles, UnreadableFile, NoProductionModel,
     FeatureStoreUnavailable.
     """
@@ -40,7 +40,7 @@ def predict_file(
     lines = csv.writer(output, lineterminator="\n")
     heading = [predictor.join_key, *responses.CSV_COLUMNS]
     for entity_ids in id_file.chunks(file, predictor.join_key):
-        if heading:  # only now is it known that the file can be read
+        if heading:  # written late, so that an unreadable file writes nothing
             lines.writerow(heading)
             heading = []
         requests = [ScoringRequest(one, "") for one in entity_ids]

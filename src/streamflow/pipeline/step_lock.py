@@ -1,4 +1,4 @@
-"""A step that writes in several transactions, as one thing to a backup."""
+"""A lock for steps of several transactions: a backup contains all of a step or nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from streamflow.postgres.database import Database
 
 @contextmanager
 def one_step(database: Database) -> Iterator[None]:
-    """Let a backup have all of the block or nothing of it.
+    """Make a backup wait until the block ends; a running backup makes the block wait.
 
-    The lock has a connection of its own, as the block's statements are not its transaction.
+    The lock has its own connection, because the block has transactions of its own.
     """
     with Database(database.url) as holding, holding.transaction():
         holding.execute("lock_step")

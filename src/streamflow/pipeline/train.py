@@ -1,4 +1,4 @@
-"""The step that trains: from the join to a registered version, proved, judged, fingerprinted."""
+"""The step that trains: from the point-in-time join to a registered version of the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamflow.errors import KnownAtRefused
 from streamflow.features import point_in_time
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """`data_hash` and `model_hash` are SHA-256; times are UTC."""
+    """A training and its registered version.
+
+    `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
+    `without_features` count the entities that were left out. `largest_difference` is between the
+    scores of the served form and the estimator's.
+    """
 
     run_id: str
     version: int
@@ -60,64 +65,80 @@ def train(
     progress: Progress = silent,
     known_at: datetime | None = None,
 ) -> Trained:
-    """Train on everyone with a snapshot at `as_of`, and register the proved model as a version.
+    """Train on every entity with a snapshot at `as_of`, and register the model as a version.
 
-    Only what was recorded by `known_at` (UTC; `now` if it's None) takes part. Raises UnknownModel,
-    KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData, ServedFormDiffers,
-    FeatureStoreUnavailable, MlflowUnavailable.
+    Only rows that were recorded by `known_at` (UTC; `now` if it is None) are used.
+    Raises UnknownModel, KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData,
+    ServedFormDiffers, FeatureStoreUnavailable, MlflowUnavailable.
     """
-    use_case = platform.use_case
-    name = model or use_case.default_model
-    build = candidate.estimator_builder(use_case, name)
+    name = model or platform.use_case.default_model
     known_at = known_at or now
+    build = candidate.estimator_builder(platform.use_case, name)
     _require_past(known_at, now)
-    progress("point-in-time join")
-    assembled = point_in_time.assemble(platform.database, use_case, as_of, known_at)
-    recipe = Recipe(assembled.training_set, build, random_state, use_case.validation_share)
+    assembled = _join(platform, as_of, known_at, progress)
+    recipe = Recipe(assembled.training_set, build, random_state, platform.use_case.validation_share)
     with scratch(platform.settings.home / "scratch") as folder:
-        trained = candidate.make_candidate(recipe, folder / "served", progress)
-        judged = _judged(trained, random_state)
         artifacts = folder / "artifacts"
-        (artifacts / "plots").mkdir(parents=True)
-        progress("draw")
-        _draw(trained, artifacts / "plots")
-        progress("fingerprints")
-        lineage = document.describe(
-            use_case, platform.settings.use_case, assembled, name, recipe, trained
-        )
+        artifacts.mkdir()
+        trained = _fit_and_prove(recipe, folder / "served", progress)
+        evaluated = _evaluate(trained, random_state)
+        _draw(trained, artifacts / "plots", progress)
+        lineage = _fingerprint(platform, assembled, name, recipe, trained, progress)
         tags = _write_documents(
             artifacts, lineage, trained, assembled, platform.settings.keep_training_sets
         )
-        record = _record(name, assembled, trained, judged, lineage, tags, artifacts)
-        progress("register")
-        with _run(platform, f"{name} {as_of}") as run_id:
-            version = platform.registry.record(run_id, record)
-    return _summary(run_id, version.version, name, assembled, trained, record, lineage)
+        record = _record(name, assembled, trained, evaluated, lineage, tags, artifacts)
+        run_id, version = _register(platform, f"{name} {as_of}", record, progress)
+    return _summary(run_id, version, name, assembled, trained, record, lineage)
 
 
 def _require_past(known_at: datetime, now: datetime) -> None:
     if known_at > now:
         raise KnownAtRefused(
-            f"--known-at {known_at.isoformat()} is in the future: what will be known then can't "
-            f"be told at {now.isoformat()}.",
-            "Name a time that has passed, or leave it out.",
+            f"--known-at {known_at.isoformat()} is in the future; it is {now.isoformat()} now.",
+            "Name a time in the past, or leave it out.",
         )
 
 
-def _judged(trained: Candidate, random_state: int) -> Evaluation:
-    """The figures on the rows that the fit did not see."""
+def _join(platform: Platform, as_of: date, known_at: datetime, progress: Progress) -> Assembled:
+    progress("point-in-time join")
+    return point_in_time.assemble(platform.database, platform.use_case, as_of, known_at)
+
+
+def _fit_and_prove(recipe: Recipe, served: Path, progress: Progress) -> Candidate:
+    """The fitted model; its served form, proved equal to the estimator, is written to `served`."""
+    return candidate.make_candidate(recipe, served, progress)
+
+
+def _evaluate(trained: Candidate, random_state: int) -> Evaluation:
+    """The metrics on the validation rows."""
     return evaluation.evaluate(
         trained.fitted.validation_labels, trained.predictions, trained.probabilities, random_state
     )
 
 
-def _draw(trained: Candidate, folder: Path) -> None:
+def _draw(trained: Candidate, folder: Path, progress: Progress) -> None:
+    progress("draw")
     plots.draw(
         trained.fitted.validation_labels,
         trained.probabilities,
         trained.predictions,
         feature_importances(trained.fitted),
         folder,
+    )
+
+
+def _fingerprint(
+    platform: Platform,
+    assembled: Assembled,
+    name: str,
+    recipe: Recipe,
+    trained: Candidate,
+    progress: Progress,
+) -> Lineage:
+    progress("fingerprints")
+    return document.describe(
+        platform.use_case, platform.settings.use_case, assembled, name, recipe, trained
     )
 
 
@@ -128,7 +149,7 @@ def _write_documents(
     assembled: Assembled,
     keep_training_set: bool,
 ) -> dict[str, str]:
-    """Write what a later comparison needs beside the plots; returns the run's tags."""
+    """Write the documents that a later reproduction reads; returns the run's tags."""
     text = lineage.to_json()
     (artifacts / document.LINEAGE_FILE).write_text(text, encoding="utf-8")
     (artifacts / served_model.SCHEMA_FILE).write_text(trained.fitted.schema.to_json())
@@ -136,7 +157,7 @@ def _write_documents(
     if keep_training_set:
         dataset_table.write(assembled.table, artifacts / dataset_table.TRAINING_SET_FILE)
     diff = code.uncommitted()
-    if 0 < len(diff) <= code.LARGEST_DIFF:
+    if 0 < len(diff) <= code.MAX_DIFF_BYTES:
         (artifacts / code.DIFF_FILE).write_bytes(diff)
     return document.tags(lineage, text)
 
@@ -145,12 +166,12 @@ def _record(
     name: str,
     assembled: Assembled,
     trained: Candidate,
-    judged: Evaluation,
+    evaluated: Evaluation,
     lineage: Lineage,
     tags: dict[str, str],
     artifacts: Path,
 ) -> RunRecord:
-    """Everything of the training that MLflow stores."""
+    """Everything that MLflow stores of the training."""
     training_set, fitted = assembled.training_set, trained.fitted
     return RunRecord(
         params={
@@ -165,7 +186,7 @@ def _record(
             **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
         },
         metrics={
-            **judged.as_metrics(),
+            **evaluated.as_metrics(),
             "train_time_sec": fitted.train_time_sec,
             "served_form_largest_difference": trained.proof.largest_difference,
         },
@@ -176,6 +197,37 @@ def _record(
         input_example=_example(training_set, rows=5),
         requirements=_requirements(lineage.environment.versions, trained.served),
     )
+
+
+def _register(
+    platform: Platform, run_name: str, record: RunRecord, progress: Progress
+) -> tuple[str, int]:
+    """Store the training as a run and its model as a version; returns the id and the number."""
+    progress("register")
+    with _run(platform, run_name) as run_id:
+        version = platform.registry.record(run_id, record)
+    return run_id, version.version
+
+
+@contextmanager
+def _run(platform: Platform, name: str) -> Iterator[str]:
+    """A new run; interrupted runs are settled, this one and those of killed trainings.
+
+    The database releases the lock when its process ends. So while this training has the lock, any
+    other run with the status RUNNING belongs to a killed process.
+    """
+    database, registry = platform.database, platform.registry
+    with database.transaction():
+        database.execute("lock_training", model=registry.model)
+        for run in registry.runs():
+            if run.status == "RUNNING":
+                registry.settle(run.run_id)
+        run_id = registry.create_run(name)
+        try:
+            yield run_id
+        except BaseException:
+            registry.settle(run_id)
+            raise
 
 
 def _summary(
@@ -207,28 +259,7 @@ def _summary(
     )
 
 
-@contextmanager
-def _run(platform: Platform, name: str) -> Iterator[str]:
-    """A run that is complete or hidden: what a killed training left behind is discarded first.
-
-    The lock is the database's and ends with its holder, so a run that is RUNNING while nobody
-    holds the lock has nobody who could finish it.
-    """
-    database, registry = platform.database, platform.registry
-    with database.transaction():
-        database.execute("lock_training", model=registry.model)
-        for run in registry.runs():
-            if run.status == "RUNNING":
-                registry.settle(run.run_id)
-        run_id = registry.create_run(name)
-        try:
-            yield run_id
-        except BaseException:
-            registry.settle(run_id)
-            raise
-
-
-def _parameters(estimator: Estimator) -> dict[str, Any]:
+def _parameters(estimator: Estimator) -> dict[str, object]:
     plain = (str, int, float, bool, type(None))
     return {key: value for key, value in estimator.get_params().items() if isinstance(value, plain)}
 
@@ -240,7 +271,7 @@ def _example(training_set: TrainingSet, rows: int) -> DataFrame:
 
 
 def _requirements(versions: dict[str, str], served: Path) -> list[str]:
-    """What an MLflow user needs to load the served form, as installed here."""
+    """The installed packages that a user of MLflow needs to load the served form."""
     needed = ["mlflow", "numpy", "pandas"]
     forms = {"model.onnx": "onnxruntime", "model.lightgbm.txt": "lightgbm"}
     needed += [package for form, package in forms.items() if (served / form).exists()]

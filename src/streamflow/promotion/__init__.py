@@ -1,6 +1,6 @@
-"""Moving a version to a stage: the gates, who does it, the history of it.
+"""Move a version to a stage: the gates, the promoter's name, the recorded history.
 
-May import: lineage, serving, keys, and what lineage may.
+May import: lineage, registry, serving, keys, postgres and the top modules.
 """
 
 __all__ = ["promote", "promoter"]

@@ -1,4 +1,4 @@
-"""Which version may go to Production, and which one a rollback returns to: pure decisions."""
+"""The gates: which version may go to Production. Pure decisions, without I/O."""
 
 from __future__ import annotations
 
@@ -10,46 +10,52 @@ from streamflow.errors import GateFailed
 
 @dataclass(frozen=True)
 class Gate:
+    """One metric compared with the use case's acceptance bar; `message` is the result in words."""
+
     name: str
     passed: bool
-    said: str
+    message: str
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateReport:
+    """The results of all gates for one version."""
+
     gates: tuple[Gate, ...]
 
     @property
     def passed(self) -> bool:
+        """Whether every gate passed."""
         return all(gate.passed for gate in self.gates)
 
     def as_dict(self) -> dict[str, str]:
+        """The results in words by the gate's name, as the promotion's record has them."""
         return {
-            gate.name: f"{'passed' if gate.passed else 'failed'}: {gate.said}"
+            gate.name: f"{'passed' if gate.passed else 'failed'}: {gate.message}"
             for gate in self.gates
         }
 
 
-def judge(metrics: Mapping[str, float], acceptance: Mapping[str, float]) -> Verdict:
-    """Hold a version's metrics against the use case's acceptance bar."""
+def check_gates(metrics: Mapping[str, float], acceptance: Mapping[str, float]) -> GateReport:
+    """Compare a version's metrics with the use case's acceptance bar, the least allowed values."""
     gates = []
     for name, bar in acceptance.items():
         value = metrics.get(name)
-        said = (
+        message = (
             f"{name} is {value:.4f}, at least {bar} is asked"
             if value is not None
             else "not measured"
         )
-        gates.append(Gate(name, value is not None and value >= bar, said))
-    return Verdict(tuple(gates))
+        gates.append(Gate(name, value is not None and value >= bar, message))
+    return GateReport(tuple(gates))
 
 
-def require(verdict: Verdict, version: int) -> None:
-    """Raises GateFailed, naming the gates, if the version may not go to Production."""
-    failed = [gate for gate in verdict.gates if not gate.passed]
+def require_passed(report: GateReport, version: int) -> None:
+    """Raises GateFailed with the failed gates, if there are any."""
+    failed = [gate for gate in report.gates if not gate.passed]
     if failed:
         raise GateFailed(
             f"Version {version} may not go to Production: "
-            f"{'; '.join(gate.said for gate in failed)}.",
+            f"{'; '.join(gate.message for gate in failed)}.",
             "Train a better one with `streamflow train`, or change the use case's acceptance bar.",
         )

@@ -1,4 +1,4 @@
-"""What the recorded promotions say: who is in a stage, and where a rollback leads."""
+"""Conclusions from the recorded promotions: a version's stage, and the target of a rollback."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 from streamflow.errors import NothingToRollBack
 from streamflow.registry.stages import ALIASES, PRODUCTION
 
+# A row of the table `promotions`, oldest first; `version`, `action` and `to_stage` are used here.
+PromotionRow = Mapping[str, Any]
 
-def recorded_stage(audit: Sequence[Mapping[str, Any]], version: int) -> str:
-    """The stage that the audit says the version is in; whoever was replaced is archived."""
+
+def recorded_stage(promotions: Sequence[PromotionRow], version: int) -> str:
+    """The stage of the version by the recorded promotions; a replaced version is archived."""
     stage = "None"
-    for row in audit:
+    for row in promotions:
         if row["version"] == version:
             stage = row["to_stage"]
         elif row["to_stage"] == stage and stage in ALIASES:
@@ -20,24 +23,24 @@ def recorded_stage(audit: Sequence[Mapping[str, Any]], version: int) -> str:
     return stage
 
 
-def holder(audit: Sequence[Mapping[str, Any]], stage: str) -> int | None:
-    """The version that the audit says is in a stage that holds one version at a time."""
+def recorded_version(promotions: Sequence[PromotionRow], stage: str) -> int | None:
+    """The version in the stage by the recorded promotions; None for a stage of many versions."""
     if stage not in ALIASES:
         return None
-    versions = {row["version"] for row in audit}
-    return next((one for one in versions if recorded_stage(audit, one) == stage), None)
+    versions = {row["version"] for row in promotions}
+    return next((one for one in versions if recorded_stage(promotions, one) == stage), None)
 
 
-def rollback_target(audit: Sequence[Mapping[str, Any]], current: int | None) -> int:
-    """The version that was in Production before `current`.
+def rollback_target(promotions: Sequence[PromotionRow], current: int | None) -> int:
+    """The version that was in Production before `current`, the version that is there now.
 
-    The audit's promotions to Production are a stack: promoting puts a version on it, a rollback
-    takes one off, so that a second rollback goes one further back. `current` may have got there by
-    other means (MLflow's UI); then the stack's top is what was before it.
+    The recorded promotions to Production are a stack: a promotion pushes a version, a rollback
+    removes the top, so that a second rollback goes one step further back. If `current` was moved
+    there without a record (in MLflow's UI), the target is the top of the stack.
     Raises NothingToRollBack.
     """
     stack: list[int] = []
-    for row in audit:
+    for row in promotions:
         if row["to_stage"] != PRODUCTION:
             continue
         if row["action"] == "rollback":
@@ -46,7 +49,7 @@ def rollback_target(audit: Sequence[Mapping[str, Any]], current: int | None) -> 
         if not stack or stack[-1] != row["version"]:
             stack.append(row["version"])
     if len(stack) > 1 and stack[-1] != current == stack[-2]:
-        return stack[-2]  # the stage moved, and whoever rolled back was killed before writing it
+        return stack[-2]  # a rollback moved the stage and was killed before it was recorded
     while stack and stack[-1] == current:
         stack.pop()
     if not stack:

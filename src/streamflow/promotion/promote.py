@@ -1,4 +1,4 @@
-"""Promotion and rollback: the stage moves, and who did it and why is written down for good."""
+"""Promotion and rollback: move a version to a stage, and record who did it and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from streamflow.registry.mlflow_registry import Registry
 
 @dataclass(frozen=True)
 class Promoted:
-    """`changed` is False if the version was in that stage already, and recorded so."""
+    """A promotion; `changed` is False if the version already was in the stage, with a record of it.
+
+    `replaced` is the version that was in the stage before; `who` is the promoter, `why` the reason.
+    """
 
     version: int
     from_stage: str
@@ -34,26 +37,30 @@ def promote(
     now: datetime,
     action: str = "promote",
 ) -> Promoted:
-    """Move the version to the stage, archive the one that was there, and write down why.
+    """Move the version to the stage, archive the version that was there, and record the reason.
 
     Raises UnknownVersion, GateFailed (Production only), MlflowUnavailable.
     """
     database, registry = platform.database, platform.registry
     with database.transaction():
-        # One promotion at a time. The stage moves first and the line is written second: killed in
-        # between, the same command finds the stage moved and no line, and writes it.
+        # One promotion at a time. The stage moves first, the row is written second: if the command
+        # is killed in between, repeating it finds the moved stage without a row, and writes it.
         database.execute("lock_promotion", model=registry.model)
         candidate = registry.version(version)
-        verdict = gates.judge(candidate.metrics, platform.use_case.acceptance)
+        report = gates.check_gates(candidate.metrics, platform.use_case.acceptance)
         if to_stage == stages.PRODUCTION:
-            gates.require(verdict, version)
-        audit = database.rows("promotions", model=registry.model)
+            gates.require_passed(report, version)
+        promotions = database.rows("promotions", model=registry.model)
         moved = candidate.stage == to_stage
-        told = history.recorded_stage(audit, version)
-        recorded = moved and told == to_stage
-        from_stage = told if moved else candidate.stage
-        holder = history.holder(audit, to_stage) if moved else _holder(registry, to_stage)
-        replaced = None if holder == version else holder
+        recorded_stage = history.recorded_stage(promotions, version)
+        recorded = moved and recorded_stage == to_stage
+        from_stage = recorded_stage if moved else candidate.stage
+        previous = (
+            history.recorded_version(promotions, to_stage)
+            if moved
+            else _version_in_stage(registry, to_stage)
+        )
+        replaced = None if previous == version else previous
         if not moved:
             registry.set_stage(version, to_stage)
         else:
@@ -70,24 +77,24 @@ def promote(
                 to_stage=to_stage,
                 replaced=replaced,
                 why=why,
-                verdict=json.dumps(verdict.as_dict()),
+                verdict=json.dumps(report.as_dict()),
             )
     return Promoted(version, from_stage, to_stage, replaced, why, who, changed=not recorded)
 
 
-def _holder(registry: Registry, stage: str) -> int | None:
-    """The version in a stage that one version at a time is in."""
+def _version_in_stage(registry: Registry, stage: str) -> int | None:
+    """The version that the registry has in the stage; None for a stage of many versions."""
     if stage not in stages.ALIASES:
         return None
     return next((one.version for one in registry.versions() if one.stage == stage), None)
 
 
 def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:
-    """Bring back the version that was in Production before; the same step backwards.
+    """Promote the version that was in Production before.
 
     Raises NothingToRollBack, UnknownVersion, MlflowUnavailable.
     """
     current = platform.registry.production()
-    audit = platform.database.rows("promotions", model=platform.registry.model)
-    target = history.rollback_target(audit, current.version if current else None)
+    promotions = platform.database.rows("promotions", model=platform.registry.model)
+    target = history.rollback_target(promotions, current.version if current else None)
     return promote(platform, target, stages.PRODUCTION, why, who, now, action="rollback")

@@ -1,6 +1,6 @@
-"""In whose name a version is promoted: a key's, or the operating system's user's.
+"""The name under which a promotion is recorded: an API key's, or the operating system user's.
 
-In a container the user's name says nothing, and a key's does.
+In a container every user has the same name, so a key identifies the promoter.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from streamflow.platform import Platform
 
 
 def promoter(platform: Platform, command: str, user: str, now: datetime) -> str:
-    """`key 3 (release)` if there is a STREAMFLOW_PROMOTE_KEY, which is then held against the
-    database as the API would; `user` without one.
+    """`key 3 (release)` if the setting STREAMFLOW_PROMOTE_KEY is there, else `user`.
 
-    Raises AccessRefused if the key may not promote, which the audit has from then on.
+    The key is checked against the database as the API does it. Raises AccessRefused if it may not
+    promote, and records the attempt in the audit.
     """
     key = platform.settings.promote_key
-    if not key:  # an empty one is none
+    if not key:  # an empty setting means no key
         return user
-    # The API's own, whose libraries take a moment to import.
+    # Imported here, because their libraries take time to import.
     from streamflow.keys.access import Access
     from streamflow.keys.audit import Attempt, AuditEntry
     from streamflow.keys.key_sync import DatabaseKeyStore
@@ -40,8 +40,8 @@ def promoter(platform: Platform, command: str, user: str, now: datetime) -> str:
         attempt = Attempt(refused.code, f"streamflow {command}", "command", user, refused.key_id)
         store.record([AuditEntry(attempt, now, now, 1)])
         raise
-    return _named(next(one for one in known if one.key_id == key_id))
+    return _key_name(next(one for one in known if one.key_id == key_id))
 
 
-def _named(key: ApiKey) -> str:
+def _key_name(key: ApiKey) -> str:
     return f"key {key.key_id} ({key.name})" if key.name else f"key {key.key_id}"
