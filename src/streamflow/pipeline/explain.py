@@ -15,7 +15,7 @@ from streamflow.errors import (
     StreamFlowError,
     UnknownPrediction,
 )
-from streamflow.features.online_history import History, HistoryRow, Together
+from streamflow.features.online_history import HistoryRow, OnlineHistory, OnlineState
 from streamflow.platform import Platform
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.stages import PRODUCTION
@@ -117,7 +117,7 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
 
     Raises FeatureStoreUnavailable, MlflowUnavailable, DatabaseUnavailable.
     """
-    history = History(platform.database, platform.use_case)
+    history = OnlineHistory(platform.database, platform.use_case)
     audit = platform.database.rows("promotions", model=platform.use_case.registered_model)
     explained: dict[int, Explanation] = {}
     for model in dict.fromkeys(receipt.model for receipt in found):
@@ -162,7 +162,7 @@ def _promotion(audit: Sequence[Mapping[str, Any]], receipt: Receipt) -> Promotio
 
 
 def _behind(
-    history: History, model: LoggedModel, found: Sequence[Receipt]
+    history: OnlineHistory, model: LoggedModel, found: Sequence[Receipt]
 ) -> list[dict[str, HistoryRow | None]]:
     """Per receipt and feature view the row that was online: where a materialization was under way,
     the one that the log agrees with, if any."""
@@ -171,8 +171,8 @@ def _behind(
         if view not in history.feature_views:
             continue
         types = {name: kind for name, feature_view, kind in model.features if feature_view == view}
-        possible = [list(history.possible(view, receipt.predicted_at)) for receipt in found]
-        asked: dict[Together, set[str]] = defaultdict(set)
+        possible = [list(history.possible_states(view, receipt.predicted_at)) for receipt in found]
+        asked: dict[OnlineState, set[str]] = defaultdict(set)
         for receipt, options in zip(found, possible, strict=True):
             for together in options:
                 asked[together].add(receipt.entity_id)
@@ -189,7 +189,7 @@ def _behind(
 
 def _replays(
     platform: Platform,
-    history: History,
+    history: OnlineHistory,
     served: Served | StreamFlowError,
     receipt: Receipt,
     behind: Mapping[str, HistoryRow | None],
@@ -219,13 +219,13 @@ def _replays(
 
 
 def _again(
-    platform: Platform, history: History, served: Served, receipt: Receipt, row: EntityRow
+    platform: Platform, history: OnlineHistory, served: Served, receipt: Receipt, row: EntityRow
 ) -> Replay:
     """The answer of `served` to that row, judged as the API judged it then."""
     newest = {
         view: max(end for end, _ in together)
         for view in receipt.model.views
-        if (together := next(history.possible(view, receipt.predicted_at)))
+        if (together := next(history.possible_states(view, receipt.predicted_at)))
     }
     by_now = platform.settings.freshness_clock == "now"
     clock = Clock(receipt.predicted_at, None if by_now else newest)
