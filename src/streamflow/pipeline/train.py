@@ -91,7 +91,7 @@ def train(
         record = _record(name, assembled, trained, judged, lineage, tags, artifacts)
         progress("register")
         with _run(platform, f"{name} {as_of}") as run_id:
-            version = platform.registry.record(run_id, record)
+            version = platform.registry.record_run(run_id, record)
     return _summary(run_id, version.version, name, assembled, trained, record, lineage)
 
 
@@ -219,12 +219,12 @@ def _run(platform: Platform, name: str) -> Iterator[str]:
         database.execute("lock_training", model=registry.model)
         for run in registry.runs():
             if run.status == "RUNNING":
-                registry.settle(run.run_id)
+                registry.close_interrupted_run(run.run_id)
         run_id = registry.create_run(name)
         try:
             yield run_id
         except BaseException:
-            registry.settle(run_id)
+            registry.close_interrupted_run(run_id)
             raise
 
 
