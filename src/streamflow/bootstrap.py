@@ -23,7 +23,7 @@ from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.postgres.driver_errors import database_unavailable, driver_error
 from streamflow.postgres.migrations import migrate
 from streamflow.registry.mlflow_registry import Registry
-from streamflow.registry.production import InDatabase, OnServer, Production
+from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase, load_use_case
 
@@ -131,13 +131,13 @@ def _blamed_on_the_database() -> Iterator[None]:
         raise database_unavailable(cause) from error
 
 
-def production(settings: Settings, database: Database, registry: Registry) -> Production:
+def production(settings: Settings, database: Database, registry: Registry) -> ProductionReader:
     """The thinnest way to see which version is in Production."""
     uri, cache = settings.mlflow_tracking_uri, settings.home / "models"
     if uri is None:
-        return InDatabase(database, registry.model, cache, registry)
+        return DatabaseReader(database, registry.model, cache, registry)
     if uri.startswith(("http://", "https://")):
-        return OnServer(uri, registry.model, cache, registry)
+        return ServerReader(uri, registry.model, cache, registry)
     return registry
 
 
@@ -221,7 +221,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
 def api_parts(
     settings: Settings,
     use_case: UseCase,
-    registry: Production,
+    registry: ProductionReader,
     online: OnlineStore,
     key_sync: KeySync,
     *,

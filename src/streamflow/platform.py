@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamflow.postgres.database import Database
 from streamflow.registry.mlflow_registry import Registry
-from streamflow.registry.production import Production
+from streamflow.registry.production import ProductionReader
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase
 
@@ -25,7 +25,7 @@ class Platform:
     database: Database
     registry: Registry
     mlflow_uri: str
-    production: Production
+    production: ProductionReader
 
     @property
     def artifacts(self) -> Path:

@@ -14,7 +14,7 @@ from streamflow.errors import MlflowUnavailable, UnservableModel
 from streamflow.operations import processes, servers
 from streamflow.platform import Platform
 from streamflow.registry.mlflow_registry import Registry
-from streamflow.registry.production import InDatabase, OnServer, Production
+from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
 from streamflow.settings import load_settings
 from streamflow.training import served_model
@@ -88,14 +88,14 @@ def versions(ready: Platform, server: str, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(params=["database", "server"])
 def thin(
     request: pytest.FixtureRequest, ready: Platform, server: str, tmp_path: Path
-) -> Production:
+) -> ProductionReader:
     if request.param == "database":
-        return InDatabase(ready.database, MODEL, tmp_path, Nobody())
-    return OnServer(server, MODEL, tmp_path, Nobody())
+        return DatabaseReader(ready.database, MODEL, tmp_path, Nobody())
+    return ServerReader(server, MODEL, tmp_path, Nobody())
 
 
 def test_production_is_what_mlflow_says(
-    thin: Production, ready: Platform, versions: list[str], tmp_path: Path
+    thin: ProductionReader, ready: Platform, versions: list[str], tmp_path: Path
 ) -> None:
     registry = Registry(ready.registry.uri, MODEL, None, tmp_path / "by mlflow")
     client = MlflowClient(ready.registry.uri, ready.registry.uri)
@@ -107,8 +107,8 @@ def test_production_is_what_mlflow_says(
     assert expected is None
 
 
-def test_files_are_those_that_were_registered(thin: Production, versions: list[str]) -> None:
-    number = 1 if isinstance(thin, InDatabase) else 2
+def test_files_are_those_that_were_registered(thin: ProductionReader, versions: list[str]) -> None:
+    number = 1 if isinstance(thin, DatabaseReader) else 2
     version = ModelVersion(MODEL, number, "run", "None", (), {}, versions[number - 1])
     folder = thin.download(version)
     assert served_model.digest(folder) == versions[number - 1]
@@ -118,17 +118,17 @@ def test_files_are_those_that_were_registered(thin: Production, versions: list[s
 
 
 def test_files_that_arent_the_registered_ones_are_refused(
-    thin: Production, versions: list[str]
+    thin: ProductionReader, versions: list[str]
 ) -> None:
-    number = 1 if isinstance(thin, InDatabase) else 2
+    number = 1 if isinstance(thin, DatabaseReader) else 2
     with pytest.raises(UnservableModel, match="hash differs"):
         thin.download(ModelVersion(MODEL, number, "run", "None", (), {}, "0" * 64))
 
 
 def test_files_that_were_changed_in_the_artifact_store_are_refused(
-    thin: Production, ready: Platform, versions: list[str], tmp_path: Path
+    thin: ProductionReader, ready: Platform, versions: list[str], tmp_path: Path
 ) -> None:
-    number = 1 if isinstance(thin, InDatabase) else 2
+    number = 1 if isinstance(thin, DatabaseReader) else 2
     version = ModelVersion(MODEL, number, "run", "None", (), {}, versions[number - 1])
     stored = sorted(ready.artifacts.rglob("model.onnx"))
     assert len(stored) == len(versions)
@@ -154,7 +154,7 @@ def test_what_cant_be_read_thinly_is_asked_of_mlflow(
             asked.append(version.version)
             return tmp_path
 
-    elsewhere = InDatabase(ready.database, MODEL, tmp_path, Mlflow())
+    elsewhere = DatabaseReader(ready.database, MODEL, tmp_path, Mlflow())
     assert elsewhere.download(ModelVersion(MODEL, 2, "run", "None", (), {}, "0")) == tmp_path
     assert asked == [2]
 
@@ -168,6 +168,6 @@ def test_a_database_without_a_registry_has_no_production(
 
 
 def test_a_server_that_is_away_is_told_as_that(tmp_path: Path) -> None:
-    away = OnServer("http://127.0.0.1:1", MODEL, tmp_path, Nobody())
+    away = ServerReader("http://127.0.0.1:1", MODEL, tmp_path, Nobody())
     with pytest.raises(MlflowUnavailable, match=r"127\.0\.0\.1:1"):
         away.production()

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from tests.fakes import FakeRegistry, assert_problem, eventually, model, serving
 
-from streamflow.registry.model_cache import LastServed, keep
+from streamflow.registry.model_cache import LastServed, cached_model_files
 from streamflow.training import served_model
 
 
@@ -160,7 +160,9 @@ def test_a_version_that_a_full_disk_cannot_take_is_tried_again_and_the_one_befor
 
     monkeypatch.setattr(shutil, "copyfile", copying)
     registered = world.cache.parent / "registered"
-    world.registry.download = lambda version: keep(world.cache, version, lambda _: registered)
+    world.registry.download = lambda version: cached_model_files(
+        world.cache, version, lambda _: registered
+    )
     with world.start() as service:
         assert service.version() == 1
         file = world.promote(2, model(0.2))

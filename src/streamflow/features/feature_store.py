@@ -1,17 +1,17 @@
-"""Feast: its configuration and its definitions; what it gives is in `point_in_time` and `online`.
+"""Feast's configuration, its feature store, and the definitions in its registry.
 
-Registry, offline store and online store are in the same PostgreSQL, built from Settings; there is
-no second configuration to keep. Feast takes seconds to import, so it's imported where it's used.
+Registry, offline store and online store are in the same PostgreSQL, configured from Settings: there
+is no feature_store.yaml to maintain. Feast takes seconds to import, so functions import it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.errors import (
     FeatureStoreUnavailable,
@@ -23,6 +23,9 @@ from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
 
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
 ONLINE_SCHEMA = "online"
 REGISTRY_SCHEMA = "feast"
 
@@ -31,15 +34,16 @@ def configuration(
     database_url: str,
     use_case: UseCase,
     known_at: datetime | None = None,
-    online_store: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Feast's `feature_store.yaml` as a dict: what Feast's own CLI and UI need as well.
+    online_store: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """The contents of Feast's `feature_store.yaml`, which Feast's own CLI and UI need too.
 
-    `online_store` is Feast's configuration of another online store than our own.
+    With `known_at` (UTC) only rows recorded by then are read. `online_store` is Feast's
+    configuration of another online store than ours.
     """
     parts = url_parts(database_url)
     host = str(parts.get("host") or "localhost")
-    # An embedded server has no TLS, and on a socket or loopback there is nothing to protect from.
+    # The embedded server has no TLS, and a socket or the loopback interface needs none.
     local = host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
     connection = {
         "host": host,
@@ -49,7 +53,7 @@ def configuration(
         "password": str(parts.get("password") or ""),
         "sslmode": str(parts.get("sslmode") or ("disable" if local else "require")),
     }
-    offline = {
+    offline: dict[str, object] = {
         "type": "feast_postgres.PostgresOfflineStore",
         "db_schema": use_case.name,
         **connection,
@@ -71,7 +75,7 @@ def configuration(
             "db_schema": ONLINE_SCHEMA,
             **connection,
         },
-        # It does by itself what it can't do inside the database.
+        # It materializes inside the database where it can, and like Feast's own engine elsewhere.
         "batch_engine": {"type": "feast_postgres.PostgresEngine"},
         "entity_key_serialization_version": 3,
     }
@@ -81,9 +85,9 @@ def open_store(
     database_url: str,
     use_case: UseCase,
     known_at: datetime | None = None,
-    online_store: dict[str, Any] | None = None,
-) -> Any:
-    """A Feast FeatureStore. Raises FeatureStoreUnavailable if its registry can't be reached."""
+    online_store: Mapping[str, object] | None = None,
+) -> FeatureStore:
+    """Feast's store; see `configuration`. Raises FeatureStoreUnavailable without its registry."""
     from feast import FeatureStore, RepoConfig
 
     with unavailable("Feast's registry can't be opened"):
@@ -93,14 +97,20 @@ def open_store(
 
 @dataclass(frozen=True)
 class Applied:
+    """The names of the definitions in Feast's registry, and of those that were removed."""
+
     entities: list[str]
     feature_views: list[str]
     feature_services: list[str]
     removed: list[str]
 
 
-def apply(store: Any, use_case: UseCase) -> Applied:
-    """Bring the registry and the online store to the use case's definitions; what is gone, goes."""
+def apply(store: FeatureStore, use_case: UseCase) -> Applied:
+    """Write the use case's definitions to Feast's registry and remove all others from it.
+
+    The online store's tables follow. Raises InvalidSettings if the feature service is missing,
+    FeatureStoreUnavailable.
+    """
     from feast import Entity, FeatureService, FeatureView
 
     objects = use_case.features()
@@ -111,21 +121,21 @@ def apply(store: Any, use_case: UseCase) -> Applied:
             "Add it to the use case's features module.",
         )
     named = {(type(object), object.name) for object in objects}
-    there = [*store.list_feature_services(), *store.list_feature_views()]
-    gone = [object for object in there if (type(object), object.name) not in named]
+    existing = [*store.list_feature_services(), *store.list_feature_views()]
+    removed = [object for object in existing if (type(object), object.name) not in named]
     with unavailable("Feast's definitions can't be applied"), quiet():
-        store.apply(objects, objects_to_delete=gone, partial=False)
-
-    def names(kind: Any) -> list[str]:
-        return [object.name for object in objects if isinstance(object, kind)]
+        store.apply(objects, objects_to_delete=removed, partial=False)
 
     return Applied(
-        names(Entity), names(FeatureView), names(FeatureService), [object.name for object in gone]
+        entities=[object.name for object in objects if isinstance(object, Entity)],
+        feature_views=[object.name for object in objects if isinstance(object, FeatureView)],
+        feature_services=[object.name for object in objects if isinstance(object, FeatureService)],
+        removed=[object.name for object in removed],
     )
 
 
-def feature_schema(store: Any, use_case: UseCase) -> FeatureSchema:
-    """The feature service as the one list of features, with what each is allowed to be.
+def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
+    """The features of the use case's feature service, in its order.
 
     Nullability comes from the source table's contract, the allowed age from the view's ttl.
     Raises FeatureStoreUnavailable if the definitions haven't been applied.
@@ -160,7 +170,10 @@ def feature_schema(store: Any, use_case: UseCase) -> FeatureSchema:
 
 @contextlib.contextmanager
 def unavailable(what: str) -> Iterator[None]:
-    """Whatever Feast and its drivers raise, as one error that says what didn't work."""
+    """Raise any error of Feast or its drivers in the block as FeatureStoreUnavailable.
+
+    `what` is the first part of its message. Errors of ours stay as they are.
+    """
     try:
         yield
     except StreamFlowError:
@@ -174,6 +187,6 @@ def unavailable(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Feast prints and draws bars where a program's output belongs to its caller."""
+    """Discard what Feast prints in the block: messages and progress bars."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -1,16 +1,19 @@
-"""The definitions of feature views in Feast's registry, as a run records them."""
+"""The definitions of feature views in Feast's registry, in the form in which a run records them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.training.served_model import FeatureSchema
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
 
 
 @dataclass(frozen=True)
 class FeatureViewDefinition:
-    """A Feast feature view: where its rows are, which of its columns are features, their age."""
+    """A Feast feature view: its source, its features with their types, and their allowed age."""
 
     entities: list[str]
     ttl_seconds: float | None
@@ -22,8 +25,8 @@ class FeatureViewDefinition:
     features: dict[str, str]
 
 
-def feature_views(store: Any, features: FeatureSchema) -> dict[str, FeatureViewDefinition]:
-    """The definitions in Feast's registry of the views that `features` come from."""
+def feature_views(store: FeatureStore, features: FeatureSchema) -> dict[str, FeatureViewDefinition]:
+    """The definitions of the views that `features` come from, by name."""
     found: dict[str, FeatureViewDefinition] = {}
     for name in features.views:
         view = store.get_feature_view(name)

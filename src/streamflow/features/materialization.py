@@ -1,12 +1,11 @@
-"""Online features: how they get there. `streamflow.serving` reads them."""
+"""Copies each entity's newest features to the online store. `streamflow.serving` reads them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.feature_store import open_store, quiet, unavailable
@@ -14,11 +13,14 @@ from streamflow.history.as_of import event_timestamp
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
+from streamflow.progress import Progress, silent
 from streamflow.use_case import UseCase
 
 
 @dataclass(frozen=True)
 class Materialized:
+    """A feature view that was materialized: its entities, and how long it took."""
+
     feature_view: str
     rows: int
     seconds: float
@@ -29,13 +31,14 @@ def materialize(
     use_case: UseCase,
     as_of: date,
     now: datetime,
-    progress: Callable[[str], None] = lambda feature_view: None,
-    online_store: dict[str, Any] | None = None,
+    progress: Progress = silent,
+    online_store: Mapping[str, object] | None = None,
 ) -> list[Materialized]:
-    """Bring each entity's newest features up to the end of `as_of`, as known at `now`, online.
+    """Copy each entity's newest features up to the end of `as_of` to the online store.
 
-    The window is explicit and ends in the past. The online store keeps the newest event timestamp,
-    so that an older month never replaces a newer one. Raises AsOfRefused, FeatureStoreUnavailable.
+    Only rows that are known at `now` (UTC) are copied. A row with an older event timestamp than the
+    online one never replaces it. `progress` is called with each feature view. Raises AsOfRefused,
+    FeatureStoreUnavailable.
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, now)

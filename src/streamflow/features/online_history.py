@@ -1,8 +1,8 @@
-"""Which features were online at a moment, told from history alone.
+"""The features that were online at a moment in the past, computed from history alone.
 
-A materialization brings online the newest row of each entity up to its day, of those that were
-known when it began; of what several have brought, the newest row stays. So what was online is the
-newest row that any of them could see. One that was under way may have ended before or after.
+A materialization copies the newest row of each entity up to its day to the online store, of those
+rows that were known when it began. After several, an entity has the newest row that any of them
+copied. One that was running at the moment may have ended before or after it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
-from typing import Any
 
 from streamflow.features.feature_store import open_store, unavailable
-from streamflow.features.feature_types import typed
+from streamflow.features.feature_types import FeatureValue, typed
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier
 from streamflow.use_case import UseCase
 
-# An answer is given a moment after its features were read, and clocks differ a little.
-_UNSURE = timedelta(seconds=10)
+# A response is logged a little after its features were read, and clocks differ a little.
+_UNCERTAINTY = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class Materialization:
-    """`finished_at` is None for one that was recorded without it."""
+    """A recorded materialization; times in UTC. Old ones have no `finished_at`."""
 
     feature_view: str
     event_timestamp: datetime
@@ -35,20 +34,23 @@ class Materialization:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A row of history behind an online row, with the values of the features asked for."""
+    """A row of history behind an online row, with the values of the requested features."""
 
     event_timestamp: datetime
     recorded_at: datetime
     ingestion_id: int
-    values: Mapping[str, Any]
+    values: Mapping[str, FeatureValue]
 
 
-# Materializations, by the end of their window and when they knew what they knew.
-Together = tuple[tuple[datetime, datetime], ...]
+# A state of the online store: per finished materialization the end of its window and its known_at.
+OnlineState = tuple[tuple[datetime, datetime], ...]
 
 
-class History:
-    """Raises FeatureStoreUnavailable if Feast's registry can't be read."""
+class OnlineHistory:
+    """The past states of the online store.
+
+    Raises FeatureStoreUnavailable if Feast's registry can't be read.
+    """
 
     def __init__(self, database: Database, use_case: UseCase) -> None:
         self._database = database
@@ -63,30 +65,36 @@ class History:
 
     @property
     def feature_views(self) -> set[str]:
+        """The names of the feature views in Feast's registry."""
         return {*self._sources}
 
-    def possible(self, feature_view: str, moment: datetime) -> Iterator[Together]:
-        """What may have been online of the view at `moment` (UTC): first what all materializations
-        had brought that had begun, then without those that may have been under way."""
+    def possible_states(self, feature_view: str, moment: datetime) -> Iterator[OnlineState]:
+        """The states that the view may have had online at `moment` (UTC).
+
+        The first is after all materializations that had begun. In each next one, one fewer of those
+        that may have been running had finished.
+        """
         begun = [
             one
             for one in self._materializations
             if one.feature_view == feature_view and one.known_at <= moment
         ]
-        yield _together(begun)
-        while begun and begun[-1].finished_at and begun[-1].finished_at + _UNSURE > moment:
+        yield _state_after(begun)
+        while begun and begun[-1].finished_at and begun[-1].finished_at + _UNCERTAINTY > moment:
             begun.pop()
-            yield _together(begun)
+            yield _state_after(begun)
 
     def rows(
         self,
         feature_view: str,
         types: Mapping[str, str],
         entity_ids: Sequence[str],
-        together: Together,
+        state: OnlineState,
     ) -> dict[str, HistoryRow]:
-        """Per entity that was online, the row of history that it was, with the values of these
-        features, which are given with their types."""
+        """The row of history behind the online row, for each of the entities that was online.
+
+        `types` holds the model's type of each requested feature.
+        """
         source = self._sources[feature_view]
         mapped = {feature: column for column, feature in source.field_mapping.items()}
         column_of = {feature: mapped.get(feature, feature) for feature in types}
@@ -99,8 +107,8 @@ class History:
             "online_rows",
             names,
             entity_ids=list(entity_ids),
-            ends=[end for end, _ in together],
-            known=[known_at for _, known_at in together],
+            ends=[end for end, _ in state],
+            known=[known_at for _, known_at in state],
         )
         return {
             row[self._use_case.join_key]: HistoryRow(
@@ -116,17 +124,19 @@ class History:
         }
 
 
-def _as_served(kind: str, value: Any) -> Any:
-    """What isn't finite is none to a model, as `serving.reader` has it."""
-    value = typed(kind, value)
+def _as_served(kind: str, stored: FeatureValue) -> FeatureValue:
+    """The value that a model gets: None for a number that isn't finite, as in serving."""
+    value = typed(kind, stored)
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _together(materializations: Sequence[Materialization]) -> Together:
-    """Without those that saw nothing that a later one didn't see: as a rule, the last is left."""
-    kept: list[tuple[datetime, datetime]] = []
-    seen = sorted(((one.known_at, one.event_timestamp) for one in materializations), reverse=True)
-    for known_at, end in seen:
-        if not kept or end > kept[-1][0]:
-            kept.append((end, known_at))
-    return tuple(kept)
+def _state_after(materializations: Sequence[Materialization]) -> OnlineState:
+    """The state after these, without those whose rows a later one has copied too."""
+    windows: list[tuple[datetime, datetime]] = []
+    newest_first = sorted(
+        ((one.known_at, one.event_timestamp) for one in materializations), reverse=True
+    )
+    for known_at, end in newest_first:
+        if not windows or end > windows[-1][0]:
+            windows.append((end, known_at))
+    return tuple(windows)

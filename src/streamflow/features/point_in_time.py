@@ -1,10 +1,10 @@
-"""The training set: what was known of everyone at one as_of, by Feast's point-in-time join."""
+"""The training set of an as_of, by Feast's point-in-time join."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
 from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
@@ -18,17 +18,20 @@ from streamflow.training import dataset_table
 from streamflow.training.dataset import TrainingSet
 from streamflow.use_case import UseCase
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 @dataclass(frozen=True)
 class Assembled:
-    """A training set, and how many entities of its as_of are not in it, by reason.
+    """A training set, with the number of entities of its as_of that were left out, by reason.
 
-    `table` is the same as an Arrow table. `feature_views` are the definitions that it was joined
-    by, `ingestions` those that it drew on.
+    `table` holds the same rows. `feature_views` are the definitions that were joined, `ingestions`
+    the ones that the rows come from.
     """
 
     training_set: TrainingSet
-    table: Any
+    table: pa.Table
     without_label: int
     without_features: int
     feature_views: dict[str, FeatureViewDefinition]
@@ -36,11 +39,11 @@ class Assembled:
 
 
 def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> Assembled:
-    """The training set of everyone with a snapshot at `as_of`, as known at `known_at` (UTC).
+    """The training set of all entities with a row at `as_of`, as known at `known_at` (UTC).
 
-    Feast's point-in-time join does the work; rows come back sorted by entity, one per entity. Who
-    has no label, or lacks a feature that may not be null, is left out and counted.
-    Raises AsOfRefused if there is no snapshot, LabelsNotMatured, FeatureStoreUnavailable.
+    Rows are sorted by entity, one per entity. An entity without a label, or with a null in a
+    feature that isn't nullable, is left out and counted.
+    Raises AsOfRefused if there are no rows, LabelsNotMatured, FeatureStoreUnavailable.
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, known_at)

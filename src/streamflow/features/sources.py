@@ -1,12 +1,17 @@
-"""Where features come from: the history of a use case's table."""
+"""Sources of features: the histories of a use case's tables."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
+        PostgreSQLSource,
+    )
 
 
-def history_source(table: str) -> Any:
-    """The Feast source of a use case's table: its history, with both time axes."""
+def history_source(table: str) -> PostgreSQLSource:
+    """Feast's source for a table of the use case: its history, with both times."""
     from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
         PostgreSQLSource,
     )

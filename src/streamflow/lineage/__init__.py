@@ -1,6 +1,6 @@
-"""Five fingerprints of what decides a model; reproducing a run, comparing two runs.
+"""What decided a model, as five fingerprints; a run reproduced, two runs compared.
 
-May import: features, training, registry, history, postgres and the top modules.
+May import: platform, features, registry, training, history, postgres, top modules.
 """
 
 __all__ = ["code", "diff", "document", "recorded_environment", "recorded_run", "reproduce"]

@@ -1,4 +1,4 @@
-"""The steps from a month's files to predictions, one module each, as commands and tests call them.
+"""The steps of the story, one module each; the command line shows what they return.
 
 May import: promotion, lineage, serving, and what these may.
 """

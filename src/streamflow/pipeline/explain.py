@@ -15,7 +15,7 @@ from streamflow.errors import (
     StreamFlowError,
     UnknownPrediction,
 )
-from streamflow.features.online_history import History, HistoryRow, Together
+from streamflow.features.online_history import HistoryRow, OnlineHistory, OnlineState
 from streamflow.platform import Platform
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.stages import PRODUCTION
@@ -123,7 +123,7 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
 
     Raises FeatureStoreUnavailable, MlflowUnavailable, DatabaseUnavailable.
     """
-    history = History(platform.database, platform.use_case)
+    history = OnlineHistory(platform.database, platform.use_case)
     audit = platform.database.rows("promotions", model=platform.use_case.registered_model)
     explained: dict[int, Explanation] = {}
     for model in dict.fromkeys(receipt.model for receipt in found):
@@ -168,7 +168,7 @@ def _promotion(audit: Sequence[Mapping[str, Any]], receipt: Receipt) -> Promotio
 
 
 def _online_rows(
-    history: History, model: LoggedModel, found: Sequence[Receipt]
+    history: OnlineHistory, model: LoggedModel, found: Sequence[Receipt]
 ) -> list[dict[str, HistoryRow | None]]:
     """The row of history that was online, per receipt and feature view.
 
@@ -180,17 +180,17 @@ def _online_rows(
         if view not in history.feature_views:
             continue
         types = {name: kind for name, feature_view, kind in model.features if feature_view == view}
-        possible = [list(history.possible(view, receipt.predicted_at)) for receipt in found]
-        ids_by_state: dict[Together, set[str]] = defaultdict(set)
-        for receipt, options in zip(found, possible, strict=True):
-            for together in options:
-                ids_by_state[together].add(receipt.entity_id)
+        possible = [list(history.possible_states(view, receipt.predicted_at)) for receipt in found]
+        ids_by_state: dict[OnlineState, set[str]] = defaultdict(set)
+        for receipt, states in zip(found, possible, strict=True):
+            for state in states:
+                ids_by_state[state].add(receipt.entity_id)
         rows = {
-            together: history.rows(view, types, sorted(entity_ids), together)
-            for together, entity_ids in ids_by_state.items()
+            state: history.rows(view, types, sorted(entity_ids), state)
+            for state, entity_ids in ids_by_state.items()
         }
-        for receipt, options, row_of in zip(found, possible, online, strict=True):
-            candidates = [rows[together].get(receipt.entity_id) for together in options]
+        for receipt, states, row_of in zip(found, possible, online, strict=True):
+            candidates = [rows[state].get(receipt.entity_id) for state in states]
             agreed = (one for one in candidates if not _differences(receipt, {view: one}))
             row_of[view] = next(agreed, candidates[0])
     return online
@@ -198,7 +198,7 @@ def _online_rows(
 
 def _replays(
     platform: Platform,
-    history: History,
+    history: OnlineHistory,
     served: Served | StreamFlowError,
     receipt: Receipt,
     online: Mapping[str, HistoryRow | None],
@@ -232,13 +232,13 @@ def _replays(
 
 
 def _replay(
-    platform: Platform, history: History, served: Served, receipt: Receipt, row: EntityRow
+    platform: Platform, history: OnlineHistory, served: Served, receipt: Receipt, row: EntityRow
 ) -> Replay:
     """Predict again from this row, with the freshness clock of the time of the prediction."""
     newest = {
-        view: max(end for end, _ in together)
+        view: max(end for end, _ in state)
         for view in receipt.model.views
-        if (together := next(history.possible(view, receipt.predicted_at)))
+        if (state := next(history.possible_states(view, receipt.predicted_at)))
     }
     by_now = platform.settings.freshness_clock == "now"
     clock = Clock(receipt.predicted_at, None if by_now else newest)

@@ -205,7 +205,7 @@ def _register(
     """Store the training as a run and its model as a version; returns the id and the number."""
     progress("register")
     with _run(platform, run_name) as run_id:
-        version = platform.registry.record(run_id, record)
+        version = platform.registry.record_run(run_id, record)
     return run_id, version.version
 
 
@@ -221,12 +221,12 @@ def _run(platform: Platform, name: str) -> Iterator[str]:
         database.execute("lock_training", model=registry.model)
         for run in registry.runs():
             if run.status == "RUNNING":
-                registry.settle(run.run_id)
+                registry.close_interrupted_run(run.run_id)
         run_id = registry.create_run(name)
         try:
             yield run_id
         except BaseException:
-            registry.settle(run_id)
+            registry.close_interrupted_run(run_id)
             raise
 
 

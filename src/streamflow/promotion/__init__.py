@@ -1,6 +1,6 @@
-"""Move a version to a stage: the gates, the promoter's name, the recorded history.
+"""Moving a version to a stage: the gates, who does it, the history of it.
 
-May import: lineage, registry, serving, keys, postgres and the top modules.
+May import: lineage, serving, keys, and what lineage may.
 """
 
 __all__ = ["promote", "promoter"]

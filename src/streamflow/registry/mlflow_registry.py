@@ -1,32 +1,35 @@
-"""MLflow, and nobody else's: runs, versions, stages and aliases.
+"""Runs, versions, stages and aliases in MLflow, through MLflow's own client.
 
-Stage is the contract (`models:/NAME/Production`), alias its modern twin. MLflow takes a second to
-import and as long to open its store, so both wait for the first use.
+The stage is the contract (`models:/NAME/Production`); the alias is MLflow's newer name for the same
+version. Opening MLflow's store takes a second, so it is done at the first use.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from streamflow.errors import MlflowUnavailable, StreamFlowError, UnknownRun, UnknownVersion
+from streamflow.errors import UnknownRun, UnknownVersion
+from streamflow.registry.mlflow_client import mlflow_errors, open_client
 from streamflow.registry.mlflow_signature import signature
-from streamflow.registry.model_cache import keep
+from streamflow.registry.model_cache import cached_model_files
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
 from streamflow.registry.stages import ALIASES, PRODUCTION
 from streamflow.training import served_model
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
 
 class Registry:
-    """One registered model and its experiment, on an MLflow server or straight in the database.
+    """One registered model and its experiment, on an MLflow server or directly in the database.
 
-    `artifacts` is where a new experiment keeps its files; None leaves that to the server.
-    `cache` keeps downloaded models, by their hash.
+    `artifacts` is the folder for the files of a new experiment; None if a server decides.
+    `cache` is the folder for downloaded models, by their hash.
     """
 
     def __init__(self, uri: str, model: str, artifacts: Path | None, cache: Path) -> None:
@@ -36,49 +39,17 @@ class Registry:
         self._cache = cache
 
     @cached_property
-    def _client(self) -> Any:
-        # A server that is down must be said in seconds, not after minutes of retries.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # What it logs as an error, with a traceback, it raises as well.
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        with self._answering():
-            import mlflow
-
-            if not self.uri.startswith("http"):
-                from mlflow.store.db import utils
-
-                utils.MAX_RETRY_COUNT = 4  # a second; by itself it tries for a hundred
-            return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            with warnings.catch_warnings():
-                # Stages are deprecated, and our contract on purpose.
-                warnings.simplefilter("ignore")
-                yield
-        except StreamFlowError:
-            raise
-        except Exception as error:
-            first_line = str(error).strip().split("\n")[0]
-            raise MlflowUnavailable(
-                f"MLflow doesn't do what was asked: {first_line}.",
-                "See `streamflow status`; start it with `streamflow up`, or correct "
-                "STREAMFLOW_MLFLOW_TRACKING_URI.",
-            ) from error
+    def _client(self) -> MlflowClient:
+        return open_client(self.uri)
 
     def prepare(self) -> None:
-        """Make MLflow's tables now, so that two processes don't want to at the same time."""
-        with self._answering():
+        """Create MLflow's tables if they don't exist, before several processes start."""
+        with mlflow_errors():
             self._client.search_experiments(max_results=1)
 
     def experiment(self) -> str:
-        """The experiment's id; it's made on first use, as is the registered model."""
-        with self._answering():
+        """The id of the model's experiment, which is created at the first use."""
+        with mlflow_errors():
             found = self._client.get_experiment_by_name(self.model)
             if found is not None:
                 return str(found.experiment_id)
@@ -86,20 +57,22 @@ class Registry:
             return str(self._client.create_experiment(self.model, artifact_location=location))
 
     def create_run(self, name: str) -> str:
-        with self._answering():
+        """Create a run and return its id; its status is RUNNING."""
+        with mlflow_errors():
             run = self._client.create_run(self.experiment(), run_name=name)
             return str(run.info.run_id)
 
-    def record(self, run_id: str, record: RunRecord) -> ModelVersion:
-        """Keep the run and register its model as a new version, which is the last step.
+    def record_run(self, run_id: str, record: RunRecord) -> ModelVersion:
+        """Store the run, then register its model as a new version.
 
-        Killed before that, there is a run without a version, which `settle` hides.
+        A process that is killed before the last step leaves a run without a version, which
+        `close_interrupted_run` hides.
         """
         import mlflow
         from mlflow.entities import Metric, Param, RunTag
 
         client = self._client
-        with self._answering():
+        with mlflow_errors():
             client.log_batch(
                 run_id,
                 metrics=[Metric(key, value, 0, 0) for key, value in record.metrics.items()],
@@ -124,7 +97,7 @@ class Registry:
                 except mlflow.exceptions.MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
-                # While the run is RUNNING, so that no finished run is without a version.
+                # While the run is RUNNING: so every finished run has a version.
                 version = client.create_model_version(
                     self.model,
                     source=logged.model_uri,
@@ -134,10 +107,10 @@ class Registry:
                 )
         return self.version(int(version.version))
 
-    def settle(self, run_id: str) -> None:
-        """End an interrupted run: with a version it's finished, without one it's hidden."""
-        with self._answering():
-            if any(item.run_id == run_id for item in self._found()):
+    def close_interrupted_run(self, run_id: str) -> None:
+        """Finish the run if it has a version, delete it otherwise: it has status KILLED then."""
+        with mlflow_errors():
+            if any(version.run_id == run_id for version in self._search_versions()):
                 self._client.set_terminated(run_id)
                 return
             self._client.set_terminated(run_id, status="KILLED")
@@ -145,68 +118,73 @@ class Registry:
 
     def runs(self) -> list[Run]:
         """All runs that aren't deleted, newest first."""
-        with self._answering():
+        with mlflow_errors():
             found = self._client.search_runs([self.experiment()], max_results=1000)
-        return [_run(item) for item in found]
+        return [_run(run) for run in found]
 
     def run(self, run_id: str) -> Run:
-        """Raises UnknownRun for a run that isn't there, is hidden, or is another model's."""
+        """The run. Raises UnknownRun if it doesn't exist, is deleted, or is another model's."""
         from mlflow.exceptions import MlflowException
 
-        with self._answering():
+        with mlflow_errors():
             try:
-                found = self._client.get_run(run_id)
+                found: MlflowRun | None = self._client.get_run(run_id)
             except MlflowException as error:
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
                 found = None
-            own = found is not None and found.info.experiment_id == self.experiment()
-        if not own or found.info.lifecycle_stage != "active":
+            experiment = self.experiment()
+        if (
+            found is None
+            or found.info.experiment_id != experiment
+            or found.info.lifecycle_stage != "active"
+        ):
             raise UnknownRun(f"{self.model!r} has no run {run_id!r}.", "See `streamflow runs`.")
         return _run(found)
 
     def artifact(self, run_id: str, name: str, folder: Path) -> Path | None:
         """A copy below `folder` of one of the run's files; None if it has no such file."""
-        with self._answering():
+        with mlflow_errors():
             if name not in {file.path for file in self._client.list_artifacts(run_id)}:
                 return None
             return Path(self._client.download_artifacts(run_id, name, str(folder)))
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Put tags on the run and on the versions that were made from it."""
-        versions = [item.version for item in self._found() if item.run_id == run_id]
-        with self._answering():
+        """Set tags on the run and on its versions."""
+        versions = [one.version for one in self._search_versions() if one.run_id == run_id]
+        with mlflow_errors():
             for key, value in tags.items():
                 self._client.set_tag(run_id, key, value)
                 for version in versions:
                     self._client.set_model_version_tag(self.model, version, key, value)
 
-    def _found(self) -> list[Any]:
-        with self._answering():
+    def _search_versions(self) -> list[MlflowVersion]:
+        """All versions, newest first."""
+        with mlflow_errors():
             found = self._client.search_model_versions(f"name='{self.model}'", max_results=10_000)
-        return sorted(found, key=lambda item: -int(item.version))
+        return sorted(found, key=lambda version: -int(version.version))
 
     def versions(self) -> list[ModelVersion]:
-        """All versions, newest first, with the stage each one is in."""
-        found = self._found()
+        """All versions with their stages, aliases and metrics, newest first."""
+        found = self._search_versions()
         if not found:
             return []
-        with self._answering():
+        with mlflow_errors():
             model = self._client.get_registered_model(self.model)
         metrics = {run.run_id: run.metrics for run in self.runs()}
         return [
             _model_version(
-                item,
+                one,
                 aliases=[
-                    alias for alias, version in model.aliases.items() if version == item.version
+                    alias for alias, version in model.aliases.items() if version == one.version
                 ],
-                metrics=metrics.get(item.run_id, {}),
+                metrics=metrics.get(one.run_id, {}),
             )
-            for item in found
+            for one in found
         ]
 
     def version(self, number: int) -> ModelVersion:
-        """Raises UnknownVersion."""
+        """The version of this number. Raises UnknownVersion."""
         versions = self.versions()
         for version in versions:
             if version.version == number:
@@ -218,27 +196,27 @@ class Registry:
         )
 
     def production(self) -> ModelVersion | None:
-        """What `models:/NAME/Production` resolves to: the highest version in that stage.
+        """The version of `models:/NAME/Production`, the highest in that stage, or None.
 
-        One query, because the API asks every second; aliases and metrics stay empty.
+        It takes one query, since the API polls every second; aliases and metrics stay empty.
         """
-        for item in self._found():
-            if item.current_stage == PRODUCTION:
-                return _model_version(item)
+        for version in self._search_versions():
+            if version.current_stage == PRODUCTION:
+                return _model_version(version)
         return None
 
     def set_stage(self, version: int, stage: str) -> None:
-        """Move the version, archive the others of that stage, and bring the aliases along."""
-        with self._answering():
+        """Move the version to the stage, archive others in it, and move the aliases."""
+        with mlflow_errors():
             self._client.transition_model_version_stage(
                 self.model, str(version), stage, archive_existing_versions=stage in ALIASES
             )
             self.align_aliases()
 
     def align_aliases(self) -> None:
-        """Point each alias to the highest version of its stage, however it got there."""
+        """Point each alias to the highest version in its stage, also after a change by others."""
         versions = self.versions()
-        with self._answering():
+        with mlflow_errors():
             for stage, alias in ALIASES.items():
                 holder = next((one for one in versions if one.stage == stage), None)
                 pointing = [one.version for one in versions if alias in one.aliases]
@@ -248,7 +226,7 @@ class Registry:
                     self._client.delete_registered_model_alias(self.model, alias)
 
     def download(self, version: ModelVersion) -> Path:
-        """A local folder with the version's served form, held against its hash.
+        """A local folder with the version's served form, whose hash was checked.
 
         Raises UnservableModel if it isn't what was registered, MlflowUnavailable.
         """
@@ -262,30 +240,32 @@ class Registry:
             uri = f"models:/{version.name}/{version.version}"
             return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
 
-        with self._answering():
-            return keep(self._cache, version, fetch)
+        with mlflow_errors():
+            return cached_model_files(self._cache, version, fetch)
 
 
 def _model_version(
-    item: Any, aliases: Sequence[str] = (), metrics: Mapping[str, float] | None = None
+    version: MlflowVersion,
+    aliases: Sequence[str] = (),
+    metrics: Mapping[str, float] | None = None,
 ) -> ModelVersion:
     return ModelVersion(
-        name=item.name,
-        version=int(item.version),
-        run_id=item.run_id,
-        stage=item.current_stage,
+        name=version.name,
+        version=int(version.version),
+        run_id=version.run_id,
+        stage=version.current_stage,
         aliases=tuple(sorted(aliases)),
         metrics=dict(metrics or {}),
-        model_hash=item.tags.get(MODEL_HASH_TAG, ""),
+        model_hash=version.tags.get(MODEL_HASH_TAG, ""),
     )
 
 
-def _run(item: Any) -> Run:
+def _run(run: MlflowRun) -> Run:
     return Run(
-        item.info.run_id,
-        item.info.status,
-        item.info.start_time / 1000,
-        item.data.params,
-        item.data.metrics,
-        item.data.tags,
+        run_id=run.info.run_id,
+        status=run.info.status,
+        started_at=run.info.start_time / 1000,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
     )

@@ -1,17 +1,20 @@
-"""What MLflow is told of a model's columns."""
+"""The signature of a model in MLflow: its columns and their types."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.training.served_model import FeatureSchema
 
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
 
-def signature(schema: FeatureSchema) -> Any:
-    """The columns that MLflow holds callers to.
 
-    Where a null is a value, MLflow's own types would refuse the column or turn it into another, so
-    anything goes and the model's encoding decides.
+def signature(schema: FeatureSchema) -> ModelSignature:
+    """The input and output columns that MLflow checks for callers.
+
+    A nullable column may have any type: MLflow's own types refuse a null, or change the column's
+    type. The model's encoding checks it instead.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema

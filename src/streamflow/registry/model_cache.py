@@ -1,4 +1,4 @@
-"""Model files on this machine, by their hash; and which version answered last."""
+"""Model files on this machine by their hash, and the version that was served last."""
 
 from __future__ import annotations
 
@@ -15,75 +15,80 @@ from streamflow.scratch import scratch
 from streamflow.training import served_model
 
 
-def keep(cache: Path, version: ModelVersion, fetch: Callable[[Path], Path]) -> Path:
-    """The served form in `cache`, by its hash; if it isn't there, out of what `fetch` gives, which
-    may use the folder that it's handed.
+def cached_model_files(cache: Path, version: ModelVersion, fetch: Callable[[Path], Path]) -> Path:
+    """The folder in `cache` with the version's served form, named by its hash.
 
-    Raises UnservableModel if it isn't what was registered.
+    If the cache lacks it, `fetch` returns a folder with the version's files; it may create the
+    folder that it is given. Raises UnservableModel if they aren't the registered ones.
     """
-    kept = cache / version.model_hash
-    if version.model_hash and kept.is_dir() and served_model.digest(kept) == version.model_hash:
-        return kept
+    cached = cache / version.model_hash
+    if version.model_hash and _intact(cached, version):
+        return cached
     cache.mkdir(parents=True, exist_ok=True)
     with scratch(cache / "scratch") as temporary:
         fetched = fetch(temporary / "fetched")
         found = [path.parent for path in fetched.rglob(served_model.SCHEMA_FILE)]
+        served = temporary / "served"
         if len(found) == 1:
-            (temporary / "served").mkdir()
+            served.mkdir()
             for file in filter(Path.is_file, found[0].iterdir()):
-                shutil.copyfile(file, temporary / "served" / file.name)
-        if len(found) != 1 or served_model.digest(temporary / "served") != version.model_hash:
+                shutil.copyfile(file, served / file.name)
+        if len(found) != 1 or served_model.digest(served) != version.model_hash:
             raise UnservableModel(
                 f"The files of {version.name} version {version.version} aren't the ones that "
                 "were registered: their hash differs.",
                 "Train again with `streamflow train`, and promote that version.",
             )
-        shutil.rmtree(kept, ignore_errors=True)
+        shutil.rmtree(cached, ignore_errors=True)
         try:
-            (temporary / "served").rename(kept)
-        except OSError:
-            if served_model.digest(kept) != version.model_hash:  # not another process's copy
+            served.rename(cached)
+        except OSError:  # another process has cached it meanwhile
+            if not _intact(cached, version):
                 raise
-    return kept
+    return cached
 
 
-_FACTS = ("name", "version", "run_id", "stage", "model_hash")
+def _intact(folder: Path, version: ModelVersion) -> bool:
+    return folder.is_dir() and served_model.digest(folder) == version.model_hash
+
+
+_FIELDS = ("name", "version", "run_id", "stage", "model_hash")
 
 
 class LastServed:
-    """Of one registered model; `cache` is where `production.keep` keeps files by their hash."""
+    """A file in `cache` with the version of one registered model that was served last."""
 
     def __init__(self, cache: Path, model: str) -> None:
         self._cache = cache
         self._file = cache / f"{quote(model, safe='')}.json"
 
     def record(self, version: ModelVersion | None) -> None:
-        """The version answers from now on; None: none does, so that none is to be recalled.
+        """Record the version that is served from now on; None if none is.
 
-        Raises OSError; what was remembered before then stays.
+        Raises OSError; the record before then stays.
         """
         if version is None:
             self._file.unlink(missing_ok=True)
             return
         with scratch(self._cache / "scratch") as folder:
             with (folder / self._file.name).open("w", encoding="utf-8") as file:
-                json.dump({fact: getattr(version, fact) for fact in _FACTS}, file)
+                json.dump({field: getattr(version, field) for field in _FIELDS}, file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(file.name, self._file)
 
     def read(self) -> tuple[ModelVersion, Path] | None:
-        """What was remembered last, without aliases and metrics, and the folder of its files.
+        """The recorded version, without aliases and metrics, and the folder with its files.
 
-        Raises UnservableModel if they aren't what they were, OSError.
+        None if none is recorded. Raises UnservableModel if the files have changed, OSError.
         """
         try:
-            told = json.loads(self._file.read_text(encoding="utf-8"))
+            recorded = json.loads(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        version = ModelVersion(**told, aliases=(), metrics={})
+        version = ModelVersion(**recorded, aliases=(), metrics={})
         folder = self._cache / version.model_hash
-        if not folder.is_dir() or served_model.digest(folder) != version.model_hash:
+        if not _intact(folder, version):
             raise UnservableModel(
                 f"The files of {version.name} version {version.version}, which answered last, "
                 "aren't there as they were: their hash differs.",

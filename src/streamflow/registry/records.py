@@ -1,19 +1,24 @@
-"""What is known of a run and of a model version, whoever keeps it."""
+"""A run and a model version, however they are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.training.served_model import FeatureSchema
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MODEL_HASH_TAG = "streamflow.model_hash"
 
 
 @dataclass(frozen=True)
 class ModelVersion:
+    """A registered version; `metrics` are of its run, `model_hash` is of its served form."""
+
     name: str
     version: int
     run_id: str
@@ -25,6 +30,8 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class Run:
+    """A training in MLflow, finished or not."""
+
     run_id: str
     status: str
     started_at: float  # seconds since 1970, UTC
@@ -35,13 +42,13 @@ class Run:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything of a finished training that MLflow is to keep."""
+    """What MLflow stores of a finished training."""
 
-    params: Mapping[str, Any]
+    params: Mapping[str, object]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
-    artifacts: Path  # a folder of files, plots among them
+    artifacts: Path  # a folder of files and plots
     served_form: Path  # a folder as `served_model.load` reads it
     schema: FeatureSchema
-    input_example: Any  # a DataFrame of a few rows
+    input_example: DataFrame  # of a few rows
     requirements: list[str]

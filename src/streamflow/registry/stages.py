@@ -1,11 +1,11 @@
-"""The stages of a model version, and the aliases that stand for two of them."""
+"""The stages of a model version, and the aliases of two of them."""
 
 from __future__ import annotations
 
 PRODUCTION = "Production"
 
-# MLflow's names by those of the command line.
+# MLflow's name by the command line's.
 STAGES = {"none": "None", "staging": "Staging", "production": PRODUCTION, "archived": "Archived"}
 
-# By stage. One version at a time is in these.
+# The alias by the stage. At most one version at a time is in each of these stages.
 ALIASES = {"Staging": "staging", PRODUCTION: "production"}

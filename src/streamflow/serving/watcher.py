@@ -34,7 +34,7 @@ from streamflow.training.served_model import ServedModel
 
 if TYPE_CHECKING:
     from streamflow.registry.model_cache import LastServed
-    from streamflow.registry.production import Production
+    from streamflow.registry.production import ProductionReader
     from streamflow.registry.records import ModelVersion
     from streamflow.serving.online_store import OnlineStore
 
@@ -89,7 +89,7 @@ class Watcher:
     def __init__(
         self,
         predictor: Predictor,
-        registry: Production,
+        registry: ProductionReader,
         online: OnlineStore,
         metrics: Metrics,
         *,
