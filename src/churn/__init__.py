@@ -1,4 +1,4 @@
-"""Which subscribers of a video-streaming company will churn next month: the use case's contents."""
+"""The use case: which subscribers of a video-streaming company will churn next month."""
 
 from churn import features, generator, label, model, tables
 from streamflow.use_case import UseCase

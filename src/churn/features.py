@@ -1,15 +1,19 @@
-"""Feast's objects: who is asked about, where features come from, and the one list of them."""
+"""Feast's definitions: the entity, the feature views, and the feature service."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
-# A month, its end, and the days until the next month's files arrive.
+if TYPE_CHECKING:
+    from feast.feast_object import FeastObject
+    from feast.types import PrimitiveFeastType
+
+# A month, and two weeks until the next month's files arrive.
 TTL = timedelta(days=45)
 
 
-def definitions() -> list[Any]:
+def definitions() -> list[FeastObject]:
     """The entity `user`, four feature views and the feature service `churn_v1`."""
     from feast import Entity, FeatureService, FeatureView, Field, ValueType
     from feast.types import Bool, Float64, Int64, String
@@ -18,7 +22,7 @@ def definitions() -> list[Any]:
 
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
 
-    def view(name: str, table: str, **fields: Any) -> FeatureView:
+    def view(name: str, table: str, **fields: PrimitiveFeastType) -> FeatureView:
         return FeatureView(
             name=name,
             entities=[user],

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,22 +19,25 @@ from churn.population import Array
 from streamflow.errors import InvalidSettings
 from streamflow.use_case import Generation
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 MOST_USERS = 10_000_000
 MOST_MONTHS = 1_200
 _PART = 65_536  # rows written at a time, so that memory stays small
 _FIRST_MONTH = np.datetime64("2024-01", "M")
 
-ColumnsOf = Callable[[Array, Array], dict[str, Any]]
+# The columns of a file from people (dtype SUBSCRIBER) and their observations (dtype OBSERVATION).
+ColumnsOf = Callable[[Array, Array], "dict[str, Array | pa.Array]"]
 
 
 def generate(generation: Generation) -> None:
     """Write `month_000` (as of 2024-01-31), `month_001` (2024-02-29) … into `generation.folder`.
 
     A month holds six CSV files of exactly `users` rows each, one per subscriber, in the same order:
-    a panel of the company's subscribers. Its members stay until they churn; a churned member's
-    place is taken in the next month by a subscriber who was not in the panel before, of whatever
-    months active the panel has come to lack, so that without drift every month is alike. No id
-    returns.
+    a panel of the company's subscribers. They stay until they churn. In the next month a new
+    subscriber replaces each churned one, from the groups that the panel lacks by then, so that
+    without drift every month is alike. No id is used twice.
 
     How the numbers are made:
     - Net service, contract and months active come from a fixed joint table (DSL 34 %, fiber 44 %,
@@ -51,9 +54,9 @@ def generate(generation: Generation) -> None:
       features.
 
     The same users, months, seed and drift give the same bytes on any machine; more months don't
-    change the earlier ones. A month that is already there with the same bytes isn't touched,
-    another is replaced whole, months beyond `months` are left; a killed generation leaves no half
-    month. A second generation into the same folder waits for the first.
+    change the earlier ones. A month that exists with the same bytes isn't changed,
+    another is replaced as a whole, and months beyond `months` stay. A killed generation leaves no
+    incomplete month. A second generation into the same folder waits for the first.
     Raises InvalidSettings for numbers out of range, and for a folder that can't be written.
     """
     _check(generation)
@@ -87,21 +90,21 @@ def _check(generation: Generation) -> None:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Create `folder` and keep other generations out of it until the end (or the kill)."""
-    with _refusing_unwritable(folder):
+    """Create `folder` and lock it until this generation ends or is killed."""
+    with _write_errors_translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with _refusing_unwritable(folder):
+        with _write_errors_translated(folder):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            _tidy(folder)
+            _remove_leftovers(folder)
         yield
     finally:
         os.close(descriptor)
 
 
-def _tidy(folder: Path) -> None:
-    """Clear away what a killed generation left behind."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the incomplete months of a killed generation."""
     for partial in folder.glob(".month_*.partial"):
         shutil.rmtree(partial)
     for previous in folder.glob(".month_*.previous"):
@@ -113,7 +116,8 @@ def _tidy(folder: Path) -> None:
 
 
 @contextmanager
-def _refusing_unwritable(folder: Path) -> Iterator[None]:
+def _write_errors_translated(folder: Path) -> Iterator[None]:
+    """Raise an OSError in the block as InvalidSettings."""
     try:
         yield
     except OSError as error:
@@ -124,25 +128,25 @@ def _refusing_unwritable(folder: Path) -> Iterator[None]:
 
 
 def _write_month(generation: Generation, month: population.Month) -> None:
-    """Write one month folder, whole or not at all."""
+    """Write one month folder as a whole, or nothing."""
     name = f"month_{month.number:03d}"
     partial = generation.folder / f".{name}.partial"
     ids = user_ids(generation.seed, month.people["number"])
     try:
-        with _refusing_unwritable(generation.folder):
+        with _write_errors_translated(generation.folder):
             partial.mkdir()
         for table, columns_of in _files(month).items():
-            with _refusing_unwritable(generation.folder):
+            with _write_errors_translated(generation.folder):
                 _write_csv(partial / f"{table}.csv", columns_of, ids, month)
             generation.progress(f"{name}/{table}.csv")
-        with _refusing_unwritable(generation.folder):
+        with _write_errors_translated(generation.folder):
             _put_in_place(partial, generation.folder / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _put_in_place(complete: Path, month: Path) -> None:
-    """Rename `complete` to `month`, unless the same is there already."""
+    """Rename `complete` to `month`, unless that exists with the same files."""
     filecmp.clear_cache()
     files = sorted(file.name for file in complete.iterdir())
     if month.is_dir() and not any(filecmp.cmpfiles(complete, month, files, shallow=False)[1:]):
@@ -159,7 +163,7 @@ def _write_csv(file: Path, columns_of: ColumnsOf, ids: Array, month: population.
     import pyarrow as pa
     from pyarrow import csv
 
-    # pyarrow would quote the header, so the file's first line is ours.
+    # pyarrow would quote the header, so it is written here.
     options = csv.WriteOptions(include_header=False, quoting_style="none")
     with file.open("wb") as sink:
         writer = None
@@ -167,7 +171,7 @@ def _write_csv(file: Path, columns_of: ColumnsOf, ids: Array, month: population.
             rows = slice(start, start + _PART)
             columns = {
                 "user_id": _text(ids[rows]),
-                **columns_of(month.people[rows], month.seen[rows]),
+                **columns_of(month.people[rows], month.observed[rows]),
             }
             batch = pa.record_batch(list(columns.values()), names=list(columns))
             if writer is None:
@@ -179,16 +183,16 @@ def _write_csv(file: Path, columns_of: ColumnsOf, ids: Array, month: population.
 
 
 def _files(month: population.Month) -> dict[str, ColumnsOf]:
-    """Per file, the columns after user_id of some subscribers and what was seen of them."""
+    """Per file, a function that gives its columns after user_id for a part of the subscribers."""
     return {
-        "users": lambda people, seen: {
+        "users": lambda people, observed: {
             "signup_date": _signup_date(people),
             "user_gender": _word(people["gender"], population.GENDERS),
             "user_is_senior": _flag(people["senior"]),
             "has_family": _flag(people["family"]),
             "has_dependents": _flag(people["dependents"]),
         },
-        "subscriptions": lambda people, seen: {
+        "subscriptions": lambda people, observed: {
             "months_active": population.months_active(people, month.number),
             "plan_stream_tv": _flag(people["stream_tv"], people["net"] == population.NO_INTERNET),
             "plan_stream_movies": _flag(
@@ -200,32 +204,32 @@ def _files(month: population.Month) -> dict[str, ColumnsOf]:
             "total_paid": _decimal(people["paid"], 2),
             "net_service": _word(people["net"], population.NET_SERVICES),
         },
-        "usage_agg_30d": lambda people, seen: {
-            "watch_hours_30d": _decimal(seen["watch"], 4),
-            "avg_session_mins_7d": _decimal(seen["session"], 2),
-            "unique_devices_30d": np.ascontiguousarray(seen["devices"]),
-            "skips_7d": np.ascontiguousarray(seen["skips"]),
-            "rebuffer_events_7d": np.ascontiguousarray(seen["rebuffers"]),
+        "usage_agg_30d": lambda people, observed: {
+            "watch_hours_30d": _decimal(observed["watch"], 4),
+            "avg_session_mins_7d": _decimal(observed["session"], 2),
+            "unique_devices_30d": np.ascontiguousarray(observed["devices"]),
+            "skips_7d": np.ascontiguousarray(observed["skips"]),
+            "rebuffer_events_7d": np.ascontiguousarray(observed["rebuffers"]),
         },
-        "payments_agg_90d": lambda people, seen: {
-            "failed_payments_90d": np.ascontiguousarray(seen["failed_payments"]),
+        "payments_agg_90d": lambda people, observed: {
+            "failed_payments_90d": np.ascontiguousarray(observed["failed_payments"]),
         },
-        "support_agg_90d": lambda people, seen: {
-            "support_tickets_90d": np.ascontiguousarray(seen["tickets"]),
-            "ticket_avg_resolution_hrs_90d": _decimal(seen["resolution"], 1),
+        "support_agg_90d": lambda people, observed: {
+            "support_tickets_90d": np.ascontiguousarray(observed["tickets"]),
+            "ticket_avg_resolution_hrs_90d": _decimal(observed["resolution"], 1),
         },
-        "labels": lambda people, seen: {"churn_label": _flag(seen["churns"])},
+        "labels": lambda people, observed: {"churn_label": _flag(observed["churns"])},
     }
 
 
 def user_ids(seed: int, numbers: Array) -> Array:
     """The ids of subscribers as ASCII, shape (len(numbers), 10): `4821-KQZRB`.
 
-    A permutation of the 118,813,760,000 possible ids (each round adds to one half a hash of the
-    other, which can be undone), so that no two numbers share one.
+    A permutation of the 118,813,760,000 possible ids: no two numbers share one. In each round one
+    half of the id gets a hash of the other half added, which can be reversed.
     """
     digits, letters = numbers.astype(np.uint64) % 10_000, numbers.astype(np.uint64) // 10_000
-    for key in population.bits(seed, 0).random_raw(4):
+    for key in population.random_stream(seed, 0).random_raw(4):
         letters = (letters + _hash(digits, key)) % 26**5
         digits = (digits + _hash(letters, key)) % 10_000
     text = np.full((len(numbers), 10), ord("-"), dtype=np.uint8)
@@ -249,19 +253,19 @@ def _signup_date(people: Array) -> Array:
     return days
 
 
-def _word(codes: Array, words: tuple[str | None, ...]) -> Any:
+def _word(codes: Array, words: tuple[str | None, ...]) -> pa.Array:
     import pyarrow as pa
 
     return pa.array(words).take(pa.array(codes.astype(np.int32)))
 
 
-def _flag(values: Array, absent: Array | None = None) -> Any:
-    """Python's spelling, `True` and `False`, and nothing where `absent`."""
+def _flag(values: Array, absent: Array | None = None) -> pa.Array:
+    """The texts `True` and `False`, and null where `absent`."""
     codes = values.astype(np.int8) if absent is None else np.where(absent, 2, values)
     return _word(codes, ("False", "True", None))
 
 
-def _text(ascii_rows: Array) -> Any:
+def _text(ascii_rows: Array) -> pa.Array:
     import pyarrow as pa
 
     rows, width = ascii_rows.shape
@@ -271,8 +275,8 @@ def _text(ascii_rows: Array) -> Any:
     )
 
 
-def _decimal(units: Array, places: int) -> Any:
-    """Integers of 10^-places as exact decimals: 2985 at 2 places is written `29.85`, everywhere."""
+def _decimal(units: Array, places: int) -> pa.Array:
+    """Integers of 10^-places as exact decimals: 2985 at 2 places is written `29.85`."""
     import pyarrow as pa
 
     low_and_high = np.empty((len(units), 2), dtype="<i8")

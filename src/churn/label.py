@@ -1,6 +1,6 @@
-"""What churn means: the subscription ended in the month after the as_of.
+"""The label: a subscriber has churned if the subscription ended in the month after the as_of.
 
-The billing system delivers the answer together with the month itself, so it matures at once.
+The billing system delivers the labels together with the month, so their horizon is zero.
 """
 
 from streamflow.use_case import Label

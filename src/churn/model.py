@@ -1,46 +1,49 @@
-"""The estimators to choose from, unfitted, and the bar that a version has to clear.
+"""The estimators by name, unfitted, and the metrics that a version needs for Production.
 
-The defaults suit some thousand subscribers. None weighs the classes: the retention team reads the
-scores as probabilities, and a weight would shift them all. All run on one thread, so that a sum has
-one order and a refit gives the same bits.
+The parameters suit some thousand subscribers. None weights the classes: the retention team reads
+the scores as probabilities, and weights would shift them. All run on one thread, so that sums have
+a fixed order and a refit gives the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+
+from streamflow.use_case import Estimator, EstimatorBuilder
 
 ACCEPTANCE: Mapping[str, float] = {"auc": 0.70}
 
 
-def random_forest(random_state: int) -> Any:
+def random_forest(random_state: int) -> Estimator:
     """A forest whose leaves hold at least 15 subscribers: a leaf's share of churners is a rate."""
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(
+    estimator: Estimator = RandomForestClassifier(
         n_estimators=200, min_samples_leaf=15, random_state=random_state, n_jobs=1
     )
+    return estimator
 
 
-def logistic_regression(random_state: int) -> Any:
+def logistic_regression(random_state: int) -> Estimator:
     """Standardised columns, because the penalty on the weights depends on the columns' units."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return Pipeline(
+    estimator: Estimator = Pipeline(
         [
             ("scale", StandardScaler()),
             ("classify", LogisticRegression(max_iter=1000, random_state=random_state)),
         ]
     )
+    return estimator
 
 
-def lightgbm(random_state: int) -> Any:
-    """Many small trees that each learn little."""
+def lightgbm(random_state: int) -> Estimator:
+    """Many small trees with a low learning rate."""
     from lightgbm import LGBMClassifier
 
-    return LGBMClassifier(
+    estimator: Estimator = LGBMClassifier(
         n_estimators=250,
         learning_rate=0.03,
         num_leaves=6,
@@ -51,18 +54,19 @@ def lightgbm(random_state: int) -> Any:
         importance_type="gain",
         random_state=random_state,
         n_jobs=1,
-        # Left to itself, LightGBM times two ways of building histograms and takes the faster one.
+        # Otherwise LightGBM measures two ways of building histograms and takes the faster one.
         force_row_wise=True,
         deterministic=True,
         verbose=-1,
     )
+    return estimator
 
 
-def xgboost(random_state: int) -> Any:
-    """Many small trees that each learn little."""
+def xgboost(random_state: int) -> Estimator:
+    """Many small trees with a low learning rate."""
     from xgboost import XGBClassifier
 
-    return XGBClassifier(
+    estimator: Estimator = XGBClassifier(
         n_estimators=250,
         learning_rate=0.04,
         max_depth=3,
@@ -74,9 +78,10 @@ def xgboost(random_state: int) -> Any:
         random_state=random_state,
         n_jobs=1,
     )
+    return estimator
 
 
-MODELS: Mapping[str, Callable[[int], Any]] = {
+MODELS: Mapping[str, EstimatorBuilder] = {
     "random_forest": random_forest,
     "logistic_regression": logistic_regression,
     "lightgbm": lightgbm,

@@ -1,9 +1,9 @@
-"""Synthetic subscribers: who they are, how a month changes them, and who churns.
+"""Synthetic subscribers: their properties, how a month changes them, and which of them churn.
 
-The same seed gives the same numbers on any machine: random bits are raw PCG64 output, whose stream
-numpy guarantees (its distributions it doesn't), and everything after is integer arithmetic or
-single additions, multiplications and roundings of float64, which IEEE 754 fixes to the last bit.
-Tables that need `exp` are rounded to 1/65536 before they are used.
+The same seed gives the same numbers on any machine. Random bits are raw PCG64 output, whose stream
+numpy guarantees; it doesn't guarantee its distributions. The rest is integer arithmetic or single
+additions, multiplications and roundings of float64, which IEEE 754 defines to the last bit. Tables
+that need `exp` are rounded to 1/65536 before they are used.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SUBSCRIBER = np.dtype(
     ]
 )
 
-SEEN = np.dtype(
+OBSERVATION = np.dtype(
     [
         ("watch", np.int32),  # 1/10,000 h
         ("session", np.int32),  # 1/100 min
@@ -61,14 +61,14 @@ SEEN = np.dtype(
         ("churns", np.bool_),
     ]
 )
-_PART = 65_536  # rows observed at a time; part of what fixes the numbers
+_PART = 65_536  # rows observed at a time; another number would change the data
 
 # Per 1,000 subscribers of a net service: their contracts; and the net services themselves.
 _NET_SHARE = (344, 439, 217)
 _CONTRACT_SHARE = ((505, 235, 260), (687, 174, 139), (343, 239, 418))
 
 # Share by months active, piecewise linear, relative within a contract: (months, weight), ...
-# They fall about as slowly as people leave, or the months would drift apart by themselves.
+# They fall about as fast as subscribers leave; otherwise the months would drift by themselves.
 _TENURE = (
     ((0, 700), (1, 1000), (6, 620), (12, 400), (24, 230), (48, 110), (72, 45), (110, 8), (150, 0)),
     ((0, 20), (6, 150), (12, 350), (24, 480), (48, 460), (72, 280), (110, 70), (150, 0)),
@@ -77,7 +77,7 @@ _TENURE = (
 _LONGEST = 150
 _CELLS = (len(NET_SERVICES), len(CONTRACT_TYPES), _LONGEST)
 
-# The panel is kept alike by (net service, contract, age band), each band from these months on.
+# Months stay alike by (net service, contract, age band); each band begins at these months.
 _BANDS = np.array([0, 1, 3, 6, 12, 24, 48, 84])
 
 _MOST_SHIFT = 5.0
@@ -86,7 +86,7 @@ _BELL_WIDTH = 37837.22701515  # standard deviation of the sum of four uniform 16
 
 @dataclass(frozen=True)
 class Month:
-    """The panel in one month: `people` (dtype SUBSCRIBER) and what is `seen` of them (dtype SEEN).
+    """The panel in one month: `people` (dtype SUBSCRIBER), and `observed` (dtype OBSERVATION).
 
     `shift` is how many standard deviations drift has moved the distributions so far.
     """
@@ -94,38 +94,38 @@ class Month:
     number: int
     shift: float
     people: Array
-    seen: Array
+    observed: Array
 
 
 def panel(users: int, months: int, seed: int, drift: float) -> Iterator[Month]:
-    """The months one after the other; the next one changes the arrays of the last in place."""
+    """The months in order. Each changes the arrays of the month before in place."""
     people = newcomers(seed, 0, users, 0, np.zeros(0, dtype=SUBSCRIBER))
-    seen = observe(seed, 0, people, 0.0)
-    yield Month(0, 0.0, people, seen)
+    observed = observe(seed, 0, people, 0.0)
+    yield Month(0, 0.0, people, observed)
     ever = users
     for number in range(1, months):
         shift = min(drift * number / 12, _MOST_SHIFT)
-        live_on(seed, number, people, shift)
-        stays, leaving = people[~seen["churns"]], np.flatnonzero(seen["churns"])
+        age_by_a_month(seed, number, people, shift)
+        stays, leaving = people[~observed["churns"]], np.flatnonzero(observed["churns"])
         people[leaving] = newcomers(seed, number, len(leaving), ever, stays)
         ever += len(leaving)
-        seen = observe(seed, number, people, shift)
-        yield Month(number, shift, people, seen)
+        observed = observe(seed, number, people, shift)
+        yield Month(number, shift, people, observed)
 
 
-def bits(seed: int, *subject: int) -> np.random.PCG64:
-    """A random stream of its own for each seed and subject (month, purpose, part)."""
+def random_stream(seed: int, *subject: int) -> np.random.PCG64:
+    """An independent random stream for each seed and subject, such as (purpose, month, part)."""
     return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=subject))
 
 
 def uniform(stream: np.random.PCG64, size: int) -> Array:
-    """`size` integers of 0 to 65,535, int64, each as likely."""
+    """`size` integers of 0 to 65,535 with equal probability, int64."""
     words = np.asarray(stream.random_raw((size + 3) // 4), dtype="<u8")
     return words.view("<u2")[:size].astype(np.int64)
 
 
 def bell(stream: np.random.PCG64, size: int) -> Array:
-    """`size` float64 of mean 0 and standard deviation 1, almost normal, never beyond 3.47."""
+    """`size` float64 of mean 0 and standard deviation 1, almost normal, at most 3.47 from 0."""
     sums: Array = uniform(stream, size * 4).reshape(size, 4).sum(axis=1)
     return (sums - 131_070) / _BELL_WIDTH
 
@@ -161,18 +161,19 @@ def usual_mix() -> Array:
 
 
 def months_active(people: Array, month: int) -> Array:
+    """How many months each of `people` has been a subscriber in `month`, int64."""
     return month - people["signup_month"].astype(np.int64)
 
 
 def newcomers(seed: int, month: int, count: int, first_number: int, staying: Array) -> Array:
     """`count` subscribers who were not in the panel before, numbered from `first_number`.
 
-    They are drawn from what `staying` lacks of the usual mix, so that months stay alike although
-    everybody grows older and the young contracts churn most.
+    They are drawn from the groups that `staying` lacks for the usual mix, so that months stay alike
+    although subscribers age and new contracts churn most.
     """
-    stream = bits(seed, 1, month)
+    stream = random_stream(seed, 1, month)
     people = np.zeros(count, dtype=SUBSCRIBER)
-    people["net"], people["contract"], tenure = _lacking(stream, month, count, staying)
+    people["net"], people["contract"], tenure = _missing_groups(stream, month, count, staying)
     people["signup_month"] = month - tenure
     people["number"] = first_number + np.arange(count)
     people["signup_day"] = uniform(stream, count) * 28 // 65536
@@ -196,10 +197,12 @@ def newcomers(seed: int, month: int, count: int, first_number: int, staying: Arr
     return people
 
 
-def _lacking(stream: np.random.PCG64, month: int, count: int, staying: Array) -> tuple[Array, ...]:
+def _missing_groups(
+    stream: np.random.PCG64, month: int, count: int, staying: Array
+) -> tuple[Array, ...]:
     """The net service, contract and months active of newcomers, in random order.
 
-    Drawn at even distances through what is lacking, so that a small panel is as alike as a big one.
+    They are drawn at even distances, so that also a small panel has the usual mix.
     """
     mix = usual_mix().ravel()
     bands = len(_BANDS)
@@ -219,7 +222,7 @@ def _lacking(stream: np.random.PCG64, month: int, count: int, staying: Array) ->
 
 
 def _first_fee(stream: np.random.PCG64, people: Array, tenure: Array) -> Array:
-    """Cents: the line, a price of each plan, and extras that long-time subscribers have more of."""
+    """Cents: the line, each plan, and extras, of which long-time subscribers have more."""
     count = len(people)
     line = np.array([3_300, 6_800, 1_925])[people["net"]]
     tier = np.array([1_000, 500, 200])[people["net"]] * (uniform(stream, count) * 3 // 65536)
@@ -239,9 +242,9 @@ def price(people: Array, shift: float) -> Array:
     return fees
 
 
-def live_on(seed: int, month: int, people: Array, shift: float) -> None:
-    """Change `people` in place from the month before to `month`: some fees, and what was paid."""
-    stream = bits(seed, 2, month)
+def age_by_a_month(seed: int, month: int, people: Array, shift: float) -> None:
+    """Change `people` in place to `month`, from the month before: some fees, and total payments."""
+    stream = random_stream(seed, 2, month)
     size = len(people)
     changes = happens(stream, size, 0.015)
     raised = np.where(happens(stream, size, 0.6), 500, -500)
@@ -250,47 +253,47 @@ def live_on(seed: int, month: int, people: Array, shift: float) -> None:
 
 
 def observe(seed: int, month: int, people: Array, shift: float) -> Array:
-    """What a month sees of each of `people`, and who of them churns; dtype SEEN."""
-    seen = np.zeros(len(people), dtype=SEEN)
+    """The usage of each of `people` in a month, and whether they churn; dtype OBSERVATION."""
+    observed = np.zeros(len(people), dtype=OBSERVATION)
     skipping = np.stack([poisson(rate * (1 + 0.44 * shift), 60) for rate in (3.7, 5.0, 6.4)])
     rebuffering = np.stack([poisson(rate + 1.4 * shift, 40) for rate in (2.9, 2.0, 1.9)])
     failing = np.stack([poisson(rate, 3) for rate in (0.07, 0.52)])
     calling = poisson(0.3, 9)
     for part, start in enumerate(range(0, len(people), _PART)):
         rows, some = slice(start, start + _PART), people[start : start + _PART]
-        stream, size = bits(seed, 3, month, part), len(some)
+        stream, size = random_stream(seed, 3, month, part), len(some)
         month_watch = np.array([286_000, 337_000, 230_000])[some["net"]] + some["watch"]
         month_watch += np.rint(bell(stream, size) * 42_000 - 67_500 * shift).astype(np.int64)
-        seen["watch"][rows] = np.clip(month_watch, 0, 7_000_000)
+        observed["watch"][rows] = np.clip(month_watch, 0, 7_000_000)
         session = some["session"] + np.rint(bell(stream, size) * 330 - 730 * shift)
-        seen["session"][rows] = np.clip(session, 300, 60_000)
+        observed["session"][rows] = np.clip(session, 300, 60_000)
         redrawn = uniform(stream, size) * 3 // 65536 + 1
         devices = np.where(happens(stream, size, 0.15), redrawn, some["devices"])
-        seen["devices"][rows] = devices + happens(stream, size, min(0.8 * shift, 1.0))
-        seen["skips"][rows] = skipping[some["skipping"], uniform(stream, size)]
-        seen["rebuffers"][rows] = rebuffering[some["net"], uniform(stream, size)]
+        observed["devices"][rows] = devices + happens(stream, size, min(0.8 * shift, 1.0))
+        observed["skips"][rows] = skipping[some["skipping"], uniform(stream, size)]
+        observed["rebuffers"][rows] = rebuffering[some["net"], uniform(stream, size)]
         late = some["pays_late"].astype(np.int8)
-        seen["failed_payments"][rows] = failing[late, uniform(stream, size)]
-        seen["tickets"][rows] = calling[uniform(stream, size)]
-        seen["resolution"][rows] = np.clip(100 + np.rint(bell(stream, size) * 39), 10, 250)
-        chance = churn_chance(some, seen[rows], month, shift)
-        seen["churns"][rows] = happens(stream, size, chance)
-    return seen
+        observed["failed_payments"][rows] = failing[late, uniform(stream, size)]
+        observed["tickets"][rows] = calling[uniform(stream, size)]
+        observed["resolution"][rows] = np.clip(100 + np.rint(bell(stream, size) * 39), 10, 250)
+        chance = churn_chance(some, observed[rows], month, shift)
+        observed["churns"][rows] = happens(stream, size, chance)
+    return observed
 
 
-def churn_chance(people: Array, seen: Array, month: int, shift: float) -> Array:
-    """A logistic function of what the model sees, and of the contract, which it doesn't.
+def churn_chance(people: Array, observed: Array, month: int, shift: float) -> Array:
+    """The probability of churn: a logistic function of the model's features and of the contract.
 
-    With `shift`, fewer hours and a higher fee make more leave, as they always do; apart from that,
-    everybody leaves more easily and loyalty protects less.
+    The contract is no feature of the model. With `shift` the same features lead to more churn, and
+    loyalty protects less.
     """
     loyalty = 4.1 * 25 / (months_active(people, month) + 25.0)
     logit = loyalty * (1 - 0.3 * min(shift, 2.0)) + (-3.78 + 1.2 * shift)
     logit += np.array([0.0, 1.25, -0.75])[people["net"]]
     logit += np.array([0.0, -0.8, -1.5])[people["contract"]]
     logit += (price(people, shift) - 6_476) * (0.3 / 3_000)
-    logit += (296_000 - seen["watch"]) * (0.5 / 67_500)
-    logit += seen["failed_payments"] * 0.6 + seen["tickets"] * 0.4
+    logit += (296_000 - observed["watch"]) * (0.5 / 67_500)
+    logit += observed["failed_payments"] * 0.6 + observed["tickets"] * 0.4
     chances = [round(65536 / (1 + math.exp(-step / 64))) / 65536 for step in range(-1024, 1025)]
     steps = np.clip(np.rint(logit * 64), -1024, 1024).astype(np.int64)
     chance: Array = np.array(chances)[steps + 1024]

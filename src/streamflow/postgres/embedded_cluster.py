@@ -245,5 +245,5 @@ def create_cluster(home: Path, cluster: Cluster, programs: Path, server: BinaryI
 
 def last_lines(output: bytes) -> str:
     """The last four lines of a program's output as one sentence, for an error's message."""
-    lines = output.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    lines = output.decode(errors="replace").strip().splitlines() or ["no output"]
     return " / ".join(lines[-4:]).rstrip(".") + "."

@@ -90,8 +90,8 @@ class LastServed:
         folder = self._cache / version.model_hash
         if not _intact(folder, version):
             raise UnservableModel(
-                f"The files of {version.name} version {version.version}, which answered last, "
-                "aren't there as they were: their hash differs.",
+                f"The files of {version.name} version {version.version}, which was served "
+                "last, are missing or have changed: their hash differs.",
                 "Bring the registry back; the API then fetches them again by itself.",
             )
         return version, folder
