@@ -51,11 +51,11 @@ def schema(*features: Feature, join_key: str = "user_id") -> FeatureSchema:
 
 
 def model(probability: float, *features: Feature, join_key: str = "user_id") -> ServedModel:
-    """A model that answers `probability` for everyone."""
+    """A model that returns `probability` for everyone."""
 
     def score(matrix: Any) -> Any:
-        answers = np.full(len(matrix), probability)
-        return (answers > 0.5).astype(np.int64), answers
+        probabilities = np.full(len(matrix), probability)
+        return (probabilities > 0.5).astype(np.int64), probabilities
 
     return ServedModel(schema(*features, join_key=join_key), score)
 
@@ -132,14 +132,14 @@ class FakeOnlineFeatures:
         self._fail()
         return dict(self.newest)
 
-    def plan(self, needs: FeatureSchema) -> FeatureSchema:
+    def plan(self, schema: FeatureSchema) -> FeatureSchema:
         self._fail()
-        for feature in needs.features:
+        for feature in schema.features:
             if self.known is not None and feature.name not in self.known:
                 raise UnservableModel(
                     f"The feature store has no {feature.name!r}.", "Run `streamflow apply`."
                 )
-        return needs
+        return schema
 
     def _fail(self) -> None:
         if self.failure is not None:
@@ -155,20 +155,20 @@ class FakeKeyStore:
     """Keys and the audit in memory; `failure` is raised instead."""
 
     def __init__(self, keys: Sequence[ApiKey] = ()) -> None:
-        self.made = list(keys)
-        self.lines: list[AuditEntry] = []
+        self.keys = list(keys)
+        self.entries: list[AuditEntry] = []
         self.failure: Exception | None = None
         self.closed = False
 
     def all_keys(self) -> list[ApiKey]:
         if self.failure is not None:
             raise self.failure
-        return list(self.made)
+        return list(self.keys)
 
     def record(self, entries: Sequence[AuditEntry]) -> None:
         if self.failure is not None:
             raise self.failure
-        self.lines += entries
+        self.entries += entries
 
     def close(self) -> None:
         self.closed = True
@@ -231,13 +231,13 @@ def api(
     access = Access(
         open_without_keys=loopback, requests_per_second=settings.api_key_rate, now=lambda: now
     )
-    gatekeeper = KeySync(key_store or FakeKeyStore(), access, Audit(), poll_seconds=0.01)
+    key_sync = KeySync(key_store or FakeKeyStore(), access, Audit(), poll_seconds=0.01)
     parts = bootstrap.api_parts(
         settings,
         SimpleNamespace(registered_model="example_model", join_key=join_key),
         registry,
         online,
-        gatekeeper,
+        key_sync,
         log_writer=log_writer,
         last_served=last_served,
         trace=trace,

@@ -104,13 +104,13 @@ class World:
         self.asked += 1
         ready, moment = self.ready, at(minute)
         predictor = production_predictor(ready)
-        questions = [ScoringRequest(entity_id, f"request {self.asked}")]
-        answers = predictor.predict_many(questions, moment)
+        requests = [ScoringRequest(entity_id, f"request {self.asked}")]
+        answers = predictor.predict_many(requests, moment)
         with Database(ready.database.url) as own:
             writer = PredictionWriter(own, 90, lambda: moment)
             served = predictor.production()
-            writer.write([Encoder().rows(served, questions, answers, moment)])
-        return questions[0].request_id
+            writer.write([Encoder().rows(served, requests, answers, moment)])
+        return requests[0].request_id
 
     def explain(self, request_id: str) -> Explanation:
         (one,) = explanation.explain(self.ready, explanation.find(self.ready, [request_id], None))

@@ -40,8 +40,8 @@ def prediction(values: dict[str, Any], probability: float = 0.5) -> Prediction:
 
 
 def answered(request_ids: Sequence[str], moment: datetime = NOW) -> EncodedRows:
-    questions = [ScoringRequest("ann", request_id) for request_id in request_ids]
-    return Encoder().rows(SERVED, questions, [prediction(VALUES)] * len(questions), moment)
+    requests = [ScoringRequest("ann", request_id) for request_id in request_ids]
+    return Encoder().rows(SERVED, requests, [prediction(VALUES)] * len(requests), moment)
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_values_come_back_from_the_database_to_the_last_bit(database: Database, 
     some += [{**VALUES, "coupon": coupon} for coupon in (True, False, None)]
     probabilities = [math.nextafter(0.5, 1), *(0.1,) * (len(some) - 1)]
     answers = [prediction(*one) for one in zip(some, probabilities, strict=True)]
-    questions = [ScoringRequest("ann", f"request {number}") for number in range(len(some))]
-    writer(url).write([Encoder().rows(SERVED, questions, answers, NOW)])
+    requests = [ScoringRequest("ann", f"request {number}") for number in range(len(some))]
+    writer(url).write([Encoder().rows(SERVED, requests, answers, NOW)])
 
     for number, (values, probability) in enumerate(zip(some, probabilities, strict=True)):
         (receipt,) = found(database, f"request {number}")
@@ -90,15 +90,15 @@ def test_values_come_back_from_the_database_to_the_last_bit(database: Database, 
         assert receipt.probability == probability
         assert receipt.times == {"activity_view": JANUARY, "billing_view": NOW}
         assert (receipt.prediction, receipt.problem, receipt.predicted_at) == (1, None, NOW)
-        assert receipt.model == LoggedModel.of(SERVED)
+        assert receipt.model == LoggedModel.from_served(SERVED)
 
 
 def test_problems_and_predictions_of_one_request_are_rows_of_their_own(
     database: Database, url: str
 ) -> None:
-    questions = [ScoringRequest("ann", "batch"), ScoringRequest("nobody", "batch")]
+    requests = [ScoringRequest("ann", "batch"), ScoringRequest("nobody", "batch")]
     unknown = UnknownEntity("user_id", "nobody")
-    writer(url).write([Encoder().rows(SERVED, questions, [prediction(VALUES), unknown], NOW)])
+    writer(url).write([Encoder().rows(SERVED, requests, [prediction(VALUES), unknown], NOW)])
     told = [(one.entity_id, one.prediction, one.problem) for one in found(database, "batch")]
     assert told == [("ann", 1, None), ("nobody", None, "unknown_entity")]
 
@@ -257,8 +257,8 @@ def away(server_url: str, url: str) -> Iterator[None]:
 
 
 def put(log: PredictionLog, *request_ids: str) -> None:
-    questions = [ScoringRequest("ann", request_id) for request_id in request_ids]
-    log.add(SERVED, questions, [prediction(VALUES)] * len(questions), NOW)
+    requests = [ScoringRequest("ann", request_id) for request_id in request_ids]
+    log.add(SERVED, requests, [prediction(VALUES)] * len(requests), NOW)
 
 
 def test_while_the_database_is_away_nothing_is_lost_within_the_bound(

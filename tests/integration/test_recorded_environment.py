@@ -126,11 +126,11 @@ def factors(answer: dict[str, Any]) -> dict[str, bool]:
     return {one["name"]: one["same"] for one in answer["factors"]}
 
 
-ScoringResults = Callable[..., Any]
+RunCommand = Callable[..., Any]
 
 
 @pytest.fixture
-def streamflow(clone: Path, environment: dict[str, str], tmp_path: Path) -> ScoringResults:
+def streamflow(clone: Path, environment: dict[str, str], tmp_path: Path) -> RunCommand:
     """What `streamflow … --json` of the clone answers, however long that takes."""
 
     def answer(
@@ -150,7 +150,7 @@ def streamflow(clone: Path, environment: dict[str, str], tmp_path: Path) -> Scor
 
 
 def test_a_run_comes_out_identical_in_its_recorded_environment_and_not_in_todays(
-    clone: Path, streamflow: ScoringResults, tmp_path: Path
+    clone: Path, streamflow: RunCommand, tmp_path: Path
 ) -> None:
     streamflow("generate", "data", "--users", "300", "--months", "1")
     streamflow("ingest", "data/month_000", "--as-of", "2024-01-31")
@@ -178,7 +178,7 @@ def test_a_run_comes_out_identical_in_its_recorded_environment_and_not_in_todays
 
 
 def test_a_library_that_is_really_another_version_is_named(
-    streamflow: ScoringResults, tmp_path: Path
+    streamflow: RunCommand, tmp_path: Path
 ) -> None:
     """Trained in a second virtual environment: this one's packages behind another scikit-learn."""
     another = tmp_path / "another"

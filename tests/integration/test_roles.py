@@ -27,7 +27,7 @@ from streamflow.errors import AccessRefused, NotPermitted, SchemaTooOld
 from streamflow.features import feature_store
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
-from streamflow.keys.audit import Attempt, AuditEntry
+from streamflow.keys.audit import AuditEntry, RejectedRequest
 from streamflow.keys.key_sync import DatabaseKeyStore
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
@@ -139,7 +139,7 @@ def test_the_api_reads_features_and_models_and_appends(
     answer = predictor.predict("m-0001", NOW)
     store = DatabaseKeyStore(ready.database)
     assert store.all_keys()[0].key_id == 1
-    store.record([AuditEntry(Attempt("key_unknown"), NOW, NOW, 3)])
+    store.record([AuditEntry(RejectedRequest("key_unknown"), NOW, NOW, 3)])
     writer = PredictionWriter(ready.database, 7, lambda: NOW)
     writer.prepare()
     served: Served = predictor.served

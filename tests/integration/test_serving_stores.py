@@ -90,18 +90,20 @@ def straight(ready: Platform) -> PostgresStore:
     return store
 
 
-def in_lane(store: PostgresStore, plan: Any, *asked: Sequence[str]) -> list[list[EntityRow]]:
-    """The answers of a lane that is asked one after the other."""
+def by_connection(
+    store: PostgresStore, plan: Any, *requested: Sequence[str]
+) -> list[list[EntityRow]]:
+    """The results of reads by one connection, one after the other."""
 
     async def ask() -> list[list[EntityRow]]:
-        lane = store.connect(lambda: None)
-        await lane.open(5)
+        connection = store.connect(lambda: None)
+        await connection.open(5)
         answers = []
-        for ids in asked:
+        for ids in requested:
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            lane.send(plan, ids, answer.set_result)
+            connection.send(plan, ids, answer.set_result)
             answers.append(await answer)
-        await lane.close()
+        await connection.close()
         return answers
 
     return asyncio.run(ask())
@@ -110,20 +112,22 @@ def in_lane(store: PostgresStore, plan: Any, *asked: Sequence[str]) -> list[list
 def test_both_ways_read_the_same_and_nothing_of_who_isnt_there(
     ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
 ) -> None:
-    asked = [*users, "nobody", *(one for one in ODD_IDS if one), users[0]]
-    rows = straight.read(straight.plan(schema), asked)
+    requested = [*users, "nobody", *(one for one in ODD_IDS if one), users[0]]
+    rows = straight.read(straight.plan(schema), requested)
     through_feast = FeastStore(None, ready.database, ready.use_case)
-    assert through_feast.read(through_feast.plan(schema), asked) == rows
+    assert through_feast.read(through_feast.plan(schema), requested) == rows
     assert rows[-1] == rows[0]
-    assert [any(row.times) for row in rows] == [one in users for one in asked]
+    assert [any(row.times) for row in rows] == [one in users for one in requested]
 
 
-def test_a_lane_reads_what_a_caller_who_waits_reads(
+def test_a_connection_reads_what_a_caller_who_waits_reads(
     straight: PostgresStore, schema: FeatureSchema, users: list[str]
 ) -> None:
     plan = straight.plan(schema)
-    questions = [[users[0]], users, ODD_IDS, [*reversed(users)] * 20, []]
-    assert in_lane(straight, plan, *questions) == [straight.read(plan, ids) for ids in questions]
+    id_lists = [[users[0]], users, ODD_IDS, [*reversed(users)] * 20, []]
+    assert by_connection(straight, plan, *id_lists) == [
+        straight.read(plan, ids) for ids in id_lists
+    ]
 
 
 def test_an_id_of_any_characters_finds_its_own_row(
@@ -149,7 +153,7 @@ def test_an_id_of_any_characters_finds_its_own_row(
                 [ODD_IDS, users[0]],
             )
     try:
-        assert in_lane(straight, plan, ODD_IDS) == [[row] * len(ODD_IDS)]
+        assert by_connection(straight, plan, ODD_IDS) == [[row] * len(ODD_IDS)]
     finally:
         with psycopg.connect(ready.database.url) as connection:
             for view in schema.views:
@@ -208,32 +212,32 @@ def test_a_lane_outlives_its_connection_and_a_changed_table(
 
     async def ask() -> None:
         changed = asyncio.Event()
-        lane = EventLoopConnection(ready.database.url, changed.set)
-        await lane.open(5)
+        connection = EventLoopConnection(ready.database.url, changed.set)
+        await connection.open(5)
 
         async def rows() -> Any:
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            lane.send(plan.text, users, answer.set_result)
+            connection.send(plan.text, users, answer.set_result)
             return await answer
 
         async def again() -> None:
             await asyncio.wait_for(changed.wait(), 10)
-            assert lane.connected
+            assert connection.connected
             assert [row[0] for row in await rows()] == list(range(1, len(expected) + 1))
 
         await rows()
         changed.clear()
-        with psycopg.connect(ready.database.url, autocommit=True) as connection:
-            connection.execute(
+        with psycopg.connect(ready.database.url, autocommit=True) as session:
+            session.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE application_name = 'feast_postgres' AND datname = current_database()"
             )
         await again()
         changed.clear()
         table = 'online."churn.payments_agg_90d_fv"'
-        with psycopg.connect(ready.database.url, autocommit=True) as connection:
+        with psycopg.connect(ready.database.url, autocommit=True) as session:
             for kind in ("int4", "int8"):
-                connection.execute(
+                session.execute(
                     f"ALTER TABLE {table} ALTER failed_payments_90d TYPE {kind}"  # type: ignore[arg-type]
                 )
                 answer = await rows()
@@ -241,13 +245,13 @@ def test_a_lane_outlives_its_connection_and_a_changed_table(
                 if isinstance(answer, ConnectionLost):
                     await again()
                     changed.clear()
-        await lane.close()
+        await connection.close()
 
     asyncio.run(ask())
 
 
 def sessions(ready: Platform, *conditions: str) -> list[int]:
-    """Process ids of the sessions of lanes."""
+    """Process ids of the sessions of connections."""
     rows = execute(
         ready.database,
         " AND ".join(
@@ -261,21 +265,21 @@ def sessions(ready: Platform, *conditions: str) -> list[int]:
     return [int(row["pid"]) for row in rows]
 
 
-def test_a_question_that_waits_for_a_lock_is_ended_by_the_server_too(
+def test_a_read_that_waits_for_a_lock_is_ended_by_the_server_too(
     ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
 ) -> None:
     plan = straight.plan(schema)
 
     async def ask() -> Any:
-        lane = EventLoopConnection(ready.database.url, lambda: None, patience_seconds=0.2)
-        await lane.open(5)
+        connection = EventLoopConnection(ready.database.url, lambda: None, patience_seconds=0.2)
+        await connection.open(5)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        lane.send(plan.text, users, answer.set_result)
+        connection.send(plan.text, users, answer.set_result)
         told = await answer
-        # Or each question that is given up would leave a session behind.
+        # Or each read that is given up would leave a session behind.
         while sessions(ready, "wait_event_type = 'Lock'"):
             await asyncio.sleep(0.01)
-        await lane.close()
+        await connection.close()
         return told
 
     with psycopg.connect(ready.database.url) as blocking:
@@ -286,32 +290,32 @@ def test_a_question_that_waits_for_a_lock_is_ended_by_the_server_too(
 
 
 @pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="the server is somebody's")
-def test_a_server_that_is_silent_to_one_lane_has_lost_all_of_them(
+def test_a_server_that_is_silent_to_one_connection_has_lost_all_of_them(
     ready: Platform, schema: FeatureSchema, users: list[str]
 ) -> None:
     store = PostgresStore(ready.database, ready.use_case, patience_seconds=0.2)
     plan = store.plan(schema)
 
     async def ask() -> None:
-        lanes = [store.connect(lambda: None) for _ in range(2)]
-        for lane in lanes:
-            await lane.open(5)
+        connections = [store.connect(lambda: None) for _ in range(2)]
+        for connection in connections:
+            await connection.open(5)
         hanging = [psutil.Process(pid) for pid in sessions(ready)]
         try:
             for one in hanging:
                 one.suspend()
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            lanes[0].send(plan, users, answer.set_result)
+            connections[0].send(plan, users, answer.set_result)
             assert isinstance(await answer, FeatureStoreUnavailable)
-            assert [lane.connected for lane in lanes] == [False, False]
-            # And the others of the server answer: new connections are made.
-            while not all(lane.connected for lane in lanes):
+            assert [connection.connected for connection in connections] == [False, False]
+            # And the others of the server answer: new connections are opened.
+            while not all(connection.connected for connection in connections):
                 await asyncio.sleep(0.01)
         finally:
             for one in hanging:
                 one.resume()
-        for lane in lanes:
-            await lane.close()
+        for connection in connections:
+            await connection.close()
 
     asyncio.run(asyncio.wait_for(ask(), 30))
 
@@ -354,11 +358,11 @@ def test_any_other_online_store_is_read_through_feast(
 
 def in_lane_of(store: FeastStore, plan: Any, ids: list[str]) -> list[EntityRow]:
     async def ask() -> list[EntityRow]:
-        lane = store.connect(lambda: None)
+        connection = store.connect(lambda: None)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        lane.send(plan, ids, answer.set_result)
+        connection.send(plan, ids, answer.set_result)
         rows: list[EntityRow] = await answer
-        await lane.close()
+        await connection.close()
         return rows
 
     return asyncio.run(ask())

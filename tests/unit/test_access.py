@@ -9,7 +9,7 @@ from streamflow.errors import DatabaseUnavailable
 from streamflow.keys import access, errors
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import ApiKey, Scope, hash_key, new_key
-from streamflow.keys.audit import Attempt, Audit
+from streamflow.keys.audit import Audit, RejectedRequest
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -205,33 +205,33 @@ def test_loopback_is_told_from_what_others_reach(host, loopback):
 def test_a_flood_of_attempts_is_two_lines_with_their_number():
     clock = Clock()
     audit = Audit(pause_seconds=60, monotonic=clock)
-    attempt = Attempt("key_unknown", "/predict", "POST", "10.0.0.1")
-    lines = []
+    request = RejectedRequest("key_unknown", "/predict", "POST", "10.0.0.1")
+    entries = []
     for second in range(60):
         clock.seconds = float(second)
         for _ in range(17):
-            audit.add(attempt, NOW + second * SECOND)
-        lines += audit.due()
+            audit.add(request, NOW + second * SECOND)
+        entries += audit.due()
     clock.seconds = 60.0
-    lines += audit.due()
-    assert [line.attempts for line in lines] == [17, 59 * 17]
-    assert lines[1].first_at == NOW + SECOND
-    assert lines[1].last_at == NOW + 59 * SECOND
+    entries += audit.due()
+    assert [entry.attempts for entry in entries] == [17, 59 * 17]
+    assert entries[1].first_at == NOW + SECOND
+    assert entries[1].last_at == NOW + 59 * SECOND
 
 
 def test_attempts_that_differ_have_lines_of_their_own_up_to_a_bound():
     clock = Clock()
     audit = Audit(pause_seconds=60, most_kinds=3, monotonic=clock)
     for number in range(1000):
-        audit.add(Attempt("key_unknown", "/predict", "POST", f"10.0.{number}.1"), NOW)
-        audit.add(Attempt("key_missing", "/predict", "POST", f"10.0.{number}.1"), NOW)
-    counted = {line.attempt: line.attempts for line in audit.due()}
+        audit.add(RejectedRequest("key_unknown", "/predict", "POST", f"10.0.{number}.1"), NOW)
+        audit.add(RejectedRequest("key_missing", "/predict", "POST", f"10.0.{number}.1"), NOW)
+    counted = {entry.request: entry.attempts for entry in audit.due()}
     assert sum(counted.values()) == 2000
-    assert counted[Attempt("key_unknown")] == 998
-    assert counted[Attempt("key_missing")] == 999
+    assert counted[RejectedRequest("key_unknown")] == 998
+    assert counted[RejectedRequest("key_missing")] == 999
     assert len(counted) == 5
     for number in range(1000):
-        audit.add(Attempt("key_unknown", "/predict", "POST", f"10.1.{number}.1"), NOW)
+        audit.add(RejectedRequest("key_unknown", "/predict", "POST", f"10.1.{number}.1"), NOW)
     assert audit.due() == []
     (last,) = audit.due(everything=True)
-    assert (last.attempt, last.attempts) == (Attempt("key_unknown"), 1000)
+    assert (last.request, last.attempts) == (RejectedRequest("key_unknown"), 1000)

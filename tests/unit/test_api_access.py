@@ -124,9 +124,9 @@ def test_a_key_that_asks_too_often_waits_and_others_dont():
 def test_keys_are_followed_while_the_api_runs(service):
     new = key(9, "streamflow_new", Scope.PREDICT)
     assert_problem(asked(service, "streamflow_new"), 401, "key_unknown")
-    service.key_store.made.append(new)
+    service.key_store.keys.append(new)
     eventually(lambda: asked(service, "streamflow_new").status_code == 200)
-    service.key_store.made[-1] = replace(new, revoked_at=FEBRUARY)
+    service.key_store.keys[-1] = replace(new, revoked_at=FEBRUARY)
     eventually(lambda: asked(service, "streamflow_new").status_code == 401)
     assert_problem(asked(service, "streamflow_new"), 401, "key_revoked")
 
@@ -135,9 +135,9 @@ def test_without_its_database_the_last_known_keys_go_on(service):
     service.key_store.failure = ConnectionError("away")
     assert asked(service, PREDICTS).status_code == 200
     assert_problem(asked(service, "streamflow_wrong"), 401, "key_unknown")
-    assert service.key_store.lines == []
+    assert service.key_store.entries == []
     service.key_store.failure = None
-    eventually(lambda: service.key_store.lines)
+    eventually(lambda: service.key_store.entries)
 
 
 def test_keys_that_were_never_read_let_nobody_in():
@@ -159,10 +159,10 @@ def test_each_refusal_leaves_a_line_without_the_key(service, log):
     asked(service, PREDICTS, content=b"x" * 100_000, json=None)
     asked(service, PREDICTS, json={"user_id": "'; DROP TABLE users; --"})
     asked(service, PREDICTS)
-    eventually(lambda: len(service.key_store.lines) == 5)
+    eventually(lambda: len(service.key_store.entries) == 5)
     told = {
-        (line.attempt.code, line.attempt.route, line.attempt.method, line.attempt.key_id)
-        for line in service.key_store.lines
+        (entry.request.code, entry.request.route, entry.request.method, entry.request.key_id)
+        for entry in service.key_store.entries
     }
     assert told == {
         ("key_unknown", "/predict", "POST", None),
@@ -171,9 +171,9 @@ def test_each_refusal_leaves_a_line_without_the_key(service, log):
         ("content_too_large", "/predict", "POST", 1),
         ("unknown_entity", "/predict", "POST", 1),
     }
-    assert {line.attempt.client for line in service.key_store.lines} == {"testclient"}
+    assert {entry.request.client for entry in service.key_store.entries} == {"testclient"}
     eventually(lambda: len(log.lines("refused")) == 5)
-    everything = json.dumps(log.lines()) + repr(service.key_store.lines)
+    everything = json.dumps(log.lines()) + repr(service.key_store.entries)
     for secret in (*SECRETS, "streamflow_wrong", "DROP TABLE"):
         assert secret not in everything
 
@@ -184,15 +184,15 @@ def test_a_thousand_wrong_keys_are_a_line_or_two_with_their_number():
             assert asked(service, f"streamflow_{number}").status_code == 401
         store = service.key_store
     assert store.closed
-    assert len(store.lines) <= 2
-    assert sum(line.attempts for line in store.lines) == 1000
+    assert len(store.entries) <= 2
+    assert sum(entry.attempts for entry in store.entries) == 1000
 
 
 def test_entities_that_lack_something_are_nobodys_attempt(service):
     asked(service, PREDICTS, json={"user_id": "bob"})
     asked(service, "streamflow_wrong")
-    eventually(lambda: service.key_store.lines)
-    assert [line.attempt.code for line in service.key_store.lines] == ["key_unknown"]
+    eventually(lambda: service.key_store.entries)
+    assert [entry.request.code for entry in service.key_store.entries] == ["key_unknown"]
 
 
 @pytest.mark.parametrize(

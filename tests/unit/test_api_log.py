@@ -22,7 +22,7 @@ class FakeWriter:
         if self.failure is not None:
             raise self.failure
         for batch in batches:
-            self.rows += read_back(batch.content, LoggedModel.of(batch.served))
+            self.rows += read_back(batch.content, LoggedModel.from_served(batch.served))
 
     def close(self):
         self.closed = True

@@ -127,8 +127,8 @@ class World:
 
     async def ask(self, *entity_ids):
         """Ask, and give everything that can go on the time to do so."""
-        questions = [ScoringRequest(str(entity_id), "") for entity_id in entity_ids]
-        task = asyncio.ensure_future(self.batches.score(questions))
+        requests = [ScoringRequest(str(entity_id), "") for entity_id in entity_ids]
+        task = asyncio.ensure_future(self.batches.score(requests))
         self.asking.append(task)
         await settled()
         return task
@@ -560,7 +560,7 @@ async def test_a_failure_of_the_model_reaches_everyone_who_waits_for_it(world, s
     assert numbers(await later) == [3]
 
 
-def broken(served, questions, rows, now):
+def broken(served, requests, rows, now):
     raise ZeroDivisionError
 
 

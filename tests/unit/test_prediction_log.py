@@ -67,9 +67,9 @@ class World:
         assert seconds >= 0
 
     def put(self, *entities):
-        questions = [ScoringRequest(str(one), "a request") for one in entities]
-        answers = [UnknownEntity("user_id", one.entity_id) for one in questions]
-        self.log.add(SERVED, questions, answers, FEBRUARY)
+        requests = [ScoringRequest(str(one), "a request") for one in entities]
+        answers = [UnknownEntity("user_id", one.entity_id) for one in requests]
+        self.log.add(SERVED, requests, answers, FEBRUARY)
 
 
 @pytest.fixture

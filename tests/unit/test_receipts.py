@@ -52,13 +52,13 @@ VALUES = {"visits": 3, "plan": "basic", "amount": 0.1 + 0.2, "coupon": None}
 
 def answered(*answers, ids=None, moment=FEBRUARY, by=None):
     ids = ids or ["ann"] * len(answers)
-    questions = [ScoringRequest(one, f"request of {one}") for one in ids]
-    return by or served(), questions, answers, moment
+    requests = [ScoringRequest(one, f"request of {one}") for one in ids]
+    return by or served(), requests, answers, moment
 
 
 def receipts(*batches):
     encoder = Encoder()
-    logged = LoggedModel.of(served())
+    logged = LoggedModel.from_served(served())
     return [one for batch in batches for one in read_back(encoder.rows(*batch).content, logged)]
 
 
@@ -128,17 +128,19 @@ def test_a_row_names_its_model_and_each_feature_in_order():
     [{"version": 4}, {"run_id": "another"}, {"model_hash": "another"}, {"stage": "Staging"}],
 )
 def test_a_model_that_differs_in_anything_has_a_key_of_its_own(change):
-    one = LoggedModel.of(served())
-    assert LoggedModel.of(served(replace(VERSION, **change))).key != one.key
+    one = LoggedModel.from_served(served())
+    assert LoggedModel.from_served(served(replace(VERSION, **change))).key != one.key
     # What may change of a version without it being another model isn't in it.
-    assert LoggedModel.of(served(replace(VERSION, aliases=("x",), metrics={}))).key == one.key
+    assert (
+        LoggedModel.from_served(served(replace(VERSION, aliases=("x",), metrics={}))).key == one.key
+    )
 
 
 def test_a_model_that_takes_over_is_named_from_its_first_row_on():
     encoder, old, new = Encoder(), served(), served(replace(VERSION, version=4))
     batches = [answered(prediction(VALUES), by=by) for by in (old, new, old)]
     keys = [next(fields(encoder.rows(*batch).content))["served_model"] for batch in batches]
-    assert keys == [LoggedModel.of(by).key.bytes for by in (old, new, old)]
+    assert keys == [LoggedModel.from_served(by).key.bytes for by in (old, new, old)]
 
 
 def test_the_frame_is_that_of_a_binary_copy():

@@ -50,8 +50,8 @@ def rows(*values, time=JANUARY, views=2):
 
 
 def answers(model, given, clock=AT_JANUARY, stale_features="refuse"):
-    questions = [ScoringRequest(f"user-{i}", f"request-{i}") for i in range(len(given))]
-    return score(model, questions, given, clock, stale_features)
+    requests = [ScoringRequest(f"user-{i}", f"request-{i}") for i in range(len(given))]
+    return score(model, requests, given, clock, stale_features)
 
 
 GOOD = (3, "family", 0.5, None, True)
@@ -213,10 +213,10 @@ def tables(draw):
     return drawn, draw(st.lists(row, max_size=8))
 
 
-def judged(model, question, given, clock, stale_features):
+def judged(model, request, given, clock, stale_features):
     """What `score` should say, by judging the row and predicting it alone."""
     try:
-        readings = feature_readings(model.schema, question.entity_id, given, clock)
+        readings = feature_readings(model.schema, request.entity_id, given, clock)
     except UnknownEntity as unknown:
         return unknown
     if missing := [one.name for one in readings if one.status == "missing"]:
@@ -237,7 +237,7 @@ def judged(model, question, given, clock, stale_features):
         return UnseenCategory(unseen.feature, unseen.value)
     seen = {one.feature_view: one.event_timestamp for one in readings}
     return Prediction(
-        entity_id=question.entity_id,
+        entity_id=request.entity_id,
         prediction=int(labels[0]),
         probability=float(probabilities[0]),
         features_used=used,
@@ -245,7 +245,7 @@ def judged(model, question, given, clock, stale_features):
         features_as_of=min(seen.values()),
         feature_times=seen,
         warnings=(stale.message,) if worst else (),
-        request_id=question.request_id,
+        request_id=request.request_id,
         stale_views=tuple(worst),
     )
 
@@ -267,11 +267,11 @@ def test_many_rows_at_once_are_answered_as_each_judged_and_predicted_alone(
 ):
     drawn, given_rows = table
     model = served(*drawn)
-    questions = [ScoringRequest(f"user-{i}", f"request-{i}") for i in range(len(given_rows))]
-    together = score(model, questions, given_rows, clock, stale_features)
+    requests = [ScoringRequest(f"user-{i}", f"request-{i}") for i in range(len(given_rows))]
+    together = score(model, requests, given_rows, clock, stale_features)
     alone = [
-        judged(model, question, one, clock, stale_features)
-        for question, one in zip(questions, given_rows, strict=True)
+        judged(model, request, one, clock, stale_features)
+        for request, one in zip(requests, given_rows, strict=True)
     ]
     assert [told(one) for one in together] == [told(one) for one in alone]
 

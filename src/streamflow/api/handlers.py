@@ -19,7 +19,8 @@ from streamflow.api.request import RequestRecord
 from streamflow.api.telemetry.recorder import Recorder
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnknownEntity
 from streamflow.serving import responses
-from streamflow.serving.batching import RequestBatcher, ScoredBatch, wait_for
+from streamflow.serving.batching import RequestBatcher, ScoredBatch
+from streamflow.serving.callbacks import wait_for
 from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
 # From here on encoding the response would keep other requests waiting for too long.

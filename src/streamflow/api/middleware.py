@@ -33,7 +33,7 @@ from streamflow.api.telemetry.recorder import METHODS, Recorder
 from streamflow.errors import StreamFlowError
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import Scope as KeyScope
-from streamflow.keys.audit import Attempt, Audit
+from streamflow.keys.audit import Audit, RejectedRequest
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -185,16 +185,16 @@ class RequestBoundary(HttpApp):
 
     def _record_end(self, record: RequestRecord, status: int) -> None:
         if 400 <= status < 500:
-            self._record_attempt(record)
+            self._record_rejection(record)
         self.recorder.record_request(record, status, time.perf_counter() - record.arrived)
 
-    def _record_attempt(self, record: RequestRecord) -> None:
+    def _record_rejection(self, record: RequestRecord) -> None:
         if record.problem is not None and record.problem not in _DATA_PROBLEMS:
             method = record.method if record.method in METHODS else "other"
             address = record.client[0] if record.client else None
             route = str(record.route)
-            attempt = Attempt(record.problem, route, method, address, record.key_id)
-            self.audit.add(attempt, self.now())
+            rejected = RejectedRequest(record.problem, route, method, address, record.key_id)
+            self.audit.add(rejected, self.now())
 
 
 class UnexpectedErrors:

@@ -64,7 +64,7 @@ class _KeyTable:
     by_hash: Mapping[bytes, _KeyRecord]
     by_header: dict[bytes, _KeyRecord]
 
-    def of(self, header: bytes) -> _KeyRecord | None:
+    def find(self, header: bytes) -> _KeyRecord | None:
         """The record of the header's key, None if unknown. Raises KeyError if it has no key."""
         record = self.by_header.get(header)
         if record is not None:
@@ -101,13 +101,13 @@ class Access:
         self._table: _KeyTable | None = None
 
     def replace_keys(self, keys: Sequence[ApiKey]) -> None:
-        """Use these keys from now on; each that was there before goes on with its rate limit."""
+        """Use these keys from now on; a key in use already continues with its rate limit."""
         before = self._table.by_hash if self._table is not None else {}
         table = {}
         for key in keys:
-            held = before.get(key.key_hash)
+            known = before.get(key.key_hash)
             full = _TokenBucket(max(1.0, self._rate), self._monotonic())
-            table[key.key_hash] = _KeyRecord(key, held.bucket if held else full)
+            table[key.key_hash] = _KeyRecord(key, known.bucket if known else full)
         self._table = _KeyTable(table, {})
 
     def authorize(
@@ -124,13 +124,13 @@ class Access:
         table = self._table
         if table is None:
             raise DatabaseUnavailable(
-                "Who may ask isn't known yet: the API's keys couldn't be read.",
+                "The API's keys couldn't be read yet, so that no request can be authorized.",
                 "See `streamflow status`; it's tried again by itself.",
             )
         if not table.by_hash and self._open_without_keys and needed is not Scope.PROMOTE:
             return None
         try:
-            record = table.of(authorization or b"")
+            record = table.find(authorization or b"")
         except KeyError:
             raise KeyMissing(needed) from None
         if record is None:

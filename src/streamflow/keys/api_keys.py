@@ -90,14 +90,14 @@ def create(
         created_by=who,
         expires_at=expires_at,
     )
-    made = next(one for one in all_keys(database) if one.key_hash == hash_key(key.encode()))
-    if made.scopes != wanted or not made.works(now):
-        state = "is revoked or expired" if not made.works(now) else "has other scopes"
+    stored = next(one for one in all_keys(database) if one.key_hash == hash_key(key.encode()))
+    if stored.scopes != wanted or not stored.works(now):
+        state = "is revoked or expired" if not stored.works(now) else "has other scopes"
         raise KeyRefused(
-            f"That key is there already, and {state}: key {made.key_id}.",
+            f"That key exists already, and {state}: key {stored.key_id}.",
             "Take a new key; see `streamflow keys list`.",
         )
-    return made
+    return stored
 
 
 def all_keys(database: Database) -> list[ApiKey]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 PAUSE_SECONDS = 60.0
-# Kinds of attempts with a line of their own at a time. An attacker has many addresses.
+# Kinds of requests with an entry of their own at a time. An attacker has many addresses.
 MOST_KINDS = 50
 
 
 @dataclass(frozen=True)
-class Attempt:
+class RejectedRequest:
     """A rejected request: `client` is its address, `key_id` that of a known key. Never the key."""
 
     code: str
@@ -32,7 +32,7 @@ class Attempt:
 class AuditEntry:
     """Rejected requests that are alike: how many, the first and the last (UTC)."""
 
-    attempt: Attempt
+    request: RejectedRequest
     first_at: datetime
     last_at: datetime
     attempts: int
@@ -52,31 +52,31 @@ class Audit:
         self._most_kinds = most_kinds
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._counted: dict[Attempt, AuditEntry] = {}
-        self._recorded_at: dict[Attempt, float] = {}
+        self._counted: dict[RejectedRequest, AuditEntry] = {}
+        self._recorded_at: dict[RejectedRequest, float] = {}
 
-    def add(self, attempt: Attempt, moment: datetime) -> None:
+    def add(self, request: RejectedRequest, moment: datetime) -> None:
         """Count a rejected request at `moment` (UTC)."""
         with self._lock:
             kinds = self._counted.keys() | self._recorded_at.keys()
-            if attempt not in kinds and len(kinds) >= self._most_kinds:
-                attempt = Attempt(attempt.code)
-            before = self._counted.get(attempt)
+            if request not in kinds and len(kinds) >= self._most_kinds:
+                request = RejectedRequest(request.code)
+            before = self._counted.get(request)
             if before is None:
-                self._counted[attempt] = AuditEntry(attempt, moment, moment, 1)
+                self._counted[request] = AuditEntry(request, moment, moment, 1)
             else:
                 counted = replace(before, last_at=moment, attempts=before.attempts + 1)
-                self._counted[attempt] = counted
+                self._counted[request] = counted
 
     def due(self, everything: bool = False) -> list[AuditEntry]:
         """Take out the entries to record now; with `everything`, also those that would wait."""
         now = self._monotonic()
         with self._lock:
             self._recorded_at = {
-                attempt: at
-                for attempt, at in self._recorded_at.items()
+                request: at
+                for request, at in self._recorded_at.items()
                 if now - at < self._pause_seconds
             }
             due = [one for one in self._counted if everything or one not in self._recorded_at]
             self._recorded_at.update(dict.fromkeys(due, now))
-            return [self._counted.pop(attempt) for attempt in due]
+            return [self._counted.pop(request) for request in due]

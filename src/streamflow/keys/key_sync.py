@@ -56,7 +56,7 @@ class DatabaseKeyStore:
                     first_at=one.first_at,
                     last_at=one.last_at,
                     attempts=one.attempts,
-                    **asdict(one.attempt),
+                    **asdict(one.request),
                 )
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class KeySync:
 
     def _poll(self, last: bool = False) -> None:
         for entry in self.audit.due(everything=last):
-            log.warning("refused", attempts=entry.attempts, **asdict(entry.attempt))
+            log.warning("refused", attempts=entry.attempts, **asdict(entry.request))
             self._waiting.append(entry)
         try:
             if not last:

@@ -244,8 +244,8 @@ def _replay(
     clock = Clock(receipt.predicted_at, None if by_now else newest)
     # A logged prediction was fresh enough then, whatever the settings are today.
     stale: Literal["refuse", "warn"] = "refuse" if receipt.problem else "warn"
-    question = ScoringRequest(receipt.entity_id, receipt.request_id)
-    (answer,) = score(served, [question], [row], clock, stale)
+    request = ScoringRequest(receipt.entity_id, receipt.request_id)
+    (answer,) = score(served, [request], [row], clock, stale)
     if isinstance(answer, NoAnswer):
         same = answer.code == receipt.problem
         why = () if same else (f"No prediction comes out: {answer.message}",)

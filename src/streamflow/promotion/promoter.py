@@ -16,14 +16,14 @@ def promoter(platform: Platform, command: str, user: str, now: datetime) -> str:
     """`key 3 (release)` if the setting STREAMFLOW_PROMOTE_KEY is there, else `user`.
 
     The key is checked against the database as the API does it. Raises AccessRefused if it may not
-    promote, and records the attempt in the audit.
+    promote, and records the rejected request in the audit.
     """
     key = platform.settings.promote_key
     if not key:  # an empty setting means no key
         return user
     # Imported here, because their libraries take time to import.
     from streamflow.keys.access import Access
-    from streamflow.keys.audit import Attempt, AuditEntry
+    from streamflow.keys.audit import AuditEntry, RejectedRequest
     from streamflow.keys.key_sync import DatabaseKeyStore
 
     store = DatabaseKeyStore(platform.database)
@@ -37,8 +37,10 @@ def promoter(platform: Platform, command: str, user: str, now: datetime) -> str:
     try:
         key_id = access.authorize(Scope.PROMOTE, b"Bearer " + key.get_secret_value().encode())
     except AccessRefused as refused:
-        attempt = Attempt(refused.code, f"streamflow {command}", "command", user, refused.key_id)
-        store.record([AuditEntry(attempt, now, now, 1)])
+        rejected = RejectedRequest(
+            refused.code, f"streamflow {command}", "command", user, refused.key_id
+        )
+        store.record([AuditEntry(rejected, now, now, 1)])
         raise
     return _key_name(next(one for one in known if one.key_id == key_id))
 

@@ -5,6 +5,7 @@ May import: features, registry, training, postgres, top modules.
 
 __all__ = [
     "batching",
+    "callbacks",
     "feature_status",
     "online_store",
     "prediction_log",
@@ -15,4 +16,5 @@ __all__ = [
     "responses",
     "scoring",
     "watcher",
+    "watcher_state",
 ]

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
-from streamflow import log
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
+from streamflow.serving.callbacks import Callback, call, wait_for
 from streamflow.serving.feature_status import EntityRow
 from streamflow.serving.online_store import OnlineConnection, OnlineStore
 from streamflow.serving.predictor import Predictor
@@ -38,9 +38,6 @@ _NO_CONNECTIONS = {"idle": 0, "busy": 0, "away": 0}
 ScoringResults = list[Prediction | NoAnswer]
 # The model that scored, and a result per request.
 ScoredBatch = tuple[Served, ScoringResults]
-T = TypeVar("T")
-# Called once with the result, or with the reason why there is none.
-Callback = Callable[[T | Exception], None]
 # Called with the seconds that a stage took for requests of one batch.
 RecordStage = Callable[[Literal["features", "score"], float], None]
 # Called with what one call of the model scored, and when; it must neither block nor raise.
@@ -63,22 +60,6 @@ class Load:
     under_way: int
     limit: float
     connections: Mapping[str, int]
-
-
-async def wait_for(submit: Callable[[Callback[T]], None]) -> T:
-    """The result that `submit` passes to its callback; raises what it passes instead."""
-    result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-    def received(outcome: T | Exception) -> None:
-        if result.done():
-            return  # the caller has gone
-        if isinstance(outcome, Exception):
-            result.set_exception(outcome)
-        else:
-            result.set_result(outcome)
-
-    submit(received)
-    return await result
 
 
 @dataclass
@@ -142,14 +123,13 @@ class RequestBatcher:
         return await wait_for(partial(self.submit, requests))
 
     def submit(self, requests: Sequence[ScoringRequest], callback: Callback[ScoredBatch]) -> None:
-        """`score` with a callback, which is called later or at once: a task and a future for each
-        request would cost as much as the prediction."""
+        """`score` with a callback, which is called later or at once."""
         try:
             self._predictor.production()
             if self.under_way and self.under_way + len(requests) > self.limit:
                 raise Overloaded(self.under_way)
         except StreamFlowError as error:
-            _call(callback, error)
+            call(callback, error)
             return
         self.under_way += len(requests)
         self._queue.append(_Queued(requests, callback, self._monotonic()))
@@ -265,7 +245,7 @@ class RequestBatcher:
 
     def _finish(self, one: _Queued, outcome: ScoredBatch | Exception) -> None:
         self.under_way -= len(one.requests)
-        _call(one.callback, outcome)
+        call(one.callback, outcome)
 
     def _next_batch(self) -> list[_Queued]:
         batch = [self._queue.popleft()]
@@ -279,14 +259,6 @@ class RequestBatcher:
         everything = list(self._queue)
         self._queue.clear()
         return everything
-
-
-def _call(callback: Callback[ScoredBatch], outcome: ScoredBatch | Exception) -> None:
-    """The other callers get their results even if one callback fails."""
-    try:
-        callback(outcome)
-    except Exception as error:
-        log.failure("answer_failed", error)
 
 
 def _unreachable() -> FeatureStoreUnavailable:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from streamflow.features.feature_store import open_store, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
@@ -15,6 +15,7 @@ from streamflow.postgres.database import Database
 from streamflow.serving.feature_status import MISSING, EntityRow
 from streamflow.serving.online_store import (
     OnlineConnection,
+    Plan,
     RowsCallback,
     newest_materialized,
     other_type,
@@ -30,7 +31,7 @@ class FeastStore:
     """The online store of Feast's configuration `online_store`."""
 
     def __init__(
-        self, online_store: dict[str, Any] | None, database: Database, use_case: UseCase
+        self, online_store: Mapping[str, object] | None, database: Database, use_case: UseCase
     ) -> None:
         self._online_store = online_store
         self._database = database
@@ -47,7 +48,7 @@ class FeastStore:
     def plan(self, schema: FeatureSchema) -> FeatureSchema:
         """The schema itself, after each of its features was found in Feast's registry.
 
-        Raises UnservableModel for the first one that isn't there as needed,
+        Raises UnservableModel for the first one that is missing or of another type,
         FeatureStoreUnavailable.
         """
         with unavailable("Feast's registry can't be read"):
@@ -81,7 +82,7 @@ class FeastStore:
             values = []
             for feature, result in zip(plan.features, results, strict=True):
                 found = result.statuses[i] in found_statuses
-                # A row always has an event timestamp: without one it can't be told from no row.
+                # A row always has an event timestamp: without one, it looks the same as no row.
                 if found and result.event_timestamps[i].ByteSize():
                     times[feature.feature_view] = result.event_timestamps[i].ToDatetime(UTC)
                 value = feast_value_type_to_python_type(result.values[i]) if found else MISSING
@@ -99,7 +100,7 @@ class FeastStore:
 class Reader(Protocol):
     """A store that only responds to callers that wait."""
 
-    def read(self, plan: Any, entity_ids: Sequence[str]) -> list[EntityRow]:
+    def read(self, plan: Plan, entity_ids: Sequence[str]) -> list[EntityRow]:
         """A row per id, in their order."""
 
 
@@ -120,7 +121,7 @@ class ThreadConnection:
         """Let the thread end."""
         self._thread.shutdown(wait=False)
 
-    def send(self, plan: Any, entity_ids: Sequence[str], callback: RowsCallback) -> None:
+    def send(self, plan: Plan, entity_ids: Sequence[str], callback: RowsCallback) -> None:
         """Read a row per id; `callback` receives them, or the reason why there are none."""
         self.idle = False
         reading = asyncio.get_running_loop().run_in_executor(

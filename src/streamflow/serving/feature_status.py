@@ -1,7 +1,7 @@
 """An entity's online features, each with its status: present, null, missing or stale.
 
 Feast returns values of any age, and null for what it does not have. A model's schema, which travels
-with it, tells "not applicable" from "missing" and "too old".
+with it, distinguishes "not applicable" from "missing" and "too old".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from streamflow.errors import UnknownEntity
 from streamflow.training.served_model import Feature, FeatureSchema
@@ -20,7 +20,6 @@ Status = Literal["present", "null", "missing", "stale"]
 # In a row's values: the view has a row for the entity, but this feature was never written to it.
 MISSING = object()
 
-
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
@@ -28,11 +27,11 @@ class EntityRow(NamedTuple):
     """What the online store has for one entity.
 
     `times` are event timestamps (UTC), one per `schema.views`, None where the view has no row;
-    `values` are in the schema's order, None for a stored null, MISSING for what isn't there.
+    `values` are in the schema's order, None for a stored null, MISSING for what was never written.
     """
 
     times: tuple[datetime | None, ...]
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class FeatureReading:
     name: str
     feature_view: str
     type: Literal["INT64", "FLOAT64", "BOOL", "STRING"]
-    value: Any
+    value: object
     status: Status
     event_timestamp: datetime | None
     age_seconds: float | None
@@ -112,7 +111,7 @@ def feature_readings(
 
 
 def _reading(
-    feature: Feature, value: Any, timestamp: datetime | None, clock: Clock
+    feature: Feature, value: object, timestamp: datetime | None, clock: Clock
 ) -> FeatureReading:
     if value is MISSING:
         timestamp = None

@@ -16,20 +16,23 @@ from streamflow.settings import Settings
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
 
+# What a store's `plan` returns. Only the same store knows its type; all others pass it on.
+Plan = Any
 # Called once with a row per id, or with the reason why there are none.
 RowsCallback = Callable[[list[EntityRow] | Exception], None]
 
 
 class OnlineStore(Protocol):
-    """Online features by entity. `Any` is the store's own plan."""
+    """Online features by entity."""
 
     def newest_event_timestamps(self) -> dict[str, datetime]:
         """Per feature view, the event timestamp (UTC) of the newest month materialized."""
 
-    def plan(self, schema: FeatureSchema) -> Any:
-        """What to read. Raises UnservableModel for the first feature that isn't there as needed."""
+    def plan(self, schema: FeatureSchema) -> Plan:
+        """What to read. Raises UnservableModel for the first feature that is missing or of another
+        type."""
 
-    def read(self, plan: Any, entity_ids: Sequence[str]) -> list[EntityRow]:
+    def read(self, plan: Plan, entity_ids: Sequence[str]) -> list[EntityRow]:
         """A row per id, in their order. Raises FeatureStoreUnavailable."""
 
     def connect(self, on_change: Callable[[], None]) -> OnlineConnection:
@@ -56,7 +59,7 @@ class OnlineConnection(Protocol):
     def close(self) -> Awaitable[None]:
         """Close; a read in progress fails."""
 
-    def send(self, plan: Any, entity_ids: Sequence[str], callback: RowsCallback) -> None:
+    def send(self, plan: Plan, entity_ids: Sequence[str], callback: RowsCallback) -> None:
         """Read a row per id; `callback` receives them, or the reason why there are none."""
 
 

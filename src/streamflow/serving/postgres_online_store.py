@@ -48,13 +48,13 @@ class PostgresStore:
     def plan(self, schema: FeatureSchema) -> Statement:
         """The statement that reads the features.
 
-        Raises UnservableModel for the first one that isn't there as needed,
+        Raises UnservableModel for the first one that is missing or of another type,
         FeatureStoreUnavailable.
         """
         requested = [(feature.feature_view, feature.name) for feature in schema.features]
         try:
             with (
-                unavailable("The online store's tables can't be looked at"),
+                unavailable("The online store's tables can't be read"),
                 self._database.connection() as connection,
             ):
                 statement = online_statement.prepare_statement(

@@ -1,4 +1,4 @@
-"""The prediction log's partitions: one for each day in UTC, made ahead, dropped when too old."""
+"""The prediction log's partitions: one for each day in UTC, created ahead, dropped when too old."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def create_partitions(database: Database, wanted: Iterable[date]) -> None:
 
 
 def drop_partitions_before(database: Database, oldest: date) -> list[date]:
-    """Drop the partitions of earlier days; which ones they were: none, if the user may not.
+    """Drop the partitions of days before `oldest`, and return these days; none if the user may not.
 
-    Raises DatabaseUnavailable if somebody reads the log for longer than a second; all stay then.
+    Raises DatabaseUnavailable, and drops none, if another session reads the log for longer than a
+    second.
     """
     if not database.row("may_drop_predictions")["may"]:
         return []

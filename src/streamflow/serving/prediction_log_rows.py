@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from streamflow.errors import NoAnswer
-from streamflow.features.feature_types import typed
+from streamflow.features.feature_types import FeatureValue, typed
 
 if TYPE_CHECKING:
     from streamflow.serving.scoring import Prediction, ScoringRequest, Served
@@ -66,7 +66,7 @@ class LoggedModel:
     features: tuple[tuple[str, str, str], ...]  # name, feature view and type of each
 
     @staticmethod
-    def of(served: Served) -> LoggedModel:
+    def from_served(served: Served) -> LoggedModel:
         """The model that is served."""
         version = served.version
         return LoggedModel(
@@ -82,7 +82,7 @@ class LoggedModel:
         )
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The columns of the table, with features as JSON."""
         return {**vars(self), "features": to_json(self.features).decode()}
 
@@ -113,7 +113,7 @@ class Encoder:
         moment: datetime,
     ) -> EncodedRows:
         """What `served` predicted at `moment`. Half a character of an id becomes its escape."""
-        shared = _SHARED.pack(_FIELDS, 8, _microseconds(moment), 16, self._key_of(served))
+        shared = _SHARED.pack(_FIELDS, 8, _microseconds(moment), 16, self._model_key(served))
         parts: list[bytes] = []
         for one, result in zip(requests, results, strict=True):
             request = one.request_id.encode(errors="backslashreplace")
@@ -122,10 +122,10 @@ class Encoder:
             parts += (_LENGTH.pack(len(request)), request, _LENGTH.pack(len(entity)), entity)
         return EncodedRows(served, moment, len(results), b"".join(parts))
 
-    def _key_of(self, served: Served) -> bytes:
+    def _model_key(self, served: Served) -> bytes:
         known, key = self._key
         if served is not known:
-            key = LoggedModel.of(served).key.bytes
+            key = LoggedModel.from_served(served).key.bytes
             self._key = served, key
         return key
 
@@ -172,7 +172,7 @@ class Receipt:
     model: LoggedModel
     prediction: int | None
     probability: float | None
-    values: Mapping[str, Any] | None
+    values: Mapping[str, FeatureValue] | None
     times: Mapping[str, datetime] | None
     problem: str | None
 
@@ -187,7 +187,7 @@ def read(row: Mapping[str, Any]) -> Receipt:
         model_hash=row["model_hash"],
         features=tuple((name, view, kind) for name, view, kind in row["features_of_model"]),
     )
-    values: dict[str, Any] | None = None
+    values: dict[str, FeatureValue] | None = None
     times: dict[str, datetime] | None = None
     if row["problem"] is None:
         values = {

@@ -1,4 +1,4 @@
-"""EncodedRows of the prediction log into PostgreSQL, and partitions for them to be in."""
+"""Writes the prediction log's rows into PostgreSQL, and creates the partitions for them."""
 
 from __future__ import annotations
 
@@ -77,4 +77,4 @@ class PredictionWriter:
 
     def _new_models(self, batches: Sequence[EncodedRows]) -> set[LoggedModel]:
         served = {id(batch.served): batch.served for batch in batches}.values()
-        return {LoggedModel.of(one) for one in served} - self._models
+        return {LoggedModel.from_served(one) for one in served} - self._models

@@ -110,7 +110,7 @@ class Predictor:
     ) -> list[Prediction | NoAnswer]:
         """The results of `served` for rows that were read already.
 
-        Raises FeatureStoreUnavailable if the age of no feature can be told.
+        Raises FeatureStoreUnavailable if no feature's age is known.
         """
         clock = self._clock(served.schema, now)
         return score(served, requests, rows, clock, self._stale_features)
@@ -121,7 +121,7 @@ class Predictor:
         if self._newest is None and any(f.max_age_seconds is not None for f in schema.features):
             # Treating data of unknown age as fresh would be a guess.
             raise FeatureStoreUnavailable(
-                "The online store hasn't told yet which month is its newest, "
+                "The newest month in the online store isn't known yet, "
                 "so that no feature's age is known.",
                 "Look into GET /ready, and try again.",
             )

@@ -11,23 +11,23 @@ from streamflow.errors import NoAnswer, StreamFlowError
 from streamflow.serving.feature_status import FeatureReading
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Prediction, Served
-from streamflow.serving.watcher import WatcherState
+from streamflow.serving.watcher_state import WatcherState
 
 if TYPE_CHECKING:
     from streamflow.registry.records import ModelVersion
 
 
-def prediction(join_key: str, made: Prediction) -> dict[str, object]:
+def prediction(join_key: str, result: Prediction) -> dict[str, object]:
     """The response of /predict."""
     return {
-        join_key: made.entity_id,
-        "prediction": made.prediction,
-        "probability": made.probability,
-        "features_used": made.features_used,
-        "model": _model(made.model),
-        **_times(made),
-        "warnings": made.warnings,
-        "request_id": made.request_id,
+        join_key: result.entity_id,
+        "prediction": result.prediction,
+        "probability": result.probability,
+        "features_used": result.features_used,
+        "model": _model(result.model),
+        **_times(result),
+        "warnings": result.warnings,
+        "request_id": result.request_id,
     }
 
 
@@ -63,10 +63,10 @@ def batch(
     return {"predictions": rows, "model": _model(model), "request_id": request_id}
 
 
-def _times(made: Prediction) -> dict[str, object]:
+def _times(result: Prediction) -> dict[str, object]:
     return {
-        "features_as_of": _iso(made.features_as_of),
-        "feature_times": {view: _iso(time) for view, time in made.feature_times.items()},
+        "features_as_of": _iso(result.features_as_of),
+        "feature_times": {view: _iso(time) for view, time in result.feature_times.items()},
     }
 
 

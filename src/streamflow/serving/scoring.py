@@ -28,6 +28,7 @@ from streamflow.training.served_model import FeatureSchema, ServedModel
 
 if TYPE_CHECKING:
     from streamflow.registry.records import ModelVersion
+    from streamflow.serving.online_store import Plan
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Served:
 
     version: ModelVersion
     model: ServedModel
-    plan: Any = None
+    plan: Plan = None
 
     @property
     def schema(self) -> FeatureSchema:
@@ -46,7 +47,7 @@ class Served:
     @cached_property
     def needs(self) -> Needs:
         """What the model needs, prepared for the short path."""
-        return Needs.of(self.schema)
+        return Needs.from_schema(self.schema)
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Needs:
 
     names: tuple[str, ...]
     views: tuple[str, ...]
-    required: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    required: Callable[[tuple[object, ...]], tuple[object, ...]]
     floats: tuple[int, ...]
     allowed_ages: tuple[tuple[str, timedelta | None], ...]
 
     @staticmethod
-    def of(schema: FeatureSchema) -> Needs:
+    def from_schema(schema: FeatureSchema) -> Needs:
         """The needs of a schema."""
         features = schema.features
         required = [i for i, feature in enumerate(features) if not feature.nullable]
@@ -98,7 +99,7 @@ class Prediction(NamedTuple):
     entity_id: str
     prediction: int
     probability: float
-    features_used: Mapping[str, Any]
+    features_used: Mapping[str, object]
     model: ModelVersion
     features_as_of: datetime
     feature_times: Mapping[str, datetime]
@@ -114,20 +115,20 @@ class _Times(NamedTuple):
     oldest: datetime
 
     @staticmethod
-    def of_fresh(
+    def if_fresh(
         views: tuple[str, ...], times: tuple[datetime | None, ...], oldest: tuple[datetime, ...]
     ) -> _Times | None:
         """None if one of `times` is missing, or before the `oldest` that isn't stale."""
-        there = [time for time in times if time is not None]
-        if len(there) < len(views) or any(map(lt, there, oldest)):
+        present = [time for time in times if time is not None]
+        if len(present) < len(views) or any(map(lt, present, oldest)):
             return None
-        return _Times(dict(zip(views, there, strict=True)), min(there))
+        return _Times(dict(zip(views, present, strict=True)), min(present))
 
 
 class _Input(NamedTuple):
     """The model's input for one request, and what the receipt records of it."""
 
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
     times: Mapping[str, datetime]
     as_of: datetime
     warnings: tuple[str, ...] = ()
@@ -151,7 +152,7 @@ def score(
     for request, row in zip(requests, rows, strict=True):
         if row.times != times:
             times = row.times
-            shared = _Times.of_fresh(needs.views, times, oldest)
+            shared = _Times.if_fresh(needs.views, times, oldest)
         if shared is not None and needs.met(row.values):
             inputs.append(_Input(row.values, *shared))
         else:
@@ -194,7 +195,7 @@ def _checked(
 
 
 def _scores(
-    served: Served, rows: Sequence[tuple[Any, ...]]
+    served: Served, rows: Sequence[tuple[object, ...]]
 ) -> list[tuple[int, float] | UnseenCategory]:
     if not rows:
         return []
@@ -207,7 +208,7 @@ def _scores(
         # It doesn't say whose value that was; the others get their predictions.
         return [one for row in rows for one in _scores(served, [row])]
     if len(labels) != len(rows) or len(probabilities) != len(rows):
-        raise ValueError(f"the model answers {len(labels)} of {len(rows)} rows")
+        raise ValueError(f"the model returns {len(labels)} labels for {len(rows)} rows")
     return list(zip(labels.tolist(), probabilities.tolist(), strict=True))
 
 

@@ -23,14 +23,14 @@ def warmed_up(
     """
     if model.schema.join_key != join_key:
         raise unservable(
-            version, f"it is asked by {model.schema.join_key!r}, this API by {join_key!r}"
+            version, f"its join key is {model.schema.join_key!r}, this API's is {join_key!r}"
         )
     candidate = Served(version, model, online.plan(model.schema))
     row = {feature.name: [_plain_value(feature)] for feature in model.schema.features}
     labels, probabilities = model.predict(row)
     label, probability = int(labels[0]), float(probabilities[0])
     if label not in (0, 1) or not 0.0 <= probability <= 1.0 or math.isnan(probability):
-        raise unservable(version, f"it answers label {label}, probability {probability}")
+        raise unservable(version, f"it returns label {label}, probability {probability}")
     online.read(candidate.plan, ["warm-up"])
     return candidate
 

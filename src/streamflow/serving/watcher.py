@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -23,12 +23,8 @@ from streamflow.errors import (
 from streamflow.polling import PollingThread
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Served
-from streamflow.serving.warm_up import (
-    package_missing,
-    unservable,
-    warmed_up,
-    write_failed,
-)
+from streamflow.serving.warm_up import package_missing, unservable, warmed_up, write_failed
+from streamflow.serving.watcher_state import Rejection, WatcherState
 from streamflow.training import served_model
 from streamflow.training.served_model import ServedModel
 
@@ -60,30 +56,11 @@ class Metrics(Protocol):
         """Whether the last poll reached the dependency."""
 
 
-@dataclass(frozen=True)
-class Rejection:
-    """A version in Production that isn't served, and why. `retry_at` is a monotonic time."""
-
-    version: ModelVersion
-    error: StreamFlowError
-    retry_at: float
-
-
-@dataclass(frozen=True)
-class WatcherState:
-    """The outcome of the last poll, which ended at `polled_at` (UTC); an error of None is none."""
-
-    polled_at: datetime | None = None
-    registry_error: StreamFlowError | None = None
-    feature_store_error: StreamFlowError | None = None
-    rejection: Rejection | None = None
-
-
 class Watcher:
     """A thread that polls the registry and swaps the predictor's model.
 
     `state` is the outcome of the last poll. While the registry can't be read after a start,
-    `last_served` says which version to serve.
+    the version recorded by `last_served` is served.
     """
 
     def __init__(
