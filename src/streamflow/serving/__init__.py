@@ -16,5 +16,4 @@ __all__ = [
     "responses",
     "scoring",
     "watcher",
-    "watcher_state",
 ]
