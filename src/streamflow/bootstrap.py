@@ -159,7 +159,7 @@ def production_predictor(platform: Platform) -> Predictor:
 
     Raises NoProductionModel, UnservableModel, FeatureStoreUnavailable, MlflowUnavailable.
     """
-    from streamflow.serving.online_store import online_store
+    from streamflow.serving.configured_online_store import configured_online_store
     from streamflow.serving.scoring import Served
     from streamflow.training import served_model
 
@@ -167,7 +167,7 @@ def production_predictor(platform: Platform) -> Predictor:
     if version is None:
         raise NoProductionModel(platform.use_case.registered_model)
     model = served_model.load(platform.production.download(version))
-    online = online_store(platform.settings, platform.database, platform.use_case)
+    online = configured_online_store(platform.settings, platform.database, platform.use_case)
     ready = predictor(platform.settings, platform.use_case, online)
     ready.set_newest(online.newest_event_timestamps())
     ready.serve(Served(version, model, online.plan(model.schema)))
@@ -186,7 +186,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
     from streamflow.registry.model_cache import LastServed
-    from streamflow.serving.online_store import online_store
+    from streamflow.serving.configured_online_store import configured_online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
 
     settings, use_case, url = platform.settings, platform.use_case, platform.database.url
@@ -209,7 +209,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             settings,
             use_case,
             production(settings, database, platform.registry),
-            online_store(settings, database, use_case),
+            configured_online_store(settings, database, use_case),
             KeySync(key_store, checked, Audit()),
             log_writer=log_writer,
             last_served=LastServed(settings.home / "models", use_case.registered_model),

@@ -24,9 +24,9 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
+from streamflow.serving.configured_online_store import configured_online_store
 from streamflow.serving.feast_online_store import FeastStore
 from streamflow.serving.feature_status import MISSING, EntityRow
-from streamflow.serving.online_store import online_store
 from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.settings import load_settings
 from streamflow.training.served_model import FeatureSchema
@@ -85,7 +85,7 @@ def users(ready: Platform) -> list[str]:
 
 @pytest.fixture
 def straight(ready: Platform) -> PostgresStore:
-    store = online_store(ready.settings, ready.database, ready.use_case)
+    store = configured_online_store(ready.settings, ready.database, ready.use_case)
     assert isinstance(store, PostgresStore)
     return store
 
@@ -345,7 +345,7 @@ def test_any_other_online_store_is_read_through_feast(
     elsewhere = replace(ready, settings=settings)
     apply(elsewhere)
     materialize(elsewhere, JANUARY, KNOWN)
-    store = online_store(settings, ready.database, ready.use_case)
+    store = configured_online_store(settings, ready.database, ready.use_case)
     assert isinstance(store, FeastStore)
     ours = PostgresStore(ready.database, ready.use_case)
     expected = ours.read(ours.plan(schema), users)

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, cast
 
 from streamflow.api.head_limits import LimitedHttpProtocol
-from streamflow.api.http_protocol import Headers, HttpApp
+from streamflow.api.http_app import Headers, HttpApp
 from streamflow.api.limits import largest_body
 from streamflow.api.request import SCOPE_KEY, RequestRecord
 

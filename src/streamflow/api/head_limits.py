@@ -17,7 +17,7 @@ from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from streamflow.api.http_protocol import Headers, HttpApp
+from streamflow.api.http_app import Headers, HttpApp
 from streamflow.api.limits import LARGEST_HEAD_BYTES
 
 # A client whose connection is closed while it sends doesn't read the response.

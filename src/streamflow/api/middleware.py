@@ -25,7 +25,7 @@ from starlette.types import Send as AsgiSend
 from streamflow import log
 from streamflow.api import problems
 from streamflow.api.handlers import DirectHandler
-from streamflow.api.http_protocol import Client, Headers, HttpApp, Send
+from streamflow.api.http_app import Client, Headers, HttpApp, Send
 from streamflow.api.limits import BATCH_PATH, LARGEST_HEAD_BYTES, largest_body
 from streamflow.api.request import SCOPE_KEY, RequestRecord
 from streamflow.api.request_errors import HeadTooLarge
