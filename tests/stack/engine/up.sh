@@ -23,6 +23,7 @@ if ! docker version >/dev/null 2>&1; then
       docker.io iptables debootstrap >"$state/apt.log" 2>&1
     break
   done
+  hash -r # another docker may have been found before this one was installed
   [ -e "$state/iptables.before" ] || iptables-save >"$state/iptables.before"
   tell "the daemon"
   rm -f "$state/dockerd.pid"
