@@ -7,11 +7,15 @@ import runpy
 import stat
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from streamflow.settings import Settings
 
@@ -152,3 +156,25 @@ def test_the_slim_image_is_locked_to_the_same_packages() -> None:
     assert all(slim.values())
     names = {name.partition("==")[0] for name in slim}
     assert not names & {"pandas", "scikit-learn", "feast", "mlflow", "scipy", "pyarrow"}
+
+
+def test_nothing_that_runs_in_the_image_needs_a_tool_that_is_taken_out_of_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    tools = {_name(Requirement(line)) for line in project["optional-dependencies"]["dev"]}
+    needed: set[str] = set()
+    waiting = [Requirement(line) for line in project["dependencies"]]
+    while waiting:
+        requirement = waiting.pop()
+        extras = requirement.extras or {""}
+        waiting += [
+            needs
+            for needs in map(Requirement, requires(requirement.name) or [])
+            if _name(needs) not in needed
+            and any(needs.marker is None or needs.marker.evaluate({"extra": e}) for e in extras)
+        ]
+        needed.add(_name(requirement))
+    assert tools & needed == set()
+
+
+def _name(requirement: Requirement) -> str:
+    return canonicalize_name(requirement.name)
