@@ -39,8 +39,7 @@ def failure(event: str, error: BaseException, **facts: object) -> None:
 
 
 def _log(level: int, event: str, facts: Mapping[str, object]) -> None:
-    if _logger.isEnabledFor(level):
-        _logger.log(level, event, extra={"facts": facts})
+    _logger.log(level, event, extra={"facts": facts})
 
 
 def traceback_lines(error: BaseException) -> list[str]:
@@ -60,6 +59,13 @@ def json_line(event: str, level: str, facts: Mapping[str, object]) -> str:
     return to_json(line, fallback=str).decode() + "\n"
 
 
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # a library's message that doesn't fit its arguments may not fail the caller
+        return str(record.msg)
+
+
 class JsonLines(logging.Handler):
     """Writes each record to `stream` as one JSON object a line.
 
@@ -73,7 +79,7 @@ class JsonLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record; a library's message is the event `library_message`."""
         facts = getattr(record, "facts", None)
-        event = record.getMessage()
+        event = _message(record)
         if facts is None:
             facts, event = {"logger": record.name, "message": event}, "library_message"
             if record.exc_info and record.exc_info[1]:
@@ -115,7 +121,7 @@ class PlainLines(logging.Handler):
         facts = getattr(record, "facts", None)
         suffix = f" {dict(facts)}" if facts else ""
         with suppress(OSError):
-            print(f"{record.name}: {record.getMessage()}{suffix}", file=sys.stderr)
+            print(f"{record.name}: {_message(record)}{suffix}", file=sys.stderr)
 
 
 def write_plain() -> None:

@@ -48,6 +48,18 @@ def test_a_librarys_warning_arrives_too_and_its_information_does_not() -> None:
     assert (line["logger"], line["message"]) == ("some.library", "the pool is exhausted")
 
 
+def test_a_librarys_message_that_does_not_fit_its_arguments_fails_nobody(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream = io.StringIO()
+    log.write_json_to(stream)
+    logging.getLogger("some.library").warning("%d rows", "many")
+    assert [line["message"] for line in written(stream)] == ["%d rows"]
+    log.write_plain()
+    logging.getLogger("some.library").warning("%d rows", "many")
+    assert capsys.readouterr().err == "some.library: %d rows\n"
+
+
 def test_information_of_our_own_feast_plugin_arrives() -> None:
     stream = io.StringIO()
     log.write_json_to(stream)
