@@ -69,7 +69,7 @@ class MlflowStore:
 def mlflow_store(settings: Settings, database: Database) -> Iterator[MlflowStore]:
     """MLflow's store, behind its server if there is one. Raises InvalidSettings if that's a
     stranger's."""
-    artifacts = settings.home / "mlflow"
+    artifacts = settings.artifacts
     if settings.mlflow_database_url is not None:
         with Database(settings.mlflow_database_url.get_secret_value()) as theirs:
             yield MlflowStore(theirs, "public", artifacts, "mlflow-artifacts:/")
@@ -98,18 +98,17 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
         except DatabaseUnavailable:
             if not even_without_database:
                 raise
-        artifacts = settings.home / "mlflow"
         registry = Registry(
             # MLflow 3.17 compares version numbers with text when it moves a stage, which psycopg 3
             # refuses and psycopg 2 lets PostgreSQL decide.
             uri=settings.mlflow_tracking_uri or sqlalchemy_url(url, MLFLOW_SCHEMA, "psycopg2"),
             model=use_case.registered_model,
-            artifacts=None if settings.mlflow_tracking_uri else artifacts,
-            cache=settings.home / "models",
+            artifacts=None if settings.mlflow_tracking_uri else settings.artifacts,
+            cache=settings.model_cache,
         )
         follows = production(settings, database, registry)
         with _blamed_on_the_database():
-            yield Platform(settings, use_case, database, registry, registry.uri, follows)
+            yield Platform(settings, use_case, database, registry, follows)
 
 
 @contextmanager
@@ -133,7 +132,7 @@ def _blamed_on_the_database() -> Iterator[None]:
 
 def production(settings: Settings, database: Database, registry: Registry) -> ProductionReader:
     """The thinnest way to see which version is in Production."""
-    uri, cache = settings.mlflow_tracking_uri, settings.home / "models"
+    uri, cache = settings.mlflow_tracking_uri, settings.model_cache
     if uri is None:
         return DatabaseReader(database, registry.model, cache, registry)
     if uri.startswith(("http://", "https://")):
@@ -212,7 +211,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             configured_online_store(settings, database, use_case),
             KeySync(key_store, checked, Audit()),
             log_writer=log_writer,
-            last_served=LastServed(settings.home / "models", use_case.registered_model),
+            last_served=LastServed(settings.model_cache, use_case.registered_model),
             trace=tracing(),
         )
     )
@@ -233,7 +232,7 @@ def api_parts(
 ) -> ApiParts:
     """The API's parts over stores that may be stand-ins, as in tests.
 
-    `log_writer` stores predictions, and `last_good` remembers which version was served.
+    `log_writer` stores predictions, and `last_served` remembers which version was served.
     """
     from streamflow.api.parts import ApiParts
     from streamflow.api.telemetry.recorder import Recorder

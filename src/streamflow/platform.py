@@ -16,18 +16,21 @@ from streamflow.use_case import UseCase
 class Platform:
     """Settings, use case, database and registry.
 
-    `mlflow_uri` is of an MLflow server, or of the database. `production` reads which version is in
-    Production, without MLflow where that is possible.
+    `production` reads which version is in Production, without MLflow where that is possible.
     """
 
     settings: Settings
     use_case: UseCase
     database: Database
     registry: Registry
-    mlflow_uri: str
     production: ProductionReader
 
     @property
     def artifacts(self) -> Path:
         """The folder with the files of runs and models."""
-        return self.settings.home / "mlflow"
+        return self.settings.artifacts
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The URI of the MLflow server, or of the database with MLflow's tables."""
+        return self.registry.uri

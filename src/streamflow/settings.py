@@ -102,6 +102,21 @@ class Settings(BaseSettings):
         1.0, gt=0, le=5, description="seconds between two checks which version is in Production"
     )
 
+    @property
+    def artifacts(self) -> Path:
+        """The folder with the files of MLflow's runs and models, unless a server keeps them."""
+        return self.home / "mlflow"
+
+    @property
+    def model_cache(self) -> Path:
+        """The folder with downloaded model files, by their hash."""
+        return self.home / "models"
+
+    @property
+    def scratch(self) -> Path:
+        """The parent of temporary folders; see `streamflow.scratch`."""
+        return self.home / "scratch"
+
 
 def load_settings(**overrides: object) -> Settings:
     """The settings; `overrides` come before the environment, and that before `.env`.

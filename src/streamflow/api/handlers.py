@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal
+from operator import attrgetter
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
@@ -20,17 +21,16 @@ from streamflow.api.telemetry.recorder import Recorder
 from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnknownEntity
 from streamflow.serving import responses
 from streamflow.serving.batching import RequestBatcher, ScoredBatch
-from streamflow.serving.callbacks import wait_for
+from streamflow.serving.callbacks import Callback, wait_for
 from streamflow.serving.scoring import Prediction, ScoringRequest, Served
 
+T = TypeVar("T")
 # From here on encoding the response would keep other requests waiting for too long.
 _LARGE_BATCH = 64
 
-# Called once with the body of a response, or with the error in its place.
-Callback = Callable[[bytes | Exception], None]
 # Given a body, calls the callback at once or later; or returns False if the body isn't valid, which
 # FastAPI's route explains.
-DirectHandler = Callable[[bytes, RequestRecord, Callback], bool]
+DirectHandler = Callable[[bytes, RequestRecord, Callback[bytes]], bool]
 
 
 class PredictionHandlers:
@@ -72,28 +72,12 @@ class PredictionHandlers:
         self, request_model: type[BaseModel], batch_model: type[BaseModel]
     ) -> dict[str, DirectHandler]:
         """By path the handlers of bodies that are valid JSON of these models."""
-        single = request_model.__pydantic_validator__.validate_json
-        batch = batch_model.__pydantic_validator__.validate_json
+        return {
+            "/predict": _handler(request_model, attrgetter("entity_id"), self._start),
+            BATCH_PATH: _handler(batch_model, attrgetter("entity_ids"), self._start_batch),
+        }
 
-        def predict(body: bytes, record: RequestRecord, callback: Callback) -> bool:
-            try:
-                entity_id = single(body).entity_id
-            except ValidationError:
-                return False
-            self._start(entity_id, record, callback)
-            return True
-
-        def predict_batch(body: bytes, record: RequestRecord, callback: Callback) -> bool:
-            try:
-                entity_ids = batch(body).entity_ids
-            except ValidationError:
-                return False
-            self._start_batch(entity_ids, record, callback)
-            return True
-
-        return {"/predict": predict, BATCH_PATH: predict_batch}
-
-    def _start(self, entity_id: str, record: RequestRecord, callback: Callback) -> None:
+    def _start(self, entity_id: str, record: RequestRecord, callback: Callback[bytes]) -> None:
         """As `predict`, without a task or a future, which cost as much as the prediction."""
 
         def finish(result: ScoredBatch | Exception) -> None:
@@ -107,7 +91,7 @@ class PredictionHandlers:
         self._batches.submit([ScoringRequest(entity_id, record.request_id)], finish)
 
     def _start_batch(
-        self, entity_ids: Sequence[str], record: RequestRecord, callback: Callback
+        self, entity_ids: Sequence[str], record: RequestRecord, callback: Callback[bytes]
     ) -> None:
         def finish(task: asyncio.Task[bytes]) -> None:
             self._tasks.discard(task)
@@ -137,6 +121,25 @@ class PredictionHandlers:
         for result in results:
             for view, problem in _feature_problems(served, result):
                 self._recorder.count_feature_problem(view, problem)
+
+
+def _handler(
+    model: type[BaseModel],
+    field: Callable[[BaseModel], T],
+    start: Callable[[T, RequestRecord, Callback[bytes]], None],
+) -> DirectHandler:
+    """A handler that parses a body as the model, and starts with its field."""
+    validate = model.__pydantic_validator__.validate_json
+
+    def handle(body: bytes, record: RequestRecord, callback: Callback[bytes]) -> bool:
+        try:
+            request = validate(body)
+        except ValidationError:
+            return False
+        start(field(request), record, callback)
+        return True
+
+    return handle
 
 
 def _feature_problems(

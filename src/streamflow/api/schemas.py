@@ -14,8 +14,7 @@ from pydantic.config import JsonDict
 from streamflow import entity_id
 from streamflow.errors import NoProductionModel, UnknownEntity
 from streamflow.serving.responses import problem
-
-Value = bool | int | float | str | None
+from streamflow.training.dataset import FeatureValue
 
 EXAMPLE_TIME = "2024-01-31T23:59:59.999999+00:00"
 EXAMPLE_MODEL: JsonDict = {
@@ -39,7 +38,7 @@ class FeatureAnswer(BaseModel):
     """One feature as the model would be given it."""
 
     status: Literal["present", "null", "missing", "stale"]
-    value: Value
+    value: FeatureValue
     type: Literal["INT64", "FLOAT64", "BOOL", "STRING"]
     feature_view: str
     event_timestamp: datetime | None = Field(description="the moment that the value speaks of")
@@ -129,7 +128,7 @@ def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[B
         entity_id=(str, Field(alias=join_key)),
         prediction=(Literal[0, 1], Field(description="the model's own label")),
         probability=(float, Field(ge=0, le=1, description="the probability of 1")),
-        features_used=(dict[str, Value], Field(description="in the model's order")),
+        features_used=(dict[str, FeatureValue], Field(description="in the model's order")),
         model=(ModelAnswer, ...),
         features_as_of=(datetime, Field(description="the oldest of feature_times")),
         feature_times=(dict[str, datetime], Field(description="event time per feature view")),
@@ -182,7 +181,7 @@ def batch_schema(join_key: str, example_id: str, request_id: str) -> type[BaseMo
         entity_id=(str, Field(alias=join_key)),
         prediction=(Literal[0, 1] | None, None),
         probability=(float | None, None),
-        features_used=(dict[str, Value] | None, None),
+        features_used=(dict[str, FeatureValue] | None, None),
         features_as_of=(datetime | None, None),
         feature_times=(dict[str, datetime] | None, None),
         warnings=(list[str] | None, None),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamflow.progress import silent
+
 if TYPE_CHECKING:
     from streamflow.platform import Platform
     from streamflow.progress import Progress
@@ -68,7 +70,7 @@ def print_error(code: str, message: str, next: str, as_json: bool) -> None:
 def show_progress(as_json: bool, command: str) -> Iterator[Progress]:
     """A spinner with the current part of the command, on standard error; none for scripts."""
     if as_json or not sys.stderr.isatty():
-        yield lambda part: None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

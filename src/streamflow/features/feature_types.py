@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streamflow.training.dataset import FeatureValue
+
 # A model's type by Feast's field type.
 FEATURE_TYPES = {"Int64": "INT64", "Float64": "FLOAT64", "Bool": "BOOL", "String": "STRING"}
 
 # Feast's value type by the model's type.
 VALUE_TYPES = {"INT64": "INT64", "FLOAT64": "DOUBLE", "BOOL": "BOOL", "STRING": "STRING"}
-
-FeatureValue = bool | int | float | str | None
 
 _PYTHON_TYPES: Mapping[str, type[int] | type[float] | type[bool] | type[str]] = {
     "INT64": int,

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from math import isfinite
 
 from streamflow.features.feature_store import open_store, unavailable
-from streamflow.features.feature_types import FeatureValue, typed
+from streamflow.features.feature_types import typed
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier
+from streamflow.training.dataset import FeatureValue
 from streamflow.use_case import UseCase
 
 # A response is logged a little after its features were read, and clocks differ a little.

@@ -39,7 +39,7 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
     Raises UnknownRun, UnknownVersion, NoLineage, MlflowUnavailable.
     """
     registry = platform.registry
-    with scratch(platform.settings.home / "scratch") as folder:
+    with scratch(platform.settings.scratch) as folder:
         progress("fetch")
         one = recorded_run.read(registry, recorded_run.find(registry, before), folder / "before")
         other = recorded_run.read(registry, recorded_run.find(registry, after), folder / "after")

@@ -11,6 +11,7 @@ from streamflow.errors import StreamFlowError
 from streamflow.lineage.configuration import parameters
 from streamflow.lineage.document import Lineage, Model, fingerprint
 from streamflow.lineage.environment import Parameter, is_randomness_parameter
+from streamflow.progress import Progress
 from streamflow.training import candidate, dataset_table
 from streamflow.training.candidate import Recipe
 from streamflow.use_case import Estimator, EstimatorBuilder
@@ -60,7 +61,7 @@ def isolate(
     model_today: Model,
     changed: list[str],
     folder: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> list[Restored]:
     """Retrain with each of the `changed` factors restored; if none explains it, with all of them.
 

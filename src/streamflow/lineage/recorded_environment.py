@@ -29,7 +29,7 @@ def reproduce(platform: Platform, run: Run, progress: Progress = silent) -> dict
 
     Raises EnvironmentNotRestored, NoLineage.
     """
-    with scratch(platform.settings.home / "scratch") as folder:
+    with scratch(platform.settings.scratch) as folder:
         recorded = recorded_run.read(platform.registry, run, folder / "recorded").lineage
         diff = platform.registry.artifact(run.run_id, DIFF_FILE, folder)
         with checkout(recorded.code, diff, folder / "checkout") as sources:

@@ -66,7 +66,7 @@ def reproduce(
     An error that prevents the training is the verdict "can't tell". Raises MlflowUnavailable if
     the tags can't be written.
     """
-    with scratch(platform.settings.home / "scratch") as folder:
+    with scratch(platform.settings.scratch) as folder:
         try:
             recorded = recorded_run.read(platform.registry, run, folder / "recorded")
             reproduction = _reproduce(platform, recorded, now, folder, progress)

@@ -77,10 +77,10 @@ def train(
     _require_past(known_at, now)
     assembled = _join(platform, as_of, known_at, progress)
     recipe = Recipe(assembled.training_set, build, random_state, platform.use_case.validation_share)
-    with scratch(platform.settings.home / "scratch") as folder:
+    with scratch(platform.settings.scratch) as folder:
         artifacts = folder / "artifacts"
         artifacts.mkdir()
-        trained = _fit_and_prove(recipe, folder / "served", progress)
+        trained = candidate.make_candidate(recipe, folder / "served", progress)
         evaluated = _evaluate(trained, random_state)
         _draw(trained, artifacts / "plots", progress)
         lineage = _fingerprint(platform, assembled, name, recipe, trained, progress)
@@ -103,11 +103,6 @@ def _require_past(known_at: datetime, now: datetime) -> None:
 def _join(platform: Platform, as_of: date, known_at: datetime, progress: Progress) -> Assembled:
     progress("point-in-time join")
     return point_in_time.assemble(platform.database, platform.use_case, as_of, known_at)
-
-
-def _fit_and_prove(recipe: Recipe, served: Path, progress: Progress) -> Candidate:
-    """The fitted model; its served form, proved equal to the estimator, is written to `served`."""
-    return candidate.make_candidate(recipe, served, progress)
 
 
 def _evaluate(trained: Candidate, random_state: int) -> Evaluation:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 from streamflow.features.feature_store import open_store, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.postgres.database import Database
+from streamflow.serving.callbacks import Callback
 from streamflow.serving.feature_status import MISSING, EntityRow
 from streamflow.serving.online_store import (
     OnlineConnection,
     Plan,
-    RowsCallback,
     newest_materialized,
     other_type,
 )
@@ -121,7 +121,9 @@ class ThreadConnection:
         """Let the thread end."""
         self._thread.shutdown(wait=False)
 
-    def send(self, plan: Plan, entity_ids: Sequence[str], callback: RowsCallback) -> None:
+    def send(
+        self, plan: Plan, entity_ids: Sequence[str], callback: Callback[list[EntityRow]]
+    ) -> None:
         """Read a row per id; `callback` receives them, or the reason why there are none."""
         self.idle = False
         reading = asyncio.get_running_loop().run_in_executor(

@@ -11,14 +11,13 @@ from typing import Any, Protocol
 
 from streamflow.errors import UnservableModel
 from streamflow.postgres.database import Database
+from streamflow.serving.callbacks import Callback
 from streamflow.serving.feature_status import EntityRow
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
 
 # What a store's `plan` returns. Only the same store knows its type; all others pass it on.
 Plan = Any
-# Called once with a row per id, or with the reason why there are none.
-RowsCallback = Callable[[list[EntityRow] | Exception], None]
 
 
 class OnlineStore(Protocol):
@@ -58,7 +57,9 @@ class OnlineConnection(Protocol):
     def close(self) -> Awaitable[None]:
         """Close; a read in progress fails."""
 
-    def send(self, plan: Plan, entity_ids: Sequence[str], callback: RowsCallback) -> None:
+    def send(
+        self, plan: Plan, entity_ids: Sequence[str], callback: Callback[list[EntityRow]]
+    ) -> None:
         """Read a row per id; `callback` receives them, or the reason why there are none."""
 
 

@@ -13,10 +13,10 @@ from streamflow.errors import FeatureStoreUnavailable, UnservableModel
 from streamflow.features.feature_store import ONLINE_SCHEMA, unavailable
 from streamflow.features.feature_types import VALUE_TYPES
 from streamflow.postgres.database import Database
+from streamflow.serving.callbacks import Callback
 from streamflow.serving.feature_status import MISSING, EntityRow
 from streamflow.serving.online_store import (
     OnlineConnection,
-    RowsCallback,
     newest_materialized,
     other_type,
 )
@@ -112,7 +112,9 @@ class _PostgresConnection:
     def idle(self) -> bool:
         return self._connection.idle
 
-    def send(self, plan: Statement, entity_ids: Sequence[str], callback: RowsCallback) -> None:
+    def send(
+        self, plan: Statement, entity_ids: Sequence[str], callback: Callback[list[EntityRow]]
+    ) -> None:
         def received(outcome: ResultRows | Exception) -> None:
             if isinstance(outcome, Exception):
                 callback(_unavailable(outcome))

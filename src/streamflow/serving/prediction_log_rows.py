@@ -17,7 +17,8 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from streamflow.errors import NoAnswer
-from streamflow.features.feature_types import FeatureValue, typed
+from streamflow.features.feature_types import typed
+from streamflow.training.dataset import FeatureValue
 
 if TYPE_CHECKING:
     from streamflow.serving.scoring import Prediction, ScoringRequest, Served

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.errors import UnknownModel
+from streamflow.progress import Progress, silent
 from streamflow.training import canonical, export, fit, served_model
 from streamflow.training.dataset import TrainingSet
+from streamflow.training.dataset_table import LABEL
 from streamflow.training.export import Proof
 from streamflow.training.fit import Fitted
 from streamflow.training.served_model import Labels, Matrix
@@ -50,9 +51,7 @@ class Candidate:
     proof: Proof
 
 
-def make_candidate(
-    recipe: Recipe, served: Path, progress: Callable[[str], None] = lambda step: None
-) -> Candidate:
+def make_candidate(recipe: Recipe, served: Path, progress: Progress = silent) -> Candidate:
     """Fit by the recipe, write the served form into `served` and prove it equal.
 
     Raises UntrainableData, UnservableModel, ServedFormDiffers.
@@ -97,7 +96,7 @@ def _scores(
     return canonical.table(
         [
             (training_set.schema.join_key, "STRING", entities),
-            ("label", "BOOL", fitted.validation_labels[order].astype(bool)),
+            (LABEL, "BOOL", fitted.validation_labels[order].astype(bool)),
             ("prediction", "INT64", predictions[order]),
             ("probability", "FLOAT64", probabilities[order]),
         ]

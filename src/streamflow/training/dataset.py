@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from streamflow.training.served_model import FeatureSchema
 
-Value = bool | int | float | str | None
+FeatureValue = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TrainingSet:
 
     schema: FeatureSchema
     entities: list[str]
-    columns: Mapping[str, list[Value]]
+    columns: Mapping[str, list[FeatureValue]]
     labels: list[bool]
     as_of: date
     known_at: datetime
