@@ -32,6 +32,7 @@ KEY_FIELDS = {
 
 
 def server_of(database_url: str) -> dict[str, Any]:
+    """The settings of a Feast store that name the server of the URL."""
     parts = conninfo_to_dict(database_url)
     return {
         "host": str(parts.get("host", "localhost")),
@@ -43,12 +44,12 @@ def server_of(database_url: str) -> dict[str, Any]:
     }
 
 
-class Sut:
+class StoreUnderTest:
     """A Feast store under test, and its online store."""
 
     def __init__(self, folder: Path, online: dict[str, Any], project: str) -> None:
         self.folder = folder
-        self.turns = 0  # of a test that writes again and again: each has to be newer
+        self.turns = 0  # counted by tests that write repeatedly: each write has to be newer
         self.feast = FeatureStore(
             config=RepoConfig(
                 project=project,
@@ -60,7 +61,7 @@ class Sut:
             )
         )
         self.config = self.feast.config
-        self.online = self.feast._get_provider().online_store
+        self.online = self.feast.provider.online_store
 
     def view(
         self, name: str = "profile", entities: tuple[Entity, ...] = (USER,), **types: Any
@@ -85,7 +86,7 @@ class Sut:
         return view
 
     def write(self, view: FeatureView, *rows: tuple[Any, ...]) -> None:
-        """Rows of user, values by feature, event timestamp and maybe created timestamp."""
+        """Write rows of user, values by feature, event timestamp and, optionally, created one."""
         batch = [
             (key if isinstance(key, EntityKey) else user(key), values, event, *(created or [None]))
             for key, values, event, *created in rows
@@ -125,22 +126,26 @@ def postgres_config(database_url: str, project: str) -> Iterator[dict[str, Any]]
 
 
 @pytest.fixture
-def postgres(tmp_path: Path, postgres_config: dict[str, Any], project: str) -> Iterator[Sut]:
-    sut = Sut(tmp_path, postgres_config, project)
+def postgres(
+    tmp_path: Path, postgres_config: dict[str, Any], project: str
+) -> Iterator[StoreUnderTest]:
+    sut = StoreUnderTest(tmp_path, postgres_config, project)
     yield sut
     asyncio.run(sut.online.close())
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path, project: str) -> Sut:
-    return Sut(tmp_path, {"type": "sqlite", "path": str(tmp_path / "online.db")}, project)
+def sqlite(tmp_path: Path, project: str) -> StoreUnderTest:
+    return StoreUnderTest(
+        tmp_path, {"type": "sqlite", "path": str(tmp_path / "online.db")}, project
+    )
 
 
 @pytest.fixture(params=["feast_postgres", "sqlite"])
-def store(request: pytest.FixtureRequest) -> Sut:
-    """For what's the same for any online store."""
+def store(request: pytest.FixtureRequest) -> StoreUnderTest:
+    """For tests of the behaviour that every online store shares."""
     name = "postgres" if request.param == "feast_postgres" else "sqlite"
-    sut: Sut = request.getfixturevalue(name)
+    sut: StoreUnderTest = request.getfixturevalue(name)
     return sut
 
 

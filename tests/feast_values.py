@@ -1,4 +1,4 @@
-"""Random values of every value type that Feast has, made from its own description of them."""
+"""Random values of every value type that Feast has, generated from its own description of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
-# What isn't a type of a feature, and whose values have a field that isn't called like the type.
+# Value types that no feature can have; and types whose field in Value is not named like the type.
 NO_TYPES = ("UNKNOWN", "NULL")
 OTHER_FIELDS = {
     "PDF_BYTES": "bytes_val",
@@ -28,7 +28,7 @@ FIELDS = {
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 MOMENTS = st.integers(-62_135_596_800, 253_402_300_799)
-# Of the many not-a-numbers, one: PostgreSQL has no more of them in text.
+# One of the many NaN: PostgreSQL's text form has only one.
 NOT_A_NUMBER = st.just(math.nan)
 SCALARS: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.TYPE_BYTES: st.binary(max_size=20),
@@ -48,14 +48,14 @@ def dtype_of(name: str) -> Any:
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
-    """Values of the type, one in two of them null."""
+    """Values of the type, half of them null."""
     field = Value.DESCRIPTOR.fields_by_name[FIELDS[name]]
     content = MOMENTS if field.name == "unix_timestamp_val" else _contents(field, depth=1)
     return content.map(lambda inner: Value(**{field.name: inner})) | st.just(Value())
 
 
 def exact(values: dict[str, Any]) -> dict[str, bytes]:
-    """To compare: not-a-number is unequal to itself, and maps are in no order."""
+    """Bytes to compare, because NaN is unequal to itself and maps have no order."""
     return {name: value.SerializeToString(deterministic=True) for name, value in values.items()}
 
 
@@ -72,11 +72,11 @@ def _contents(field: Any, depth: int) -> st.SearchStrategy[Any]:
 
 
 def _messages(kind: Any, depth: int) -> st.SearchStrategy[Any]:
-    made = GetMessageClass(kind)
+    message = GetMessageClass(kind)
     if not kind.oneofs:
         contents = {field.name: _contents(field, depth) for field in kind.fields}
-        return st.fixed_dictionaries(contents).map(lambda fields: made(**fields))
+        return st.fixed_dictionaries(contents).map(lambda fields: message(**fields))
     choices = [field for field in kind.fields if field.message_type is None or depth]
     return st.sampled_from(choices).flatmap(
-        lambda field: _contents(field, depth - 1).map(lambda inner: made(**{field.name: inner}))
+        lambda field: _contents(field, depth - 1).map(lambda inner: message(**{field.name: inner}))
     )

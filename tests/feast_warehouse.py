@@ -1,4 +1,4 @@
-"""A table of history in PostgreSQL, and Feast on it: for tests of materialization."""
+"""A history table in PostgreSQL and Feast stores on it, for tests of materialization."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Warehouse:
         self.insert((user, fee, None, None, None, None, None, at, known))
 
     def store(self, engine: str = "feast_postgres.PostgresEngine", **offline: Any) -> FeatureStore:
-        """Feast, each time as another project: with an online store of its own."""
+        """A Feast store with a new project, and so with an online store of its own."""
         server = {"db_schema": self.schema, **server_of(self.url)}
         project = f"p{uuid.uuid4().hex[:12]}"
         return FeatureStore(
@@ -92,13 +92,13 @@ class Warehouse:
 
 @pytest.fixture
 def warehouse(database_url: str, tmp_path: Path) -> Iterator[Warehouse]:
-    made = Warehouse(database_url, tmp_path)
-    yield made
-    made.execute(f"DROP SCHEMA {made.schema} CASCADE")
+    created = Warehouse(database_url, tmp_path)
+    yield created
+    created.execute(f"DROP SCHEMA {created.schema} CASCADE")
 
 
 def profile(types: dict[str, Any] = TYPES, **changes: Any) -> FeatureView:
-    """A view of `changes`, those of its source among them."""
+    """A view of the table, with `changes` to its arguments and its source's."""
     source: dict[str, Any] = {
         "name": f"{changes.get('name', 'profile')}_source",
         "timestamp_field": "event_timestamp",

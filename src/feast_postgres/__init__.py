@@ -1,11 +1,16 @@
-"""Feast's online and offline store for PostgreSQL, and its engine for both in one database.
+"""Feast's offline store, online store and materialization engine for PostgreSQL.
 
 In `feature_store.yaml`: `online_store: {type: feast_postgres.PostgresOnlineStore, ...}`,
 `offline_store: {type: feast_postgres.PostgresOfflineStore, ...}` and
-`batch_engine: feast_postgres.PostgresEngine`.
+`batch_engine: feast_postgres.PostgresEngine`. Feast looks for each class and its configuration as
+attributes of this package; they are loaded at first access, because importing Feast takes seconds.
 
-Feast looks for each and its configuration as attributes of the module that `type` names. They
-are loaded when asked for: importing Feast takes seconds.
+Public modules, for processes that read the online store's tables without Feast:
+`online_statement` (prepares and reads), `event_loop_connection` (reads without blocking an event
+loop), `online_rows` (the rows read).
+
+The package imports nothing of `streamflow`. It logs by the standard library's `logging` only, under
+the names of its modules.
 """
 
 from __future__ import annotations

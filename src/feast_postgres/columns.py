@@ -1,6 +1,6 @@
-"""How a feature view becomes a table: its name, its columns, and values on their way in and out.
+"""The name and the columns of a feature view's table, and the conversion of their values.
 
-Importing this doesn't import Feast, so that a process without it can read the tables too.
+Importing this module does not import Feast: a process without Feast can read the tables too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OWN_COLUMNS = ("event_timestamp", "created_timestamp", "unwritten")
 
-# Of Feast's types, those that PostgreSQL has too: column type, and field of Feast's Value.
+# Feast's types that PostgreSQL has too: the type of the column, and the field of Feast's Value.
 _NATIVE: dict[str, tuple[LiteralString, str | None]] = {
     "BOOL": ("bool", "bool_val"),
     "INT32": ("int4", "int32_val"),
@@ -28,14 +28,14 @@ _NATIVE: dict[str, tuple[LiteralString, str | None]] = {
     "BYTES": ("bytea", "bytes_val"),
     "UNIX_TIMESTAMP": ("timestamptz", "unix_timestamp_val"),
 }
-# Of those, what Feast lets an entity be found by.
+# Those of them that Feast allows for a join key.
 _KEY_TYPES = ("INT32", "INT64", "STRING", "BYTES", "UNIX_TIMESTAMP")
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _LONGEST_IDENTIFIER = 63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
-# What a null among moments becomes on Feast's way from a data frame.
-_NOT_A_TIME = -(2**63)
+# Feast writes a null timestamp of a data frame as this number.
+_NULL_TIMESTAMP = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Column:
             raise ValueError(f"{self.feature!r} is a {self.field}, and was given a {field}")
         native = getattr(value, field)
         if field == "unix_timestamp_val":
-            if native == _NOT_A_TIME:
+            if native == _NULL_TIMESTAMP:
                 return None
             try:
                 return _EPOCH + timedelta(seconds=native)
@@ -76,7 +76,7 @@ class Column:
         return native
 
     def from_sql(self, native: Any) -> Value:
-        """The Value that `to_sql` was given."""
+        """The Value from which `to_sql` made `native`."""
         from feast.protos.feast.types.Value_pb2 import Value
 
         if native is None:
@@ -93,12 +93,13 @@ class Column:
         return native
 
 
-# Where a view's join keys aren't known, or of a type that's no key: Feast's serialization of all.
+# The only key column of a view whose join keys are unknown or have a type that PostgreSQL lacks:
+# Feast's serialization of all join keys.
 SERIALIZED_KEY = Column("entity_key", "entity_key", "ENTITY_KEY", "bytea", None)
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """The columns of a feature view's table: its join keys in order of name, and its features."""
 
     view: str
@@ -111,9 +112,9 @@ class Layout:
         return self.keys == (SERIALIZED_KEY,)
 
     def key_to_sql(self, entity_key: EntityKey, version: int) -> tuple[object, ...]:
-        """The entity key as the key columns store it, whatever the order of its join keys.
+        """The entity key as the key columns store it; its join keys may be in any order.
 
-        Raises ValueError if its join keys aren't those of the view, or can't be held.
+        Raises ValueError if its join keys aren't the view's, or their columns can't hold them.
         """
         if self.serialized:
             from feast.infra.key_encoding_utils import serialize_entity_key
@@ -137,9 +138,11 @@ class Layout:
         return values
 
 
-def layout_of(feature_view: FeatureView) -> Layout:
-    """The columns of the feature view's table. A column is named like its feature or join key,
-    unless that's too long or a column of our own."""
+def table_layout(feature_view: FeatureView) -> TableLayout:
+    """The columns of the feature view's table.
+
+    A column has the name of its feature or join key, unless that name is too long or reserved.
+    """
     taken = {*OWN_COLUMNS, *_SYSTEM_COLUMNS}
     keys: list[Column] = []
     for field in sorted(feature_view.entity_columns, key=lambda field: str(field.name)):
@@ -155,19 +158,19 @@ def layout_of(feature_view: FeatureView) -> Layout:
         field.name: _column(field, field.dtype.to_value_type().name, taken)
         for field in feature_view.features
     }
-    return Layout(feature_view.name, tuple(keys), features)
+    return TableLayout(feature_view.name, tuple(keys), features)
 
 
 def table_name(project: str, feature_view: str) -> str:
     """The name of a feature view's table."""
-    # No project has a dot in its name, so that no two views share a table, as `a` + `b_c` and
-    # `a_b` + `c` would with an underscore.
+    # A project's name has no dot, so no two views share a table. With an underscore, `a` + `b_c`
+    # and `a_b` + `c` would.
     return _identifier(f"{project}.{feature_view}", set())
 
 
-def utc(moment: datetime) -> datetime:
-    """The moment in UTC; without a time zone it's taken to be UTC, as Feast does."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def utc(timestamp: datetime) -> datetime:
+    """The timestamp in UTC; one without a time zone is in UTC, as in Feast."""
+    return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
 
 
 def column_name(feature: str, key: str) -> str:
@@ -187,7 +190,7 @@ def _column(field: Field, value_type: str, taken: set[str]) -> Column:
 
 
 def _identifier(name: str, taken: set[str]) -> str:
-    """The name, or if it's too long or taken, what fits of it and a digest of the whole."""
+    """The name; if it is too long or taken, the beginning of it and a digest of the whole."""
     encoded = name.encode()
     if len(encoded) <= _LONGEST_IDENTIFIER and name not in taken:
         return name

@@ -21,8 +21,8 @@ Result = TypeVar("Result")
 _Pool: TypeAlias = ConnectionPool[Connection[TupleRow]]
 _AsyncPool: TypeAlias = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
-# Reads are joins of tables by their primary keys, prepared once: in the order written, one index
-# scan each, whatever the planner estimates for tables that were empty when it planned.
+# Reads are joins of tables by their primary keys, prepared once. These settings make each an index
+# scan, in the order written, even if its table was empty when the statement was planned.
 SESSION = {
     "timezone": "UTC",
     "plan_cache_mode": "force_generic_plan",
@@ -38,9 +38,8 @@ SESSION = {
 class Connections:
     """A pool for threads, and one for each event loop.
 
-    Work is repeated once if its connection turns out to be lost, or after a deadlock: it must be
-    safe to repeat. Connections are in autocommit. A forked child makes
-    connections of its own.
+    Work is repeated once after a lost connection or a deadlock, so it must be safe to repeat.
+    Connections are in autocommit. A forked child process opens its own connections.
     """
 
     def __init__(self) -> None:
@@ -53,7 +52,7 @@ class Connections:
     def run(
         self, config: PostgreSQLConfig, work: Callable[[Connection[TupleRow]], Result]
     ) -> Result:
-        """What `work` returns.
+        """Call `work` with a connection and return its result.
 
         Raises psycopg.OperationalError if the server can't be reached.
         """
@@ -107,18 +106,18 @@ class Connections:
 
     def abandon(self) -> None:
         """Leave the pool of the threads to the process that forked this one."""
-        # Its lock may be held by a thread that isn't here to release it.
+        # A thread of the parent may hold the lock; no thread of this process would release it.
         self._lock, self._pool = threading.Lock(), None
 
     def _open(self, config: PostgreSQLConfig) -> _Pool:
         with self._lock:
             if self._pool is None:
-                # A pool only reports that it waited too long; a connection reports the reason.
+                # A pool reports only a timeout; a connection reports the reason.
                 Connection.connect(**_arguments(config)).close()
                 pool = ConnectionPool(kwargs=_arguments(config), open=False, **_size(config))
                 pool.open(wait=True, timeout=config.connect_timeout_seconds)
                 self._pool = pool
-                # At exit, or with the store; else threads of the pool would outlive either.
+                # Closed at exit or with the store; otherwise the pool's threads would outlive both.
                 weakref.finalize(self, _close, pool, os.getpid())
             return self._pool
 
@@ -136,11 +135,10 @@ class Connections:
         loop: asyncio.AbstractEventLoop,
         opened: asyncio.Future[_AsyncPool],
     ) -> None:
-        """Open the loop's pool, and close it when cancelled, as a loop does with its last tasks.
+        """Open the loop's pool; close it when this task is cancelled, as a loop does at its end.
 
-        A task of the pool that is just then connecting takes its own cancellation for a failure
-        to connect, and waits for more work: without being closed it would keep the loop from ever
-        ending.
+        A task of the pool that is connecting takes its cancellation for a failed connection and
+        waits for more work. If the pool were not closed, the loop would never end.
         """
         pool = AsyncConnectionPool(kwargs=_arguments(config), open=False, **_size(config))
         try:
@@ -168,7 +166,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _close(pool: _Pool, process: int) -> None:
-    # A forked child has the parent's pool as well, and has to leave the sockets alone.
+    # A forked child has a copy of the parent's pool and must not close the parent's sockets.
     if process == os.getpid():
         pool.close()
 
@@ -181,13 +179,13 @@ def _lost(
 
 
 def _deadlocked(error: OperationalError) -> bool:
-    # 40001 and 40P01: of two transactions one had to give way, as of a reader of several tables and
-    # whoever changes them. The other is through by now.
+    # 40001 and 40P01: PostgreSQL cancelled one of two transactions that blocked each other, for
+    # example a reader of several tables. The other one has ended, so a retry succeeds.
     return (error.sqlstate or "").startswith("40")
 
 
 def _plan_outdated(error: FeatureNotSupported) -> bool:
-    # A statement prepared before a column changed its type; new connections have none.
+    # The statement was prepared before a column changed its type. New connections have none.
     return "cached plan" in str(error)
 
 

@@ -26,16 +26,16 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from psycopg import Connection, sql
 
-from feast_postgres.columns import Column, Layout, layout_of, utc
-from feast_postgres.offline import PostgresOfflineStoreConfig, cut
-from feast_postgres.online import PostgresOnlineStore, table_of
+from feast_postgres.columns import Column, TableLayout, table_layout, utc
+from feast_postgres.offline import PostgresOfflineStoreConfig, without_later_rows
+from feast_postgres.online import PostgresOnlineStore, online_table
 from feast_postgres.tables import insert, lock_if_empty, upsert
 
 _logger = logging.getLogger(__name__)
 
-_MOMENTS = ("timestamptz", "timestamp")
-# Of a source's types, those that PostgreSQL turns into the feature's as the offline store does.
-_FITTING: dict[str, tuple[str, ...]] = {
+_TIMESTAMP_TYPES = ("timestamptz", "timestamp")
+# By type of a feature, the column types that PostgreSQL casts to it as the offline store does.
+_COMPATIBLE_TYPES: dict[str, tuple[str, ...]] = {
     "BOOL": ("bool",),
     "INT32": ("int2", "int4"),
     "INT64": ("int2", "int4", "int8"),
@@ -43,9 +43,9 @@ _FITTING: dict[str, tuple[str, ...]] = {
     "DOUBLE": ("int2", "int4", "float4", "float8", "numeric"),
     "STRING": ("text", "varchar"),
     "BYTES": ("bytea",),
-    "UNIX_TIMESTAMP": (*_MOMENTS, "date"),
+    "UNIX_TIMESTAMP": (*_TIMESTAMP_TYPES, "date"),
 }
-# The store's sessions are set for reads by key; this is one large statement.
+# The online store's sessions have settings for reads by key; materialization is one large query.
 _SESSION = {
     "enable_seqscan": "on",
     "enable_hashjoin": "on",
@@ -57,7 +57,7 @@ _SESSION = {
 
 
 class PostgresEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
-    """`backend` is that of Feast's local engine, for what can't be done in the database."""
+    """`backend` is that of Feast's local engine, which does what PostgreSQL alone can't do."""
 
     type: Literal["feast_postgres.PostgresEngine", "feast_postgres.engine.PostgresEngine"]
     backend: str | None = None
@@ -65,18 +65,21 @@ class PostgresEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
 
 class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
     """Materializes a feature view by one statement in one transaction: all of the window or
-    nothing, and never an older row over a newer one.
+    nothing. An older row never replaces a newer one.
 
-    Nothing passes through this process, so that no value changes on the way: not-a-number stays
-    one, and integers beside nulls are exact. Where a view needs more than PostgreSQL can do alone
-    (another database, a transformation, a type that PostgreSQL doesn't have), Feast's local engine
-    does it; the log says why, at level INFO.
+    The rows stay in the database, so no value changes: NaN stays NaN, and integers in a column with
+    nulls are exact. A view that PostgreSQL alone can't materialize goes through Feast's local
+    engine: one with another database, a transformation, or a type that PostgreSQL doesn't have. The
+    reason is logged at level INFO.
     """
 
     @property
     def supports_batch(self) -> bool:
         """Feast gives all feature views of a materialization in one call."""
         return True
+
+    # Private methods of Feast used here: LocalComputeEngine._materialize_one, overridden; Feast's
+    # base class calls it for each view.
 
     def _materialize_one(
         self, registry: BaseRegistry, task: MaterializationTask, **arguments: Any
@@ -92,16 +95,16 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
         return _job(task, MaterializationJobStatus.SUCCEEDED)
 
     def _materialize_in_database(self, task: MaterializationTask) -> None:
-        """Raises _NeedsFeast if it can't be done here; whatever the database raises."""
+        """Raises _NeedsFeast if the database alone can't do it, and the errors of psycopg."""
         config, view = self.repo_config, task.feature_view
         _check_stores(config, self.online_store)
         _check_view(view)
-        layout = layout_of(view)
+        layout = table_layout(view)
         if layout.serialized or any(column.field is None for column in layout.features.values()):
             raise _NeedsFeast("it has a type that PostgreSQL doesn't have")
         source = view.batch_source
         if isinstance(config.offline_store, PostgresOfflineStoreConfig):
-            source = cut(config, source)
+            source = without_later_rows(config, source)
         source_rows = _Source(source)
         start, end = utc(task.start_time), utc(task.end_time)
 
@@ -110,7 +113,7 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
                 _prepare_session(connection, config.offline_store)
                 rows = source_rows.rows(connection, layout, start, end)
                 columns = list(layout.features.values())
-                table = table_of(config, view)
+                table = online_table(config, view)
                 statement = insert if lock_if_empty(connection, table) else upsert
                 connection.execute(statement(connection, table, layout, columns, rows))
 
@@ -118,18 +121,18 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
 
 
 class _NeedsFeast(Exception):
-    """Why a feature view must be materialized by Feast's local engine."""
+    """The reason why Feast's local engine must materialize a feature view."""
 
 
 def _check_stores(config: RepoConfig, online_store: object) -> None:
     offline, online = config.offline_store, config.online_store
     if not isinstance(online_store, PostgresOnlineStore):
-        raise _NeedsFeast("its online store is another")
+        raise _NeedsFeast("its online store isn't PostgresOnlineStore")
     if not isinstance(offline, PostgreSQLOfflineStoreConfig):
         raise _NeedsFeast("its offline store isn't PostgreSQL")
-    for what in ("host", "port", "database", "user"):
-        if getattr(offline, what) != getattr(online, what):
-            raise _NeedsFeast(f"offline and online store differ in {what}")
+    for name in ("host", "port", "database", "user"):
+        if getattr(offline, name) != getattr(online, name):
+            raise _NeedsFeast(f"offline and online store differ in {name}")
 
 
 def _check_view(view: FeatureView) -> None:
@@ -139,15 +142,15 @@ def _check_view(view: FeatureView) -> None:
         raise _NeedsFeast("its source isn't PostgreSQL")
     if getattr(view.batch_source, "connection_ref", None):
         raise _NeedsFeast("its source has a connection of its own")
-    for what in ("feature_transformation", "aggregations", "filter", "enable_validation"):
-        if getattr(view, what, None):
-            raise _NeedsFeast(f"it has {what}")
+    for name in ("feature_transformation", "aggregations", "filter", "enable_validation"):
+        if getattr(view, name, None):
+            raise _NeedsFeast(f"it has {name}")
     if view.offline or not view.online:
-        raise _NeedsFeast("it isn't for the online store alone")
+        raise _NeedsFeast("it is not materialized to the online store alone")
 
 
 def _prepare_session(connection: Connection[object], offline: PostgreSQLOfflineStoreConfig) -> None:
-    path = (offline.db_schema or offline.user).strip()  # which Feast's own sessions take as it is
+    path = (offline.db_schema or offline.user).strip()  # unquoted, as in Feast's own sessions
     settings = {**_SESSION, "search_path": path if path == "public" else f"{path},public"}
     calls = sql.SQL(", ").join(sql.SQL("set_config(%s, %s, true)") for _ in settings)
     values = [part for setting in settings.items() for part in setting]
@@ -155,7 +158,7 @@ def _prepare_session(connection: Connection[object], offline: PostgreSQLOfflineS
 
 
 class _Source:
-    """A feature view's source, as an item of FROM with the columns of the online table."""
+    """A feature view's source, as a subquery with the columns of the online table."""
 
     def __init__(self, source: PostgreSQLSource) -> None:
         self._source = source
@@ -164,23 +167,23 @@ class _Source:
         self._from = sql.SQL(table)
 
     def rows(
-        self, connection: Connection[object], layout: Layout, start: datetime, end: datetime
+        self, connection: Connection[object], layout: TableLayout, start: datetime, end: datetime
     ) -> sql.Composed:
         """Rows with an event timestamp from `start` to `end`, both included.
 
-        Raises _NeedsFeast if a column isn't there in a type that fits, ValueError for a moment that
-        Feast can't hold.
+        Raises _NeedsFeast if a column is missing or of an incompatible type, ValueError for a
+        timestamp that Feast can't hold.
         """
-        head = sql.SQL("SELECT * FROM {} LIMIT 0").format(self._from)
-        described = connection.execute(head).description or []
+        no_rows = sql.SQL("SELECT * FROM {} LIMIT 0").format(self._from)
+        described = connection.execute(no_rows).description or []
         known = connection.adapters.types
         types = {
             column.name: kind.name
             for column in described
-            # an array is found by its elements' type
+            # for an array psycopg returns the type of its elements: leave arrays out
             if (kind := known.get(column.type_code)) and kind.oid == column.type_code
         }
-        event = self._moment(self._source.timestamp_field, types)
+        event = self._timestamp(self._source.timestamp_field, types)
         created = self._source.created_timestamp_column
         window = sql.SQL("{} BETWEEN {} AND {}").format(
             sql.Identifier(self._column(self._source.timestamp_field)),
@@ -188,7 +191,7 @@ class _Source:
             sql.Literal(end),
         )
         columns = [*layout.keys, *layout.features.values()]
-        self._check_moments(connection, columns, window)
+        self._check_timestamps(connection, columns, window)
         selected = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(self._value(column, types), sql.Identifier(column.name))
             for column in columns
@@ -198,7 +201,7 @@ class _Source:
             "FROM {} WHERE {}) AS given"
         ).format(
             event,
-            self._moment(created, types) if created else sql.SQL("NULL::timestamptz"),
+            self._timestamp(created, types) if created else sql.SQL("NULL::timestamptz"),
             selected,
             self._from,
             window,
@@ -207,25 +210,25 @@ class _Source:
     def _column(self, name: str) -> str:
         return str(self._names.get(name, name))
 
-    def _moment(self, name: str, types: dict[str, str]) -> sql.Composed:
+    def _timestamp(self, name: str, types: dict[str, str]) -> sql.Composed:
         column = self._column(name)
-        if types.get(column) not in _MOMENTS:
-            raise _NeedsFeast(f"column {column!r} is {types.get(column, 'not there')}")
+        if types.get(column) not in _TIMESTAMP_TYPES:
+            raise _NeedsFeast(f"column {column!r} is {types.get(column, 'missing')}")
         return sql.SQL("{}::timestamptz").format(sql.Identifier(column))
 
     def _value(self, column: Column, types: dict[str, str]) -> sql.Composable:
         if column.feature == DUMMY_ENTITY_ID:
             return sql.SQL("{}::text").format(sql.Literal(DUMMY_ENTITY_VAL))
         name = self._column(column.feature)
-        if types.get(name) not in _FITTING[column.value_type]:
-            kind = types.get(name, "not there")
+        if types.get(name) not in _COMPATIBLE_TYPES[column.value_type]:
+            kind = types.get(name, "missing")
             raise _NeedsFeast(f"column {name!r} is {kind}, for a feature of {column.value_type}")
         cast = sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(column.sql_type))
-        if column.value_type == "UNIX_TIMESTAMP":  # which Feast has in seconds
+        if column.value_type == "UNIX_TIMESTAMP":  # Feast stores whole seconds
             return sql.SQL("date_trunc('second', {})").format(cast)
         return cast
 
-    def _check_moments(
+    def _check_timestamps(
         self, connection: Connection[object], columns: Sequence[Column], window: sql.Composed
     ) -> None:
         for column in columns:

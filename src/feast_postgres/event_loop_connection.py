@@ -18,11 +18,11 @@ from feast_postgres.online_rows import ResultRows
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
 _CONNECT_SECONDS = 2
-# The server itself cancels a statement that takes too long. When it does not even report that
-# within this time, the connection is dead.
+# The server cancels a statement that takes too long. If it does not report even that within this
+# time, the connection is dead.
 _GRACE_SECONDS = 0.2
 
-# Called once with the rows, or with the reason why there are none.
+# Called once, with the rows or with the error.
 Callback = Callable[[ResultRows | Exception], None]
 
 
@@ -41,11 +41,10 @@ def text_array(keys: Sequence[str]) -> bytes:
 class EventLoopConnection:
     """A connection of the running event loop, for one statement at a time.
 
-    It calls libpq directly: no task, lock or cursor between the socket and the result, which are
-    most of the time of so small a statement. A lost connection is opened again in the background;
-    `on_change` is called when a connection is open, or lost. A statement may take
-    `patience_seconds`; when the server is silent for longer, `on_silence` is called, which by
-    default drops the connection.
+    It calls libpq directly: tasks, locks and cursors would take most of the time of so small a
+    statement. A lost connection is opened again in the background; `on_change` is called when a
+    connection is open or lost. A statement may take `patience_seconds`; if the server is silent for
+    longer, `on_silence` is called, which by default drops the connection.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class EventLoopConnection:
         return self._patience_seconds + _GRACE_SECONDS
 
     def _check_silence(self) -> None:
-        """One timer serves many statements: setting one each would cost more than this check."""
+        """One timer serves many statements: a timer for each would cost more than this check."""
         self._timer = None
         if self._callback is None:
             return  # the next statement sets it again
@@ -186,14 +185,16 @@ class EventLoopConnection:
         result, self._result = self._result, None
         assert result is not None
         if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-            # Whatever the reason, a new connection does not share it: a statement prepared before
-            # a column changed, a server that is shutting down.
+            # Reconnect for any error: the statement may be prepared for columns that have changed
+            # since, or the server may be shutting down.
             self._disconnect(ConnectionLost(error_message(result)))
         elif self._preparing:
             self._preparing = False
             self._send_query()
             self._flush()
         else:
+            # Internal methods of psycopg used here: set_pgresult and load_rows of its Transformer.
+            # They are what a cursor calls; one transformer per statement keeps its loaders.
             _, transformer = self._prepared[self._request[0]]
             if transformer.pgresult is None:
                 transformer.set_pgresult(result)
@@ -238,7 +239,7 @@ class EventLoopConnection:
                 )
                 break
             except Exception:
-                # Any error: a connection that stopped trying would never come back.
+                # Retry after any error: without a retry the connection would stay lost.
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         self._connection = connection

@@ -1,4 +1,4 @@
-"""Feast's own PostgreSQL offline store, cut at what was known at a moment."""
+"""Feast's own PostgreSQL offline store, with the option to leave out rows that came later."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CHUNK_ROWS = 50_000
 _NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
 
 
-# What psycopg makes of a type of PostgreSQL, and its array, that Arrow doesn't take for Feast's.
+# Types of PostgreSQL whose Python values Arrow doesn't convert to Feast's type, alone or in arrays.
 _CONVERTED: dict[str, Callable[[Any], Any]] = {
     "numeric": float,
     "uuid": str,
@@ -42,7 +42,7 @@ _CONVERTED: dict[str, Callable[[Any], Any]] = {
 
 
 class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[misc]
-    """With `known_at`, which needs a time zone, rows that were created later are left out."""
+    """With `known_at`, which needs a time zone, rows created later are left out."""
 
     type: Literal[
         "feast_postgres.PostgresOfflineStore", "feast_postgres.offline.PostgresOfflineStore"
@@ -54,16 +54,20 @@ class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[
 class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
     """Feast's job, read in chunks; `to_df` keeps integers with nulls as Int32 or Int64."""
 
+    # Private parts of Feast used in this module: PostgreSQLRetrievalJob._to_arrow_internal
+    # (overridden) and ._query_generator, connection_utils._get_conn, RepoConfig._offline_store, and
+    # the __dict__ of a FeatureView.
+
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         with self._query_generator() as query, _get_conn(self.config.offline_store) as connection:
             connection.read_only = True
-            # The join is a tower of CTEs, each of which the planner takes for a single row, so that
-            # it chooses nested loops: 45 s for 7,043 entities and four views, which take 0.2 s
-            # without them. A cursor is planned for its first rows unless told that all are wanted.
+            # The join is a chain of CTEs. The planner expects one row of each and chooses nested
+            # loops: 45 s for 7,043 entities and four views, 0.2 s without nested loops. By default
+            # it plans a cursor for its first rows only; here all rows are read.
             connection.execute("SET LOCAL enable_nestloop = off")
             connection.execute("SET LOCAL cursor_tuple_fraction = 1")
-            # Arrow takes a moment's wall time once anybody sets PYARROW_IGNORE_TIMEZONE: pandera
-            # does. In UTC that's the same.
+            # pandera sets PYARROW_IGNORE_TIMEZONE, with which Arrow takes the local time of a
+            # timestamp. In UTC both are the same.
             connection.execute("SET LOCAL TimeZone = 'UTC'")
             with connection.cursor("feast_postgres", binary=True) as cursor:
                 cursor.execute(query)
@@ -71,12 +75,12 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
                 schema = pa.schema(
                     [(c.name, pg_type_code_to_arrow(c.type_code)) for c in described]
                 )
-                known = connection.adapters.types
-                kinds = [kind.name if (kind := known.get(c.type_code)) else "" for c in described]
+                adapted = connection.adapters.types
+                kinds = [kind.name if (kind := adapted.get(c.type_code)) else "" for c in described]
                 batches = []
                 while rows := cursor.fetchmany(_CHUNK_ROWS):
                     columns = zip(schema, kinds, zip(*rows, strict=True), strict=True)
-                    arrays = [pa.array(_fit(kind, v), field.type) for field, kind, v in columns]
+                    arrays = [pa.array(_convert(kind, v), field.type) for field, kind, v in columns]
                     batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
                 return pa.Table.from_batches(batches, schema)
 
@@ -95,10 +99,10 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
 
 
 class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
-    """Gives what Feast's own store would have given at `known_at`; without it, what it gives now.
+    """Feast's own store without the rows created after `known_at`; with no `known_at`, unchanged.
 
-    The moment is fixed when a job is made. A source must name its created timestamp column, or
-    ValueError is raised: what was known when can't be told otherwise.
+    `known_at` is read when a job is made, not when it runs. With it, a source must name its created
+    timestamp column; otherwise ValueError is raised.
     """
 
     @staticmethod
@@ -114,9 +118,9 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
     ) -> PostgresRetrievalJob:
         """Features of each row of `entity_df` (a query, or a frame) as of its event timestamp."""
         job = PostgreSQLOfflineStore.get_historical_features(
-            # Feast makes a table of a frame in either mode, but drops it in this one only.
+            # Feast writes a frame to a table in both modes, but drops the table in this mode only.
             config if isinstance(entity_df, str) else _with_entity_table(config),
-            [_cut_view(config, view) for view in feature_views],
+            [_view_without_later_rows(config, view) for view in feature_views],
             feature_refs,
             entity_df,
             registry,
@@ -124,16 +128,16 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
             full_feature_names,
             **arguments,
         )
-        return _typed(job)
+        return _retrieval_job(job)
 
     @staticmethod
     def pull_latest_from_table_or_query(
         config: RepoConfig, data_source: DataSource, *positional: Any, **named: Any
     ) -> PostgresRetrievalJob:
         """The newest row of each entity in a window of event time, for materialization."""
-        return _typed(
+        return _retrieval_job(
             PostgreSQLOfflineStore.pull_latest_from_table_or_query(
-                config, cut(config, data_source), *positional, **named
+                config, without_later_rows(config, data_source), *positional, **named
             )
         )
 
@@ -142,24 +146,27 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
         config: RepoConfig, data_source: DataSource, *positional: Any, **named: Any
     ) -> PostgresRetrievalJob:
         """All rows in a window of event time, for materialization."""
-        return _typed(
+        return _retrieval_job(
             PostgreSQLOfflineStore.pull_all_from_table_or_query(
-                config, cut(config, data_source), *positional, **named
+                config, without_later_rows(config, data_source), *positional, **named
             )
         )
 
 
-def _cut_view(config: RepoConfig, view: FeatureView) -> FeatureView:
-    # Feast's registry hands out the same views again: never change one. Their own __copy__ goes
-    # through the constructor, which takes a stream view's batch source from its stream.
-    cut_view = object.__new__(type(view))
-    cut_view.__dict__.update(view.__dict__)
-    cut_view.batch_source = cut(config, view.batch_source)
-    return cut_view
+def _view_without_later_rows(config: RepoConfig, view: FeatureView) -> FeatureView:
+    # Copy the view: Feast's registry returns the same object again. Its own __copy__ calls the
+    # constructor, which replaces a stream view's batch source by that of its stream.
+    changed = object.__new__(type(view))
+    changed.__dict__.update(view.__dict__)
+    changed.batch_source = without_later_rows(config, view.batch_source)
+    return changed
 
 
-def cut(config: RepoConfig, source: DataSource) -> DataSource:
-    """The source, without rows that were created after the configured `known_at`."""
+def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
+    """The source without rows created after the configured `known_at`.
+
+    Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
+    """
     known_at = config.offline_store.known_at
     if known_at is None:
         return source
@@ -169,22 +176,22 @@ def cut(config: RepoConfig, source: DataSource) -> DataSource:
     created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
     if not created:
         raise ValueError(
-            f"Source {source.name!r} has no created_timestamp_column: what it held at {known_at} "
-            "can't be told. Name the column, or leave known_at out."
+            f"Source {source.name!r} has no created_timestamp_column, so its rows as of {known_at} "
+            "are unknown. Name the column, or leave known_at out."
         )
     column = '"' + created.replace('"', '""') + '"'
-    moment = known_at.astimezone(UTC).isoformat()
+    last = known_at.astimezone(UTC).isoformat()
     return PostgreSQLSource(
         name=source.name,
         query=f"SELECT * FROM {source.get_table_query_string_with_alias('known')} "
-        f"WHERE {column} <= '{moment}'::timestamptz",
+        f"WHERE {column} <= '{last}'::timestamptz",
         timestamp_field=source.timestamp_field,
         created_timestamp_column=source.created_timestamp_column,
         field_mapping=source.field_mapping,
     )
 
 
-def _fit(kind: str, values: Sequence[Any]) -> Sequence[Any]:
+def _convert(kind: str, values: Sequence[Any]) -> Sequence[Any]:
     convert = _CONVERTED.get(kind)
     if convert is None:
         return values
@@ -205,7 +212,7 @@ def _with_entity_table(config: RepoConfig) -> RepoConfig:
     return changed
 
 
-def _typed(job: PostgreSQLRetrievalJob) -> PostgresRetrievalJob:
+def _retrieval_job(job: PostgreSQLRetrievalJob) -> PostgresRetrievalJob:
     return PostgresRetrievalJob(
         query=job._query_generator,
         config=job.config,

@@ -1,4 +1,4 @@
-"""Feast's online store in PostgreSQL: a table per feature view, a row per entity, newest wins."""
+"""Feast's online store in PostgreSQL: a table per feature view, with an entity's newest row."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from psycopg import AsyncConnection, Connection, sql
 
-from feast_postgres.columns import layout_of, table_name
+from feast_postgres.columns import table_layout, table_name
 from feast_postgres.connections import Connections, Result
 from feast_postgres.online_request import Grouped, Plans, Read, populate
 from feast_postgres.online_rows import (
-    Part,
     ReadResult,
     ResultRows,
+    Selection,
     fetch,
     fetch_async,
     key_arrays,
-    make_part,
     online_read_results,
     select,
+    select_features,
 )
+from feast_postgres.online_writes import WriteRow, write
 from feast_postgres.tables import drop, exclusively, reconcile
 
 if TYPE_CHECKING:
@@ -33,24 +34,23 @@ if TYPE_CHECKING:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
     from feast.repo_config import RepoConfig
-from feast_postgres.online_writes import Row, write
 
 
 class PostgresOnlineStoreConfig(PostgreSQLConfig):  # type: ignore[misc]
-    """Where the tables live: `db_schema`, made if missing. A socket's folder will do for `host`."""
+    """Tables are in `db_schema`, which is created if missing; `host` may be a socket's folder."""
 
     type: Literal["feast_postgres.PostgresOnlineStore", "feast_postgres.online.PostgresOnlineStore"]
     connect_timeout_seconds: float = 5.0
 
 
 class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
-    """Keeps the row with the newest event timestamp, and of those the newest created timestamp,
-    whatever the order of writing; of equals, the one that was written last.
+    """Stores an entity's row with the newest event timestamp, then the newest created timestamp,
+    in any order of writing. Of rows with equal timestamps, the last one written wins.
 
-    A write of some of a view's features leaves the others as they were; one that's older than the
-    row changes nothing, of features that the row hasn't either. Timestamps without a time zone are
-    UTC; what's read is in UTC. A request for online features is one round trip, however many
-    feature views it asks.
+    A write of some of a view's features leaves the others unchanged. A write that is older than the
+    stored row changes nothing, not even features that the row lacks. Timestamps without a time zone
+    are in UTC; timestamps read are in UTC. A request for online features is one round trip for any
+    number of feature views.
     """
 
     def __init__(self) -> None:
@@ -71,29 +71,28 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Bring tables and columns to the feature views, one view after another: each whole or
-        not at all, and reads go on meanwhile.
+        """Create, change or drop tables to match the feature views, in one transaction per view;
+        reads continue meanwhile.
 
-        A feature that was removed, or has another type now, loses its column and its values. With
-        other join keys, the view's table starts anew: it has to be materialized again.
+        A feature that was removed or changed its type loses its values. If the join keys changed,
+        the view's table is created again, empty: materialize it again.
         """
         schema = config.online_store.db_schema
 
-        # A transaction over all would wait for a reader of one table while another reader waits for
-        # a table that it has changed.
+        # One transaction for all views could deadlock with a reader of two of their tables.
         def work(connection: Connection[object]) -> None:
             with exclusively(connection, schema):
-                # IF NOT EXISTS would need the right to create schemas even if it exists.
+                # IF NOT EXISTS needs the right to create schemas even if the schema exists.
                 if not connection.execute(
                     "SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]
                 ).fetchone():
                     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
             for view in tables_to_delete:
                 with exclusively(connection, schema):
-                    drop(connection, table_of(config, view))
+                    drop(connection, online_table(config, view))
             for view in tables_to_keep:
                 with exclusively(connection, schema):
-                    reconcile(connection, table_of(config, view), layout_of(view))
+                    reconcile(connection, online_table(config, view), table_layout(view))
 
         self._connections.run(config.online_store, work)
 
@@ -104,7 +103,7 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
         def work(connection: Connection[object]) -> None:
             for view in tables:
-                drop(connection, table_of(config, view))
+                drop(connection, online_table(config, view))
 
         self._connections.run(config.online_store, work)
 
@@ -112,19 +111,19 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         self,
         config: RepoConfig,
         table: FeatureView,
-        data: list[Row],
+        data: list[WriteRow],
         progress: Callable[[int], object] | None,
     ) -> None:
         """Write all of the rows in one transaction, or none.
 
-        Raises ValueError for a value that its feature can't hold, a feature not in the view, or a
-        key that isn't the view's.
+        Raises ValueError for a value that its column can't hold, a feature not in the view, or an
+        entity key that isn't the view's.
         """
-        layout = layout_of(table)
+        layout = table_layout(table)
 
         def work(connection: Connection[object]) -> None:
             version = config.entity_key_serialization_version
-            write(connection, table_of(config, table), layout, data, version)
+            write(connection, online_table(config, table), layout, data, version)
 
         self._connections.run(config.online_store, work)
         if progress:
@@ -134,7 +133,7 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         self,
         config: RepoConfig,
         table: FeatureView,
-        data: list[Row],
+        data: list[WriteRow],
         progress: Callable[[int], object] | None,
     ) -> None:
         """`online_write_batch` in a thread: most of its time goes into encoding rows."""
@@ -147,17 +146,17 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[ReadResult]:
-        """In the order of `entity_keys`, event timestamp and values by feature; for one that was
-        never written, (None, None). A null is an empty Value; a feature never written is left out.
+        """In the order of `entity_keys`, event timestamp (UTC) and values by feature; (None, None)
+        for an entity never written. A null is an empty Value; a feature never written is left out.
 
         Raises ValueError for keys whose join keys aren't the view's.
         """
-        part, statement = _read_request(config, table, entity_keys, requested_features)
+        selection, statement = _read_request(config, table, entity_keys, requested_features)
 
         def work(connection: Connection[object]) -> list[ResultRows]:
             return fetch(connection, [statement])
 
-        return online_read_results(part, self._connections.run(config.online_store, work)[0])
+        return online_read_results(selection, self._connections.run(config.online_store, work)[0])
 
     async def online_read_async(
         self,
@@ -167,17 +166,17 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         requested_features: list[str] | None = None,
     ) -> list[ReadResult]:
         """`online_read` without blocking the event loop."""
-        part, statement = _read_request(config, table, entity_keys, requested_features)
+        selection, statement = _read_request(config, table, entity_keys, requested_features)
 
         async def work(connection: AsyncConnection[object]) -> list[ResultRows]:
             return await fetch_async(connection, [statement])
 
         return online_read_results(
-            part, (await self._connections.run_async(config.online_store, work))[0]
+            selection, (await self._connections.run_async(config.online_store, work))[0]
         )
 
-    # Two private methods of Feast's OnlineStore, overridden: get_online_features and its
-    # asynchronous twin read with them, one feature view after another.
+    # Private methods of Feast used here: OnlineStore._read_features_per_fv and its asynchronous
+    # twin, overridden. get_online_features calls them; Feast's own read one view after another.
 
     def _read_features_per_fv(
         self,
@@ -235,16 +234,23 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         self,
         config: RepoConfig,
         grouped: Grouped,
-        given: Mapping[str, Sequence[Value]],
-        join_keys: Mapping[str, str],
+        join_key_values: Mapping[str, Sequence[Value]],
+        join_key_by_entity: Mapping[str, str],
     ) -> tuple[list[Read], list[tuple[bytes, list[list[object]]]]]:
         schema = config.online_store.db_schema
-        reads = self._plans.reads(grouped, given, join_keys, schema, config.project)
+        reads = self._plans.reads(
+            grouped, join_key_values, join_key_by_entity, schema, config.project
+        )
         version = config.entity_key_serialization_version
-        return reads, [(read.statement, read.parameters(given, version)) for read in reads]
+        return reads, [
+            (read.statement, read.parameters(join_key_values, version)) for read in reads
+        ]
 
     def run(self, config: RepoConfig, work: Callable[[Connection[object]], Result]) -> Result:
-        """What `work` returns, given a connection in autocommit; done again if that gets lost."""
+        """Call `work` with a connection in autocommit and return its result.
+
+        It is called again after a lost connection or a deadlock.
+        """
         return self._connections.run(config.online_store, work)
 
     async def close(self) -> None:
@@ -252,7 +258,7 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         await self._connections.close()
 
 
-def table_of(config: RepoConfig, view: FeatureView) -> sql.Identifier:
+def online_table(config: RepoConfig, view: FeatureView) -> sql.Identifier:
     """The table of a feature view, in the schema that the configuration names."""
     return sql.Identifier(config.online_store.db_schema, table_name(config.project, view.name))
 
@@ -262,9 +268,9 @@ def _read_request(
     view: FeatureView,
     entity_keys: Sequence[EntityKey],
     names: Sequence[str] | None,
-) -> tuple[Part, tuple[bytes, list[list[object]]]]:
-    layout = layout_of(view)
+) -> tuple[Selection, tuple[bytes, list[list[object]]]]:
+    layout = table_layout(view)
     known = [name for name in names or layout.features if name in layout.features]
-    one = make_part(table_of(config, view), layout, known)
+    selection = select_features(online_table(config, view), layout, known)
     arrays = key_arrays(layout, entity_keys, config.entity_key_serialization_version)
-    return one, (select([one]).as_bytes(None), arrays)
+    return selection, (select([selection]).as_bytes(None), arrays)

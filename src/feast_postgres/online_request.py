@@ -12,14 +12,14 @@ from feast import utils
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from psycopg import sql
 
-from feast_postgres.columns import Column, layout_of, table_name
+from feast_postgres.columns import Column, table_layout, table_name
 from feast_postgres.online_rows import (
-    Part,
     ResultRows,
-    in_statements,
+    Selection,
+    group_by_statement,
     key_array,
-    make_part,
     select,
+    select_features,
     serialized_keys,
 )
 
@@ -39,25 +39,27 @@ Grouped = Sequence[tuple["FeatureView", list[str]]]
 
 @dataclass(frozen=True)
 class Read:
-    """One statement of a request, for tables that have the same keys from the same input.
+    """One statement of a request, for tables with the same keys and the same values for them.
 
-    `inputs` are the join keys' names in the request, in the order of the tables' keys; None if the
-    request has no such key. `positions` are those of the parts in the request.
+    `inputs` pairs each key of the tables, in their order, with its name in the request, None if the
+    request has no such key. `positions` are the positions of the selections in the request.
     """
 
     statement: bytes
     inputs: _Inputs
     positions: tuple[int, ...]
-    parts: tuple[Part, ...]
+    selections: tuple[Selection, ...]
 
-    def parameters(self, given: Mapping[str, Sequence[Value]], version: int) -> list[list[object]]:
+    def parameters(
+        self, join_key_values: Mapping[str, Sequence[Value]], version: int
+    ) -> list[list[object]]:
         """The statement's parameters: an array per key."""
-        entities = len(next(iter(given.values())))
-        layout = self.parts[0].layout
-        columns = [given[name] if name else () for _, name in self.inputs]
+        entities = len(next(iter(join_key_values.values())))
+        layout = self.selections[0].layout
+        columns = [join_key_values[name] if name else () for _, name in self.inputs]
         if layout.serialized:
-            join_keys = [join_key for join_key, _ in self.inputs]
-            return serialized_keys(layout, join_keys, columns, version)
+            names = [join_key for join_key, _ in self.inputs]
+            return serialized_keys(layout, names, columns, version)
         return [
             key_array(key, values) if values else [None] * entities
             for key, values in zip(layout.keys, columns, strict=True)
@@ -73,8 +75,8 @@ class Plans:
     def reads(
         self,
         grouped: Grouped,
-        given: Mapping[str, Sequence[Value]],
-        join_keys: Mapping[str, str],
+        join_key_values: Mapping[str, Sequence[Value]],
+        join_key_by_entity: Mapping[str, str],
         schema: str,
         project: str,
     ) -> list[Read]:
@@ -82,20 +84,20 @@ class Plans:
 
         Raises KeyError, as Feast does, if the request has none of a feature view's join keys.
         """
-        inputs = [_inputs(view, given, join_keys) for view, _ in grouped]
+        inputs = [_inputs(view, join_key_values, join_key_by_entity) for view, _ in grouped]
         key = (
             schema,
             project,
             *(
-                (id(view), tuple(names), one)
-                for (view, names), one in zip(grouped, inputs, strict=True)
+                (id(view), tuple(names), keys)
+                for (view, names), keys in zip(grouped, inputs, strict=True)
             ),
         )
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            # The views are stored too: while they exist, no other object has their ids.
+            # Store the views too: as long as they exist, no other object has the same id.
             reads = _plan(grouped, inputs, schema, project)
             plan = [view for view, _ in grouped], reads
             self._plans[key] = plan
@@ -103,21 +105,27 @@ class Plans:
 
 
 def _inputs(
-    view: FeatureView, given: Mapping[str, Sequence[Value]], join_keys: Mapping[str, str]
+    view: FeatureView,
+    join_key_values: Mapping[str, Sequence[Value]],
+    join_key_by_entity: Mapping[str, str],
 ) -> tuple[tuple[str, str], ...]:
-    """Of the view's join keys that the request has, its name and the request's name for it."""
-    wanted = {join_keys[entity]: join_keys[entity] for entity in view.entities}
-    # What a view calls its join key counts more than the key's own name, which may be for another
-    # view: Feast takes what comes last in the request.
-    aliases = {key: alias for key, alias in view.projection.join_key_map.items() if alias in given}
+    """The view's join keys that the request has, each with its name in the request."""
+    wanted = {join_key_by_entity[entity]: join_key_by_entity[entity] for entity in view.entities}
+    # An alias of the view comes before the join key's own name, which may be meant for another
+    # view. Feast takes the one that is last in the request.
+    aliases = {
+        key: alias
+        for key, alias in view.projection.join_key_map.items()
+        if alias in join_key_values
+    }
     found = tuple(
         (key, name)
         for key, name in sorted({**wanted, **aliases}.items())
-        if key in wanted and name in given
+        if key in wanted and name in join_key_values
     )
-    if not any(given[name] for _, name in found):
-        # A private function of Feast's, which raises the error that Feast would raise.
-        utils._get_unique_entities(view, given, join_keys)
+    if not any(join_key_values[name] for _, name in found):
+        # A private function of Feast: it raises the error that Feast's own path would raise.
+        utils._get_unique_entities(view, join_key_values, join_key_by_entity)
     return found
 
 
@@ -127,22 +135,24 @@ def _plan(
     schema: str,
     project: str,
 ) -> list[Read]:
-    alike: dict[tuple[_Inputs, tuple[Column, ...]], list[tuple[int, Part]]] = {}
+    by_keys: dict[tuple[_Inputs, tuple[Column, ...]], list[tuple[int, Selection]]] = {}
     for position, ((view, names), found) in enumerate(zip(grouped, inputs, strict=True)):
-        layout = layout_of(view)
-        given: _Inputs = found
+        layout = table_layout(view)
+        named: _Inputs = found
         if not layout.serialized:
             by_key = dict(found)
-            given = tuple((key.feature, by_key.get(key.feature)) for key in layout.keys)
-        one = make_part(sql.Identifier(schema, table_name(project, view.name)), layout, names)
-        alike.setdefault((given, layout.keys), []).append((position, one))
+            named = tuple((key.feature, by_key.get(key.feature)) for key in layout.keys)
+        selection = select_features(
+            sql.Identifier(schema, table_name(project, view.name)), layout, names
+        )
+        by_keys.setdefault((named, layout.keys), []).append((position, selection))
     reads = []
-    for (given, _), positioned in alike.items():
-        numbers = iter([position for position, _ in positioned])
-        for together in in_statements([one for _, one in positioned]):
-            statement = select(together).as_bytes(None)
-            positions = tuple(next(numbers) for _ in together)
-            reads.append(Read(statement, given, positions, tuple(together)))
+    for (named, _), numbered in by_keys.items():
+        numbers = iter([position for position, _ in numbered])
+        for selections in group_by_statement([selection for _, selection in numbered]):
+            statement = select(selections).as_bytes(None)
+            positions = tuple(next(numbers) for _ in selections)
+            reads.append(Read(statement, named, positions, tuple(selections)))
     return reads
 
 
@@ -154,23 +164,30 @@ def populate(
     full_feature_names: bool,
     include_feature_view_version_metadata: bool,
 ) -> None:
-    """Add the results of the reads to Feast's response, as Feast's own path would have."""
+    """Add the rows of the reads to Feast's response, as Feast's own path does."""
     found: list[Any] = [None] * len(grouped)
     for read, rows in zip(reads, rows_of_reads, strict=True):
         columns = iter(list(zip(*rows, strict=True))[1:])
-        for position, one in zip(read.positions, read.parts, strict=True):
-            moments, unwritten = next(columns), next(columns)
-            found[position] = one, moments, unwritten, [next(columns) for _ in one.stored_columns]
-    for (view, names), (one, moments, unwritten, natives) in zip(grouped, found, strict=True):
+        for position, selection in zip(read.positions, read.selections, strict=True):
+            timestamps, unwritten = next(columns), next(columns)
+            found[position] = (
+                selection,
+                timestamps,
+                unwritten,
+                [next(columns) for _ in selection.stored_columns],
+            )
+    for (view, names), (selection, timestamps, unwritten, natives) in zip(
+        grouped, found, strict=True
+    ):
         prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
         response.metadata.feature_names.val.extend(prefix + name for name in names)
         if include_feature_view_version_metadata:
             _add_version(response, view)
-        present = _add_vectors(response, one, moments, unwritten, natives)
-        with contextlib.suppress(Exception):  # metrics are an extra of Feast's
+        present = _add_vectors(response, selection, timestamps, unwritten, natives)
+        with contextlib.suppress(Exception):  # Feast's metrics are optional
             from feast.metrics import track_feature_statuses
 
-            track_feature_statuses(view.name, present, len(names) * len(moments) - present)
+            track_feature_statuses(view.name, present, len(names) * len(timestamps) - present)
 
 
 def _add_version(response: GetOnlineFeaturesResponse, view: FeatureView) -> None:
@@ -182,27 +199,27 @@ def _add_version(response: GetOnlineFeaturesResponse, view: FeatureView) -> None
 
 def _add_vectors(
     response: GetOnlineFeaturesResponse,
-    one: Part,
-    moments: Sequence[datetime | None],
+    selection: Selection,
+    timestamps: Sequence[datetime | None],
     unwritten: Sequence[list[str] | None],
     natives: Sequence[Sequence[Any]],
 ) -> int:
-    """A vector per feature; returns how many values are present."""
+    """Add a vector per feature; return how many values are present."""
     whole = not any(unwritten)
     if not whole:
         # A row to which none of the requested columns was ever written counts as no row.
-        requested = {column.name for column in one.stored_columns}
-        moments = [
-            None if missing and requested <= set(missing) else moment
-            for moment, missing in zip(moments, unwritten, strict=True)
+        requested = {column.name for column in selection.stored_columns}
+        timestamps = [
+            None if missing and requested <= set(missing) else timestamp
+            for timestamp, missing in zip(timestamps, unwritten, strict=True)
         ]
     template = GetOnlineFeaturesResponse.FeatureVector()
-    _add_timestamps(template, moments)
+    _add_timestamps(template, timestamps)
     present_status, absent = FieldStatus.PRESENT, FieldStatus.NOT_FOUND
-    by_row = [absent if moment is None else present_status for moment in moments]
+    by_row = [absent if timestamp is None else present_status for timestamp in timestamps]
     remaining = iter(natives)
     present = 0
-    for column in one.columns:
+    for column in selection.columns:
         vector = response.results.add()
         vector.CopyFrom(template)
         statuses = by_row
@@ -220,14 +237,14 @@ def _add_vectors(
 
 
 def _add_timestamps(
-    vector: GetOnlineFeaturesResponse.FeatureVector, moments: Sequence[datetime | None]
+    vector: GetOnlineFeaturesResponse.FeatureVector, timestamps: Sequence[datetime | None]
 ) -> None:
     add = vector.event_timestamps.add
-    for moment in moments:
-        if moment is None:
+    for timestamp in timestamps:
+        if timestamp is None:
             add()
         else:
-            since = moment - _EPOCH
+            since = timestamp - _EPOCH
             add(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 

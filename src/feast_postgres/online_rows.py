@@ -1,4 +1,4 @@
-"""ResultRows of entities on their way out of feature views' tables."""
+"""Statements that read entities' rows from feature views' tables, and their results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor, sql
 
-from feast_postgres.columns import Column, Layout, utc
+from feast_postgres.columns import Column, TableLayout, utc
 
 if TYPE_CHECKING:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 
-# PostgreSQL joins more tables and gives more columns than this, but not much.
+# Limits of one statement, below those of PostgreSQL.
 _MOST_TABLES = 100
 _MOST_COLUMNS = 1_500
 
@@ -26,11 +26,11 @@ ReadResult = tuple[datetime | None, "dict[str, Value] | None"]
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is read from a table: `names` are features, `columns` theirs, None if it has no such."""
+class Selection:
+    """Features read from a table: their names, and their columns, None where the table has none."""
 
     table: sql.Identifier
-    layout: Layout
+    layout: TableLayout
     names: tuple[str, ...]
     columns: tuple[Column | None, ...]
 
@@ -40,42 +40,42 @@ class Part:
         return [column for column in self.columns if column is not None]
 
 
-def make_part(table: sql.Identifier, layout: Layout, names: Iterable[str]) -> Part:
-    """A part of a request, for one table."""
+def select_features(table: sql.Identifier, layout: TableLayout, names: Iterable[str]) -> Selection:
+    """The features of these names, of one table."""
     names = tuple(names)
-    return Part(table, layout, names, tuple(layout.features.get(name) for name in names))
+    return Selection(table, layout, names, tuple(layout.features.get(name) for name in names))
 
 
-def in_statements(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """The parts, together as far as one statement can hold them."""
-    together: list[Part] = []
+def group_by_statement(selections: Sequence[Selection]) -> Iterator[list[Selection]]:
+    """The selections, grouped into as few statements as can hold them."""
+    group: list[Selection] = []
     width = 0
-    for one in parts:
-        size = 2 + len(one.stored_columns)
-        if together and (width + size > _MOST_COLUMNS or len(together) == _MOST_TABLES):
-            yield together
-            together, width = [], 0
-        together.append(one)
+    for selection in selections:
+        size = 2 + len(selection.stored_columns)
+        if group and (width + size > _MOST_COLUMNS or len(group) == _MOST_TABLES):
+            yield group
+            group, width = [], 0
+        group.append(selection)
         width += size
-    if together:
-        yield together
+    if group:
+        yield group
 
 
-def select(parts: Sequence[Part]) -> sql.Composed:
-    """One SELECT over the tables of the parts, which have the same keys.
+def select(selections: Sequence[Selection]) -> sql.Composed:
+    """One SELECT over the tables of the selections, which have the same keys.
 
     Its parameters (`$1`, not `%s`) are an array per key, with an element per entity. Its rows, in
-    any order, are the entity's position from 1, and for each part event timestamp, unwritten
-    columns and the features' columns; all are null if there is no such entity.
+    any order, are the entity's position from 1, and for each selection its event timestamp, the
+    unwritten columns and the features' columns; all are null if there is no such entity.
     """
-    keys = parts[0].layout.keys
+    keys = selections[0].layout.keys
     wanted, joins = [], []
-    for number, one in enumerate(parts):
+    for number, selection in enumerate(selections):
         alias = sql.Identifier(f"t{number}")
         for name in (
             "event_timestamp",
             "unwritten",
-            *(column.name for column in one.stored_columns),
+            *(column.name for column in selection.stored_columns),
         ):
             wanted.append(sql.SQL("{}.{}").format(alias, sql.Identifier(name)))
         on = sql.SQL(" AND ").join(
@@ -84,7 +84,7 @@ def select(parts: Sequence[Part]) -> sql.Composed:
             )
             for position, key in enumerate(keys)
         )
-        joins.append(sql.SQL(" LEFT JOIN {} AS {} ON {}").format(one.table, alias, on))
+        joins.append(sql.SQL(" LEFT JOIN {} AS {} ON {}").format(selection.table, alias, on))
     return sql.SQL(
         "SELECT given.position, {} FROM unnest({}) WITH ORDINALITY AS given ({}, position) {}"
     ).format(
@@ -101,7 +101,7 @@ def select(parts: Sequence[Part]) -> sql.Composed:
 def fetch(
     connection: Connection[object], statements: Sequence[tuple[bytes, list[list[object]]]]
 ) -> list[ResultRows]:
-    """In one round trip, the rows of each statement and its parameters, in order of position."""
+    """The rows of each statement with its parameters, in order of position, in one round trip."""
     if len(statements) == 1:
         cursors = [RawCursor(connection).execute(*statements[0], prepare=True, binary=True)]
     else:
@@ -130,7 +130,7 @@ async def fetch_async(
 
 
 def key_array(key: Column, values: Sequence[Value]) -> list[object]:
-    """A parameter of a SELECT; null for what can't be a key, which no row has."""
+    """A parameter of a SELECT; null for a value that can't be a key: no row has it."""
     array = []
     for value in values:
         try:
@@ -141,7 +141,7 @@ def key_array(key: Column, values: Sequence[Value]) -> list[object]:
 
 
 def key_arrays(
-    layout: Layout, entity_keys: Sequence[EntityKey], version: int
+    layout: TableLayout, entity_keys: Sequence[EntityKey], version: int
 ) -> list[list[object]]:
     """The parameters of a SELECT for these entity keys.
 
@@ -154,7 +154,7 @@ def key_arrays(
 
 
 def serialized_keys(
-    layout: Layout, names: Sequence[str], columns: Sequence[Sequence[Value]], version: int
+    layout: TableLayout, names: Sequence[str], columns: Sequence[Sequence[Value]], version: int
 ) -> list[list[object]]:
     """`key_arrays` of values by join key, for a table with a serialized key."""
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -165,13 +165,13 @@ def serialized_keys(
     return key_arrays(layout, entity_keys, version)
 
 
-def online_read_results(part: Part, rows: ResultRows) -> list[ReadResult]:
-    """The rows of a statement of one part, as Feast's `online_read` gives them."""
+def online_read_results(selection: Selection, rows: ResultRows) -> list[ReadResult]:
+    """The rows of a statement of one selection, as Feast's `online_read` returns them."""
     read: list[ReadResult] = []
     for _, event_timestamp, unwritten, *natives in rows:
         values = {
             column.feature: column.from_sql(native)
-            for column, native in zip(part.stored_columns, natives, strict=True)
+            for column, native in zip(selection.stored_columns, natives, strict=True)
             if not unwritten or column.name not in unwritten
         }
         found = event_timestamp is not None and values

@@ -1,6 +1,6 @@
-"""Online features by one statement, without Feast: for processes that only serve.
+"""Online features by one prepared statement, for processes that serve without importing Feast.
 
-The columns of the tables are read from the database's catalog: importing Feast takes seconds.
+The columns of the tables come from the database's catalog: importing Feast takes seconds.
 """
 
 from __future__ import annotations
@@ -13,31 +13,41 @@ from typing import Any
 from psycopg import Connection, RawCursor, sql
 from psycopg.rows import tuple_row
 
-from feast_postgres.columns import Column, Layout, column_name, column_of_type, table_name
-from feast_postgres.online_rows import Part, ResultRows, in_statements, make_part, select
-from feast_postgres.tables import columns_of
+from feast_postgres.columns import Column, TableLayout, column_name, column_of_type, table_name
+from feast_postgres.online_rows import (
+    ResultRows,
+    Selection,
+    group_by_statement,
+    select,
+    select_features,
+)
+from feast_postgres.tables import existing_columns
 
-_Row = tuple[Any, ...]
+_ResultRow = tuple[Any, ...]
 
 
 class NotReadable(Exception):
-    """Why the tables lack what is requested: no table, no such column, a key that isn't text."""
+    """The requested features can't be read by one statement; the message is the reason.
+
+    A table or column is missing, the view has other join keys, or the features are too many.
+    """
 
 
 @dataclass(frozen=True)
 class Statement:
     """The features of several views by one text key.
 
-    A row of its result is the key's position from 1, and what `times`, `unwritten` and `values`
-    take from it: per view the event timestamp (None: no row) and the columns never written (None:
-    all are), and per feature its value, in the order requested.
+    The first column of a result row is the key's position, from 1. `times` takes from the row the
+    event timestamp of each view (None: no such entity), `unwritten` the names of the columns never
+    written of each view (None: all are written), `values` the value of each feature in the order
+    requested.
     """
 
     text: bytes
     value_types: tuple[str, ...]
-    times: Callable[[_Row], _Row]
-    unwritten: Callable[[_Row], _Row]
-    values: Callable[[_Row], _Row]
+    times: Callable[[_ResultRow], _ResultRow]
+    unwritten: Callable[[_ResultRow], _ResultRow]
+    values: Callable[[_ResultRow], _ResultRow]
     columns: tuple[tuple[int, str], ...]  # per feature the number of its view, and its column
 
 
@@ -50,31 +60,31 @@ def prepare_statement(
 ) -> Statement:
     """The statement that reads `requested`: pairs of feature view and feature.
 
-    Raises NotReadable.
+    Raises NotReadable if the tables lack one of them.
     """
     views = list(dict.fromkeys(view for view, _ in requested))
-    parts: list[Part] = []
+    selections: list[Selection] = []
     found: dict[tuple[str, str], tuple[int, Column]] = {}  # its position in a row, and its column
     starts: list[int] = []
     start = 1
     for view in views:
         table = sql.Identifier(schema, table_name(project, view))
-        layout = _layout(view, columns_of(connection, table), join_key)
+        layout = _layout(view, existing_columns(connection, table), join_key)
         names = {name: column_name(name, join_key) for one, name in requested if one == view}
         absent = [name for name, column in names.items() if column not in layout.features]
         if absent:
             raise NotReadable(f"feature view {view!r} has no {absent[0]!r}")
-        part = make_part(table, layout, names.values())
-        parts.append(part)
+        selection = select_features(table, layout, names.values())
+        selections.append(selection)
         starts.append(start)
-        positions = enumerate(zip(names, part.stored_columns, strict=True), start + 2)
+        positions = enumerate(zip(names, selection.stored_columns, strict=True), start + 2)
         for position, (name, column) in positions:
             found[view, name] = position, column
         start += 2 + len(names)
-    if len(list(in_statements(parts))) != 1:
+    if len(list(group_by_statement(selections))) != 1:
         raise NotReadable("its features are more than one statement can hold")
     return Statement(
-        text=select(parts).as_bytes(None),
+        text=select(selections).as_bytes(None),
         value_types=tuple(found[one][1].value_type for one in requested),
         times=_getter(starts),
         unwritten=_getter([start + 1 for start in starts]),
@@ -83,7 +93,9 @@ def prepare_statement(
     )
 
 
-def _layout(view: str, columns: Sequence[tuple[str, str | None, bool]], join_key: str) -> Layout:
+def _layout(
+    view: str, columns: Sequence[tuple[str, str | None, bool]], join_key: str
+) -> TableLayout:
     keys = tuple(
         column_of_type(name, name, value_type or "")
         for name, value_type, is_key in columns
@@ -98,10 +110,10 @@ def _layout(view: str, columns: Sequence[tuple[str, str | None, bool]], join_key
         for name, value_type, is_key in columns
         if value_type and not is_key
     }
-    return Layout(view, keys, features)
+    return TableLayout(view, keys, features)
 
 
-def _getter(positions: Sequence[int]) -> Callable[[_Row], _Row]:
+def _getter(positions: Sequence[int]) -> Callable[[_ResultRow], _ResultRow]:
     if len(positions) > 1:
         return itemgetter(*positions)
     (position,) = positions
@@ -109,7 +121,7 @@ def _getter(positions: Sequence[int]) -> Callable[[_Row], _Row]:
 
 
 def read(connection: Connection[object], statement: Statement, keys: Sequence[str]) -> ResultRows:
-    """A row per key, in their order, for a caller that waits."""
+    """Execute the statement; a row per key, in their order."""
     cursor = RawCursor(connection, row_factory=tuple_row)
     rows = cursor.execute(statement.text, [list(keys)], binary=True).fetchall()
     return sorted(rows, key=itemgetter(0))

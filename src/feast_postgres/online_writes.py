@@ -1,4 +1,4 @@
-"""Rows on their way into a feature view's table."""
+"""Writes of rows to a feature view's table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import Connection, RawCursor, sql
 
-from feast_postgres.columns import Column, Layout, utc
+from feast_postgres.columns import Column, TableLayout, utc
 from feast_postgres.tables import upsert
 
 if TYPE_CHECKING:
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from feast.protos.feast.types.Value_pb2 import Value
 
 # One row to write: entity key, values by feature, event timestamp, created timestamp.
-Row = tuple["EntityKey", dict[str, "Value"], datetime, datetime | None]
+WriteRow = tuple["EntityKey", dict[str, "Value"], datetime, datetime | None]
 
-# Up to so many rows, arrays in a statement beat COPY into a table that has to be made first.
+# Up to this many rows, arrays as parameters are faster than COPY into a new temporary table.
 _FEW_ROWS = 200
 
 
 def write(
     connection: Connection[object],
     table: sql.Identifier,
-    layout: Layout,
-    rows: Sequence[Row],
+    layout: TableLayout,
+    rows: Sequence[WriteRow],
     version: int,
 ) -> None:
     """Write all of the rows in one transaction, or none.
 
-    Raises ValueError for a value that its feature can't hold, or a feature not in the view.
+    Raises ValueError for a value that its column can't hold, or a feature not in the view.
     """
     keys = {key.feature for key in layout.keys}
-    rows_by_features: dict[frozenset[str], list[Row]] = {}
+    rows_by_features: dict[frozenset[str], list[WriteRow]] = {}
     for row in rows:
         rows_by_features.setdefault(frozenset(row[1]), []).append(row)
     for features in rows_by_features:
@@ -43,13 +43,13 @@ def write(
             raise ValueError(f"Feature view {layout.view!r} has no feature {unknown[0]!r}")
     with connection.transaction():
         if len(rows_by_features) > 1:
-            # Each statement locks rows in order of key, but one after another they don't: two such
-            # batches would lock each other out.
+            # Each statement locks rows in order of key, but two statements together do not: without
+            # this lock, two such batches could deadlock.
             connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
-        for number, (features, alike) in enumerate(rows_by_features.items()):
+        for number, (features, group) in enumerate(rows_by_features.items()):
             given = [column for column in layout.features.values() if column.feature in features]
-            natives = _natives(layout, given, alike, version)
-            if len(alike) <= _FEW_ROWS:
+            natives = _natives(layout, given, group, version)
+            if len(group) <= _FEW_ROWS:
                 _insert(connection, table, layout, given, natives)
             else:
                 staging = sql.Identifier("pg_temp", f"staging_{number}")
@@ -61,7 +61,7 @@ def write(
 def _insert(
     connection: Connection[object],
     table: sql.Identifier,
-    layout: Layout,
+    layout: TableLayout,
     given: Sequence[Column],
     rows: Iterator[tuple[object, ...]],
 ) -> None:
@@ -79,7 +79,7 @@ def _insert(
 def _copy(
     connection: Connection[object],
     staging: sql.Identifier,
-    layout: Layout,
+    layout: TableLayout,
     given: Sequence[Column],
     rows: Iterator[tuple[object, ...]],
 ) -> None:
@@ -98,8 +98,8 @@ def _copy(
             copy.write_row(row)
 
 
-def _columns(layout: Layout, given: Sequence[Column]) -> list[tuple[str, LiteralString]]:
-    """Name and type of what `_natives` gives."""
+def _columns(layout: TableLayout, given: Sequence[Column]) -> list[tuple[str, LiteralString]]:
+    """Names and types of the columns of `_natives`."""
     return [
         *((key.name, key.sql_type) for key in layout.keys),
         ("event_timestamp", "timestamptz"),
@@ -109,7 +109,7 @@ def _columns(layout: Layout, given: Sequence[Column]) -> list[tuple[str, Literal
 
 
 def _natives(
-    layout: Layout, given: Sequence[Column], rows: Sequence[Row], version: int
+    layout: TableLayout, given: Sequence[Column], rows: Sequence[WriteRow], version: int
 ) -> Iterator[tuple[object, ...]]:
     for entity_key, values, event_timestamp, created_timestamp in rows:
         yield (
@@ -120,6 +120,6 @@ def _natives(
         )
 
 
-def _created(moment: datetime | None) -> datetime | None:
-    # Where pandas has no moment, it gives one that doesn't equal itself.
-    return None if moment is None or moment != moment else utc(moment)
+def _created(timestamp: datetime | None) -> datetime | None:
+    # pandas has NaT for a missing timestamp, which does not equal itself.
+    return None if timestamp is None or timestamp != timestamp else utc(timestamp)

@@ -1,4 +1,4 @@
-"""The SQL of a feature view's table: make it, change it, fill it."""
+"""The SQL that creates, changes and fills a feature view's table."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import LiteralString
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
-from feast_postgres.columns import OWN_COLUMNS, Column, Layout
+from feast_postgres.columns import OWN_COLUMNS, Column, TableLayout
 
 _CREATE = """
 CREATE TABLE {table} (
     {keys},
     event_timestamp timestamptz NOT NULL,
     created_timestamp timestamptz,
-    -- columns that no write has given yet, as after one was added; null: all are written
+    -- columns without a value yet, for example new ones; null: all columns are written
     unwritten text[]
     {columns},
     PRIMARY KEY ({key_names})
 )
 """
 
-# Rows have their position as `ctid`: a system column's name, which no feature's column has.
+# A row's position is named `ctid`, like a system column: no feature's column has that name.
 _INSERT = """
 INSERT INTO {table} AS stored
     ({key_names}, event_timestamp, created_timestamp, unwritten {columns})
@@ -34,8 +34,8 @@ SELECT DISTINCT ON ({sorted_keys}) {key_names}, event_timestamp, created_timesta
         AND attname <> ALL({given})
 ) {columns}
 FROM {rows}
--- by key, so that concurrent writers meet in the same order and can't lock each other out; of rows
--- that nothing else tells apart the same one each time
+-- by key: concurrent writers lock rows in the same order and can't deadlock; the last columns make
+-- the choice between rows with equal timestamps the same each time
 ORDER BY {sorted_keys}, event_timestamp DESC, created_timestamp DESC NULLS LAST, ctid DESC {columns}
 """
 
@@ -49,7 +49,7 @@ ON CONFLICT ({key_names}) DO UPDATE SET
     {updates}
 WHERE (excluded.event_timestamp, coalesce(excluded.created_timestamp, '-infinity'))
    >= (stored.event_timestamp, coalesce(stored.created_timestamp, '-infinity'))
-    -- what's there already, to the last bit, needs no new version of the row
+    -- a row with the same values, to the last bit, is not written again
     AND (stored.unwritten IS NOT NULL
         OR ROW(excluded.event_timestamp, excluded.created_timestamp {excluded})::record
            *<> ROW(stored.event_timestamp, stored.created_timestamp {stored})::record)
@@ -84,13 +84,13 @@ def drop(connection: Connection[object], table: sql.Identifier) -> None:
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
 
 
-def reconcile(connection: Connection[object], table: sql.Identifier, layout: Layout) -> None:
-    """Make the table, or add and drop columns so that it's the one of this layout.
+def reconcile(connection: Connection[object], table: sql.Identifier, layout: TableLayout) -> None:
+    """Create the table, or add and drop columns to match the layout.
 
-    A column's comment is its Feast type; a feature of another type than it had starts anew. With
-    other join keys than it had, the whole table does: its rows can't be found by them.
+    A column's comment is its Feast type. A feature whose type changed gets a new, empty column. If
+    the join keys changed, the whole table is created again, empty.
     """
-    rows = columns_of(connection, table)
+    rows = existing_columns(connection, table)
     keys = {name: value_type for name, value_type, is_key in rows if is_key}
     if rows and keys != {key.name: key.value_type for key in layout.keys}:
         drop(connection, table)
@@ -115,7 +115,7 @@ def reconcile(connection: Connection[object], table: sql.Identifier, layout: Lay
         if known not in OWN_COLUMNS and wanted.get(known) != value_type
     ]
     if added:
-        # Readers go on while the rows are marked; ALTER TABLE stops them for an instant.
+        # Readers continue while the rows are marked; ALTER TABLE blocks them for an instant.
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
         names = sql.Literal([column.name for column in added])
         connection.execute(sql.SQL(_MARK_UNWRITTEN).format(table=table, names=names))
@@ -126,10 +126,13 @@ def reconcile(connection: Connection[object], table: sql.Identifier, layout: Lay
     _comment(connection, table, added)
 
 
-def columns_of(
+def existing_columns(
     connection: Connection[object], table: sql.Identifier
 ) -> list[tuple[str, str | None, bool]]:
-    """The table's columns: name, Feast type (None if it's ours), and whether it's of the key."""
+    """The table's columns: name, Feast type (None for OWN_COLUMNS), whether part of the key.
+
+    Empty if there is no such table.
+    """
     with connection.cursor(row_factory=tuple_row) as cursor:
         return cursor.execute(_EXISTING, [table.as_string(connection)]).fetchall()
 
@@ -137,15 +140,14 @@ def columns_of(
 def upsert(
     connection: Connection[object],
     table: sql.Identifier,
-    layout: Layout,
+    layout: TableLayout,
     given: Sequence[Column],
     rows: sql.Composable,
 ) -> sql.Composed:
-    """Move `rows`, an item of FROM, into the table, in one statement: of an entity's rows the
-    newest, unless the table has a newer one.
+    """One statement that writes the newest of each entity's `rows`, unless the table's is newer.
 
-    `rows` has the columns of the keys, event_timestamp, created_timestamp, ctid (of rows that are
-    as new, the one with the highest wins) and the given columns.
+    `rows` is an item of FROM with the columns of the keys, event_timestamp, created_timestamp, ctid
+    and the given columns. Of rows with equal timestamps, the one with the highest ctid wins.
     """
     names = [sql.Identifier(column.name) for column in given]
     on_conflict = sql.SQL(_ON_CONFLICT).format(
@@ -161,11 +163,11 @@ def upsert(
 def insert(
     connection: Connection[object],
     table: sql.Identifier,
-    layout: Layout,
+    layout: TableLayout,
     given: Sequence[Column],
     rows: sql.Composable,
 ) -> sql.Composed:
-    """`upsert` for a table without rows, that nobody else writes to: takes half the time."""
+    """`upsert` for an empty table without other writers; it takes half the time."""
     return sql.SQL(_INSERT).format(
         table=table,
         table_text=sql.Literal(table.as_string(connection)),
@@ -188,13 +190,13 @@ def lock_if_empty(connection: Connection[object], table: sql.Identifier) -> bool
     return connection.execute(some).fetchone() is None
 
 
-def _written(layout: Layout, given: Sequence[Column]) -> sql.Composed:
+def _written(layout: TableLayout, given: Sequence[Column]) -> sql.Composed:
     names = [*OWN_COLUMNS, *(column.name for column in (*layout.keys, *given))]
     return sql.SQL("{}::text[]").format(sql.Literal(names))
 
 
 def _sorted(key: Column) -> sql.Composed:
-    # as bytes: the same order for every writer, whatever collations their rows come with
+    # Sorted as bytes, the order is the same for all writers, in any collation.
     template: LiteralString = '{} COLLATE "C"' if key.sql_type == "text" else "{}"
     return sql.SQL(template).format(sql.Identifier(key.name))
 

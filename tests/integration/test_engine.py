@@ -1,4 +1,4 @@
-"""Materialization inside the database: the same as Feast's own way, where that loses nothing."""
+"""Materialization inside the database: the same rows as by Feast's local engine, and exact."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ pytest_plugins = "tests.feast_warehouse"
 @pytest.mark.parametrize("seed", range(3))
 def test_random_tables_come_out_as_from_feasts_own_engine(warehouse: Warehouse, seed: int) -> None:
     warehouse.insert(*random_rows(seed, 300))
-    ours, ordinary = warehouse.store(), warehouse.store("local")
-    for store in (ours, ordinary):
+    ours, local = warehouse.store(), warehouse.store("local")
+    for store in (ours, local):
         applied(store, profile()).materialize(START, END)
-    assert warehouse.online(ours) == warehouse.online(ordinary)
+    assert warehouse.online(ours) == warehouse.online(local)
     assert len(warehouse.online(ours)) > 30
 
 
@@ -67,9 +67,9 @@ def test_nothing_is_lost_that_the_way_through_pandas_loses(warehouse: Warehouse)
     store = applied(warehouse.store(), profile())
     store.materialize(START, END)
     rows = [{"user_id": user} for user in months]
-    answer = store.get_online_features(["profile:months", "profile:fee"], rows).to_dict()
-    assert answer["months"] == list(months.values())
-    assert [struct.pack("<d", fee) for fee in answer["fee"]] == [struct.pack("<d", math.nan)] * 3
+    response = store.get_online_features(["profile:months", "profile:fee"], rows).to_dict()
+    assert response["months"] == list(months.values())
+    assert [struct.pack("<d", fee) for fee in response["fee"]] == [struct.pack("<d", math.nan)] * 3
 
 
 def test_the_window_includes_both_its_ends_and_nothing_else(warehouse: Warehouse) -> None:
@@ -97,7 +97,7 @@ def test_of_an_entitys_rows_the_newest_wins_and_of_those_the_last_correction(
     assert fees(store, "ada") == [3.0]
 
 
-def test_only_what_was_known_then_is_materialized(warehouse: Warehouse) -> None:
+def test_only_rows_known_at_that_time_are_materialized(warehouse: Warehouse) -> None:
     warehouse.fee("ada", 1.0, JANUARY, DELIVERED)
     warehouse.fee("ada", 2.0, JANUARY, CORRECTED)
     warehouse.fee("new", 2.0, JANUARY, CORRECTED)
@@ -211,13 +211,13 @@ def test_what_is_served_is_what_a_training_set_holds(
         types = {column: dtype for column, (dtype, _) in kinds.items()}
         store = applied(warehouse.store(), profile(types, name=name, query=f"SELECT * FROM {name}"))
         store.materialize(START, END)
-        assert bool(ordinary(caplog)) == (name == "others")
+        assert bool(fallback_reasons(caplog)) == (name == "others")
         features = [f"{name}:{column}" for column in kinds]
         users = [f"user{n}" for n in range(1, 201)]
-        asked = (
+        entity_rows = (
             "SELECT 'user' || n AS user_id, now() AS event_timestamp FROM generate_series(1, 200) n"
         )
-        trained = store.get_historical_features(asked, features).to_arrow().to_pylist()
+        trained = store.get_historical_features(entity_rows, features).to_arrow().to_pylist()
         served = store.get_online_features(features, {"user_id": users}).to_dict()
         by_user = {row["user_id"]: row for row in trained}
         for column in kinds:
@@ -282,7 +282,7 @@ def test_a_view_without_entities_has_one_row(warehouse: Warehouse) -> None:
     assert len(warehouse.online(store)) == 1
 
 
-def test_a_failing_view_raises_leaves_no_row_and_keeps_no_other_from_its_turn(
+def test_a_failing_view_raises_and_leaves_no_row_and_the_others_are_materialized(
     warehouse: Warehouse,
 ) -> None:
     warehouse.fee("ada", 1.0, JANUARY)
@@ -305,7 +305,7 @@ def test_a_moment_that_feast_cannot_hold_is_named(warehouse: Warehouse) -> None:
         store.materialize(START, END)
 
 
-def test_a_session_ended_half_way_leaves_nothing_half_there(warehouse: Warehouse) -> None:
+def test_a_session_that_ended_half_way_leaves_no_row(warehouse: Warehouse) -> None:
     warehouse.execute(
         f"INSERT INTO {warehouse.schema}.profile (user_id, fee, event_timestamp, recorded_at) "
         f"SELECT n, n, '{JANUARY}', '{DELIVERED}' FROM generate_series(1, 100) AS n"
@@ -341,7 +341,7 @@ def test_another_writer_waits_while_an_empty_table_is_filled_and_the_newest_stay
 ) -> None:
     warehouse.fee("ada", 1.0, JANUARY)
     store = applied(warehouse.store(), profile({"fee": Float64}))
-    online = store._get_provider().online_store
+    online = store.provider.online_store
     table = sql.Identifier(warehouse.schema, f"{store.project}.profile")
     with psycopg.connect(warehouse.url) as other:
         other.execute(
@@ -356,14 +356,14 @@ def test_another_writer_waits_while_an_empty_table_is_filled_and_the_newest_stay
         assert thread.is_alive()
     thread.join()
     assert fees(store, "ada") == [2.0]
-    assert online is store._get_provider().online_store
+    assert online is store.provider.online_store
 
 
 def test_many_rows_take_no_memory_here_and_no_more_than_work_mem_in_the_database(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One statement does it, so that there are no chunks to make: nothing passes through this
-    process, and the database sorts on disk what doesn't fit into `work_mem`."""
+    """One statement does it, without chunks: no row passes through this process, and the database
+    sorts on disk what doesn't fit into `work_mem`."""
 
     def rows(first: int, last: int) -> None:
         warehouse.execute(
@@ -393,14 +393,14 @@ def test_many_rows_take_no_memory_here_and_no_more_than_work_mem_in_the_database
         tracemalloc.stop()
     assert len(warehouse.online(store)) == 20_000
     assert max(peaks) < 2**20
-    asyncio.run(store._get_provider().online_store.close())  # a session's end tells its statistics
+    asyncio.run(store.provider.online_store.close())  # a session reports its statistics at its end
     deadline = time.monotonic() + 10
     while spilled() - before < 20_000 * 32 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert spilled() - before >= 20_000 * 32
 
 
-def ordinary(caplog: pytest.LogCaptureFixture) -> list[str]:
+def fallback_reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("feast_po")]
 
 
@@ -420,18 +420,18 @@ def ordinary(caplog: pytest.LogCaptureFixture) -> list[str]:
     ],
     ids=["array", "array for text", "float for integer", "validation"],
 )
-def test_what_the_database_cannot_do_alone_goes_the_ordinary_way(
+def test_what_the_database_cannot_do_alone_goes_through_feasts_local_engine(
     warehouse: Warehouse, caplog: pytest.LogCaptureFixture, view: FeatureView, reason: str
 ) -> None:
     caplog.set_level(logging.INFO)
     warehouse.insert(("ada", 1.0, 1, True, "x", b"x", JANUARY, JANUARY, DELIVERED))
     store = applied(warehouse.store(), view)
     store.materialize(START, END)
-    assert reason in "".join(ordinary(caplog))
+    assert reason in "".join(fallback_reasons(caplog))
     assert [row[0] for row in warehouse.online(store)] == ["ada"]
 
 
-def test_another_database_goes_the_ordinary_way(
+def test_another_database_goes_through_feasts_local_engine(
     warehouse: Warehouse, new_database: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -439,13 +439,13 @@ def test_another_database_goes_the_ordinary_way(
     store = warehouse.store()
     store.config.online_store.database = server_of(new_database())["database"]
     applied(store, profile({"fee": Float64})).materialize(START, END)
-    assert "offline and online store differ in database" in "".join(ordinary(caplog))
+    assert "offline and online store differ in database" in "".join(fallback_reasons(caplog))
     assert fees(store, "ada") == [1.0]
 
 
-def test_views_that_stay_in_the_database_say_nothing(
+def test_views_that_stay_in_the_database_log_nothing(
     warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     applied(warehouse.store(), profile()).materialize(START, END)
-    assert ordinary(caplog) == []
+    assert fallback_reasons(caplog) == []

@@ -1,4 +1,4 @@
-"""The offline store: Feast's own, typed without loss, and cut at a moment of knowledge."""
+"""The offline store: Feast's own, with exact types, and without rows created after `known_at`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,13 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 )
 from feast.types import Bool, Float64, Int64, String
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from tests.feast_stores import server_of
 
 JANUARY = datetime(2024, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)
 DELIVERED = datetime(2024, 2, 3, 6, tzinfo=UTC)
 CORRECTED = datetime(2024, 2, 20, 6, tzinfo=UTC)
 WINDOW = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC))
 FEATURES = ["profile:fee", "profile:months", "profile:plan"]
-
-
-def server_of(database_url: str) -> dict[str, Any]:
-    parts = conninfo_to_dict(database_url)
-    return {
-        "host": str(parts.get("host", "localhost")),
-        "port": int(parts.get("port", 5432)),
-        "database": str(parts["dbname"]),
-        "user": str(parts.get("user", "")),
-        "password": str(parts.get("password", "")),
-        "sslmode": str(parts.get("sslmode", "disable")),
-    }
 
 
 @pytest.fixture
@@ -138,7 +126,7 @@ def test_a_training_set_holds_what_was_known_and_nothing_later(opened: Opened) -
     }
 
 
-def test_without_a_cut_everything_known_by_now_is_there(opened: Opened) -> None:
+def test_without_known_at_everything_known_by_now_is_included(opened: Opened) -> None:
     assert fees(opened()) == {"ada": 0.1 + 0.2, "new": 0.0}
 
 
@@ -189,7 +177,7 @@ def test_the_views_of_the_registry_are_left_as_they_were(opened: Opened) -> None
     store = opened(known_at=DELIVERED)
     view = store.get_feature_view("profile")
     before = view.to_proto().SerializeToString(deterministic=True)
-    offline = store._get_provider().offline_store
+    offline = store.provider.offline_store
     offline.get_historical_features(
         store.config, [view], FEATURES, entities("ada"), store.registry, "churn"
     ).to_arrow()
@@ -201,7 +189,7 @@ def test_the_views_of_the_registry_are_left_as_they_were(opened: Opened) -> None
 )
 def test_what_is_pulled_for_materialization_is_cut(opened: Opened, pull: str) -> None:
     store = opened(known_at=DELIVERED)
-    job = getattr(store._get_provider().offline_store, pull)(
+    job = getattr(store.provider.offline_store, pull)(
         config=store.config,
         data_source=store.get_feature_view("profile").batch_source,
         join_key_columns=["user_id"],
@@ -227,7 +215,7 @@ def test_what_is_served_after_materialization_was_known_by_then(opened: Opened) 
         assert {name: served[name] for name in expected} == expected
 
 
-def test_a_source_without_created_timestamp_is_refused_not_given_whole(opened: Opened) -> None:
+def test_a_source_without_created_timestamp_is_an_error(opened: Opened) -> None:
     store = opened(known_at=DELIVERED, created="")
     with pytest.raises(ValueError, match=r"'profile_source' has no created_timestamp_column"):
         fees(store)
@@ -235,7 +223,7 @@ def test_a_source_without_created_timestamp_is_refused_not_given_whole(opened: O
         store.materialize(*WINDOW)
 
 
-def test_a_moment_without_time_zone_is_refused(opened: Opened) -> None:
+def test_a_known_at_without_time_zone_is_an_error(opened: Opened) -> None:
     naive = DELIVERED.replace(tzinfo=None)
     with pytest.raises(ValueError, match="timezone"):
         opened(known_at=naive)

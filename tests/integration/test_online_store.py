@@ -1,6 +1,6 @@
 """The online store, as Feast's `OnlineStore` interface and SDK see it.
 
-What's the same for any online store: runs against Feast's own SQLite store as well.
+Behaviour that every online store shares: each test runs against Feast's own SQLite store as well.
 """
 
 from __future__ import annotations
@@ -32,7 +32,18 @@ from feast.types import (
 from feast.types import Map as MapType
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.feast_stores import DAY, FEBRUARY, HOUR, JANUARY, NULL, SHOP, USER, Sut, number, user
+from tests.feast_stores import (
+    DAY,
+    FEBRUARY,
+    HOUR,
+    JANUARY,
+    NULL,
+    SHOP,
+    USER,
+    StoreUnderTest,
+    number,
+    user,
+)
 from tests.feast_values import FIELDS, dtype_of, exact, values_of
 
 pytest_plugins = "tests.feast_stores"
@@ -64,14 +75,14 @@ pytest_plugins = "tests.feast_stores"
     ids=lambda given: str(given).strip().replace("\n", " ")[:40],
 )
 def test_a_value_of_any_type_is_read_as_it_was_written(
-    store: Sut, dtype: Any, value: Value
+    store: StoreUnderTest, dtype: Any, value: Value
 ) -> None:
     view = store.view(feature=dtype)
     store.write(view, ("ada", {"feature": value}, JANUARY))
     [(event_timestamp, values)] = store.read(view, "ada")
     assert event_timestamp == JANUARY
     assert event_timestamp.utcoffset() == timedelta(0)
-    # compared as bytes, for not-a-number is unequal to itself
+    # compared as bytes, because NaN is unequal to itself
     assert values["feature"].SerializeToString() == value.SerializeToString()
 
 
@@ -87,7 +98,7 @@ EVERY_TYPE = st.fixed_dictionaries({name: values_of(name) for name in FIELDS})
 )
 @given(written=EVERY_TYPE)
 def test_features_of_every_value_type_side_by_side_are_read_as_they_were_written(
-    store: Sut, written: dict[str, Value]
+    store: StoreUnderTest, written: dict[str, Value]
 ) -> None:
     view = store.feast.list_feature_views() or [
         store.view("all", **{name: dtype_of(name) for name in FIELDS})
@@ -110,7 +121,7 @@ def test_features_of_every_value_type_side_by_side_are_read_as_they_were_written
     ids=str,
 )
 def test_an_entity_is_found_by_a_key_of_any_type_that_feast_has_for_keys(
-    store: Sut, dtype: Any, keys: list[Any]
+    store: StoreUnderTest, dtype: Any, keys: list[Any]
 ) -> None:
     thing = Entity(name="thing", join_keys=["thing_id"], value_type=dtype.to_value_type())
     view = FeatureView(
@@ -122,11 +133,11 @@ def test_an_entity_is_found_by_a_key_of_any_type_that_feast_has_for_keys(
     store.feast.apply([thing, view])
     frame = pd.DataFrame({"thing_id": keys, "fee": [1.0, 2.0], "event_timestamp": [JANUARY] * 2})
     store.feast.write_to_online_store("things", frame)
-    answer = store.feast.get_online_features(["things:fee"], [{"thing_id": key} for key in keys])
-    assert answer.to_dict()["fee"] == [1.0, 2.0]
+    response = store.feast.get_online_features(["things:fee"], [{"thing_id": key} for key in keys])
+    assert response.to_dict()["fee"] == [1.0, 2.0]
 
 
-def test_a_null_is_present_and_an_unknown_entity_is_not_found(store: Sut) -> None:
+def test_a_null_is_present_and_an_unknown_entity_is_not_found(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64, tags=Array(String))
     store.write(view, ("ada", {"fee": NULL, "tags": NULL}, JANUARY))
     assert store.read(view, "ada", "nobody") == [
@@ -141,7 +152,7 @@ def test_a_null_is_present_and_an_unknown_entity_is_not_found(store: Sut) -> Non
     assert list(response.proto.results[names.index("fee")].statuses) == [1, 3]  # present, not found
 
 
-def test_a_data_frame_comes_back_through_the_sdk(store: Sut) -> None:
+def test_a_data_frame_comes_back_through_the_sdk(store: StoreUnderTest) -> None:
     store.view(fee=Float64, months=Int64, plan=Bool)
     frame = pd.DataFrame(
         {
@@ -163,7 +174,7 @@ def test_a_data_frame_comes_back_through_the_sdk(store: Sut) -> None:
     }
 
 
-def test_a_pushed_row_is_served(store: Sut) -> None:
+def test_a_pushed_row_is_served(store: StoreUnderTest) -> None:
     source = PushSource(
         name="pushed",
         batch_source=FileSource(path="absent.parquet", timestamp_field="event_timestamp"),
@@ -173,12 +184,12 @@ def test_a_pushed_row_is_served(store: Sut) -> None:
     store.feast.apply([USER, view])
     row = pd.DataFrame({"user_id": ["ada"], "fee": [45.25], "event_timestamp": [JANUARY]})
     store.feast.push("pushed", row, to=PushMode.ONLINE)
-    answer = store.feast.get_online_features(["profile:fee"], [{"user_id": "ada"}])
-    assert answer.to_dict()["fee"] == [45.25]
+    response = store.feast.get_online_features(["profile:fee"], [{"user_id": "ada"}])
+    assert response.to_dict()["fee"] == [45.25]
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 99, 100, 101, 199, 200, 201, 1_000, 10_001])
-def test_a_batch_of_any_size_is_written_and_read_whole(store: Sut, size: int) -> None:
+def test_a_batch_of_any_size_is_written_and_read_whole(store: StoreUnderTest, size: int) -> None:
     view = store.view(fee=Float64)
     names = [f"user{i}" for i in range(size)]
     store.write(view, *[(name, number(i), JANUARY) for i, name in enumerate(names)])
@@ -186,30 +197,30 @@ def test_a_batch_of_any_size_is_written_and_read_whole(store: Sut, size: int) ->
     assert store.read(view, "nobody") == [(None, None)]
 
 
-def test_the_features_asked_for_are_given_and_an_unknown_one_is_not(store: Sut) -> None:
+def test_requested_features_are_read_and_an_unknown_one_is_left_out(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64, months=Int64)
     months = {"months": Value(int64_val=7)}
     store.write(view, ("ada", number(1) | months, JANUARY))
     [(_, values)] = store.read(view, "ada", features=["months", "unknown"])
     assert values["months"] == months["months"]
     assert "unknown" not in values
-    for asked in (None, []):
-        assert store.read(view, "ada", features=asked) == [(JANUARY, number(1) | months)]
+    for requested in (None, []):
+        assert store.read(view, "ada", features=requested) == [(JANUARY, number(1) | months)]
 
 
-def test_a_row_without_a_value_is_as_good_as_none(store: Sut) -> None:
+def test_a_row_without_a_value_is_read_as_no_row(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
     store.write(view, ("ada", {}, JANUARY))
     assert store.read(view, "ada") == [(None, None)]
 
 
-def test_the_last_row_of_an_entity_in_a_batch_wins(store: Sut) -> None:
+def test_the_last_row_of_an_entity_in_a_batch_wins(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
     store.write(view, *[("ada", number(i), JANUARY + i * HOUR) for i in range(300)])
     assert store.read(view, "ada") == [(JANUARY + 299 * HOUR, number(299))]
 
 
-def test_a_view_without_entities_has_one_row_for_everybody(store: Sut) -> None:
+def test_a_view_without_entities_has_one_row_for_everybody(store: StoreUnderTest) -> None:
     view = store.view("world", entities=(), fee=Float64)
     key = EntityKey(join_keys=["__dummy_id"], entity_values=[Value(string_val="")])
     store.write(view, (key, number(1), JANUARY))
@@ -218,41 +229,41 @@ def test_a_view_without_entities_has_one_row_for_everybody(store: Sut) -> None:
 
 
 def test_views_and_projects_with_the_same_names_stay_apart(
-    store: Sut, tmp_path: Path, project: str
+    store: StoreUnderTest, tmp_path: Path, project: str
 ) -> None:
-    other = Sut(tmp_path, store.config.online_store.model_dump(), f"{project}_2")
+    other = StoreUnderTest(tmp_path, store.config.online_store.model_dump(), f"{project}_2")
     profile, of_other = store.view(fee=Float64), other.view(fee=Float64)
     usage = store.view("usage", fee=Float64)
     store.write(profile, ("ada", number(1), JANUARY))
     assert store.read(usage, "ada") == other.read(of_other, "ada") == [(None, None)]
     store.write(usage, ("ada", number(2), JANUARY))
     other.write(of_other, ("ada", number(3), JANUARY))
-    # through one and the same store as well, whose configuration comes with each call
+    # through the same store object as well: the configuration comes with each call
     assert store.online.online_read(other.config, profile, [user("ada")]) == [(JANUARY, number(3))]
     other.feast.teardown()
     assert store.read(profile, "ada") == [(JANUARY, number(1))]
     assert store.read(usage, "ada") == [(JANUARY, number(2))]
 
 
-def test_what_is_supported_async_does_the_same_and_the_rest_says_that_it_is_not(
-    store: Sut,
+def test_async_methods_do_the_same_or_raise_that_they_are_not_supported(
+    store: StoreUnderTest,
 ) -> None:
     view = store.view(fee=Float64)
     rows = [(user("ada"), number(1), JANUARY, None)]
     supported = store.online.async_supported
 
     async def write() -> list[int]:
-        told: list[int] = []
-        await store.online.online_write_batch_async(store.config, view, rows, told.append)
-        return told
+        written: list[int] = []
+        await store.online.online_write_batch_async(store.config, view, rows, written.append)
+        return written
 
     async def read() -> Any:
         keys = [user("ada"), user("nobody")]
-        answer = await store.online.online_read_async(store.config, view, keys)
+        response = await store.online.online_read_async(store.config, view, keys)
         request = (["profile:fee"], [{"user_id": "ada"}, {"user_id": "nobody"}])
         served = await store.feast.get_online_features_async(*request)
         await store.online.close()
-        return answer, served.to_dict()["fee"]
+        return response, served.to_dict()["fee"]
 
     if supported.write:
         assert asyncio.run(write()) == [1]
@@ -267,14 +278,14 @@ def test_what_is_supported_async_does_the_same_and_the_rest_says_that_it_is_not(
             asyncio.run(read())
 
 
-def test_answers_come_in_the_order_of_the_keys_even_if_repeated(store: Sut) -> None:
+def test_results_are_in_the_order_of_the_keys_even_if_repeated(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
     store.write(view, *[(f"user{i}", number(i), JANUARY) for i in range(20)])
     read = store.read(view, "user7", "user3", "nobody", "user7")
     assert [values and values["fee"].double_val for _, values in read] == [7, 3, None, 7]
 
 
-def test_composite_keys_stay_apart_and_their_order_does_not_matter(store: Sut) -> None:
+def test_composite_keys_stay_apart_and_their_order_does_not_matter(store: StoreUnderTest) -> None:
     def key(user_id: str, shop_id: int, *, swapped: bool = False) -> EntityKey:
         parts = [("user_id", Value(string_val=user_id)), ("shop_id", Value(int64_val=shop_id))]
         names, values = zip(*reversed(parts) if swapped else parts, strict=True)
@@ -286,21 +297,21 @@ def test_composite_keys_stay_apart_and_their_order_does_not_matter(store: Sut) -
     assert [values and values["fee"].double_val for _, values in read] == [2, 1, None]
 
 
-def test_a_later_batch_with_newer_values_replaces_older_ones(store: Sut) -> None:
+def test_a_later_batch_with_newer_values_replaces_older_ones(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
     store.write(view, ("ada", number(1), JANUARY))
     store.write(view, ("ada", number(2), FEBRUARY))
     assert store.read(view, "ada") == [(FEBRUARY, number(2))]
 
 
-def test_a_time_without_zone_is_utc_and_one_with_is_its_instant(store: Sut) -> None:
+def test_a_time_without_zone_is_utc_and_one_with_is_its_instant(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
     naive, elsewhere = JANUARY.replace(tzinfo=None), JANUARY.astimezone(timezone(9 * HOUR))
     store.write(view, ("ada", number(1), naive), ("bob", number(2), elsewhere))
     assert [event for event, _ in store.read(view, "ada", "bob")] == [JANUARY, JANUARY]
 
 
-def test_a_feature_added_later_is_missing_until_it_is_written(store: Sut) -> None:
+def test_a_feature_added_later_is_missing_until_it_is_written(store: StoreUnderTest) -> None:
     store.write(store.view(fee=Float64), ("ada", number(1), JANUARY))
     wider = store.view(fee=Float64, months=Int64)
     assert store.read(wider, "ada") == [(JANUARY, number(1))]
@@ -312,7 +323,7 @@ def test_a_feature_added_later_is_missing_until_it_is_written(store: Sut) -> Non
     ]
 
 
-def test_a_write_of_some_features_leaves_the_others(store: Sut) -> None:
+def test_a_write_of_some_features_leaves_the_others(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64, months=Int64)
     months = {"months": Value(int64_val=7)}
     store.write(view, ("ada", number(1), JANUARY), ("bob", months, JANUARY))
@@ -324,19 +335,19 @@ def test_a_write_of_some_features_leaves_the_others(store: Sut) -> None:
     ]
 
 
-def test_applying_again_keeps_what_was_written(store: Sut) -> None:
+def test_applying_again_keeps_what_was_written(store: StoreUnderTest) -> None:
     store.write(store.view(fee=Float64), ("ada", number(1), JANUARY))
     assert store.read(store.view(fee=Float64), "ada") == [(JANUARY, number(1))]
 
 
-def test_a_deleted_view_that_comes_back_is_empty(store: Sut) -> None:
+def test_a_deleted_view_that_comes_back_is_empty(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
     store.write(view, ("ada", number(1), JANUARY))
     store.feast.apply([], objects_to_delete=[view], partial=False)
     assert store.read(store.view(fee=Float64), "ada") == [(None, None)]
 
 
-def test_an_update_leaves_views_that_it_does_not_name(store: Sut) -> None:
+def test_an_update_leaves_views_that_it_does_not_name(store: StoreUnderTest) -> None:
     profile, usage = store.view(fee=Float64), store.view("usage", fee=Float64)
     store.write(profile, ("ada", number(1), JANUARY))
     store.online.update(store.config, [usage], [], [], [], partial=True)
@@ -345,7 +356,7 @@ def test_an_update_leaves_views_that_it_does_not_name(store: Sut) -> None:
     assert store.read(usage, "ada") == [(None, None)]
 
 
-def test_teardown_can_be_done_twice_and_nothing_comes_back(store: Sut) -> None:
+def test_teardown_can_be_done_twice_and_nothing_comes_back(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
     store.write(view, ("ada", number(1), JANUARY))
     store.online.teardown(store.config, [view], [USER])
@@ -354,9 +365,9 @@ def test_teardown_can_be_done_twice_and_nothing_comes_back(store: Sut) -> None:
     assert store.read(view, "ada") == [(None, None)]
 
 
-def test_progress_is_told_every_row(store: Sut) -> None:
+def test_progress_reports_every_row(store: StoreUnderTest) -> None:
     view = store.view(fee=Float64)
-    told: list[int] = []
+    written: list[int] = []
     rows = [(user(str(i)), number(i), JANUARY, None) for i in range(5)]
-    store.online.online_write_batch(store.config, view, rows, told.append)
-    assert sum(told) == 5
+    store.online.online_write_batch(store.config, view, rows, written.append)
+    assert sum(written) == 5

@@ -1,4 +1,4 @@
-"""How an entity is found: a typed column per join key, which plain SQL can fill and read."""
+"""Join keys: a typed column for each, which plain SQL can write and read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Bytes, Float64, Int32, Int64, String, UnixTimestamp, Uuid
 from psycopg import sql
-from tests.feast_stores import JANUARY, SHOP, USER, Sut, number, user
+from tests.feast_stores import JANUARY, SHOP, USER, StoreUnderTest, number, user
 
 pytest_plugins = "tests.feast_stores"
 
@@ -54,7 +54,7 @@ def keyed(name: str, dtype: Any) -> FeatureView:
     ids=["text", "int4", "int8", "bytea", "timestamptz"],
 )
 def test_a_key_lies_in_a_column_of_its_own_type(
-    postgres: Sut, query: Query, dtype: Any, value: Value, held: Any
+    postgres: StoreUnderTest, query: Query, dtype: Any, value: Value, held: Any
 ) -> None:
     view = keyed("thing", dtype)
     postgres.online.update(postgres.config, [], [view], [], [], partial=True)
@@ -64,14 +64,18 @@ def test_a_key_lies_in_a_column_of_its_own_type(
     assert query("SELECT thing_id, fee FROM {}") == [(held, 1)]
 
 
-def test_rows_put_there_by_plain_sql_are_read_by_feast(postgres: Sut, query: Query) -> None:
+def test_rows_written_by_plain_sql_are_read_by_feast(
+    postgres: StoreUnderTest, query: Query
+) -> None:
     postgres.view(entities=(USER, SHOP), fee=Float64)
     query("INSERT INTO {} (shop_id, user_id, event_timestamp, fee) VALUES (1, 'ada', now(), 7)")
     row = [{"user_id": "ada", "shop_id": 1}]
     assert postgres.feast.get_online_features(["profile:fee"], row).to_dict()["fee"] == [7]
 
 
-def test_what_cannot_be_a_key_in_postgresql_is_kept_serialized(postgres: Sut, query: Query) -> None:
+def test_a_key_of_a_type_that_postgresql_lacks_is_stored_serialized(
+    postgres: StoreUnderTest, query: Query
+) -> None:
     view = keyed("thing", Uuid)
     postgres.online.update(postgres.config, [], [view], [], [], partial=True)
     postgres.write(view, (user("ada"), number(1), JANUARY))
@@ -80,7 +84,7 @@ def test_what_cannot_be_a_key_in_postgresql_is_kept_serialized(postgres: Sut, qu
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [
         (
             EntityKey(join_keys=["id"], entity_values=[Value(string_val="a")]),
@@ -93,20 +97,22 @@ def test_what_cannot_be_a_key_in_postgresql_is_kept_serialized(postgres: Sut, qu
     ],
     ids=["another name", "none", "NUL", "null", "another type"],
 )
-def test_a_key_that_is_not_the_views_is_refused(postgres: Sut, key: EntityKey, told: str) -> None:
+def test_a_key_that_is_not_the_views_is_an_error(
+    postgres: StoreUnderTest, key: EntityKey, message: str
+) -> None:
     view = postgres.view(fee=Float64)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         postgres.write(view, ("ada", number(1), JANUARY), (key, number(1), JANUARY))
     assert postgres.read(view, "ada") == [(None, None)]
 
 
-def test_a_key_that_no_row_can_have_is_not_found(postgres: Sut) -> None:
+def test_a_key_that_no_row_can_have_is_not_found(postgres: StoreUnderTest) -> None:
     view = postgres.view(fee=Float64)
     number_for_text = EntityKey(join_keys=["user_id"], entity_values=[Value(int64_val=1)])
     assert postgres.read(view, "a\0b", number_for_text) == [(None, None)] * 2
 
 
-def test_other_join_keys_make_the_table_anew(postgres: Sut, query: Query) -> None:
+def test_other_join_keys_create_the_table_again(postgres: StoreUnderTest, query: Query) -> None:
     postgres.write(postgres.view(fee=Float64), ("ada", number(1), JANUARY))
     view = postgres.view(entities=(SHOP,), fee=Float64)
     shop = EntityKey(join_keys=["shop_id"], entity_values=[Value(int64_val=1)])
@@ -115,8 +121,8 @@ def test_other_join_keys_make_the_table_anew(postgres: Sut, query: Query) -> Non
     assert query("SELECT shop_id, fee FROM {}") == [(1, 2)]
 
 
-def test_a_table_with_serialized_keys_of_an_earlier_version_is_made_anew(
-    postgres: Sut, query: Query
+def test_a_table_with_serialized_keys_of_an_earlier_version_is_created_again(
+    postgres: StoreUnderTest, query: Query
 ) -> None:
     view = postgres.view(fee=Float64)
     query("DROP TABLE {}")
@@ -130,7 +136,9 @@ def test_a_table_with_serialized_keys_of_an_earlier_version_is_made_anew(
     assert query("SELECT user_id, fee FROM {}") == [("ada", 2)]
 
 
-def test_names_that_our_statements_use_are_free_for_keys(postgres: Sut, query: Query) -> None:
+def test_names_that_our_statements_use_are_free_for_keys(
+    postgres: StoreUnderTest, query: Query
+) -> None:
     names = ["event_timestamp", "ctid", "key0", "position", "given", "name"]
     entities = [Entity(name=name, join_keys=[name], value_type=ValueType.STRING) for name in names]
     view = postgres.view(entities=tuple(entities), stored=Float64)
@@ -139,13 +147,13 @@ def test_names_that_our_statements_use_are_free_for_keys(postgres: Sut, query: Q
     for _ in range(2):
         postgres.write(view, (key, {"stored": Value(double_val=1)}, JANUARY))
     assert postgres.read(view, key) == [(JANUARY, {"stored": Value(double_val=1)})]
-    answer = postgres.feast.get_online_features(
+    response = postgres.feast.get_online_features(
         ["profile:stored"], [{name: name for name in names}]
     )
-    assert answer.to_dict()["stored"] == [1]
+    assert response.to_dict()["stored"] == [1]
 
 
-def test_an_on_demand_view_that_is_written_is_read_back(postgres: Sut) -> None:
+def test_an_on_demand_view_that_is_written_is_read_back(postgres: StoreUnderTest) -> None:
     profile = postgres.view(fee=Float64)
 
     @on_demand_feature_view(

@@ -1,4 +1,4 @@
-"""What our online store promises beyond Feast's interface."""
+"""Behaviour of our online store beyond Feast's interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.feast_stores import (
     JANUARY,
     NULL,
     USER,
-    Sut,
+    StoreUnderTest,
     cut_connections,
     number,
     server_of,
@@ -38,8 +38,10 @@ from streamflow.postgres import embedded_server
 pytest_plugins = "tests.feast_stores"
 
 
-def test_event_times_are_kept_to_the_microsecond_and_from_pandas(postgres: Sut) -> None:
-    # Feast's SQLite store keeps whole seconds, and takes no time of pandas'.
+def test_event_times_are_stored_to_the_microsecond_and_from_pandas(
+    postgres: StoreUnderTest,
+) -> None:
+    # Feast's SQLite store stores whole seconds and accepts no pandas timestamp.
     view = postgres.view(fee=Float64)
     end_of_month = JANUARY.replace(microsecond=999_999)
     postgres.write(view, ("ada", number(1), end_of_month))
@@ -48,21 +50,23 @@ def test_event_times_are_kept_to_the_microsecond_and_from_pandas(postgres: Sut) 
     assert postgres.read(view, "ada", "bob") == [(end_of_month, number(1))] * 2
 
 
-def test_an_older_window_written_later_does_not_go_back_in_time(postgres: Sut) -> None:
+def test_an_older_window_written_later_does_not_go_back_in_time(postgres: StoreUnderTest) -> None:
     view = postgres.view(fee=Float64)
     postgres.write(view, ("ada", number(2), FEBRUARY))
     postgres.write(view, ("ada", number(1), JANUARY), ("bob", number(1), JANUARY))
     assert postgres.read(view, "ada", "bob") == [(FEBRUARY, number(2)), (JANUARY, number(1))]
 
 
-def test_an_older_value_does_not_take_the_place_of_one_that_is_missing(postgres: Sut) -> None:
+def test_an_older_value_does_not_take_the_place_of_one_that_is_missing(
+    postgres: StoreUnderTest,
+) -> None:
     view = postgres.view(fee=Float64, months=Int64)
     postgres.write(view, ("ada", number(2), FEBRUARY))
     postgres.write(view, ("ada", {"months": Value(int64_val=1)}, JANUARY))
     assert postgres.read(view, "ada") == [(FEBRUARY, number(2))]
 
 
-def test_of_equal_event_times_the_one_created_last_wins(postgres: Sut) -> None:
+def test_of_equal_event_times_the_one_created_last_wins(postgres: StoreUnderTest) -> None:
     view = postgres.view(fee=Float64)
     postgres.write(view, ("ada", number(2), JANUARY, JANUARY + 2 * DAY))
     postgres.write(view, ("ada", number(1), JANUARY, JANUARY + DAY))
@@ -73,7 +77,9 @@ def test_of_equal_event_times_the_one_created_last_wins(postgres: Sut) -> None:
     assert postgres.read(view, "ada") == [(JANUARY, number(3))]
 
 
-def test_the_same_rule_holds_within_a_batch_and_a_tie_goes_to_the_last_row(postgres: Sut) -> None:
+def test_the_same_rule_holds_within_a_batch_and_a_tie_goes_to_the_last_row(
+    postgres: StoreUnderTest,
+) -> None:
     view = postgres.view(fee=Float64)
     postgres.write(
         view,
@@ -86,32 +92,32 @@ def test_the_same_rule_holds_within_a_batch_and_a_tie_goes_to_the_last_row(postg
     assert postgres.read(view, "ada", "bob") == [(FEBRUARY, number(3)), (JANUARY, number(5))]
 
 
-def test_a_batch_with_a_value_that_cannot_be_held_writes_nothing(postgres: Sut) -> None:
+def test_a_batch_with_a_value_that_cannot_be_held_writes_nothing(postgres: StoreUnderTest) -> None:
     view = postgres.view(fee=Float64, plan=String, born=UnixTimestamp)
     whole = {"fee": NULL, "plan": NULL, "born": NULL}
-    for wrong, told in [
+    for wrong, message in [
         ({"fee": Value(string_val="1")}, "'fee'.*double_val.*string_val"),
         ({"plan": Value(string_val="a\0b")}, "'plan'.*NUL"),
         ({"born": Value(unix_timestamp_val=2**62)}, "'born'.*year"),
         ({"fees": NULL}, "'profile' has no feature 'fees'"),
     ]:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             postgres.write(view, ("ada", whole, JANUARY), ("bob", whole | wrong, JANUARY))
     assert postgres.read(view, "ada", "bob") == [(None, None)] * 2
 
 
-def test_a_reader_sees_all_of_a_batch_or_nothing(postgres: Sut) -> None:
+def test_a_reader_sees_all_of_a_batch_or_nothing(postgres: StoreUnderTest) -> None:
     view = postgres.view(fee=Float64)
     names = [f"user{i}" for i in range(200)]
     seen: list[set[float]] = []
     done = threading.Event()
 
-    def look() -> None:
+    def read_repeatedly() -> None:
         while not done.is_set():
             seen.append({values["fee"].double_val for _, values in postgres.read(view, *names)})
 
     postgres.write(view, *[(name, number(0), JANUARY) for name in names])
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=read_repeatedly)
     reader.start()
     for turn in range(1, 11):
         postgres.write(view, *[(name, number(turn), JANUARY + turn * DAY) for name in names])
@@ -121,13 +127,13 @@ def test_a_reader_sees_all_of_a_batch_or_nothing(postgres: Sut) -> None:
     assert all(len(values) == 1 for values in seen)
 
 
-def test_concurrent_writers_leave_the_newest_row_of_each(postgres: Sut) -> None:
+def test_concurrent_writers_leave_the_newest_row_of_each(postgres: StoreUnderTest) -> None:
     view = postgres.view(fee=Float64)
     names = [f"user{i}" for i in range(300)]
     failures: list[BaseException] = []
 
     def write(turn: int) -> None:
-        # each in another order, which would lock rows crosswise if it reached the table
+        # each in another order: written in that order, the rows would be locked crosswise
         order = names[turn * 40 :] + names[: turn * 40]
         try:
             for _ in range(3):
@@ -145,7 +151,7 @@ def test_concurrent_writers_leave_the_newest_row_of_each(postgres: Sut) -> None:
 
 
 def test_concurrent_batches_of_rows_with_different_features_do_not_lock_each_other_out(
-    postgres: Sut,
+    postgres: StoreUnderTest,
 ) -> None:
     view = postgres.view(fee=Float64, months=Int64)
     months = {"months": Value(int64_val=1)}
@@ -172,8 +178,8 @@ def test_concurrent_batches_of_rows_with_different_features_do_not_lock_each_oth
     assert not failures
 
 
-def test_work_that_lost_to_another_in_a_deadlock_is_done_again(
-    postgres: Sut, database_url: str
+def test_work_cancelled_by_a_deadlock_is_repeated(
+    postgres: StoreUnderTest, database_url: str
 ) -> None:
     tries = 0
 
@@ -181,7 +187,7 @@ def test_work_that_lost_to_another_in_a_deadlock_is_done_again(
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [number])
 
     with psycopg.connect(database_url) as other:
-        other.execute("SET deadlock_timeout = '1min'")  # it isn't the one to find out
+        other.execute("SET deadlock_timeout = '1min'")  # the other session must detect the deadlock
         lock(other, 2)
         crossing = threading.Thread(target=lambda: (lock(other, 1), other.rollback()))
 
@@ -200,7 +206,7 @@ def test_work_that_lost_to_another_in_a_deadlock_is_done_again(
     assert tries == 2
 
 
-def test_reads_and_changes_of_several_tables_go_on_side_by_side(postgres: Sut) -> None:
+def test_reads_and_changes_of_several_tables_go_on_side_by_side(postgres: StoreUnderTest) -> None:
     failures: list[BaseException] = []
     done = threading.Event()
     views = [postgres.view(name, **{f"{name}_fee": Float64}) for name in ("a", "b", "c")]
@@ -239,7 +245,7 @@ def test_reads_and_changes_of_several_tables_go_on_side_by_side(postgres: Sut) -
 
 
 def test_concurrent_updates_agree(
-    tmp_path: Path, postgres: Sut, postgres_config: dict[str, Any]
+    tmp_path: Path, postgres: StoreUnderTest, postgres_config: dict[str, Any]
 ) -> None:
     view = FeatureView(name="v", entities=[], schema=[Field(name="fee", dtype=Float64)])
     failures: list[BaseException] = []
@@ -260,7 +266,7 @@ def test_concurrent_updates_agree(
 
 
 def test_reads_and_writes_go_on_after_the_server_ended_every_connection(
-    postgres: Sut, database_url: str
+    postgres: StoreUnderTest, database_url: str
 ) -> None:
     view = postgres.view(fee=Float64)
     postgres.write(view, ("ada", number(1), JANUARY))
@@ -271,15 +277,17 @@ def test_reads_and_writes_go_on_after_the_server_ended_every_connection(
     assert postgres.read(view, "ada") == [(FEBRUARY, number(2))]
 
 
-def test_a_server_that_crashes_and_starts_again_is_met_again(tmp_path: Path, homes: Path) -> None:
+def test_reads_and_writes_go_on_after_the_server_crashed_and_restarted(
+    tmp_path: Path, homes: Path
+) -> None:
     with embedded_server.running(homes / "crashing") as url:
         patience = {"connect_timeout_seconds": 30}
         config = {"type": "feast_postgres.PostgresOnlineStore", **server_of(url), **patience}
-        sut = Sut(tmp_path, config, "p")
+        sut = StoreUnderTest(tmp_path, config, "p")
         view = sut.view(fee=Float64)
 
         def crash() -> None:
-            # One killed session takes all others with it; then the server repairs itself.
+            # One killed session ends all others; the server recovers by itself.
             with psycopg.connect(url) as connection:
                 os.kill(connection.info.backend_pid, signal.SIGKILL)
                 with pytest.raises(psycopg.OperationalError):
@@ -302,12 +310,12 @@ def test_a_server_that_crashes_and_starts_again_is_met_again(tmp_path: Path, hom
         assert asyncio.run(read()) == (expected, expected)
 
 
-def test_a_forked_child_makes_connections_of_its_own(postgres: Sut) -> None:
+def test_a_forked_child_makes_connections_of_its_own(postgres: StoreUnderTest) -> None:
     view = postgres.view(fee=Float64)
     postgres.write(view, ("ada", number(1), JANUARY))
     held, forked = threading.Event(), threading.Event()
 
-    def hold() -> None:  # as who opens the pool, and isn't there in the child
+    def hold() -> None:  # like a thread that opens the pool; the child process does not have it
         with postgres.online._connections._lock:
             held.set()
             forked.wait()
@@ -326,7 +334,7 @@ def test_a_forked_child_makes_connections_of_its_own(postgres: Sut) -> None:
 
 
 def test_async_reads_and_writes_are_those_of_the_sync_ones(
-    postgres: Sut, database_url: str
+    postgres: StoreUnderTest, database_url: str
 ) -> None:
     view = postgres.view(fee=Float64)
 
@@ -369,7 +377,9 @@ NAMES = [
 ]
 
 
-def test_names_that_need_quoting_or_shortening_or_are_taken_work(postgres: Sut) -> None:
+def test_names_that_need_quoting_or_shortening_or_are_reserved_work(
+    postgres: StoreUnderTest,
+) -> None:
     for view_name in ('view "quoted" %s.x', "v" * 80 + "1", "v" * 80 + "2"):
         view = FeatureView(
             name=view_name, entities=[], schema=[Field(name=n, dtype=Int64) for n in NAMES]
@@ -389,8 +399,8 @@ def test_projects_in_one_schema_stay_apart(
     tmp_path: Path, postgres_config: dict[str, Any], project: str
 ) -> None:
     # joined by an underscore, both would be <project>_a_b
-    first = Sut(tmp_path, postgres_config, project)
-    second = Sut(tmp_path, postgres_config, f"{project}_a")
+    first = StoreUnderTest(tmp_path, postgres_config, project)
+    second = StoreUnderTest(tmp_path, postgres_config, f"{project}_a")
     view_of_first, view_of_second = first.view("a_b", fee=Float64), second.view("b", fee=Float64)
     first.write(view_of_first, ("ada", number(1), JANUARY))
     assert second.read(view_of_second, "ada") == [(None, None)]
@@ -399,10 +409,10 @@ def test_projects_in_one_schema_stay_apart(
     assert first.read(view_of_first, "ada") == [(JANUARY, number(1))]
 
 
-def test_a_feature_of_another_type_starts_anew_in_other_processes_too(
-    tmp_path: Path, postgres: Sut, postgres_config: dict[str, Any], project: str
+def test_a_feature_whose_type_changed_has_no_old_value_in_other_processes_either(
+    tmp_path: Path, postgres: StoreUnderTest, postgres_config: dict[str, Any], project: str
 ) -> None:
-    other = Sut(tmp_path, postgres_config, project)
+    other = StoreUnderTest(tmp_path, postgres_config, project)
     for dtype, value in [
         (Int64, Value(int64_val=1)),
         (String, Value(string_val="1")),
@@ -416,7 +426,9 @@ def test_a_feature_of_another_type_starts_anew_in_other_processes_too(
             assert postgres.read(view, "ada") == [(JANUARY, number(1) | {"months": value})]
 
 
-def test_a_feature_that_was_taken_away_and_comes_back_has_no_old_value(postgres: Sut) -> None:
+def test_a_feature_that_was_removed_and_added_again_has_no_old_value(
+    postgres: StoreUnderTest,
+) -> None:
     months = {"months": Value(int64_val=7)}
     postgres.write(postgres.view(fee=Float64, months=Int64), ("ada", number(1) | months, JANUARY))
     postgres.write(postgres.view(fee=Float64), ("ada", number(2), FEBRUARY))
@@ -425,7 +437,7 @@ def test_a_feature_that_was_taken_away_and_comes_back_has_no_old_value(postgres:
 
 
 def test_values_lie_in_typed_columns_that_plain_sql_can_read(
-    postgres: Sut, postgres_config: dict[str, Any], database_url: str, project: str
+    postgres: StoreUnderTest, postgres_config: dict[str, Any], database_url: str, project: str
 ) -> None:
     view = postgres.view(fee=Float64, plan=Bool, born=UnixTimestamp, tags=Array(String))
     values = number(45.25) | {"plan": NULL, "born": Value(unix_timestamp_val=1), "tags": NULL}
@@ -447,7 +459,7 @@ def test_a_server_that_cannot_be_reached_is_named_in_the_error(tmp_path: Path) -
         "type": "feast_postgres.PostgresOnlineStore",
         **server_of(f"postgresql://nobody:x@/none?host={tmp_path}"),
     }
-    sut = Sut(tmp_path, nowhere, "p")
+    sut = StoreUnderTest(tmp_path, nowhere, "p")
     view = FeatureView(name="v", entities=[], schema=[Field(name="fee", dtype=Float64)])
     with pytest.raises(psycopg.OperationalError, match=str(tmp_path)):
         sut.read(view, "ada")
@@ -473,12 +485,12 @@ print(asyncio.run(connections.run_async(config, work)))
 async def many():
     await asyncio.gather(*[connections.run_async(config, work) for _ in range(40)])
 
-logging.disable()  # a connection in the making is given up, and the pool says so
+logging.disable()  # a connection that is being opened is given up, and the pool logs that
 asyncio.run(many())
 """
 
 
-def test_a_process_that_used_the_store_ends_without_a_word(database_url: str) -> None:
+def test_a_process_that_used_the_store_ends_without_output(database_url: str) -> None:
     script = f"SERVER = {server_of(database_url)!r}\n{SCRIPT}"
     process = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", script],
@@ -490,7 +502,9 @@ def test_a_process_that_used_the_store_ends_without_a_word(database_url: str) ->
     assert (process.stdout, process.stderr) == ("(1,)\n(2,)\n", "")
 
 
-def test_rows_are_streamed_to_the_server_without_a_second_copy_in_memory(postgres: Sut) -> None:
+def test_rows_are_streamed_to_the_server_without_a_second_copy_in_memory(
+    postgres: StoreUnderTest,
+) -> None:
     view = postgres.view(fee=Float64, plan=String)
     rows = [
         (user(f"user{i}"), number(i) | {"plan": Value(string_val="x" * 500)}, JANUARY, None)

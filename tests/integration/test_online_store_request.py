@@ -1,4 +1,4 @@
-"""`get_online_features` in one round trip: the same answer as Feast's own path, to the byte."""
+"""`get_online_features` in one round trip: the same response as Feast's own path, to the byte."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from typing import Any
 
 import pytest
 from feast import FeatureService, FeatureView, Field, OnDemandFeatureView, RequestSource
-from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import StringList, Value
 from feast.transformation.python_transformation import PythonTransformation
 from feast.types import Array, Float64, Int64, String, UnixTimestamp
-from tests.feast_stores import DAY, FEBRUARY, JANUARY, NULL, SHOP, USER, Sut, number, user
+from tests.feast_stores import (
+    DAY,
+    FEBRUARY,
+    JANUARY,
+    NULL,
+    SHOP,
+    USER,
+    StoreUnderTest,
+    number,
+    user,
+)
 
 from feast_postgres.online import PostgresOnlineStore
 
@@ -33,8 +42,8 @@ def key(**parts: Any) -> EntityKey:
     return EntityKey(join_keys=list(parts), entity_values=values)
 
 
-def filled(sut: Sut) -> dict[str, FeatureView]:
-    """Views of one, two and no entities, some rows and some features of them unwritten."""
+def filled(sut: StoreUnderTest) -> dict[str, FeatureView]:
+    """Views of one, two and no entities, with some rows and some features unwritten."""
     narrow = sut.view("usage", hours=Float64)
     sut.write(narrow, ("old", {"hours": Value(double_val=1)}, JANUARY))
     views = {
@@ -68,7 +77,7 @@ def triple(inputs: dict[str, Any]) -> dict[str, Any]:
     return {"triple": [fee * 3 if fee is not None else -1 for fee in inputs["fee"]]}
 
 
-def services(sut: Sut, views: dict[str, FeatureView]) -> dict[str, FeatureService]:
+def services(sut: StoreUnderTest, views: dict[str, FeatureView]) -> dict[str, FeatureService]:
     tripled = OnDemandFeatureView(
         name="tripled",
         sources=[
@@ -79,7 +88,7 @@ def services(sut: Sut, views: dict[str, FeatureView]) -> dict[str, FeatureServic
         feature_transformation=PythonTransformation(udf=triple, udf_string="triple"),
         mode="python",
     )
-    made = {
+    all_services = {
         "churn": FeatureService(name="churn", features=[views["profile"][["fee"]], views["usage"]]),
         "friends": FeatureService(
             name="friends",
@@ -90,8 +99,8 @@ def services(sut: Sut, views: dict[str, FeatureView]) -> dict[str, FeatureServic
         ),
         "demand": FeatureService(name="demand", features=[tripled, views["usage"][["hours"]]]),
     }
-    sut.feast.apply([tripled, *made.values()])
-    return made
+    sut.feast.apply([tripled, *all_services.values()])
+    return all_services
 
 
 USERS = [{"user_id": name} for name in ("bob", "ada", "nobody", "ada", "old", "eve", "a\0b")]
@@ -126,37 +135,42 @@ REQUESTS: dict[str, Request] = {
 }
 
 
-def asked(sut: Sut, made: dict[str, FeatureService], request: Request) -> Request:
+def request_arguments(
+    sut: StoreUnderTest, services_by_name: dict[str, FeatureService], request: Request
+) -> Request:
     features = request["features"]
     if isinstance(features, str):
-        features = made[features]
+        features = services_by_name[features]
     return {"entity_rows": USERS, **request, "features": features}
 
 
-def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_feasts_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove our overrides: Feast's own path remains."""
     for method in ("_read_features_per_fv", "_read_features_per_fv_async"):
-        monkeypatch.setattr(PostgresOnlineStore, method, getattr(OnlineStore, method))
+        monkeypatch.delattr(PostgresOnlineStore, method)
 
 
 @pytest.mark.parametrize("path", ["Feast's own path", "Feast's SQLite store"])
-def test_every_kind_of_request_is_answered_as_by(
-    path: str, postgres: Sut, sqlite: Sut, monkeypatch: pytest.MonkeyPatch
+def test_every_kind_of_request_has_the_same_response_as(
+    path: str, postgres: StoreUnderTest, sqlite: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = services(postgres, filled(postgres))
+    all_services = services(postgres, filled(postgres))
     ours = {
-        name: postgres.feast.get_online_features(**asked(postgres, made, request))
+        name: postgres.feast.get_online_features(
+            **request_arguments(postgres, all_services, request)
+        )
         for name, request in REQUESTS.items()
     }
     other = postgres
     if path == "Feast's own path":
-        own_path(monkeypatch)
+        use_feasts_path(monkeypatch)
     else:
         other = sqlite
-        made = services(sqlite, filled(sqlite))
+        all_services = services(sqlite, filled(sqlite))
     for name, request in REQUESTS.items():
         if other is sqlite and name == "unwritten alone":
-            continue  # the SQLite store reads all features, whatever is asked
-        theirs = other.feast.get_online_features(**asked(other, made, request))
+            continue  # the SQLite store reads all features, whichever are requested
+        theirs = other.feast.get_online_features(**request_arguments(other, all_services, request))
         names = list(theirs.proto.metadata.feature_names.val)
         # Feast orders views by its own sets, differently in each process and store
         assert sorted(ours[name].proto.metadata.feature_names.val) == sorted(names), name
@@ -177,28 +191,32 @@ def by_name(response: Any) -> dict[str, bytes]:
     }
 
 
-def test_a_views_own_name_for_its_join_key_counts_in_any_order(postgres: Sut) -> None:
+def test_a_views_own_name_for_its_join_key_counts_in_any_order(postgres: StoreUnderTest) -> None:
     service = services(postgres, filled(postgres))["friends"]
     rows = [{"friend_id": "bob", "user_id": "ada"}]
-    answer = postgres.feast.get_online_features(service, rows, full_feature_names=True).to_dict()
-    assert answer["friend__fee"] == [-0.0]
-    assert answer["self__fee"] == [0.1 + 0.2]
+    response = postgres.feast.get_online_features(service, rows, full_feature_names=True).to_dict()
+    assert response["friend__fee"] == [-0.0]
+    assert response["self__fee"] == [0.1 + 0.2]
 
 
-def test_async_requests_are_answered_as_the_others(postgres: Sut) -> None:
-    made = services(postgres, filled(postgres))
+def test_async_requests_have_the_same_responses(postgres: StoreUnderTest) -> None:
+    all_services = services(postgres, filled(postgres))
 
     async def together() -> list[Any]:
-        requests = [asked(postgres, made, request) for request in REQUESTS.values()]
+        requests = [
+            request_arguments(postgres, all_services, request) for request in REQUESTS.values()
+        ]
         calls = [postgres.feast.get_online_features_async(**request) for request in requests * 2]
-        answers = await asyncio.gather(*calls)
+        responses = await asyncio.gather(*calls)
         await postgres.online.close()
-        return answers
+        return responses
 
-    answers = asyncio.run(together())
-    for answer, request in zip(answers, [*REQUESTS.values()] * 2, strict=True):
-        expected = postgres.feast.get_online_features(**asked(postgres, made, request))
-        assert by_name(answer) == by_name(expected)
+    responses = asyncio.run(together())
+    for response, request in zip(responses, [*REQUESTS.values()] * 2, strict=True):
+        expected = postgres.feast.get_online_features(
+            **request_arguments(postgres, all_services, request)
+        )
+        assert by_name(response) == by_name(expected)
 
 
 @pytest.mark.parametrize(
@@ -213,18 +231,18 @@ def test_async_requests_are_answered_as_the_others(postgres: Sut) -> None:
     ],
     ids=str,
 )
-def test_a_request_that_feast_refuses_is_refused_alike(
-    request_: Request, postgres: Sut, monkeypatch: pytest.MonkeyPatch
+def test_a_request_that_is_an_error_in_feast_is_the_same_error(
+    request_: Request, postgres: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused() -> tuple[type, str]:
+    def raised_error() -> tuple[type, str]:
         with pytest.raises(Exception) as raised:
             postgres.feast.get_online_features(**{"entity_rows": USERS, **request_})
         return raised.type, str(raised.value)
 
     filled(postgres)
-    ours = refused()
-    own_path(monkeypatch)
-    assert ours == refused()
+    ours = raised_error()
+    use_feasts_path(monkeypatch)
+    assert ours == raised_error()
 
 
 def traced(connection: Any, into: Path) -> contextlib.AbstractContextManager[None]:
@@ -250,7 +268,7 @@ def traced(connection: Any, into: Path) -> contextlib.AbstractContextManager[Non
     ids=["the same entity", "several entities"],
 )
 def test_a_request_for_many_views_is_one_round_trip(
-    postgres: Sut, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: list[str]
+    postgres: StoreUnderTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: list[str]
 ) -> None:
     filled(postgres)
     connections = postgres.online._connections
@@ -270,7 +288,7 @@ def test_a_request_for_many_views_is_one_round_trip(
 
         return await run_async(config, work_watched)
 
-    async def ask_async() -> None:
+    async def request_async() -> None:
         for _ in range(4):
             await postgres.feast.get_online_features_async(features, rows)
         await postgres.online.close()
@@ -283,26 +301,26 @@ def test_a_request_for_many_views_is_one_round_trip(
         postgres.feast.get_online_features(features, rows)
     assert (tmp_path / "messages").read_text().count("ReadyForQuery") == 3
     (tmp_path / "messages").unlink()
-    asyncio.run(ask_async())
+    asyncio.run(request_async())
     to_prepare = 1 if len(features) == 3 else 0  # of several statements, with the others
     assert (tmp_path / "messages").read_text().count("ReadyForQuery") == 4 + to_prepare
 
 
 def test_the_same_views_in_another_project_are_read_from_its_tables(
-    postgres: Sut, postgres_config: dict[str, Any], project: str, tmp_path: Path
+    postgres: StoreUnderTest, postgres_config: dict[str, Any], project: str, tmp_path: Path
 ) -> None:
-    other = Sut(tmp_path, postgres_config, f"{project}_2")
+    other = StoreUnderTest(tmp_path, postgres_config, f"{project}_2")
     view, _ = postgres.view(fee=Float64), other.view(fee=Float64)
     postgres.write(view, ("ada", number(1), JANUARY))
     other.write(view, ("ada", number(2), JANUARY))
     for sut, fee in [(postgres, 1), (other, 2)] * 2:
-        answer = postgres.online.get_online_features(
+        response = postgres.online.get_online_features(
             sut.config, ["profile:fee"], [{"user_id": "ada"}], postgres.feast.registry, project
         )
-        assert answer.to_dict()["fee"] == [fee]
+        assert response.to_dict()["fee"] == [fee]
 
 
-def test_more_views_than_one_statement_can_join_are_read_as_well(postgres: Sut) -> None:
+def test_more_views_than_one_statement_can_join_are_read_as_well(postgres: StoreUnderTest) -> None:
     views = [
         FeatureView(
             name=f"v{n}",
@@ -321,5 +339,5 @@ def test_more_views_than_one_statement_can_join_are_read_as_well(postgres: Sut) 
             postgres.config, view, [(user("ada"), values, JANUARY, None)], None
         )
     features = [f"v{n}:f{n}_{i}" for n in range(60) for i in range(30)]
-    answer = postgres.feast.get_online_features(features, [{"user_id": "ada"}]).to_dict()
-    assert all(answer[f"f{n}_{i}"] == [n * 100 + i] for n in range(60) for i in range(30))
+    response = postgres.feast.get_online_features(features, [{"user_id": "ada"}]).to_dict()
+    assert all(response[f"f{n}_{i}"] == [n * 100 + i] for n in range(60) for i in range(30))
