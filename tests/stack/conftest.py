@@ -145,6 +145,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def environment(**added: str) -> dict[str, str]:
-    """Without settings of whoever runs the tests: compose takes them before those of its file."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMFLOW_")}
+    """Without settings of whoever runs the tests: compose takes them before those of its file.
+
+    `STREAMFLOW_DIRECT_HTTP` stays, so that the whole stack can be tested on either HTTP path.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("STREAMFLOW_") or name == "STREAMFLOW_DIRECT_HTTP"
+    }
     return {**kept, **added}
