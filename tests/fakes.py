@@ -229,7 +229,10 @@ def api(
     """The API's app over fakes, without a `.env` file."""
     settings = Settings(_env_file=None, registry_poll_seconds=0.01, **given)
     access = Access(
-        open_without_keys=loopback, requests_per_second=settings.api_key_rate, now=lambda: now
+        open_without_keys=loopback,
+        requests_per_second=settings.api_key_rate,
+        now=lambda: now,
+        host_names=["testserver", *(settings.api_host_names or "").split(",")],
     )
     key_sync = KeySync(key_store or FakeKeyStore(), access, Audit(), poll_seconds=0.01)
     parts = bootstrap.api_parts(

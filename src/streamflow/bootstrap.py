@@ -196,6 +196,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
         open_without_keys=access.is_loopback(host),
         requests_per_second=settings.api_key_rate,
         now=_now,
+        host_names=(settings.api_host_names or "").split(","),
     )
     key_store = DatabaseKeyStore(Database(url, _API_TIMEOUT_SECONDS))
     log_writer = None

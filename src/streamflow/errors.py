@@ -12,7 +12,7 @@
     ├── AccessRefused                a request to the API, or a promotion, without the key for it;
     │   │                            its kinds are in `keys.errors`
     │   ├── KeyMissing, KeyUnknown, KeyRevoked, KeyExpired, KeyInQuery
-    │   └── ScopeMissing, RateLimited
+    │   └── ScopeMissing, RateLimited, HostUnknown
     ├── InvalidRequest, NotFound, MethodNotAllowed, ContentTooLarge, HeadTooLarge, InternalError
     │                                a request to the API that isn't as its documentation says, or
     │                                that failed; in `api.request_errors`

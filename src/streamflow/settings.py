@@ -56,6 +56,11 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="where the API listens")
     api_port: int = Field(8000, ge=1, le=65535)
+    api_host_names: str | None = Field(
+        None,
+        description="names beside localhost, separated by commas, by which an API without keys is "
+        "asked",
+    )
     api_workers: int | None = Field(
         None, ge=1, le=256, description="processes that answer; without it, one per core"
     )

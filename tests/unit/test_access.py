@@ -31,12 +31,13 @@ def key(secret, *scopes, key_id=1, **facts):
     )
 
 
-def entrance(*keys, loopback=False, rate=1000.0, clock=None):
+def entrance(*keys, loopback=False, rate=1000.0, clock=None, host_names=()):
     made = Access(
         open_without_keys=loopback,
         requests_per_second=rate,
         now=lambda: NOW,
         monotonic=clock or Clock(),
+        host_names=host_names,
     )
     made.replace_keys(keys)
     return made
@@ -101,6 +102,48 @@ def test_on_loopback_everybody_may_predict_and_read_until_the_first_key_is_made(
     )  # the last key's end doesn't open the door again
     with pytest.raises(errors.KeyMissing):
         keys.authorize(PREDICT, None)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            b"localhost",
+            b"LocalHost:8000",
+            b"localhost.",
+            b"127.0.0.1:8000",
+            b"127.9.9.9",
+            b"[::1]",
+        ),
+        *(b"[::1]:8000", b"churn.example", b"Other.Example:80", b""),
+    ],
+)
+def test_without_keys_this_machines_own_names_are_answered(host):
+    keys = entrance(loopback=True, host_names=["churn.example", " other.example ", ""])
+    for scope in (PREDICT, READ):
+        assert keys.authorize(scope, None, host=host) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(b"rebound.example", b"rebound.example:8000", b"127.0.0.1.example", b"localhost.example"),
+        *(b"192.0.2.7", b"[2001:db8::1]:80", b"example@localhost", b"localhost:80:80", b"[", b"]"),
+        *(b" ", b":80", b"\xff\xfe", b"[localhost"),
+    ],
+)
+def test_without_keys_a_page_in_a_browser_gets_nothing_by_letting_its_name_resolve_to_here(host):
+    keys = entrance(loopback=True, host_names=["churn.example", ""])
+    for scope in (PREDICT, READ):
+        for _ in range(2):
+            with pytest.raises(errors.HostUnknown, match="STREAMFLOW_API_HOST_NAMES"):
+                keys.authorize(scope, None, host=host)
+    assert keys.authorize(None, None, host=host) is None
+
+
+def test_with_a_key_any_host_is_answered():
+    keys = entrance(key("one"), loopback=True)
+    assert keys.authorize(PREDICT, b"Bearer one", host=b"rebound.example") == 1
 
 
 def test_elsewhere_no_keys_means_nobody():

@@ -104,6 +104,23 @@ def test_whoever_may_not_is_told_why(service, secret, path, status, code, challe
         assert known not in answer.text
 
 
+def test_without_keys_a_host_that_isnt_this_machine_is_refused_and_a_probe_is_not():
+    registry = FakeRegistry()
+    registry.promote(1, model(0.1))
+    with serving(registry, api_host_names="churn.example,other.example") as one:
+        for path in ("/features/ann", "/metrics", "/nothing", "/predict", BATCH_PATH):
+            for host, refused in (("rebound.example:8000", True), ("other.example:8000", False)):
+                method = "POST" if path.startswith("/predict") else "GET"
+                body = {"user_id": "ann"} if path == "/predict" else {"user_ids": ["ann"]}
+                answer = one.client.request(method, path, json=body, headers={"host": host})
+                assert (answer.status_code == 421) == refused
+                if refused:
+                    assert_problem(answer, 421, "host_unknown")
+                    assert "www-authenticate" not in answer.headers
+        for path in ("/health", "/ready", "/docs"):
+            assert one.client.get(path, headers={"host": "10.1.2.3:8000"}).status_code == 200
+
+
 def test_who_may_ask_comes_before_what_is_asked(service):
     large = asked(service, None, content=b"x" * 1_000_000, json=None)
     assert_problem(large, 401, "key_missing")

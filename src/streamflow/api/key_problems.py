@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from streamflow.errors import AccessRefused, StreamFlowError
 from streamflow.keys.errors import (
+    HostUnknown,
     KeyExpired,
     KeyInQuery,
     KeyMissing,
@@ -23,6 +24,7 @@ STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
     KeyRevoked: (401, "Key revoked"),
     KeyExpired: (401, "Key expired"),
     ScopeMissing: (403, "Scope missing"),
+    HostUnknown: (421, "Host unknown"),
     RateLimited: (429, "Too many requests"),
 }
 KINDS = tuple(STATUSES)
@@ -32,7 +34,7 @@ def headers(error: StreamFlowError) -> dict[str, str]:
     """The headers that RFC 6750 and RFC 6585 ask for in the response to `error`."""
     if isinstance(error, RateLimited):
         return {"Retry-After": str(math.ceil(error.wait_seconds))}
-    if not isinstance(error, AccessRefused):
+    if not isinstance(error, AccessRefused) or isinstance(error, HostUnknown):
         return {}
     challenge = 'Bearer realm="streamflow"'
     if isinstance(error, ScopeMissing):

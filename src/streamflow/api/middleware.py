@@ -181,7 +181,9 @@ class RequestBoundary(HttpApp):
         """Raises AccessRefused, DatabaseUnavailable, HeadTooLarge."""
         if len(path) + len(query) + sum(map(len, chain(*headers))) > LARGEST_HEAD_BYTES:
             raise HeadTooLarge()
-        record.key_id = self.access.authorize(needed(path), by_name.get(b"authorization"), query)
+        record.key_id = self.access.authorize(
+            needed(path), by_name.get(b"authorization"), query, by_name.get(b"host", b"")
+        )
 
     def _record_end(self, record: RequestRecord, status: int) -> None:
         if 400 <= status < 500:

@@ -26,6 +26,7 @@ from streamflow.errors import (
 )
 from streamflow.keys.api_keys import Scope
 from streamflow.keys.errors import (
+    HostUnknown,
     KeyExpired,
     KeyInQuery,
     KeyMissing,
@@ -84,6 +85,7 @@ def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
         KeyRevoked(3),
         KeyExpired(3),
         ScopeMissing(3, Scope.PREDICT),
+        HostUnknown("churn.example.com"),
         RateLimited(3, 0.25),
         InternalError(),
         NoProductionModel("example_model"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from streamflow.errors import DatabaseUnavailable
 from streamflow.keys.api_keys import PREFIX, SHORTEST_KEY, ApiKey, Scope, hash_key
 from streamflow.keys.errors import (
+    HostUnknown,
     KeyExpired,
     KeyInQuery,
     KeyMissing,
@@ -82,7 +83,9 @@ class Access:
     """Authorizes requests by the keys that `replace_keys` was given last.
 
     `authorize` belongs to one thread, `replace_keys` to any other. With `open_without_keys` (the
-    API listens on loopback alone) predict and read need no key until the first one is created.
+    API listens on loopback alone) predict and read need no key until the first one is created, but
+    a host that is this machine's name: localhost, a loopback address or one of `host_names`.
+    Otherwise a web page could read the API by DNS rebinding: its own name resolves to 127.0.0.1.
     Each key may make `requests_per_second` requests to this process.
     """
 
@@ -93,8 +96,11 @@ class Access:
         requests_per_second: float,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        host_names: Iterable[str] = (),
     ) -> None:
         self._open_without_keys = open_without_keys
+        self._host_names = frozenset(name.strip().lower() for name in host_names if name.strip())
+        self._known_hosts: set[bytes] = set()
         self._rate = requests_per_second
         self._now = now
         self._monotonic = monotonic
@@ -111,9 +117,15 @@ class Access:
         self._table = _KeyTable(table, {})
 
     def authorize(
-        self, needed: Scope | None, authorization: bytes | None, query: bytes = b""
+        self,
+        needed: Scope | None,
+        authorization: bytes | None,
+        query: bytes = b"",
+        host: bytes = b"",
     ) -> int | None:
         """The id of the key that authorizes the request, or None if none is needed.
+
+        `authorization` and `host` are the request's headers of these names.
 
         Raises AccessRefused; DatabaseUnavailable if no key was ever read.
         """
@@ -128,6 +140,7 @@ class Access:
                 "See `streamflow status`; it's tried again by itself.",
             )
         if not table.by_hash and self._open_without_keys and needed is not Scope.PROMOTE:
+            self._check_host(host)
             return None
         try:
             record = table.find(authorization or b"")
@@ -136,6 +149,15 @@ class Access:
         if record is None:
             raise KeyUnknown()
         return self._checked(record, needed)
+
+    def _check_host(self, host: bytes) -> None:
+        if not host or host in self._known_hosts:
+            return  # a browser always sends a host
+        name = host_name(host.decode("latin-1"))
+        if not is_loopback(name) and name not in self._host_names:
+            raise HostUnknown(name)
+        if len(self._known_hosts) < _MOST_HEADERS:
+            self._known_hosts.add(host)
 
     def _checked(self, record: _KeyRecord, needed: Scope) -> int:
         key = record.key
@@ -161,6 +183,14 @@ class Access:
         record = next(filter(None, found), None)
         if record is not None or _KEY_IN_QUERY.search(text):
             raise KeyInQuery(record.key.key_id if record is not None else None)
+
+
+def host_name(host: str) -> str:
+    """The name or address in a header Host, in lower case, without a port or brackets."""
+    matched = re.fullmatch(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?", host.strip())
+    if matched is None:
+        return host.lower()
+    return (matched["address"] or matched["name"] or "").lower().removesuffix(".")
 
 
 def is_loopback(host: str) -> bool:

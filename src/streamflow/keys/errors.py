@@ -19,6 +19,18 @@ class KeyMissing(AccessRefused):
         )
 
 
+class HostUnknown(AccessRefused):
+    """A request without a key named the API by a host that isn't this machine."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"Without API keys, requests to the host {host[:64]!r} aren't answered: a page in a "
+            "browser here could have sent it.",
+            "Ask http://localhost or http://127.0.0.1; or add the name to "
+            "STREAMFLOW_API_HOST_NAMES; or make a key: `streamflow keys create --scope predict`.",
+        )
+
+
 class KeyUnknown(AccessRefused):
     """The key was never created."""
 
