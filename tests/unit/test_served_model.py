@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -146,20 +147,24 @@ def test_the_pyfunc_model_takes_a_frame_with_every_kind_of_null(tmp_path: Path) 
         assert result.index.tolist() == training_set.entities
 
 
-def test_the_file_that_travels_with_a_model_needs_numpy_alone() -> None:
+def test_what_travels_with_a_model_needs_numpy_alone(tmp_path: Path) -> None:
     from streamflow.training import served_model
 
+    package = Path(served_model.__file__).parent
+    shutil.copytree(package, tmp_path / package.name)
     code = (
-        "import sys, runpy; runpy.run_path(sys.argv[1]); "
+        "import sys; sys.path.insert(0, sys.argv[1]); import served_model; "
+        "print(served_model.__file__, served_model._load_pyfunc is not None); "
         "print([m for m in ('streamflow', 'pandas', 'onnxruntime', 'sklearn') if m in sys.modules])"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", code, str(served_model.__file__)],
+    where, loaded = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
         capture_output=True,
         text=True,
         check=True,
-    ).stdout
-    assert output.strip() == "[]"
+    ).stdout.splitlines()
+    assert where == f"{tmp_path / package.name / '__init__.py'} True"
+    assert loaded == "[]"
 
 
 class Trap:

@@ -87,7 +87,7 @@ class Registry:
                     name="model",
                     loader_module="served_model",
                     data_path=str(record.served_form),
-                    code_paths=[served_model.__file__],
+                    code_paths=[str(Path(served_model.__file__).parent)],
                     signature=signature(record.schema),
                     input_example=record.input_example,
                     pip_requirements=record.requirements,

@@ -1,0 +1,33 @@
+"""The model as it is served: a folder without code, and the few lines that score with it.
+
+    feature_schema.json     what the model needs: names, views, types, order, nullability, ages
+    model.onnx              or model.lightgbm.txt, or model.xgboost.json: forms that can't run code
+
+This package travels as a whole with every MLflow model version (`_load_pyfunc` is MLflow's entry
+point), so it imports nothing of StreamFlow, and its own modules relatively; any MLflow user gets
+the API's own scores from it.
+"""
+
+from .encoding import Columns, Matrix, UnseenCategory, encode, encoded_columns
+from .feature_schema import SCHEMA_FILE, Feature, FeatureSchema, Layout
+from .model import FORMS, Labels, Score, ServedModel, digest, load
+from .python_function import _load_pyfunc
+
+__all__ = [
+    "FORMS",
+    "SCHEMA_FILE",
+    "Columns",
+    "Feature",
+    "FeatureSchema",
+    "Labels",
+    "Layout",
+    "Matrix",
+    "Score",
+    "ServedModel",
+    "UnseenCategory",
+    "_load_pyfunc",
+    "digest",
+    "encode",
+    "encoded_columns",
+    "load",
+]

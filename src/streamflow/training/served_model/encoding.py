@@ -1,0 +1,80 @@
+"""From features to the matrix of numbers that a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .feature_schema import Feature, FeatureSchema
+
+Matrix = npt.NDArray[np.float64]
+Columns = Mapping[str, Sequence[Any]]  # by feature, a value per row
+
+
+class UnseenCategory(ValueError):
+    """A value of a categorical feature that training never saw, so that any score is a guess."""
+
+    def __init__(self, feature: str, value: str) -> None:
+        super().__init__(f"feature {feature!r} has the unseen value {value!r}")
+        self.feature = feature
+        self.value = value
+
+
+def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
+    """Features as a matrix of float64: a row per entity; per feature a column, or several.
+
+    A STRING is one-hot. A null is 0 with a 1 in a column of its own, so that no model has to know
+    of NaN and "not applicable" stays apart from 0. Raises UnseenCategory for a value that training
+    never saw, ValueError for a null (or NaN) in a feature that isn't nullable, KeyError for a
+    missing column.
+    """
+    layout = schema.layout
+    rows = len(columns[schema.features[0].name]) if schema.features else 0
+    matrix = np.zeros((rows, layout.width))
+    every_row = np.arange(rows)
+    for feature, start, offsets in layout.columns:
+        values = columns[feature.name]
+        if len(values) != rows:
+            raise ValueError(f"feature {feature.name!r} has {len(values)} values for {rows} rows")
+        if offsets is not None:
+            matrix[every_row, start + _found(feature, offsets, values)] = 1.0
+        else:
+            matrix[:, start] = values  # NumPy reads None as NaN here, and True as 1
+    # The whole matrix at once: per request, a check per feature takes longer than the score.
+    is_null = np.isnan(matrix)
+    if nulls := np.count_nonzero(is_null):
+        allowed = is_null[:, layout.nullable]
+        if np.count_nonzero(allowed) < nulls:
+            strict = ((one, start) for one, start, _ in layout.columns if not one.nullable)
+            raise _null(next(one for one, start in strict if is_null[:, start].any()))
+        matrix[is_null] = 0.0
+        matrix[:, layout.nullable + 1] = allowed
+    return matrix
+
+
+def encoded_columns(schema: FeatureSchema) -> list[slice]:
+    """Which of `encode`'s columns each feature takes, in the schema's order."""
+    starts = [start for _, start, _ in schema.layout.columns]
+    return [slice(start, end) for start, end in pairwise([*starts, schema.layout.width])]
+
+
+def _found(
+    feature: Feature, offsets: Mapping[object, int], values: Sequence[object]
+) -> npt.NDArray[np.intp]:
+    found = np.fromiter((offsets.get(value, -1) for value in values), np.intp, len(values))
+    for row in np.flatnonzero(found < 0).tolist():
+        value = values[row]
+        if value is not None and value == value:
+            raise UnseenCategory(feature.name, str(value))
+        if not feature.nullable:
+            raise _null(feature)
+        found[row] = offsets[None]  # a NaN, as pandas has nulls among strings
+    return found
+
+
+def _null(feature: Feature) -> ValueError:
+    return ValueError(f"feature {feature.name!r} is null, which the model doesn't allow")
