@@ -6,6 +6,8 @@ Importing this module does not import Feast: a process without Feast can read th
 from __future__ import annotations
 
 import hashlib
+import math
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -50,18 +52,19 @@ class Column:
     field: str | None
 
     def to_sql(self, value: Value) -> object:
-        """The Value as PostgreSQL stores it; None for a null.
+        """The Value as PostgreSQL stores it; None for a null. An INT32 may be given as an INT64, and
+        a FLOAT as a DOUBLE, or the other way round.
 
-        Raises ValueError if the column's type can't hold it.
+        Raises ValueError if the column's type can't hold it without a change.
         """
         field = value.WhichOneof("val")
         if field is None or field == "null_val":
             return None
         if self.field is None:
             return value.SerializeToString()
-        if field != self.field:
-            raise ValueError(f"{self.feature!r} is a {self.field}, and was given a {field}")
         native = getattr(value, field)
+        if field != self.field and not self._holds_exactly(field, native):
+            raise ValueError(f"{self.feature!r} is a {self.field}, and was given {field} {native}")
         if field == "unix_timestamp_val":
             if native == _NULL_TIMESTAMP:
                 return None
@@ -74,6 +77,18 @@ class Column:
         if field == "string_val" and "\0" in native:
             raise ValueError(f"{self.feature!r}: a PostgreSQL text can't hold the NUL character")
         return native
+
+    def _holds_exactly(self, field: str, number: Any) -> bool:
+        """Whether the column holds the number of another field of Value without a change."""
+        if {field, self.field} == {"int32_val", "int64_val"}:
+            return self.field == "int64_val" or -(2**31) <= number < 2**31
+        if {field, self.field} != {"float_val", "double_val"}:
+            return False
+        try:
+            single: float = struct.unpack("f", struct.pack("f", number))[0]
+        except OverflowError:
+            return False
+        return single == number or math.isnan(number)
 
     def from_sql(self, native: Any) -> Value:
         """The Value from which `to_sql` made `native`."""
@@ -100,11 +115,19 @@ SERIALIZED_KEY = Column("entity_key", "entity_key", "ENTITY_KEY", "bytea", None)
 
 @dataclass(frozen=True)
 class TableLayout:
-    """The columns of a feature view's table: its join keys in order of name, and its features."""
+    """The columns of a feature view's table: its join keys in order of name, and its features.
+
+    A stream feature view has its join keys among its features: such a feature is the key's column.
+    """
 
     view: str
     keys: tuple[Column, ...]
     features: dict[str, Column]
+
+    @property
+    def feature_columns(self) -> list[Column]:
+        """The columns of the features, without those of the key."""
+        return [column for column in self.features.values() if column not in self.keys]
 
     @property
     def serialized(self) -> bool:
@@ -143,6 +166,8 @@ def table_layout(feature_view: FeatureView) -> TableLayout:
 
     A column has the name of its feature or join key, unless that name is too long or reserved.
     """
+    from feast import StreamFeatureView
+
     taken = {*OWN_COLUMNS, *_SYSTEM_COLUMNS}
     keys: list[Column] = []
     for field in sorted(feature_view.entity_columns, key=lambda field: str(field.name)):
@@ -154,9 +179,14 @@ def table_layout(feature_view: FeatureView) -> TableLayout:
     if not keys:
         keys = [SERIALIZED_KEY]
         taken = {*OWN_COLUMNS, *_SYSTEM_COLUMNS, SERIALIZED_KEY.name}
+    by_key = {key.feature: key for key in keys}
+    fields = {field.name: field for field in feature_view.features}
+    if keys == [SERIALIZED_KEY] and isinstance(feature_view, StreamFeatureView):
+        # as Feast's registry returns it, whether this one comes from there or not
+        fields = {field.name: field for field in feature_view.entity_columns} | fields
     features = {
-        field.name: _column(field, field.dtype.to_value_type().name, taken)
-        for field in feature_view.features
+        name: by_key.get(name) or _column(field, field.dtype.to_value_type().name, taken)
+        for name, field in fields.items()
     }
     return TableLayout(feature_view.name, tuple(keys), features)
 

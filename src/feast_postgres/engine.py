@@ -112,7 +112,7 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
             with connection.transaction():
                 _prepare_session(connection, config.offline_store)
                 rows = source_rows.rows(connection, layout, start, end)
-                columns = list(layout.features.values())
+                columns = layout.feature_columns
                 table = online_table(config, view)
                 statement = insert if lock_if_empty(connection, table) else upsert
                 connection.execute(statement(connection, table, layout, columns, rows))
@@ -190,7 +190,7 @@ class _Source:
             sql.Literal(start),
             sql.Literal(end),
         )
-        columns = [*layout.keys, *layout.features.values()]
+        columns = [*layout.keys, *layout.feature_columns]
         self._check_timestamps(connection, columns, window)
         selected = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(self._value(column, types), sql.Identifier(column.name))

@@ -38,7 +38,7 @@ def write(
     for row in rows:
         rows_by_features.setdefault(frozenset(row[1]), []).append(row)
     for features in rows_by_features:
-        # Feast repeats join keys among the values of an on-demand feature view.
+        # Feast repeats join keys among the values of on-demand and of stream feature views.
         if unknown := sorted(features - layout.features.keys() - keys):
             raise ValueError(f"Feature view {layout.view!r} has no feature {unknown[0]!r}")
     with connection.transaction():
@@ -47,7 +47,7 @@ def write(
             # this lock, two such batches could deadlock.
             connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
         for number, (features, group) in enumerate(rows_by_features.items()):
-            given = [column for column in layout.features.values() if column.feature in features]
+            given = [column for column in layout.feature_columns if column.feature in features]
             natives = _natives(layout, given, group, version)
             if len(group) <= _FEW_ROWS:
                 _insert(connection, table, layout, given, natives)

@@ -96,7 +96,7 @@ def reconcile(connection: Connection[object], table: sql.Identifier, layout: Tab
         drop(connection, table)
         rows = []
     existing = {name: value_type for name, value_type, is_key in rows if not is_key}
-    columns = list(layout.features.values())
+    columns = layout.feature_columns
     wanted = {column.name: column.value_type for column in columns}
     added = [column for column in columns if existing.get(column.name) != column.value_type]
     if not rows:
