@@ -52,8 +52,9 @@ class Column:
     field: str | None
 
     def to_sql(self, value: Value) -> object:
-        """The Value as PostgreSQL stores it; None for a null. An INT32 may be given as an INT64, and
-        a FLOAT as a DOUBLE, or the other way round.
+        """The Value as PostgreSQL stores it; None for a null.
+
+        An INT32 may be given as an INT64, a FLOAT as a DOUBLE, and the other way round.
 
         Raises ValueError if the column's type can't hold it without a change.
         """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from psycopg import AsyncConnection, Connection, sql
+from pydantic import model_validator
 
 from feast_postgres.columns import table_layout, table_name
 from feast_postgres.connections import Connections, Result
@@ -27,6 +28,11 @@ from feast_postgres.online_rows import (
 )
 from feast_postgres.online_writes import WriteRow, write
 from feast_postgres.tables import drop, exclusively, reconcile
+from feast_postgres.unsupported import (
+    no_document_search,
+    refuse_vector_index,
+    without_unsupported,
+)
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView
@@ -37,10 +43,16 @@ if TYPE_CHECKING:
 
 
 class PostgresOnlineStoreConfig(PostgreSQLConfig):  # type: ignore[misc]
-    """Tables are in `db_schema`, which is created if missing; `host` may be a socket's folder."""
+    """Where the tables live: schema `db_schema`, which `update` creates if it does not exist.
+
+    `host` may be the folder of a Unix socket. Raises ValueError for a setting of Feast's other
+    online stores that this one has not.
+    """
 
     type: Literal["feast_postgres.PostgresOnlineStore", "feast_postgres.online.PostgresOnlineStore"]
     connect_timeout_seconds: float = 5.0
+
+    _explain_unsupported = model_validator(mode="before")(without_unsupported)
 
 
 class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
@@ -76,7 +88,11 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
         A feature that was removed or changed its type loses its values. If the join keys changed,
         the view's table is created again, empty: materialize it again.
+
+        Raises ValueError, and changes nothing, if a feature has a vector index.
         """
+        for view in tables_to_keep:
+            refuse_vector_index(view)
         schema = config.online_store.db_schema
 
         # One transaction for all views could deadlock with a reader of two of their tables.
@@ -174,6 +190,14 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         return online_read_results(
             selection, (await self._connections.run_async(config.online_store, work))[0]
         )
+
+    def retrieve_online_documents(self, *positional: Any, **named: Any) -> Any:
+        """Raises NotImplementedError."""
+        raise no_document_search()
+
+    def retrieve_online_documents_v2(self, *positional: Any, **named: Any) -> Any:
+        """Raises NotImplementedError."""
+        raise no_document_search()
 
     # Private methods of Feast used here: OnlineStore._read_features_per_fv and its asynchronous
     # twin, overridden. get_online_features calls them; Feast's own read one view after another.

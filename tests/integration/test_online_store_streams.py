@@ -82,9 +82,7 @@ def test_a_stream_view_of_code_and_of_the_registry_have_one_table(
         timestamp_field="event_timestamp",
     )
     from_code.entity_columns = [Field(name="user_id", dtype=String)]
-    first, second = (
-        (from_registry, from_code) if kind == "registry" else (from_code, from_registry)
-    )
+    first, second = (from_registry, from_code) if kind == "registry" else (from_code, from_registry)
     for view in (first, second):
         store.online.update(store.config, [], [view], [], [], partial=True)
     store.write(first, ("ada", number(1), JANUARY))
