@@ -22,7 +22,9 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.postgres.driver_errors import database_unavailable, driver_error
 from streamflow.postgres.migrations import migrate
+from streamflow.registry import mlflow_rest
 from streamflow.registry.mlflow_registry import Registry
+from streamflow.registry.model_cache import LastServed, ModelCache
 from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase, load_use_case
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from streamflow.api.parts import ApiParts
     from streamflow.api.telemetry.tracing import Trace
     from streamflow.keys.key_sync import KeySync
-    from streamflow.registry.model_cache import LastServed
     from streamflow.serving.online_store import OnlineStore
     from streamflow.serving.prediction_log import Writer
     from streamflow.serving.predictor import Predictor
@@ -104,7 +105,7 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
             uri=settings.mlflow_tracking_uri or sqlalchemy_url(url, MLFLOW_SCHEMA, "psycopg2"),
             model=use_case.registered_model,
             artifacts=None if settings.mlflow_tracking_uri else settings.artifacts,
-            cache=settings.model_cache,
+            cache=_model_cache(settings),
         )
         follows = production(settings, database, registry)
         with _blamed_on_the_database():
@@ -132,12 +133,17 @@ def _blamed_on_the_database() -> Iterator[None]:
 
 def production(settings: Settings, database: Database, registry: Registry) -> ProductionReader:
     """The thinnest way to see which version is in Production."""
-    uri, cache = settings.mlflow_tracking_uri, settings.model_cache
+    uri, cache = settings.mlflow_tracking_uri, _model_cache(settings)
     if uri is None:
         return DatabaseReader(database, registry.model, cache, registry)
-    if uri.startswith(("http://", "https://")):
+    if uri.startswith(("http://", "https://")) and not mlflow_rest.needs_mlflow():
         return ServerReader(uri, registry.model, cache, registry)
     return registry
+
+
+def _model_cache(settings: Settings) -> ModelCache:
+    max_bytes = settings.model_megabytes * 1_000_000
+    return ModelCache(settings.model_cache, settings.artifacts, max_bytes)
 
 
 def predictor(settings: Settings, use_case: UseCase, online: OnlineStore) -> Predictor:
@@ -184,7 +190,6 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.keys import access
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
-    from streamflow.registry.model_cache import LastServed
     from streamflow.serving.configured_online_store import configured_online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
 
@@ -212,7 +217,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             configured_online_store(settings, database, use_case),
             KeySync(key_store, checked, Audit()),
             log_writer=log_writer,
-            last_served=LastServed(settings.model_cache, use_case.registered_model),
+            last_served=LastServed(_model_cache(settings), use_case.registered_model),
             trace=tracing(),
         )
     )

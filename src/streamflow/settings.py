@@ -49,6 +49,12 @@ class Settings(BaseSettings):
         description="Feast's configuration of another online store, as JSON; without it, features "
         "are served from tables of our own in the same PostgreSQL",
     )
+    model_megabytes: int = Field(
+        500,
+        ge=1,
+        description="how large the files of a model may be, and how much memory it may take when "
+        "it is loaded and scores; a larger one isn't served",
+    )
     keep_training_sets: bool = Field(
         True,
         description="whether a run stores its training set, so that `reproduce` and `diff` can "

@@ -71,7 +71,7 @@ def of_another_model(shared: Platform, url: str | None = None) -> Platform:
         shared,
         use_case=replace(shared.use_case, registered_model=name, acceptance=BAR),
         database=Database(url or shared.database.url),
-        registry=Registry(shared.registry.uri, name, home / "mlflow", home / "models"),
+        registry=Registry(shared.registry.uri, name, home / "mlflow", shared.registry.cache),
     )
 
 
@@ -501,8 +501,8 @@ def test_a_version_is_registered_with_its_run_its_metrics_and_its_hash(
 @pytest.fixture
 def own_cache(shared: Platform, tmp_path: Path) -> Registry:
     """The shared registry as seen from a place that has downloaded nothing yet."""
-    model = shared.registry.model
-    return Registry(shared.registry.uri, model, shared.artifacts, tmp_path / "models")
+    cache = replace(shared.registry.cache, folder=tmp_path / "models")
+    return Registry(shared.registry.uri, shared.registry.model, shared.artifacts, cache)
 
 
 def test_a_download_is_what_was_registered_and_is_kept(

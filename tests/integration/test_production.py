@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from tests.statements import execute
 
 from streamflow.bootstrap import platform
 from streamflow.errors import MlflowUnavailable, UnservableModel
 from streamflow.operations import processes, servers
 from streamflow.platform import Platform
+from streamflow.registry import mlflow_registry
 from streamflow.registry.mlflow_registry import Registry
+from streamflow.registry.model_cache import ModelCache
 from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
 from streamflow.settings import load_settings
@@ -89,15 +94,16 @@ def versions(ready: Platform, server: str, tmp_path_factory: pytest.TempPathFact
 def thin(
     request: pytest.FixtureRequest, ready: Platform, server: str, tmp_path: Path
 ) -> ProductionReader:
+    cache = ModelCache(tmp_path, ready.artifacts)
     if request.param == "database":
-        return DatabaseReader(ready.database, MODEL, tmp_path, Nobody())
-    return ServerReader(server, MODEL, tmp_path, Nobody())
+        return DatabaseReader(ready.database, MODEL, cache, Nobody())
+    return ServerReader(server, MODEL, cache, Nobody())
 
 
 def test_production_is_what_mlflow_says(
     thin: ProductionReader, ready: Platform, versions: list[str], tmp_path: Path
 ) -> None:
-    registry = Registry(ready.registry.uri, MODEL, None, tmp_path / "by mlflow")
+    registry = Registry(ready.registry.uri, MODEL, None, ModelCache(tmp_path, ready.artifacts))
     client = MlflowClient(ready.registry.uri, ready.registry.uri)
     stages = [("1", "Production"), ("2", "Production"), ("2", "Staging"), ("1", "Archived")]
     for number, stage in stages:
@@ -154,9 +160,125 @@ def test_what_cant_be_read_thinly_is_asked_of_mlflow(
             asked.append(version.version)
             return tmp_path
 
-    elsewhere = DatabaseReader(ready.database, MODEL, tmp_path, Mlflow())
-    assert elsewhere.download(ModelVersion(MODEL, 2, "run", "None", (), {}, "0")) == tmp_path
+    elsewhere = DatabaseReader(
+        ready.database, MODEL, ModelCache(tmp_path, ready.artifacts), Mlflow()
+    )
+    version = ModelVersion(MODEL, 2, "run", "None", (), {}, "0" * 64)
+    assert elsewhere.download(version) == tmp_path
     assert asked == [2]
+
+
+# A registry names what is served, and is written by more people than may serve.
+
+
+@pytest.mark.parametrize("tag", ["", "../../etc", "/etc", "0" * 63, "A" * 64, "0" * 64 + "\n"])
+def test_a_tag_that_isnt_a_hash_is_no_path(
+    tag: str, thin: ProductionReader, ready: Platform, versions: list[str]
+) -> None:
+    version = ModelVersion(MODEL, 1, "run", "None", (), {}, tag)
+    for reader in (thin, ready.registry):
+        with pytest.raises(UnservableModel, match=r"streamflow\.model_hash (is|where)"):
+            reader.download(version)
+
+
+@pytest.fixture
+def elsewhere(
+    ready: Platform, versions: list[str], tmp_path: Path
+) -> Iterator[Callable[[str], None]]:
+    """Moves the first version's files to another location, as who writes the registry could."""
+    before = ready.database.row("version_files", model=MODEL, version=1)["location"]
+
+    def move(location: str) -> None:
+        execute(
+            ready.database,
+            f"UPDATE mlflow.model_versions SET storage_location = %s WHERE name = '{MODEL}' "
+            "AND version = 1",
+            [location],
+        )
+
+    yield move
+    move(before)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc",
+        "/etc",
+        "{store}/../elsewhere",
+        "{store}/a link",
+        "relative",
+        "mlflow-artifacts://another.example.org/models",
+        "https://another.example.org/models",
+    ],
+)
+def test_files_outside_the_store_are_refused(
+    location: str,
+    elsewhere: Callable[[str], None],
+    ready: Platform,
+    versions: list[str],
+    tmp_path: Path,
+) -> None:
+    outside = tmp_path / "a store" / ".." / "elsewhere"
+    store = tmp_path / "a store"
+    store.mkdir()
+    shutil.copytree(ready.artifacts, tmp_path / "elsewhere")
+    (store / "a link").symlink_to(outside)
+    cache = ModelCache(tmp_path / "cache", store)
+    by_mlflow = Registry(ready.registry.uri, MODEL, None, cache)
+    version = ModelVersion(MODEL, 1, "run", "None", (), {}, versions[0])
+    elsewhere(location.format(store=store))
+    for reader in (DatabaseReader(ready.database, MODEL, cache, by_mlflow), by_mlflow):
+        with pytest.raises(UnservableModel, match="outside the store"):
+            reader.download(version)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_link_in_the_store_isnt_followed_out_of_it(
+    ready: Platform, versions: list[str], tmp_path: Path
+) -> None:
+    store = shutil.copytree(ready.artifacts, tmp_path / "store")
+    (file, *_) = store.rglob("model.onnx")
+    file.rename(tmp_path / "outside")
+    file.symlink_to(tmp_path / "outside")
+    version = ModelVersion(MODEL, 1, "run", "None", (), {}, versions[0])
+    with pytest.raises(UnservableModel, match="hash differs"):
+        ModelCache(tmp_path / "cache", store).files(version, lambda _: file.parent)
+
+
+def test_a_model_that_is_too_large_is_refused_by_its_size(
+    thin: ProductionReader, versions: list[str]
+) -> None:
+    number = 1 if isinstance(thin, DatabaseReader) else 2
+    version = ModelVersion(MODEL, number, "run", "None", (), {}, versions[number - 1])
+    whole = thin._cache  # type: ignore[attr-defined]
+    size = sum(file.stat().st_size for file in thin.download(version).iterdir())
+    shutil.rmtree(whole.folder / version.model_hash)
+    thin._cache = replace(whole, max_bytes=size - 1)  # type: ignore[attr-defined]
+    with pytest.raises(UnservableModel, match=r"larger than .* MB"):
+        thin.download(version)
+    assert not list(whole.folder.rglob("model.onnx"))
+    thin._cache = replace(whole, max_bytes=size)  # type: ignore[attr-defined]
+    assert thin.download(version).is_dir()
+
+
+def test_runs_and_versions_are_read_to_their_last_page(
+    ready: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version of an old run has its metrics, which a rollback's gates look at."""
+    registry = Registry(ready.registry.uri, "paged", ready.artifacts, ready.registry.cache)
+    client = MlflowClient(registry.uri, registry.uri)
+    client.create_registered_model("paged")
+    runs = []
+    for number in range(5):
+        runs.append(registry.create_run(f"run {number}"))
+        client.log_metric(runs[-1], "auc", number / 10)
+        client.create_model_version("paged", ready.artifacts.as_uri(), runs[-1])
+    whole = registry.versions()
+    monkeypatch.setattr(mlflow_registry, "PAGE", 2)
+    assert {run.run_id for run in registry.runs()} == set(runs)
+    assert registry.versions() == whole
+    assert registry.version(1).metrics == {"auc": 0.0}
 
 
 def test_a_database_without_a_registry_has_no_production(
@@ -168,6 +290,6 @@ def test_a_database_without_a_registry_has_no_production(
 
 
 def test_a_server_that_is_away_is_told_as_that(tmp_path: Path) -> None:
-    away = ServerReader("http://127.0.0.1:1", MODEL, tmp_path, Nobody())
+    away = ServerReader("http://127.0.0.1:1", MODEL, ModelCache(tmp_path, tmp_path), Nobody())
     with pytest.raises(MlflowUnavailable, match=r"127\.0\.0\.1:1"):
         away.production()

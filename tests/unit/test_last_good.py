@@ -6,8 +6,12 @@ import shutil
 import pytest
 from tests.fakes import FakeRegistry, assert_problem, eventually, model, serving
 
-from streamflow.registry.model_cache import LastServed, cached_model_files
+from streamflow.registry.model_cache import LastServed, ModelCache
 from streamflow.training import served_model
+
+
+def kept_in(folder):
+    return ModelCache(folder, store=folder.parent)
 
 
 class World:
@@ -28,7 +32,7 @@ class World:
         return self.cache / model_hash / served_model.SCHEMA_FILE
 
     def start(self):
-        return serving(self.registry, last_served=LastServed(self.cache, "example_model"))
+        return serving(self.registry, last_served=LastServed(kept_in(self.cache), "example_model"))
 
 
 @pytest.fixture
@@ -94,7 +98,7 @@ def test_a_store_that_is_away_at_the_start_is_no_reason_to_forget_either(world):
     with world.start() as service:
         online = service.online
     online.down()
-    last_served = LastServed(world.cache, "example_model")
+    last_served = LastServed(kept_in(world.cache), "example_model")
     with serving(world.registry, online, last_served=last_served) as service:
         assert_problem(service.predict(), 503, "feature_store_unavailable")
         world.registry.down = True
@@ -131,7 +135,7 @@ def test_a_disk_that_cannot_be_written_costs_no_prediction_and_is_tried_again(
 def test_what_was_remembered_stays_until_the_next_is_whole(tmp_path, monkeypatch):
     world = World(tmp_path)
     world.promote(1, model(0.1))
-    last_served = LastServed(tmp_path, "a model/of ours")
+    last_served = LastServed(kept_in(tmp_path), "a model/of ours")
     last_served.record(world.registry.current)
     told, folder = last_served.read()
     assert (told.version, told.run_id, folder.parent) == (1, "run-1", tmp_path)
@@ -153,15 +157,16 @@ def test_a_version_that_a_full_disk_cannot_take_is_tried_again_and_the_one_befor
     world.promote(1, model(0.1))
     copyfile, full = shutil.copyfile, True
 
-    def copying(*files):
+    def copying(*files, **options):
         if full:
             raise OSError(28, "No space left on device")
-        return copyfile(*files)
+        return copyfile(*files, **options)
 
     monkeypatch.setattr(shutil, "copyfile", copying)
     registered = world.cache.parent / "registered"
-    world.registry.download = lambda version: cached_model_files(
-        world.cache, version, lambda _: registered
+    kept = kept_in(world.cache)
+    world.registry.download = lambda version: (
+        kept.cached(version) or kept.files(version, lambda _: registered)
     )
     with world.start() as service:
         assert service.version() == 1

@@ -5,7 +5,7 @@ Nothing is registered and no run is created; the verdict goes into the tags of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -197,7 +197,8 @@ def _version_faults(platform: Platform, recorded: RecordedRun, cache: Path) -> l
     """What is wrong with the registered version; its files are downloaded again into `cache`."""
     if recorded.version is None:
         return []
-    registry = Registry(platform.registry.uri, platform.registry.model, None, cache)
+    kept = platform.registry
+    registry = Registry(kept.uri, kept.model, None, replace(kept.cache, folder=cache))
     version = registry.version(recorded.version)
     if version.model_hash != recorded.lineage.model.hash:
         return [

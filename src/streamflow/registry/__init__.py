@@ -3,4 +3,4 @@
 May import: training, postgres, top modules.
 """
 
-__all__ = ["mlflow_registry", "model_cache", "production", "records", "stages"]
+__all__ = ["mlflow_registry", "mlflow_rest", "model_cache", "production", "records", "stages"]

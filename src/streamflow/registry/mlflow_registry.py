@@ -6,15 +6,17 @@ version. Opening MLflow's store takes a second, so it is done at the first use.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from streamflow.errors import UnknownRun, UnknownVersion
 from streamflow.registry.mlflow_client import mlflow_errors, open_client
+from streamflow.registry.mlflow_entities import model_version, our_run, pages
 from streamflow.registry.mlflow_signature import signature
-from streamflow.registry.model_cache import cached_model_files
+from streamflow.registry.model_cache import ModelCache
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
 from streamflow.registry.stages import ALIASES, PRODUCTION
 from streamflow.training import served_model
@@ -24,19 +26,24 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
+# So many runs or versions are read at a time.
+PAGE = 1000
+# Behind these is no store of files, and MLflow's client would show them our credentials.
+_NO_STORES = ("http", "https", "ftp")
+
 
 class Registry:
     """One registered model and its experiment, on an MLflow server or directly in the database.
 
     `artifacts` is the folder for the files of a new experiment; None if a server decides.
-    `cache` is the folder for downloaded models, by their hash.
+    `cache` is for downloaded models, by their hash.
     """
 
-    def __init__(self, uri: str, model: str, artifacts: Path | None, cache: Path) -> None:
+    def __init__(self, uri: str, model: str, artifacts: Path | None, cache: ModelCache) -> None:
         self.uri = uri
         self.model = model
+        self.cache = cache
         self._artifacts = artifacts
-        self._cache = cache
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -119,8 +126,15 @@ class Registry:
     def runs(self) -> list[Run]:
         """All runs that aren't deleted, newest first."""
         with mlflow_errors():
-            found = self._client.search_runs([self.experiment()], max_results=1000)
-        return [_run(run) for run in found]
+            experiments = [self.experiment()]
+            return [
+                our_run(run)
+                for run in pages(
+                    lambda token: self._client.search_runs(
+                        experiments, max_results=PAGE, page_token=token
+                    )
+                )
+            ]
 
     def run(self, run_id: str) -> Run:
         """The run. Raises UnknownRun if it doesn't exist, is deleted, or is another model's."""
@@ -140,7 +154,7 @@ class Registry:
             or found.info.lifecycle_stage != "active"
         ):
             raise UnknownRun(f"{self.model!r} has no run {run_id!r}.", "See `streamflow runs`.")
-        return _run(found)
+        return our_run(found)
 
     def artifact(self, run_id: str, name: str, folder: Path) -> Path | None:
         """A copy below `folder` of one of the run's files; None if it has no such file."""
@@ -160,8 +174,15 @@ class Registry:
 
     def _search_versions(self) -> list[MlflowVersion]:
         """All versions, newest first."""
+        quoted = "'" + self.model.replace("'", "''") + "'"
         with mlflow_errors():
-            found = self._client.search_model_versions(f"name='{self.model}'", max_results=10_000)
+            found = list(
+                pages(
+                    lambda token: self._client.search_model_versions(
+                        f"name={quoted}", max_results=PAGE, page_token=token
+                    )
+                )
+            )
         return sorted(found, key=lambda version: -int(version.version))
 
     def versions(self) -> list[ModelVersion]:
@@ -173,7 +194,7 @@ class Registry:
             model = self._client.get_registered_model(self.model)
         metrics = {run.run_id: run.metrics for run in self.runs()}
         return [
-            _model_version(
+            model_version(
                 one,
                 aliases=[
                     alias for alias, version in model.aliases.items() if version == one.version
@@ -202,7 +223,7 @@ class Registry:
         """
         for version in self._search_versions():
             if version.current_stage == PRODUCTION:
-                return _model_version(version)
+                return model_version(version)
         return None
 
     def set_stage(self, version: int, stage: str) -> None:
@@ -230,6 +251,17 @@ class Registry:
 
         Raises UnservableModel if it isn't what was registered, MlflowUnavailable.
         """
+        if (cached := self.cache.cached(version)) is not None:
+            return cached
+        with mlflow_errors():
+            location = self._client.get_model_version_download_uri(
+                version.name, str(version.version)
+            )
+        parts, own = urlsplit(location), urlsplit(self.uri).netloc.rpartition("@")[2]
+        proxied = parts.scheme == "mlflow-artifacts"
+        if parts.scheme in _NO_STORES or (proxied and parts.netloc not in ("", own)):
+            raise self.cache.outside(version, location)
+        self.cache.local_folder(version, location)
 
         def fetch(folder: Path) -> Path:
             import mlflow
@@ -241,31 +273,4 @@ class Registry:
             return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
 
         with mlflow_errors():
-            return cached_model_files(self._cache, version, fetch)
-
-
-def _model_version(
-    version: MlflowVersion,
-    aliases: Sequence[str] = (),
-    metrics: Mapping[str, float] | None = None,
-) -> ModelVersion:
-    return ModelVersion(
-        name=version.name,
-        version=int(version.version),
-        run_id=version.run_id,
-        stage=version.current_stage,
-        aliases=tuple(sorted(aliases)),
-        metrics=dict(metrics or {}),
-        model_hash=version.tags.get(MODEL_HASH_TAG, ""),
-    )
-
-
-def _run(run: MlflowRun) -> Run:
-    return Run(
-        run_id=run.info.run_id,
-        status=run.info.status,
-        started_at=run.info.start_time / 1000,
-        params=run.data.params,
-        metrics=run.data.metrics,
-        tags=run.data.tags,
-    )
+            return self.cache.files(version, fetch)

@@ -7,24 +7,19 @@ kinds of tracking servers.
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
-import os
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from typing import Protocol
+from urllib.parse import quote, unquote, urlsplit
 
-from streamflow.errors import MlflowUnavailable, UnknownVersion
+from streamflow.errors import UnknownVersion
 from streamflow.postgres.database import Database
-from streamflow.registry.model_cache import cached_model_files
+from streamflow.registry.mlflow_rest import MlflowServer
+from streamflow.registry.model_cache import ModelCache
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
 from streamflow.registry.stages import PRODUCTION
 
-_TIMEOUT_SECONDS = 10
 _MLFLOW_ARTIFACTS = "mlflow-artifacts"
+_MAX_DEPTH = 5
 
 
 class ProductionReader(Protocol):
@@ -47,7 +42,7 @@ class DatabaseReader:
     """Reads a registry that MLflow stores in the schema `mlflow` of our own PostgreSQL."""
 
     def __init__(
-        self, database: Database, model: str, cache: Path, mlflow: ProductionReader
+        self, database: Database, model: str, cache: ModelCache, mlflow: ProductionReader
     ) -> None:
         self._database = database
         self._model = model
@@ -66,23 +61,25 @@ class DatabaseReader:
 
     def download(self, version: ModelVersion) -> Path:
         """The folder with the version's served form, whose hash was checked."""
+        if (cached := self._cache.cached(version)) is not None:
+            return cached
         rows = self._database.rows("version_files", model=version.name, version=version.version)
         if not rows:
             raise UnknownVersion(
                 f"{version.name!r} has no version {version.version} any more.",
                 "See `streamflow models`.",
             )
-        folder = _local(rows[0]["location"] or "")
+        folder = self._cache.local_folder(version, rows[0]["location"] or "")
         if folder is None:
             return self._mlflow.download(version)
-        return cached_model_files(self._cache, version, lambda _: folder)
+        return self._cache.files(version, lambda _: folder)
 
 
 class ServerReader:
     """Reads a registry over the REST API of an MLflow server."""
 
-    def __init__(self, uri: str, model: str, cache: Path, mlflow: ProductionReader) -> None:
-        self._uri = uri.rstrip("/")
+    def __init__(self, uri: str, model: str, cache: ModelCache, mlflow: ProductionReader) -> None:
+        self._server = MlflowServer(uri)
         self._model = model
         self._cache = cache
         self._mlflow = mlflow
@@ -90,10 +87,10 @@ class ServerReader:
     def production(self) -> ModelVersion | None:
         """The highest version in Production, or None."""
         quoted = self._model.replace("'", "''")
-        found = self._request("mlflow/model-versions/search", filter=f"name='{quoted}'")
+        address = "mlflow/model-versions/search"
         versions = [
             version
-            for version in found.get("model_versions", [])
+            for version in self._server.pages(address, "model_versions", filter=f"name='{quoted}'")
             if version["current_stage"] == PRODUCTION
         ]
         if not versions:
@@ -103,7 +100,7 @@ class ServerReader:
         return ModelVersion(
             name=highest["name"],
             version=int(highest["version"]),
-            run_id=highest["run_id"],
+            run_id=highest.get("run_id", ""),
             stage=highest["current_stage"],
             aliases=(),
             metrics={},
@@ -112,52 +109,38 @@ class ServerReader:
 
     def download(self, version: ModelVersion) -> Path:
         """The folder with the version's served form, whose hash was checked."""
+        if (cached := self._cache.cached(version)) is not None:
+            return cached
         where = {"name": version.name, "version": str(version.version)}
-        uri = self._request("mlflow/model-versions/get-download-uri", **where)["artifact_uri"]
+        address = "mlflow/model-versions/get-download-uri"
+        uri = self._server.document(address, **where)["artifact_uri"]
         parts = urlsplit(uri)
-        if parts.scheme != _MLFLOW_ARTIFACTS or parts.netloc:
+        if parts.scheme != _MLFLOW_ARTIFACTS or parts.netloc not in ("", self._server.host):
             return self._mlflow.download(version)
 
         def fetch(folder: Path) -> Path:
-            self._fetch(unquote(parts.path).strip("/"), folder)
+            self._fetch(version, unquote(parts.path).strip("/"), folder, self._cache.max_bytes)
             return folder
 
-        return cached_model_files(self._cache, version, fetch)
+        return self._cache.files(version, fetch)
 
-    def _fetch(self, path: str, folder: Path) -> None:
+    def _fetch(
+        self, version: ModelVersion, path: str, folder: Path, left: int, depth: int = 0
+    ) -> int:
+        """Fetch what is below `path`, at most `left` bytes; how many are left then."""
         folder.mkdir(parents=True, exist_ok=True)
-        for file in self._request("mlflow-artifacts/artifacts", path=path).get("files", []):
+        listed = self._server.document("mlflow-artifacts/artifacts", path=path)
+        for file in listed.get("files", []):
             name = Path(file["path"]).name
+            if name in ("", "..") or depth > _MAX_DEPTH:
+                raise self._cache.outside(version, file["path"])
             if file.get("is_dir"):
-                self._fetch(f"{path}/{name}", folder / name)
-            else:
-                address = f"mlflow-artifacts/artifacts/{quote(f'{path}/{name}')}"
-                (folder / name).write_bytes(self._get(address))
-
-    def _request(self, address: str, **parameters: str) -> Any:
-        """The JSON document of the response, as MLflow's REST API describes it."""
-        return json.loads(self._get(f"{address}?{urlencode(parameters)}"))
-
-    def _get(self, address: str) -> bytes:
-        request = urllib.request.Request(f"{self._uri}/api/2.0/{address}")
-        user = os.environ.get("MLFLOW_TRACKING_USERNAME")  # as for MLflow's own client
-        if user is not None:
-            credentials = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-            encoded = base64.b64encode(credentials.encode()).decode()
-            request.add_header("Authorization", f"Basic {encoded}")
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-                content: bytes = response.read()
-                return content
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            raise MlflowUnavailable(
-                f"MLflow doesn't answer at {self._uri}: {error}.",
-                "See `streamflow status`; start it with `streamflow up`, or correct "
-                "STREAMFLOW_MLFLOW_TRACKING_URI.",
-            ) from error
-
-
-def _local(location: str) -> Path | None:
-    parts = urlsplit(location)
-    folder = Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
-    return folder if folder is not None and folder.is_dir() else None
+                left = self._fetch(version, f"{path}/{name}", folder / name, left, depth + 1)
+                continue
+            if int(file.get("file_size") or 0) > left:
+                raise self._cache.too_large(version)
+            address = f"mlflow-artifacts/artifacts/{quote(f'{path}/{name}')}"
+            left -= self._server.save(address, folder / name, left)
+            if left < 0:
+                raise self._cache.too_large(version)
+        return left

@@ -1,0 +1,50 @@
+"""MLflow's lists, runs and versions as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Run
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+
+def pages(read: Callable[[str | None], Any]) -> Iterator[Any]:
+    """The items of every page of a list of MLflow's; `read` reads one by its token."""
+    page = read(None)
+    yield from page
+    while page.token:
+        page = read(page.token)
+        yield from page
+
+
+def model_version(
+    version: MlflowVersion,
+    aliases: Sequence[str] = (),
+    metrics: Mapping[str, float] | None = None,
+) -> ModelVersion:
+    """MLflow's version as ours."""
+    return ModelVersion(
+        name=version.name,
+        version=int(version.version),
+        run_id=version.run_id,
+        stage=version.current_stage,
+        aliases=tuple(sorted(aliases)),
+        metrics=dict(metrics or {}),
+        model_hash=version.tags.get(MODEL_HASH_TAG, ""),
+    )
+
+
+def our_run(run: MlflowRun) -> Run:
+    """MLflow's run as ours."""
+    return Run(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        started_at=run.info.start_time / 1000,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+    )
