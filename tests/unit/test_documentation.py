@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 import streamflow
+from streamflow.cli.command import KEY_IN_CAPITALS
 from streamflow.cli.main import app
 from streamflow.settings import Settings
 
@@ -88,7 +89,7 @@ def test_arguments_and_options_in_the_readme_exist(row: list[str]) -> None:
         parameters = COMMANDS[name].params
         options |= {option for parameter in parameters for option in parameter.opts}
         taken = [
-            (parameter.metavar or parameter.name).strip("[]").upper()
+            (parameter.metavar or parameter.name).replace(KEY_IN_CAPITALS, "USER_ID").upper()
             for parameter in parameters
             if parameter.param_type_name == "argument"
         ]

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamflow.cli.failure import errors_exit_with
 from streamflow.cli.terminal import (
     Json,
     open_platform,
-    print_error,
     print_result,
     print_table,
     show_progress,
 )
-from streamflow.errors import StreamFlowError
 
 if TYPE_CHECKING:
     from streamflow.pipeline.explain import Explanation, Replay
@@ -47,14 +46,14 @@ def explain_prediction(
     history as it was known at that time. Exit code 0: the same; 1: different; 2: can't be told."""
     from streamflow.pipeline import explain
 
-    try:
-        with open_platform() as platform, show_progress(json, "explain-prediction") as progress:
-            receipts = explain.find(platform, [request_id], entity)
-            progress(f"{len(receipts)} of version {receipts[0].model.version}")
-            explained = explain.explain(platform, receipts)
-    except StreamFlowError as error:
-        print_error(error.code, error.message, error.next, json)
-        raise typer.Exit(2) from error
+    with (
+        errors_exit_with(EXIT_CODES["unknown"], json),
+        open_platform() as platform,
+        show_progress(json, "explain-prediction") as progress,
+    ):
+        receipts = explain.find(platform, [request_id], entity)
+        progress(f"{len(receipts)} of version {receipts[0].model.version}")
+        explained = explain.explain(platform, receipts)
     verdict = max((one.verdict for one in explained), key=["same", "unknown", "different"].index)
     result = {
         "request_id": request_id,

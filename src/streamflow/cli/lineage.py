@@ -5,27 +5,21 @@ Exit codes of `reproduce`: 0 identical, 1 different, 2 can't tell.
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamflow.cli.failure import errors_exit_with
 from streamflow.cli.terminal import (
     Json,
     open_platform,
-    print_error,
     print_result,
     print_table,
     show_progress,
 )
-from streamflow.errors import (
-    EnvironmentNotRestored,
-    NoLineage,
-    StreamFlowError,
-    UnknownVersion,
-)
+from streamflow.errors import EnvironmentNotRestored, NoLineage, UnknownVersion
 
 if TYPE_CHECKING:
     from streamflow.platform import Platform
@@ -42,9 +36,7 @@ CHANGES_SHOWN = 10
 
 @app.command(epilog="Example: streamflow reproduce --version 3")
 def reproduce(
-    run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="See `streamflow runs`.")
-    ] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="See `streamflow runs`.")] = None,
     version: Annotated[int | None, typer.Option(help="The run of this version.")] = None,
     all_versions: Annotated[bool, typer.Option("--all", help="Every version.")] = False,
     in_recorded_environment: Annotated[
@@ -59,16 +51,13 @@ def reproduce(
     """Make a run again, compare factor by factor, and write the verdict into its tags."""
     if [run is not None, version is not None, all_versions].count(True) != 1:
         raise typer.BadParameter("Name one RUN, or a --version, or --all.")
-    try:
-        with open_platform() as platform, show_progress(json, "reproduce") as progress:
-            wanted = run if version is None else str(version)
-            results = _reproduce(platform, wanted, in_recorded_environment, progress)
-    except StreamFlowError as error:  # not 1, which says that the run is different
-        print_error(error.code, error.message, error.next, json)
-        raise typer.Exit(2) from error
-    except Exception as error:
-        traceback.print_exc()
-        raise typer.Exit(2) from error
+    with (
+        errors_exit_with(EXIT_CODES["can't tell"], json),
+        open_platform() as platform,
+        show_progress(json, "reproduce") as progress,
+    ):
+        wanted = run if version is None else str(version)
+        results = _reproduce(platform, wanted, in_recorded_environment, progress)
 
     def print_text() -> None:
         for number, result in enumerate(results):

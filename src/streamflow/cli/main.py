@@ -1,13 +1,18 @@
 """The command line as a whole: its groups of commands, its errors and exit codes.
 
-0 done · 1 an error that says what to do · 2 wrong usage · 130 interrupted. A command imports what
-it needs when it is called, so that `--help` is fast.
+0 done · 1 an error that says what to do · 2 wrong usage · 130 interrupted · 141 the reader of the
+output has gone, as in `streamflow … | head`. A command imports what it needs when it is called, so
+that `--help` is fast.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 import warnings
+from contextlib import suppress
+from io import TextIOWrapper
 
 import typer
 
@@ -24,8 +29,9 @@ from streamflow.cli import (
     servers,
     train,
 )
+from streamflow.cli.command import Command
+from streamflow.cli.failure import print_failure
 from streamflow.cli.terminal import print_error
-from streamflow.errors import StreamFlowError
 
 app = typer.Typer(
     name="streamflow",
@@ -36,26 +42,77 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (data, train, models, lineage, servers, predict, explain, keys, migrate, backup):
+    for command in group.app.registered_commands:
+        command.cls = Command
     app.add_typer(group.app)
 
 
 def main() -> None:
-    """Run the command line; with `--json`, errors too are JSON on standard output."""
-    as_json = "--json" in sys.argv[1:]
+    """Run the command line and exit; with `--json`, errors too are JSON on standard output."""
+    arguments = sys.argv[1:]
     if not sys.warnoptions:
         # Libraries' warnings are for developers: `python -W default`.
         warnings.simplefilter("ignore")
     log.write_plain()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal may lack a character that is printed
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(prog_name="streamflow", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except StreamFlowError as error:
-        print_error(error.code, error.message, error.next, as_json)
-        sys.exit(1)
+        code = _run(arguments, "--json" in arguments)
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # of standard error
+        code = 141
+    if code == 141:
+        _print_nowhere()
+    sys.exit(code)
+
+
+def _run(arguments: list[str], as_json: bool) -> int:
+    try:
+        code = _exit_code(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except typer.TyperException as error:
+        if not error.message:  # the help was printed instead
+            return 2
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "streamflow"
         print_error("usage", error.format_message(), f"See `{command} --help`.", as_json)
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        return 2
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            return 141
+        print_failure(error, as_json)
+        return 1
+
+
+def _exit_code(arguments: list[str]) -> int:
+    """Run a command. Typer's own way to do that ends at any broken pipe, without a word."""
+    program = typer.main.get_command(app)
+    try:
+        with program.make_context("streamflow", arguments) as context:
+            program.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    return 0
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more; a pipe to a server breaks too."""
+    with suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    return False
+
+
+def _print_nowhere() -> None:
+    """Send what is still to be printed nowhere, so that the interpreter's exit can flush it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(nowhere, stream.fileno())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamflow.cli.command import KEY_IN_CAPITALS
 from streamflow.cli.terminal import Json, json_value, open_platform, print_result, show_progress
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: streamflow predict 0013-MHZWF · "
+    epilog=f"Examples: streamflow predict {KEY_IN_CAPITALS} · "
     "streamflow predict --file ids.csv --output scores.csv"
 )
 def predict(
     entity_id: Annotated[
-        str | None, typer.Argument(metavar="[USER_ID]", help="The entity's id.")
+        str | None, typer.Argument(metavar=KEY_IN_CAPITALS, help="The entity's id.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Ids: CSV, or one a line.")] = None,
     output: Annotated[

@@ -9,13 +9,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streamflow.progress import silent
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from streamflow.platform import Platform
     from streamflow.progress import Progress
 
@@ -34,6 +36,17 @@ def open_platform(*, even_without_database: bool = False) -> Iterator[Platform]:
 
     with platform(load_settings(), even_without_database=even_without_database) as opened:
         yield opened
+
+
+def _console(**options: Any) -> Console:
+    """A console that leaves the end of its reader to `main`, where Rich would exit by itself."""
+    from rich.console import Console
+
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # it is called while BrokenPipeError is handled
+
+    return Ours(**options)
 
 
 def operator() -> str:
@@ -57,9 +70,7 @@ def print_error(code: str, message: str, next: str, as_json: bool) -> None:
     if as_json:
         print(json_module.dumps({"error": code, "message": message, "next": next}))
         return
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = _console(stderr=True, highlight=False, soft_wrap=True)
     console.print("error:", style="bold red", end=" ")
     console.print(message, markup=False)
     console.print("next:", style="bold", end="  ")
@@ -72,11 +83,10 @@ def show_progress(as_json: bool, command: str) -> Iterator[Progress]:
     if as_json or not sys.stderr.isatty():
         yield silent
         return
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
         task = bar.add_task(command, total=None)
         yield lambda part: bar.update(task, description=f"{command}: {part}")
 
@@ -96,7 +106,6 @@ def json_value(value: object) -> str:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; columns of numbers are aligned to the right."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -105,4 +114,4 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
-    Console(highlight=False).print(table)
+    _console(highlight=False).print(table)
