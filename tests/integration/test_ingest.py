@@ -540,6 +540,58 @@ def test_a_column_that_the_contract_lost_keeps_what_was_known(
     assert (new["user_id"], new["monthly_fee"], new["total_paid"]) == (user_id, 1.0, None)
 
 
+def test_a_table_may_have_nothing_but_its_key(database: Database, month: Path) -> None:
+    others = ["signup_date", "user_gender", "user_is_senior", "has_family", "has_dependents"]
+
+    def tables() -> tuple[Table, ...]:
+        return tuple(
+            replace(table, contract=table.contract.remove_columns(others))
+            if table.name == "users"
+            else table
+            for table in use_case.tables()
+        )
+
+    bare = replace(use_case, tables=tables)
+    rows = [{"user_id": row["user_id"]} for row in read(month, "users")]
+    write(month, "users", rows[1:])
+    remove(month, rows[0]["user_id"])
+    whole = shutil.copytree(month, month.parent / "whole")
+    assert added(load(database, month, use_case=bare))["users"] == USERS - 1
+
+    write(whole, "users", [*rows[1:], {"user_id": "a new one"}])
+    again = load(database, whole, CORRECTED, use_case=bare).tables["users"]
+    assert (again.rows, again.added, again.unchanged, again.absent) == (USERS, 1, USERS - 1, 0)
+    write(whole, "users", rows[1:])
+    third = load(database, whole, NOW, use_case=bare).tables["users"]
+    assert (third.added, third.absent) == (0, 1)
+
+
+def test_null_labels_are_counted_where_the_contract_allows_them(
+    database: Database, month: Path
+) -> None:
+    rows = read(month, "labels")
+    write(
+        month,
+        "labels",
+        [{**row, "churn_label": ""} if n < 3 else row for n, row in enumerate(rows)],
+    )
+    with pytest.raises(ContractViolation, match="churn_label"):
+        load(database, month)
+
+    def tables() -> tuple[Table, ...]:
+        def nullable(table: Table) -> Table:
+            columns = {"churn_label": {"nullable": True}}
+            return replace(table, contract=table.contract.update_columns(columns))
+
+        return tuple(nullable(t) if t.name == "labels" else t for t in use_case.tables())
+
+    done = load(database, month, use_case=replace(use_case, tables=tables))
+    assert {name: table.null_labels for name, table in done.tables.items()} == {
+        **dict.fromkeys(TABLES, 0),
+        "labels": 3,
+    }
+
+
 def later_labels() -> UseCase:
     def tables() -> tuple[Table, ...]:
         return tuple(

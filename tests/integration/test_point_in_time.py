@@ -316,6 +316,40 @@ def test_answers_that_werent_even_delivered_are_refused_with_the_number_of_those
         assemble(database, known_at=JANUARY_KNOWN, use_case=patient)
 
 
+def test_a_null_label_is_not_known_whoever_had_one_before(database: Database) -> None:
+    everyone = training_set(database).entities
+    never, withdrawn, given = everyone[3], everyone[5], everyone[8]
+    correction = """
+        INSERT INTO churn.labels_history (user_id, as_of, recorded_at, ingestion_id, churn_label)
+        SELECT user_id, as_of, %(at)s, ingestion_id, %(label)s
+        FROM churn.labels_history WHERE user_id = ANY(%(ids)s) AND recorded_at = %(first)s
+    """
+    execute(
+        database,
+        "UPDATE churn.labels_history SET churn_label = NULL WHERE user_id = ANY(%s)",
+        [[never, given]],
+    )
+    for ids_, label in (([withdrawn], None), ([given], True)):
+        execute(
+            database,
+            correction,
+            {"at": CORRECTED, "label": label, "ids": ids_, "first": JANUARY_KNOWN},
+        )
+
+    before, after = assemble(database, known_at=JANUARY_KNOWN), assemble(database)
+
+    assert set(everyone) - set(before.training_set.entities) == {never, given}
+    assert (before.without_label, before.null_labels) == (2, 2)
+    assert set(everyone) - set(after.training_set.entities) == {never, withdrawn}
+    assert (after.without_label, after.null_labels) == (2, 2)
+
+
+def test_a_month_whose_every_label_is_null_cant_be_trained_on(database: Database) -> None:
+    execute(database, "UPDATE churn.labels_history SET churn_label = NULL")
+    with pytest.raises(AsOfRefused, match="No 'churn_label' of AS_OF 2024-01-31 was known"):
+        assemble(database)
+
+
 def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
     january: Path, new_database: Callable[..., str], prepared_database: str
 ) -> None:
@@ -334,7 +368,7 @@ def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
         feature_store.apply(feature_store.open_store(url, use_case), use_case)
         found = assemble(database)
 
-    assert (found.without_label, found.without_features) == (1, 1)
+    assert (found.without_label, found.without_features, found.null_labels) == (1, 1, 0)
     assert found.training_set.entities == [
         user for user in everyone if user not in (unanswered, unmeasured)
     ]

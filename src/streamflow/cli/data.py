@@ -77,6 +77,9 @@ def ingest(
         print_table(f"AS_OF {done.as_of}", ["table", "rows", "added", "unchanged"], rows)
         if not any(table.added for table in done.tables.values()):
             print("Nothing is new: all of it was known before.")
+        for name, one in done.tables.items():
+            if one.null_labels:
+                print(f"{name}: {one.null_labels:,} labels are null: not known, never learnt from.")
 
     result = {name: asdict(table) for name, table in done.tables.items()}
     print_result(result, json, print_text)

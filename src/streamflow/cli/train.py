@@ -52,8 +52,9 @@ def train(
         ]
         print_table(f"{done.model} as of {done.as_of}, known at {done.known_at}", ["", ""], rows)
         if done.without_label or done.without_features:
+            unknown = f" ({done.null_labels:,} of them null: not known)" if done.null_labels else ""
             print(
-                f"Left out: {done.without_label:,} without a label, "
+                f"Left out: {done.without_label:,} without a label{unknown}, "
                 f"{done.without_features:,} without all features."
             )
         print(f'Next: streamflow promote {done.version} --to production --why "…"')

@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 class Assembled:
     """A training set, with the number of entities of its as_of that were left out, by reason.
 
-    `table` holds the same rows. `feature_views` are the definitions that were joined, `ingestions`
-    the ones that the rows come from.
+    Of those `without_label`, `null_labels` have a null one: not known. `table` holds the same rows.
+    `feature_views` are the definitions that were joined, `ingestions` the ones that the rows come
+    from.
     """
 
     training_set: TrainingSet
     table: pa.Table
     without_label: int
     without_features: int
+    null_labels: int
     feature_views: dict[str, FeatureViewDefinition]
     ingestions: list[Ingestion]
 
@@ -41,8 +43,8 @@ class Assembled:
 def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> Assembled:
     """The training set of all entities with a row at `as_of`, as known at `known_at` (UTC).
 
-    Rows are sorted by entity, one per entity. An entity without a label, or with a null in a
-    feature that isn't nullable, is left out and counted.
+    Rows are sorted by entity, one per entity. An entity without a label or with a null one, or with
+    a null in a feature that isn't nullable, is left out and counted.
     Raises AsOfRefused if there are no rows, LabelsNotMatured, FeatureStoreUnavailable.
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
@@ -61,6 +63,9 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
         "count_entities", {**names, "history": names["entity_history"]}, **counts
     )
     labelled = database.row("count_labelled", {"query": subquery(query)})["labelled"]
+    null_labels = 0
+    if labelled < entities["entities"]:
+        null_labels = database.row("count_null_labels", names, **counts)["nulls"]
     if known_at < matured_at:
         raise LabelsNotMatured(
             f"{labelled or entities['entities']} label(s) of AS_OF {as_of} mature at "
@@ -96,6 +101,7 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
         complete,
         without_label=entities["entities"] - labelled,
         without_features=labelled - complete.num_rows,
+        null_labels=null_labels,
         feature_views=definitions,
         ingestions=ingestions(
             database.rows(

@@ -30,6 +30,7 @@ class IngestedTable:
     """The file of a table, and how many of its rows were added.
 
     `absent` counts entities that history has at this as_of and the file hasn't; they stay.
+    `null_labels` counts the rows of the label's table whose label is null, which means not known.
     """
 
     file: str
@@ -38,6 +39,7 @@ class IngestedTable:
     added: int
     unchanged: int
     absent: int
+    null_labels: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,15 +153,17 @@ def _append(
     Raises RecordedAtRefused if a changed row was recorded at the ingestion's time or later.
     """
     as_of, recorded_at = ingestion.as_of, ingestion.recorded_at
-    content = content_columns(ingestion.use_case, table)
+    key = ingestion.use_case.join_key
+    # With the key, so that a table may have no other column.
+    stored = [key, *content_columns(ingestion.use_case, table)]
     names = {
         "history": history_table(ingestion.use_case, table),
         "staging": staging_table(table.name),
         "latest": identifier(f"latest_{table.name}"),
-        "key": identifier(ingestion.use_case.join_key),
-        "columns": columns(content),
-        "staging_columns": columns(content, "staging"),
-        "latest_columns": columns(content, "latest"),
+        "key": identifier(key),
+        "columns": columns(stored),
+        "staging_columns": columns(stored, "staging"),
+        "latest_columns": columns(stored, "latest"),
     }
     values = {
         "as_of": as_of,
@@ -182,7 +186,24 @@ def _append(
         added = database.execute("add_changed", names, **values).rowcount
         absent = database.row("count_absent", names)["absent"]
     database.execute("analyze_history", names)
-    return IngestedTable(file.name, sha256, rows, added, unchanged=rows - added, absent=absent)
+    return IngestedTable(
+        file.name,
+        sha256,
+        rows,
+        added,
+        unchanged=rows - added,
+        absent=absent,
+        null_labels=_null_labels(database, ingestion.use_case, table),
+    )
+
+
+def _null_labels(database: Database, use_case: UseCase, table: Table) -> int:
+    label = use_case.label
+    if table.name != label.table:
+        return 0
+    names = {"staging": staging_table(table.name), "column": identifier(label.column)}
+    nulls: int = database.row("count_nulls", names)["nulls"]
+    return nulls
 
 
 def _record(

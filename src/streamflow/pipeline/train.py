@@ -35,8 +35,9 @@ class Trained:
     """A training and its registered version.
 
     `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
-    `without_features` count the entities that were left out. `largest_difference` is between the
-    scores of the served form and the estimator's.
+    `without_features` count the entities that were left out; `null_labels` of the former have a
+    label that is null: not known. `largest_difference` is between the scores of the served form and
+    the estimator's.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class Trained:
     rows: int
     without_label: int
     without_features: int
+    null_labels: int
     categorical: list[str]
     metrics: dict[str, float]
     train_time_sec: float
@@ -244,6 +246,7 @@ def _summary(
         rows=len(training_set.labels),
         without_label=assembled.without_label,
         without_features=assembled.without_features,
+        null_labels=assembled.null_labels,
         categorical=fitted.schema.categorical,
         metrics=dict(record.metrics),
         train_time_sec=fitted.train_time_sec,

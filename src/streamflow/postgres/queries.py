@@ -42,7 +42,8 @@ def columns(names: list[str], prefix: str | None = None) -> sql.Composed:
 
 
 def definitions(types: Mapping[str, str]) -> sql.Composed:
-    """Column definitions, from each column's name and PostgreSQL type."""
-    return sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in types.items()
+    """Column definitions, each after a comma, from each column's name and PostgreSQL type."""
+    return sql.SQL("").join(
+        sql.SQL(", {} {}").format(sql.Identifier(name), sql.SQL(kind))
+        for name, kind in types.items()
     )

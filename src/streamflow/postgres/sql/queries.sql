@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS {history} (
         GENERATED ALWAYS AS
             (((as_of + 1)::timestamp - interval '1 microsecond') AT TIME ZONE 'UTC') STORED,
     recorded_at     timestamptz NOT NULL,
-    ingestion_id    bigint      NOT NULL,
+    ingestion_id    bigint      NOT NULL
     {definitions},
     PRIMARY KEY ({key}, event_timestamp, recorded_at)
 )
@@ -70,7 +70,7 @@ FROM information_schema.columns
 WHERE table_schema = %(schema)s AND table_name = %(table)s
 
 -- name: create_staging
-CREATE TEMPORARY TABLE {staging} (line bigint NOT NULL, {key} text, {definitions}) ON COMMIT DROP
+CREATE TEMPORARY TABLE {staging} (line bigint NOT NULL, {key} text {definitions}) ON COMMIT DROP
 
 -- name: copy_staging
 COPY {staging} FROM STDIN WITH (FORMAT csv)
@@ -107,7 +107,7 @@ SELECT EXISTS (
 
 -- name: create_latest
 CREATE TEMPORARY TABLE {latest} ON COMMIT DROP AS
-SELECT DISTINCT ON ({key}) {key}, recorded_at, {columns}
+SELECT DISTINCT ON ({key}) recorded_at, {columns}
 FROM {history}
 WHERE as_of = %(as_of)s
 ORDER BY {key}, recorded_at DESC
@@ -120,14 +120,14 @@ WHERE latest.recorded_at >= %(recorded_at)s
   AND ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
 
 -- name: add_all
-INSERT INTO {history} ({key}, as_of, recorded_at, ingestion_id, {columns})
-SELECT {key}, %(as_of)s, %(recorded_at)s, %(ingestion_id)s, {columns}
+INSERT INTO {history} (as_of, recorded_at, ingestion_id, {columns})
+SELECT %(as_of)s, %(recorded_at)s, %(ingestion_id)s, {columns}
 FROM {staging}
 ORDER BY {key}  -- in the order of the primary key its index grows at one end, which is twice as fast
 
 -- name: add_changed
-INSERT INTO {history} ({key}, as_of, recorded_at, ingestion_id, {columns})
-SELECT staging.{key}, %(as_of)s, %(recorded_at)s, %(ingestion_id)s, {staging_columns}
+INSERT INTO {history} (as_of, recorded_at, ingestion_id, {columns})
+SELECT %(as_of)s, %(recorded_at)s, %(ingestion_id)s, {staging_columns}
 FROM {staging} AS staging
 LEFT JOIN {latest} AS latest USING ({key})
 WHERE latest.{key} IS NULL
@@ -166,7 +166,8 @@ WHERE use_case = %(use_case)s AND as_of <= %(as_of)s AND recorded_at <= %(known_
 ORDER BY ingestion_id
 
 -- name: entity_rows
--- All entities with a row at the as_of, with their label as known at known_at.
+-- All entities with a row at the as_of, with their label as known at known_at: the newest one,
+-- unless that is null, which says that it is not known.
 SELECT entities.{key}, entities.event_timestamp, labels.{label}
 FROM (
     SELECT DISTINCT {key}, event_timestamp
@@ -179,9 +180,26 @@ JOIN (
     WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
     ORDER BY {key}, recorded_at DESC
 ) AS labels USING ({key})
+WHERE labels.{label} IS NOT NULL
 
 -- name: count_labelled
 SELECT count(*) AS labelled FROM ({query}) AS entity_rows
+
+-- name: count_null_labels
+SELECT count(*) AS nulls
+FROM (
+    SELECT DISTINCT ON ({key}) {key}, {label}
+    FROM {label_history}
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    ORDER BY {key}, recorded_at DESC
+) AS labels
+WHERE {label} IS NULL AND EXISTS (
+    SELECT FROM {entity_history} AS entities
+    WHERE entities.{key} = labels.{key} AND as_of = %(as_of)s AND recorded_at <= %(known_at)s
+)
+
+-- name: count_nulls
+SELECT count(*) AS nulls FROM {staging} WHERE {column} IS NULL
 
 -- name: count_entities
 SELECT count(DISTINCT {key}) AS entities
