@@ -47,14 +47,18 @@ def server_of(database_url: str) -> dict[str, Any]:
 class StoreUnderTest:
     """A Feast store under test, and its online store."""
 
-    def __init__(self, folder: Path, online: dict[str, Any], project: str) -> None:
+    def __init__(self, folder: Path, online: dict[str, Any], project: str, **registry: Any) -> None:
         self.folder = folder
         self.turns = 0  # counted by tests that write repeatedly: each write has to be newer
         self.feast = FeatureStore(
             config=RepoConfig(
                 project=project,
                 provider="local",
-                registry={"registry_type": "file", "path": str(folder / f"{project}.db")},
+                registry={
+                    "registry_type": "file",
+                    "path": str(folder / f"{project}.db"),
+                    **registry,
+                },
                 online_store=online,
                 offline_store={"type": "dask"},
                 entity_key_serialization_version=3,

@@ -33,7 +33,8 @@ _NATIVE: dict[str, tuple[LiteralString, str | None]] = {
 # Those of them that Feast allows for a join key.
 _KEY_TYPES = ("INT32", "INT64", "STRING", "BYTES", "UNIX_TIMESTAMP")
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
-_LONGEST_IDENTIFIER = 63
+_LONGEST_IDENTIFIER = 63  # of PostgreSQL, in bytes
+_MOST_DIGITS = 10  # of a version, a 32-bit number
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 # Feast writes a null timestamp of a data frame as this number.
@@ -180,7 +181,7 @@ def table_layout(feature_view: FeatureView) -> TableLayout:
     if not keys:
         keys = [SERIALIZED_KEY]
         taken = {*OWN_COLUMNS, *_SYSTEM_COLUMNS, SERIALIZED_KEY.name}
-    by_key = {key.feature: key for key in keys}
+    by_key = {key.feature: key for key in keys if key != SERIALIZED_KEY}
     fields = {field.name: field for field in feature_view.features}
     if keys == [SERIALIZED_KEY] and isinstance(feature_view, StreamFeatureView):
         # as Feast's registry returns it, whether this one comes from there or not
@@ -192,11 +193,21 @@ def table_layout(feature_view: FeatureView) -> TableLayout:
     return TableLayout(feature_view.name, tuple(keys), features)
 
 
-def table_name(project: str, feature_view: str) -> str:
-    """The name of a feature view's table."""
-    # A project's name has no dot, so no two views share a table. With an underscore, `a` + `b_c`
-    # and `a_b` + `c` would.
-    return _identifier(f"{project}.{feature_view}", set())
+def table_name(project: str, feature_view: str, version: int = 0) -> str:
+    """The name of the table of a feature view, or of a version of it."""
+    if not version:
+        # A project's name has no dot, so no two views share a table. With an underscore, `a` +
+        # `b_c` and `a_b` + `c` would.
+        return _identifier(f"{project}.{feature_view}", set())
+    return f"{version_prefix(project, feature_view)}{version}"
+
+
+def version_prefix(project: str, feature_view: str) -> str:
+    """The name of the table of each version of a feature view, but for the number at its end."""
+    # No feature view's name has an @, so no view shares a table with another's version.
+    end = "@v"
+    longest = _LONGEST_IDENTIFIER - len(end) - _MOST_DIGITS
+    return _identifier(f"{project}.{feature_view}", set(), longest) + end
 
 
 def utc(timestamp: datetime) -> datetime:
@@ -220,11 +231,11 @@ def _column(field: Field, value_type: str, taken: set[str]) -> Column:
     return column_of_type(field.name, name, value_type)
 
 
-def _identifier(name: str, taken: set[str]) -> str:
+def _identifier(name: str, taken: set[str], longest: int = _LONGEST_IDENTIFIER) -> str:
     """The name; if it is too long or taken, the beginning of it and a digest of the whole."""
     encoded = name.encode()
-    if len(encoded) <= _LONGEST_IDENTIFIER and name not in taken:
+    if len(encoded) <= longest and name not in taken:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:16]
-    head = encoded[: _LONGEST_IDENTIFIER - len(digest) - 1].decode(errors="ignore")
+    head = encoded[: longest - len(digest) - 1].decode(errors="ignore")
     return f"{head}_{digest}"

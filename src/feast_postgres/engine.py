@@ -28,7 +28,8 @@ from psycopg import Connection, sql
 
 from feast_postgres.columns import Column, TableLayout, table_layout, utc
 from feast_postgres.offline import PostgresOfflineStoreConfig, without_later_rows
-from feast_postgres.online import PostgresOnlineStore, online_table
+from feast_postgres.online import PostgresOnlineStore
+from feast_postgres.online_tables import table_to_write
 from feast_postgres.tables import insert, lock_if_empty, upsert
 
 _logger = logging.getLogger(__name__)
@@ -109,11 +110,11 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
         start, end = utc(task.start_time), utc(task.end_time)
 
         def work(connection: Connection[object]) -> None:
+            table = table_to_write(connection, config, view)
             with connection.transaction():
                 _prepare_session(connection, config.offline_store)
                 rows = source_rows.rows(connection, layout, start, end)
                 columns = layout.feature_columns
-                table = online_table(config, view)
                 statement = insert if lock_if_empty(connection, table) else upsert
                 connection.execute(statement(connection, table, layout, columns, rows))
 

@@ -9,30 +9,29 @@ from typing import TYPE_CHECKING, Any, Literal
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
-from psycopg import AsyncConnection, Connection, sql
+from psycopg import Connection, sql
 from pydantic import model_validator
 
 from feast_postgres.columns import table_layout, table_name
 from feast_postgres.connections import Connections, Result
-from feast_postgres.online_request import Grouped, Plans, Read, populate
+from feast_postgres.online_fetch import Request, fetch, fetch_async
+from feast_postgres.online_request import Grouped, Plans, populate
 from feast_postgres.online_rows import (
     ReadResult,
-    ResultRows,
     Selection,
-    fetch,
-    fetch_async,
     key_arrays,
     online_read_results,
     select,
     select_features,
 )
+from feast_postgres.online_tables import drop_tables, table_to_write, update_tables
 from feast_postgres.online_writes import WriteRow, write
-from feast_postgres.tables import drop, exclusively, reconcile
 from feast_postgres.unsupported import (
     no_document_search,
     refuse_vector_index,
     without_unsupported,
 )
+from feast_postgres.versions import missing_table_named, served_version, versioned
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView
@@ -65,6 +64,8 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
     number of feature views.
     """
 
+    _versioned_read_supported = True  # a private attribute of Feast, which knows its own stores
+
     def __init__(self) -> None:
         self._connections = Connections()
         self._plans = Plans()
@@ -93,22 +94,9 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         """
         for view in tables_to_keep:
             refuse_vector_index(view)
-        schema = config.online_store.db_schema
 
-        # One transaction for all views could deadlock with a reader of two of their tables.
         def work(connection: Connection[object]) -> None:
-            with exclusively(connection, schema):
-                # IF NOT EXISTS needs the right to create schemas even if the schema exists.
-                if not connection.execute(
-                    "SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]
-                ).fetchone():
-                    connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-            for view in tables_to_delete:
-                with exclusively(connection, schema):
-                    drop(connection, online_table(config, view))
-            for view in tables_to_keep:
-                with exclusively(connection, schema):
-                    reconcile(connection, online_table(config, view), table_layout(view))
+            update_tables(connection, config, tables_to_delete, tables_to_keep)
 
         self._connections.run(config.online_store, work)
 
@@ -119,7 +107,7 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
         def work(connection: Connection[object]) -> None:
             for view in tables:
-                drop(connection, online_table(config, view))
+                drop_tables(connection, config, view)
 
         self._connections.run(config.online_store, work)
 
@@ -139,9 +127,10 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
         def work(connection: Connection[object]) -> None:
             version = config.entity_key_serialization_version
-            write(connection, online_table(config, table), layout, data, version)
+            write(connection, table_to_write(connection, config, table), layout, data, version)
 
-        self._connections.run(config.online_store, work)
+        with missing_table_named():
+            self._connections.run(config.online_store, work)
         if progress:
             progress(len(data))
 
@@ -167,12 +156,11 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
         Raises ValueError for keys whose join keys aren't the view's.
         """
-        selection, statement = _read_request(config, table, entity_keys, requested_features)
-
-        def work(connection: Connection[object]) -> list[ResultRows]:
-            return fetch(connection, [statement])
-
-        return online_read_results(selection, self._connections.run(config.online_store, work)[0])
+        [version] = self._versions(config, [table])
+        selection, statement = _read_request(
+            config, table, version, entity_keys, requested_features
+        )
+        return online_read_results(selection, fetch(self._connections, config, [statement])[0])
 
     async def online_read_async(
         self,
@@ -182,13 +170,12 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         requested_features: list[str] | None = None,
     ) -> list[ReadResult]:
         """`online_read` without blocking the event loop."""
-        selection, statement = _read_request(config, table, entity_keys, requested_features)
-
-        async def work(connection: AsyncConnection[object]) -> list[ResultRows]:
-            return await fetch_async(connection, [statement])
-
+        [version] = await self._versions_async(config, [table])
+        selection, statement = _read_request(
+            config, table, version, entity_keys, requested_features
+        )
         return online_read_results(
-            selection, (await self._connections.run_async(config.online_store, work))[0]
+            selection, (await fetch_async(self._connections, config, [statement]))[0]
         )
 
     def retrieve_online_documents(self, *positional: Any, **named: Any) -> Any:
@@ -212,18 +199,15 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        reads, statements = self._prepare(
-            config, grouped_refs, join_key_values, entity_name_to_join_key_map
+        versions = self._versions(config, [view for view, _ in grouped_refs])
+        reads, statements = self._plans.prepare(
+            config, grouped_refs, versions, join_key_values, entity_name_to_join_key_map
         )
-
-        def work(connection: Connection[object]) -> list[ResultRows]:
-            return fetch(connection, statements)
-
         populate(
             online_features_response,
             grouped_refs,
             reads,
-            self._connections.run(config.online_store, work),
+            fetch(self._connections, config, statements),
             full_feature_names,
             include_feature_view_version_metadata,
         )
@@ -238,37 +222,32 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        reads, statements = self._prepare(
-            config, grouped_refs, join_key_values, entity_name_to_join_key_map
+        versions = await self._versions_async(config, [view for view, _ in grouped_refs])
+        reads, statements = self._plans.prepare(
+            config, grouped_refs, versions, join_key_values, entity_name_to_join_key_map
         )
-
-        async def work(connection: AsyncConnection[object]) -> list[ResultRows]:
-            return await fetch_async(connection, statements)
-
         populate(
             online_features_response,
             grouped_refs,
             reads,
-            await self._connections.run_async(config.online_store, work),
+            await fetch_async(self._connections, config, statements),
             full_feature_names,
             include_feature_view_version_metadata,
         )
 
-    def _prepare(
-        self,
-        config: RepoConfig,
-        grouped: Grouped,
-        join_key_values: Mapping[str, Sequence[Value]],
-        join_key_by_entity: Mapping[str, str],
-    ) -> tuple[list[Read], list[tuple[bytes, list[list[object]]]]]:
-        schema = config.online_store.db_schema
-        reads = self._plans.reads(
-            grouped, join_key_values, join_key_by_entity, schema, config.project
-        )
-        version = config.entity_key_serialization_version
-        return reads, [
-            (read.statement, read.parameters(join_key_values, version)) for read in reads
-        ]
+    def _versions(self, config: RepoConfig, views: Sequence[FeatureView]) -> list[int]:
+        if not versioned(config):
+            return [0] * len(views)
+
+        def work(connection: Connection[object]) -> list[int]:
+            return [served_version(connection, config, view) for view in views]
+
+        return self._connections.run(config.online_store, work)
+
+    async def _versions_async(self, config: RepoConfig, views: Sequence[FeatureView]) -> list[int]:
+        if not versioned(config):
+            return [0] * len(views)
+        return await asyncio.to_thread(self._versions, config, views)
 
     def run(self, config: RepoConfig, work: Callable[[Connection[object]], Result]) -> Result:
         """Call `work` with a connection in autocommit and return its result.
@@ -282,19 +261,18 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         await self._connections.close()
 
 
-def online_table(config: RepoConfig, view: FeatureView) -> sql.Identifier:
-    """The table of a feature view, in the schema that the configuration names."""
-    return sql.Identifier(config.online_store.db_schema, table_name(config.project, view.name))
-
-
 def _read_request(
     config: RepoConfig,
     view: FeatureView,
+    version: int,
     entity_keys: Sequence[EntityKey],
     names: Sequence[str] | None,
-) -> tuple[Selection, tuple[bytes, list[list[object]]]]:
+) -> tuple[Selection, Request]:
     layout = table_layout(view)
     known = [name for name in names or layout.features if name in layout.features]
-    selection = select_features(online_table(config, view), layout, known)
+    table = sql.Identifier(
+        config.online_store.db_schema, table_name(config.project, view.name, version)
+    )
+    selection = select_features(table, layout, known)
     arrays = key_arrays(layout, entity_keys, config.entity_key_serialization_version)
     return selection, (select([selection]).as_bytes(None), arrays)

@@ -13,6 +13,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 from psycopg import sql
 
 from feast_postgres.columns import Column, table_layout, table_name
+from feast_postgres.online_fetch import Request
 from feast_postgres.online_rows import (
     ResultRows,
     Selection,
@@ -26,6 +27,7 @@ from feast_postgres.online_rows import (
 if TYPE_CHECKING:
     from feast import FeatureView
     from feast.protos.feast.types.Value_pb2 import Value
+    from feast.repo_config import RepoConfig
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_PLANS = 256
@@ -72,22 +74,39 @@ class Plans:
     def __init__(self) -> None:
         self._plans: dict[_Key, tuple[list[FeatureView], list[Read]]] = {}
 
-    def reads(
+    def prepare(
         self,
+        config: RepoConfig,
         grouped: Grouped,
+        versions: Sequence[int],
         join_key_values: Mapping[str, Sequence[Value]],
         join_key_by_entity: Mapping[str, str],
-        schema: str,
-        project: str,
-    ) -> list[Read]:
-        """The reads of a request.
+    ) -> tuple[list[Read], list[Request]]:
+        """The reads of a request for these versions of the views, and the statement of each with
+        its parameters.
 
         Raises KeyError, as Feast does, if the request has none of a feature view's join keys.
         """
+        reads = self._reads(config, grouped, versions, join_key_values, join_key_by_entity)
+        version = config.entity_key_serialization_version
+        return reads, [
+            (read.statement, read.parameters(join_key_values, version)) for read in reads
+        ]
+
+    def _reads(
+        self,
+        config: RepoConfig,
+        grouped: Grouped,
+        versions: Sequence[int],
+        join_key_values: Mapping[str, Sequence[Value]],
+        join_key_by_entity: Mapping[str, str],
+    ) -> list[Read]:
+        schema, project = config.online_store.db_schema, config.project
         inputs = [_inputs(view, join_key_values, join_key_by_entity) for view, _ in grouped]
         key = (
             schema,
             project,
+            *versions,
             *(
                 (id(view), tuple(names), keys)
                 for (view, names), keys in zip(grouped, inputs, strict=True)
@@ -97,8 +116,12 @@ class Plans:
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
+            tables = [
+                sql.Identifier(schema, table_name(project, view.name, version))
+                for (view, _), version in zip(grouped, versions, strict=True)
+            ]
             # Store the views too: as long as they exist, no other object has the same id.
-            reads = _plan(grouped, inputs, schema, project)
+            reads = _plan(grouped, inputs, tables)
             plan = [view for view, _ in grouped], reads
             self._plans[key] = plan
         return plan[1]
@@ -132,19 +155,18 @@ def _inputs(
 def _plan(
     grouped: Grouped,
     inputs: Sequence[tuple[tuple[str, str], ...]],
-    schema: str,
-    project: str,
+    tables: Sequence[sql.Identifier],
 ) -> list[Read]:
     by_keys: dict[tuple[_Inputs, tuple[Column, ...]], list[tuple[int, Selection]]] = {}
-    for position, ((view, names), found) in enumerate(zip(grouped, inputs, strict=True)):
+    for position, ((view, names), found, table) in enumerate(
+        zip(grouped, inputs, tables, strict=True)
+    ):
         layout = table_layout(view)
         named: _Inputs = found
         if not layout.serialized:
             by_key = dict(found)
             named = tuple((key.feature, by_key.get(key.feature)) for key in layout.keys)
-        selection = select_features(
-            sql.Identifier(schema, table_name(project, view.name)), layout, names
-        )
+        selection = select_features(table, layout, names)
         by_keys.setdefault((named, layout.keys), []).append((position, selection))
     reads = []
     for (named, _), numbered in by_keys.items():

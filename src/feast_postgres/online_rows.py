@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor, sql
+from psycopg import sql
 
 from feast_postgres.columns import Column, TableLayout, utc
 
@@ -98,37 +97,6 @@ def select(selections: Sequence[Selection]) -> sql.Composed:
     )
 
 
-def fetch(
-    connection: Connection[object], statements: Sequence[tuple[bytes, list[list[object]]]]
-) -> list[ResultRows]:
-    """The rows of each statement with its parameters, in order of position, in one round trip."""
-    if len(statements) == 1:
-        cursors = [RawCursor(connection).execute(*statements[0], prepare=True, binary=True)]
-    else:
-        with connection.pipeline():
-            cursors = [
-                RawCursor(connection).execute(*one, prepare=True, binary=True) for one in statements
-            ]
-    return [_in_order(cursor.fetchall()) for cursor in cursors]
-
-
-async def fetch_async(
-    connection: AsyncConnection[object], statements: Sequence[tuple[bytes, list[list[object]]]]
-) -> list[ResultRows]:
-    """`fetch` without blocking the event loop."""
-    if len(statements) == 1:
-        cursors = [
-            await AsyncRawCursor(connection).execute(*statements[0], prepare=True, binary=True)
-        ]
-    else:
-        async with connection.pipeline():
-            cursors = [
-                await AsyncRawCursor(connection).execute(*one, prepare=True, binary=True)
-                for one in statements
-            ]
-    return [_in_order(await cursor.fetchall()) for cursor in cursors]
-
-
 def key_array(key: Column, values: Sequence[Value]) -> list[object]:
     """A parameter of a SELECT; null for a value that can't be a key: no row has it."""
     array = []
@@ -177,8 +145,3 @@ def online_read_results(selection: Selection, rows: ResultRows) -> list[ReadResu
         found = event_timestamp is not None and values
         read.append((utc(event_timestamp), values) if found else (None, None))
     return read
-
-
-def _in_order(rows: list[Any]) -> ResultRows:
-    """By position, the first column."""
-    return sorted(rows, key=itemgetter(0))

@@ -58,7 +58,8 @@ def prepare_statement(
     join_key: str,
     requested: Sequence[tuple[str, str]],
 ) -> Statement:
-    """The statement that reads `requested`: pairs of feature view and feature.
+    """The statement that reads `requested`: pairs of feature view and feature. `view@v2` is
+    version 2 of the view.
 
     Raises NotReadable if the tables lack one of them.
     """
@@ -68,7 +69,8 @@ def prepare_statement(
     starts: list[int] = []
     start = 1
     for view in views:
-        table = sql.Identifier(schema, table_name(project, view))
+        name, _, version = view.partition("@v")
+        table = sql.Identifier(schema, table_name(project, name, int(version or 0)))
         layout = _layout(view, existing_columns(connection, table), join_key)
         names = {name: column_name(name, join_key) for one, name in requested if one == view}
         absent = [name for name, column in names.items() if column not in layout.features]

@@ -68,6 +68,13 @@ FROM pg_attribute LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
 WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 
+_VERSIONS = """
+SELECT relname::text
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %(schema)s AND relkind = 'r' AND starts_with(relname, %(prefix)s)
+    AND substr(relname, length(%(prefix)s) + 1) ~ '^[0-9]+$'
+"""
+
 
 @contextmanager
 def exclusively(connection: Connection[object], schema: str) -> Iterator[None]:
@@ -82,6 +89,18 @@ def exclusively(connection: Connection[object], schema: str) -> Iterator[None]:
 def drop(connection: Connection[object], table: sql.Identifier) -> None:
     """Drop the table if it exists."""
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+
+
+def versions(connection: Connection[object], schema: str, prefix: str) -> list[int]:
+    """The numbers of the tables of the schema whose names are the prefix and a number."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        names = cursor.execute(_VERSIONS, {"schema": schema, "prefix": prefix}).fetchall()
+    return [int(name.removeprefix(prefix)) for (name,) in names]
+
+
+def exists(connection: Connection[object], table: sql.Identifier) -> bool:
+    """Whether there is such a table."""
+    return bool(existing_columns(connection, table))
 
 
 def reconcile(connection: Connection[object], table: sql.Identifier, layout: TableLayout) -> None:
