@@ -13,7 +13,8 @@
     │   │                            its kinds are in `keys.errors`
     │   ├── KeyMissing, KeyUnknown, KeyRevoked, KeyExpired, KeyInQuery
     │   └── ScopeMissing, RateLimited, HostUnknown
-    ├── InvalidRequest, NotFound, MethodNotAllowed, ContentTooLarge, HeadTooLarge, InternalError
+    ├── InvalidRequest, NotFound, MethodNotAllowed, ContentTooLarge, HeadTooLarge,
+    │   MalformedRequest, RequestTimeout, InternalError
     │                                a request to the API that isn't as its documentation says, or
     │                                that failed; in `api.request_errors`
     ├── BackupRefused                a backup that can't be made or restored; nothing was changed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 from tests.fakes import (
@@ -20,6 +21,7 @@ from tests.fakes import (
     serving,
 )
 
+from streamflow.api import limits
 from streamflow.api.limits import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from streamflow.keys.api_keys import ApiKey, Scope, hash_key
 
@@ -36,6 +38,9 @@ def head(length, *headers, target=b"POST /predict HTTP/1.1"):
 
 def request(*headers, body=BODY, **given):
     return head(len(body), *headers, **given) + body
+
+
+CHUNKED = head(0, b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
 
 
 def named(request_id):
@@ -182,9 +187,6 @@ def test_no_more_of_a_body_is_held_than_may_come(talk, target, largest):
     assert (status, json.loads(body)["code"]) == (413, "content_too_large")
 
 
-CHUNKED = head(0, b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
-
-
 @pytest.mark.parametrize(
     ("start", "more"),
     [(b"0\r\n", b"name: value\r\n"), (b"0\r\nname: ", b"value"), (b"5;", b"extension")],
@@ -198,9 +200,118 @@ def test_what_surrounds_a_body_is_not_listened_to_without_end(request, conversin
             wire.send(more)
         assert not wire.closed
         wire.send(more)
-        return wire
+        return wire, await answered(wire)
 
-    assert request.getfixturevalue(conversing)(conversation).closed
+    wire, ((status, headers, _),) = request.getfixturevalue(conversing)(conversation)
+    expected = 431 if conversing == "talk" else 401
+    assert (status, headers["connection"], wire.closed) == (expected, "close", True)
+
+
+@pytest.mark.parametrize("query", [b"", b"?x=1"], ids=["direct", "through asgi"])
+def test_a_trailer_is_no_header(guarded_talk, query):
+    async def conversation(wire):
+        asking = CHUNKED.replace(b"/predict", b"/predict" + query)
+        trailers = b"Authorization: Bearer " + SECRET + b"\r\n" + named(b"trailer") + b"\r\n"
+        wire.send(asking + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n" + trailers + b"\r\n")
+        return await answered(wire)
+
+    ((status, headers, _),) = guarded_talk(conversation)
+    assert status == 401
+    assert headers["x-request-id"] != "trailer"
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Times that a test can wait for."""
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "READING_SECONDS"):
+        monkeypatch.setattr(limits, name, 0.1)
+
+
+async def ended(wire):
+    async with asyncio.timeout(10):
+        while not wire.closed:
+            await asyncio.sleep(0.001)
+    return answers(wire.received)
+
+
+HALVES = {
+    "half a head": request()[:40],
+    "half a body": request()[:-3],
+    "half a body through asgi": request(target=b"POST /predict?x=1 HTTP/1.1")[:-3],
+    "half a chunk": CHUNKED + b"9\r\n" + BODY[:5],
+    "half a trailer": CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\nname: va",
+    "a head that asks to upgrade": head(9, b"Connection: upgrade", b"Upgrade: h2c") + b"{",
+}
+
+
+@pytest.mark.parametrize("half", sorted(HALVES))
+@pytest.mark.parametrize("before", [b"", request() * 2], ids=["first", "behind others"])
+def test_half_a_request_is_given_up_after_a_time(impatient, talk, half, before):
+    async def conversation(wire):
+        wire.send(before + HALVES[half])
+        return await ended(wire)
+
+    *others, (status, headers, body) = talk(conversation)
+    assert [one for one, _, _ in others] == [200] * (2 * bool(before))
+    assert (status, headers["connection"]) == (408, "close")
+    assert json.loads(body)["code"] == "request_timeout"
+
+
+@pytest.mark.parametrize("half", [head(0, b"X: y")[:-4], head(1000)], ids=["its head", "its body"])
+def test_a_request_that_comes_byte_by_byte_has_no_more_time(impatient, talk, half):
+    async def conversation(wire):
+        wire.send(half)
+        for _ in range(500):
+            wire.send(b"x")
+            await asyncio.sleep(0.002)
+            if wire.closed:
+                return answers(wire.received)
+        raise AssertionError("it was listened to for a second")
+
+    assert [status for status, _, _ in talk(conversation)] == [408]
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "a line's end"])
+@pytest.mark.parametrize("before", [b"", request()], ids=["new", "used"])
+def test_who_asks_for_nothing_is_left_without_a_word(impatient, talk, sent, before):
+    async def conversation(wire):
+        wire.protocol.timeout_keep_alive = 0.1
+        wire.send(before + sent)
+        return await ended(wire)
+
+    assert [status for status, _, _ in talk(conversation)] == [200] * bool(before)
+
+
+@pytest.mark.parametrize("target", [b"/predict", b"/predict?x=1"], ids=["direct", "through asgi"])
+def test_who_waits_for_a_response_has_all_the_time(impatient, service, talk, target, monkeypatch):
+    def slow(*given):
+        time.sleep(0.3)
+        return read(*given)
+
+    read = service.online.read
+    monkeypatch.setattr(service.online, "read", slow)
+
+    async def conversation(wire):
+        wire.send(request(target=b"POST " + target + b" HTTP/1.1"))
+        return wire, await answered(wire)
+
+    wire, ((status, _, _),) = talk(conversation)
+    assert (status, wire.closed) == (200, False)
+
+
+def test_who_doesnt_read_a_response_is_left_after_a_time(impatient, talk):
+    async def conversation(wire):
+        wire.send(request())
+        await answered(wire)
+        wire.protocol.pause_writing()
+        await asyncio.sleep(0.01)
+        wire.protocol.resume_writing()
+        await asyncio.sleep(0.2)
+        assert not wire.closed
+        wire.protocol.pause_writing()
+        return await ended(wire)
+
+    talk(conversation)
 
 
 def test_a_head_without_end_is_refused(talk):

@@ -8,16 +8,32 @@ from pathlib import Path
 import pytest
 
 from streamflow.api import http_protocol
-from streamflow.api.direct_http import DirectHttpProtocol, JoinedWrites
-from streamflow.api.head_limits import LimitedHttpProtocol
+from streamflow.api.direct_http import DirectHttpProtocol
+from streamflow.api.limited_http import LimitedHttpProtocol
+from streamflow.api.transport import JoinedWrites
 
 ROOT = Path(__file__).parents[2]
+
+
+class Clock:
+    """A loop whose time doesn't pass: what is to be called later is in `later`."""
+
+    def __init__(self, loop, later):
+        self.call_soon = loop.call_soon
+        self.call_later = lambda seconds, callback: later.append(callback)
 
 
 class FakeTransport:
     def __init__(self):
         self.written = []
-        self.closed = False
+        self.closed = self.aborted = False
+        self.unread = 0
+
+    def write_eof(self):
+        self.written.append("the end")
+
+    def abort(self):
+        self.aborted = True
 
     def write(self, data):
         self.written.append(data)
@@ -27,6 +43,9 @@ class FakeTransport:
 
     def is_closing(self):
         return self.closed
+
+    def get_write_buffer_size(self):
+        return self.unread
 
     def get_extra_info(self, name):
         return f"the {name}"
@@ -100,6 +119,37 @@ def test_nothing_is_written_to_a_client_that_is_gone(transport, turn):
     assert transport.written == []
 
 
+def test_a_client_that_is_still_sending_has_time_to_read_before_the_end(transport, turn):
+    def refuse(loop):
+        joined = JoinedWrites(transport, loop)
+        joined.linger()
+        joined.write(b"HTTP/1.1 400 Bad Request")
+        joined.close()
+        assert transport.written == [b"HTTP/1.1 400 Bad Request", "the end"]
+        assert (joined.is_closing(), transport.closed) == (True, False)
+        joined.write_at_once(b"more")
+        joined.close()
+        (loop_end,) = later
+        loop_end()
+        assert transport.closed
+
+    later = []
+    turn(lambda loop: refuse(Clock(loop, later)))
+    assert len(transport.written) == 2
+
+
+def test_what_isnt_read_after_the_end_is_dropped_after_a_time(transport, turn):
+    def end(loop):
+        JoinedWrites(transport, Clock(loop, later)).close()
+
+    later = []
+    transport.unread = 100
+    turn(end)
+    assert (transport.closed, transport.aborted) == (True, False)
+    later[0]()
+    assert transport.aborted
+
+
 def test_all_else_is_the_transports_own(transport):
     assert JoinedWrites(transport, None).get_extra_info("peername") == "the peername"
 
@@ -125,9 +175,9 @@ def test_with_other_versions_it_is_not_and_the_log_says_so(monkeypatch, log, pac
 
 def test_a_uvicorn_that_is_built_otherwise_starts_as_it_is(monkeypatch, log):
     monkeypatch.setattr(http_protocol, "_version", lambda name: "9.0")
-    monkeypatch.setitem(sys.modules, "streamflow.api.head_limits", None)
+    monkeypatch.setitem(sys.modules, "streamflow.api.limited_http", None)
     assert http_protocol.http_protocol(direct=True) == "auto"
-    assert [line["event"] for line in log.lines()] == ["direct_http_off", "head_limits_off"]
+    assert [line["event"] for line in log.lines()] == ["direct_http_off", "http_limits_off"]
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-api.lock"])

@@ -5,60 +5,23 @@ prediction. uvicorn writes a response's head and body apart: each is a system ca
 can do nothing with a head alone.
 
 Parts of uvicorn and httptools that are private, or not documented, and used here beside those in
-`head_limits`:
-- `HttpToolsProtocol`: `cycle`, `expect_100_continue`, `flow.write_paused`, `headers`, `loop`,
-  `on_message_complete`, `on_response_complete`, `parser`, `scope`, `url`; that `transport` may be
-  replaced in `connection_made`; that it needs of `cycle` what `_DirectRequest` has.
-- `RequestResponseCycle.keep_alive`.
-- `HttpRequestParser`: `get_http_version`, `get_method`, `should_keep_alive`, `should_upgrade`.
+`limited_http`:
+- `HttpToolsProtocol`: `expect_100_continue`, `flow.write_paused`, `scope`; that it needs of `cycle`
+  what `_DirectRequest` has.
+- `HttpRequestParser.should_keep_alive`.
 `http_protocol.TESTED` names the versions in which this was tested.
 """
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Any, cast
 
-from streamflow.api.head_limits import LimitedHttpProtocol
 from streamflow.api.http_app import Headers, HttpApp
+from streamflow.api.limited_http import LimitedHttpProtocol
 from streamflow.api.limits import largest_body
 from streamflow.api.request import SCOPE_KEY, RequestRecord
-
-
-class JoinedWrites:
-    """A transport that delays a write until the next one, or until the end of the loop's turn."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._delayed = b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Write at the end of the loop's turn, or now together with what was delayed."""
-        if self._delayed:
-            self.write_at_once(data)
-        elif data:
-            self._delayed = data
-            self._loop.call_soon(self._flush)
-
-    def write_at_once(self, data: bytes) -> None:
-        """Write what was delayed and the data in one piece."""
-        delayed, self._delayed = self._delayed, b""
-        self._transport.write(delayed + data)
-
-    def close(self) -> None:
-        """Write what was delayed, and close."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        delayed, self._delayed = self._delayed, b""
-        if delayed and not self._transport.is_closing():
-            self._transport.write(delayed)
+from streamflow.errors import StreamFlowError
 
 
 class _DirectRequest:
@@ -84,15 +47,11 @@ class _DirectRequest:
 class DirectHttpProtocol(LimitedHttpProtocol):
     """Gives plain predictions to the app without ASGI, and all other requests through it."""
 
-    transport: Any  # JoinedWrites, for uvicorn a transport
-    cycle: Any  # uvicorn's RequestResponseCycle, or a _DirectRequest
-    scope: Any
     _receiving: _DirectRequest | None = None  # until its body is complete
 
     def connection_made(self, transport: Any) -> None:
-        """Join the writes of the connection."""
+        """Give the app requests beside ASGI too."""
         super().connection_made(transport)
-        self.transport = JoinedWrites(transport, self.loop)
         self._http_app = cast(HttpApp, self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,7 +66,7 @@ class DirectHttpProtocol(LimitedHttpProtocol):
         if self._is_plain():
             record = self._http_app.begin(self.url, self.headers, self.client)
             if record is not None:
-                self._framing_bytes, self._in_head = 0, False
+                self._begin_body()
                 request = _DirectRequest(record, self.parser.should_keep_alive())
                 self._receiving = self.cycle = request
                 return
@@ -128,15 +87,12 @@ class DirectHttpProtocol(LimitedHttpProtocol):
         """Let the app respond to the request."""
         request, self._receiving = self._receiving, None
         if request is not None:
+            self._end_body()
             send = partial(self._send, request)
             if self._http_app.respond(request.record, bytes(request.body), send):
                 return
             self._continue_with_asgi(request)
         super().on_message_complete()
-
-    def write(self, data: bytes) -> None:
-        """Write to the connection at once."""
-        self.transport.write_at_once(data)
 
     def _is_plain(self) -> bool:
         return (
@@ -148,6 +104,12 @@ class DirectHttpProtocol(LimitedHttpProtocol):
             # Responses are sent in the order of the requests.
             and (self.cycle is None or self.cycle.response_complete)
         )
+
+    def _fail_body(self, error: StreamFlowError) -> None:
+        request, self._receiving = self._receiving, None
+        if request is not None:
+            self._continue_with_asgi(request)
+        super()._fail_body(error)
 
     def _continue_with_asgi(self, request: _DirectRequest) -> None:
         """Give the request, and what has arrived of its body, to the app through ASGI."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from streamflow.api.request import RequestRecord
+from streamflow.errors import StreamFlowError
 
 Headers = Sequence[tuple[bytes, bytes]]
 Client = tuple[str, int] | None
@@ -14,7 +15,7 @@ Send = Callable[[int, Headers, bytes], None]
 
 
 class HttpApp(Protocol):
-    """What the app offers to `direct_http` and `head_limits`."""
+    """What the app offers to `direct_http` and `limited_http`."""
 
     def begin(self, url: bytes, headers: Headers, client: Client) -> RequestRecord | None:
         """Admit a POST whose head is complete; None if it must go through ASGI."""
@@ -26,5 +27,5 @@ class HttpApp(Protocol):
         as `request.SCOPE_KEY`, so that it isn't admitted twice.
         """
 
-    def refuse_head(self, client: Client, send: Send) -> None:
-        """Respond to a request whose address and headers are too large, before their end."""
+    def refuse(self, error: StreamFlowError, client: Client, send: Send) -> None:
+        """Respond to a request whose head is malformed, too large, or takes too long."""

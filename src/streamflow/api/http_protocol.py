@@ -27,9 +27,9 @@ def http_protocol(direct: bool) -> type[asyncio.Protocol] | str:
     if direct:
         log.warning("direct_http_off", installed=installed, tested=dict(TESTED))
     try:
-        from streamflow.api.head_limits import LimitedHttpProtocol
+        from streamflow.api.limited_http import LimitedHttpProtocol
     except ImportError as error:  # of a uvicorn that is built otherwise, or without httptools
-        log.warning("head_limits_off", installed=installed, message=str(error))
+        log.warning("http_limits_off", installed=installed, message=str(error))
         return "auto"
     return LimitedHttpProtocol
 

@@ -1,4 +1,4 @@
-"""How large a request may be."""
+"""How large a request may be, and how long it may take."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ LARGEST_BODY_BYTES = 64 * 1024
 LARGEST_BATCH_BYTES = 1024 * 1024
 # The lines of a request up to its body.
 LARGEST_HEAD_BYTES = 64 * 1024
+# Until a head has arrived: from the start of its connection, or from its first byte.
+HEAD_SECONDS = 10.0
+# Until a body has arrived, from the end of its head.
+BODY_SECONDS = 30.0
+# Until a client that doesn't read its response has begun to.
+READING_SECONDS = 30.0
 
 
 def largest_body(path: str) -> int:

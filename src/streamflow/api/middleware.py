@@ -27,7 +27,7 @@ from streamflow.api import problems
 from streamflow.api.handlers import DirectHandler
 from streamflow.api.http_app import Client, Headers, HttpApp, Send
 from streamflow.api.limits import BATCH_PATH, LARGEST_HEAD_BYTES, largest_body
-from streamflow.api.request import SCOPE_KEY, RequestRecord
+from streamflow.api.request import FAULT_KEY, SCOPE_KEY, RequestRecord
 from streamflow.api.request_errors import HeadTooLarge
 from streamflow.api.telemetry.recorder import METHODS, Recorder
 from streamflow.errors import StreamFlowError
@@ -98,10 +98,10 @@ class RequestBoundary(HttpApp):
             callback(error)
             return True
 
-    def refuse_head(self, client: Client, send: Send) -> None:
-        """Respond to a request whose address and headers are too large, before their end."""
+    def refuse(self, error: StreamFlowError, client: Client, send: Send) -> None:
+        """Respond to a request whose head is malformed, too large, or takes too long."""
         record = RequestRecord(token_hex(16), "other", client, time.perf_counter(), route="other")
-        self._send(record, "/", send, HeadTooLarge())
+        self._send(record, "/", send, error)
 
     def _send(
         self, record: RequestRecord, path: str, send: Send, result: bytes | Exception
@@ -130,6 +130,8 @@ class RequestBoundary(HttpApp):
         async def receive_limited() -> Message:
             nonlocal received
             message = await receive()
+            if FAULT_KEY in scope:
+                raise HTTPException(400) from scope[FAULT_KEY]
             received += len(message.get("body", b""))
             if received > largest:
                 raise HTTPException(413)

@@ -10,6 +10,8 @@ from streamflow.api.request_errors import (
     HeadTooLarge,
     InternalError,
     InvalidRequest,
+    MalformedRequest,
+    RequestTimeout,
 )
 from streamflow.errors import (
     DatabaseUnavailable,
@@ -36,12 +38,15 @@ from streamflow.keys.errors import (
     ScopeMissing,
 )
 
+# Problems of any request, whatever its route.
+ANY_REQUEST = (MalformedRequest, RequestTimeout, HeadTooLarge, InternalError)
+
 
 def responses(path: str, join_key: str, *kinds: type[StreamFlowError]) -> dict[int | str, Any]:
     """OpenAPI's `responses` of a route for its kinds of problems, with an example of each."""
     documented: dict[int | str, Any] = {}
     schema = Problem.model_json_schema()
-    for error in (_example(kind, join_key) for kind in (*kinds, HeadTooLarge, InternalError)):
+    for error in (_example(kind, join_key) for kind in (*kinds, *ANY_REQUEST)):
         example = document(error, instance=path, request_id=EXAMPLE_REQUEST_ID)
         status, title = STATUSES[type(error)]
         entry = documented.setdefault(
@@ -79,6 +84,8 @@ def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
         ContentTooLarge(),
         InvalidRequest([(f"body.{join_key}", "Input should be a valid string")]),
         HeadTooLarge(),
+        MalformedRequest("Invalid header token"),
+        RequestTimeout(),
         KeyInQuery(None),
         KeyMissing(Scope.PREDICT),
         KeyUnknown(),

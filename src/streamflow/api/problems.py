@@ -23,8 +23,10 @@ from streamflow.api.request_errors import (
     HeadTooLarge,
     InternalError,
     InvalidRequest,
+    MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    RequestTimeout,
 )
 from streamflow.errors import (
     DatabaseUnavailable,
@@ -47,9 +49,11 @@ RETRY_AFTER_SECONDS = 5
 # Per kind of error the HTTP status and the title of its problem.
 STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
     **key_problems.STATUSES,
+    MalformedRequest: (400, "Malformed request"),
     UnknownEntity: (404, "Unknown entity"),
     NotFound: (404, "Not found"),
     MethodNotAllowed: (405, "Method not allowed"),
+    RequestTimeout: (408, "Request timeout"),
     StaleFeatures: (409, "Features too old"),
     ContentTooLarge: (413, "Content too large"),
     InvalidRequest: (422, "Invalid request"),
@@ -179,6 +183,8 @@ async def handle_validation_error(request: Request, error: Exception) -> Respons
 async def handle_http_exception(request: Request, error: Exception) -> Response:
     """FastAPI's handler of HTTPException."""
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, StreamFlowError):
+        return respond(request, error.__cause__)
     known: dict[int, StreamFlowError] = {
         400: InvalidRequest([("body", "must be JSON in UTF-8")]),
         404: NotFound(),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fastapi import Request
 
 SCOPE_KEY = "streamflow.request"
+# In the scope of a request whose body will never be complete: the error to respond with.
+FAULT_KEY = "streamflow.fault"
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamflow.api.limits import LARGEST_HEAD_BYTES, largest_body
+from streamflow.api.limits import BODY_SECONDS, LARGEST_HEAD_BYTES, largest_body
 from streamflow.errors import StreamFlowError
 
 SHOWN_FAULTS = 10
@@ -58,6 +58,26 @@ class HeadTooLarge(StreamFlowError):
         super().__init__(
             f"The request's address and headers are larger than {LARGEST_HEAD_BYTES} bytes.",
             "Send ids in the body.",
+        )
+
+
+class MalformedRequest(StreamFlowError):
+    """What a client sent isn't HTTP."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(
+            f"The request isn't HTTP/1.1 as RFC 9112 defines it: {fault}.",
+            "Send it by an HTTP library; `curl -v` shows a request byte for byte.",
+        )
+
+
+class RequestTimeout(StreamFlowError):
+    """A head or a body that took too long to arrive."""
+
+    def __init__(self, part: str = "body", seconds: float = BODY_SECONDS) -> None:
+        super().__init__(
+            f"The {part} of the request didn't arrive within {seconds:g} seconds.",
+            "Send it again, in one go.",
         )
 
 

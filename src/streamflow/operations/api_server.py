@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from streamflow.api.middleware import RequestBoundary
 
 DRAIN_SECONDS = 10
+UVICORN_OPTIONS: Mapping[str, Any] = {
+    "access_log": False,  # the app writes its own line per request
+    "proxy_headers": False,  # no response depends on the client's address
+    "log_config": None,  # uvicorn's warnings are lines of our log
+    "log_level": "warning",
+    "timeout_graceful_shutdown": DRAIN_SECONDS,
+    "ws": "none",  # the API has no WebSocket: a request for one is answered like any other
+}
 # Metrics of several processes are in mapped files. On a full disk, writing to them would end the
 # process with SIGBUS.
 MEMORY = Path("/dev/shm")
@@ -65,11 +73,7 @@ def serve(ready: Platform, host: str, port: int) -> None:
         "http": http_protocol(ready.settings.direct_http),
         "host": host,
         "port": port,
-        "access_log": False,  # the app writes its own line per request
-        "proxy_headers": False,  # no response depends on the client's address
-        "log_config": None,  # uvicorn's warnings are lines of our log
-        "log_level": "warning",
-        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        **UVICORN_OPTIONS,
     }
     workers = ready.settings.api_workers or len(os.sched_getaffinity(0))
     if workers == 1:
