@@ -2,6 +2,7 @@
 
     StreamFlowError
     ├── InvalidSettings              a setting, or the use case that it names, can't be used
+    ├── NothingPredicted             a file of ids that has no prediction; in `pipeline.predict`
     ├── UnknownPrediction            a request id that the prediction log doesn't hold
     ├── NotPermitted                 something that the database's user may not do
     ├── SchemaTooOld                 the database lacks a migration, and we may not apply it

@@ -1,13 +1,16 @@
-"""Temporary folders, which the next user of the same parent removes if their process was killed."""
+"""Temporary folders and files; what a killed process left is removed by the next one."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -33,6 +36,44 @@ def scratch(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacement(file: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of `file` after the block, unless that raises an error.
+
+    It is in the same folder, and only its user may read it; an existing `file` keeps its mode, and
+    a symbolic link its target. Temporary files of killed processes are removed.
+    Raises OSError if the folder or an existing `file` can't be written.
+    """
+    file = file.resolve()
+    if file.exists() and not os.access(file, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is write-protected", str(file))
+    prefix, suffix = f".{file.name}.", ".partial"
+    for existing in file.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
+        if existing.is_file() and not existing.is_symlink() and not _in_use(existing):
+            existing.unlink(missing_ok=True)
+    descriptor, temporary = _locked_file(file.parent, prefix, suffix)
+    try:
+        with suppress(FileNotFoundError):
+            os.fchmod(descriptor, stat.S_IMODE(file.stat().st_mode))
+        yield temporary
+        os.fsync(descriptor)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked_file(folder: Path, prefix: str, suffix: str) -> tuple[int, Path]:
+    """A new file with mode 0600, open and locked until it is closed or the process ends."""
+    while True:
+        descriptor, name = tempfile.mkstemp(suffix, prefix, folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):  # another process removed it before it was locked
+            if os.path.samestat(os.stat(name), os.fstat(descriptor)):
+                return descriptor, Path(name)
+        os.close(descriptor)
+
+
+@contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -42,10 +83,10 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _in_use(folder: Path) -> bool:
+def _in_use(path: Path) -> bool:
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:  # its owner has just removed it
+        descriptor = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):  # its owner has just removed it, or isn't we
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import stat
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +18,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests import tiny_case
 
@@ -140,7 +144,7 @@ def test_thousands_of_ids_are_answered_in_order_on_standard_output(
 ) -> None:
     asked = [f"m-{number % (USERS + 100):04}" for number in range(2_345)]
     (tmp_path / "ids").write_text("\n".join(asked))
-    rows = rows_of(done(cli, "--file", "ids"))
+    rows = rows_of(done(cli, "--file", "ids", "--no-header"))
     assert [row["machine_id"] for row in rows] == asked
     problems = Counter(row["problem"] for row in rows)
     unknown = sum(int(one[2:]) >= USERS for one in asked)
@@ -156,20 +160,126 @@ def test_thousands_of_ids_are_answered_in_order_on_standard_output(
 
 
 def test_for_eyes_the_counts_are_told_in_a_line(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "ids").write_text("m-0001\nnobody\n")
+    (tmp_path / "ids").write_text("machine_id\nm-0001\nnobody\n")
     told = done(cli, "--file", "ids", "--output", "scores.csv")
     assert told == "2 ids: 1 predicted, 1 unknown_entity. Written to scores.csv.\n"
+
+
+@pytest.fixture
+def here(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `streamflow predict …` in this process; returns its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["streamflow", "predict", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+Here = Callable[..., tuple[int, str, str]]
+
+
+def test_a_parquet_file_has_the_rows_of_the_csv_file(here: Here, tmp_path: Path) -> None:
+    asked = ["m-0001", "nobody", INCOMPLETE, "m-0007"]
+    (tmp_path / "ids.csv").write_text("\n".join(["machine_id", *asked]))
+    pq.write_table(pa.table({"machine_id": asked, "n": [1, 2, 3, 4]}), tmp_path / "ids.parquet")
+    assert here("--file", "ids.csv", "--output", "scores.csv")[0] == 0
+    assert here("--file", "ids.parquet", "--output", "scores.PARQUET")[0] == 0
+    rows = rows_of((tmp_path / "scores.csv").read_text())
+    table = pq.read_table(tmp_path / "scores.PARQUET")
+    assert table.column_names == HEADER
+    assert [str(kind) for kind in table.schema.types] == [
+        *("string", "int64", "double", "int64", "string", "timestamp[us, tz=UTC]", "string")
+    ]
+    for row, same in zip(rows, table.to_pylist(), strict=True):
+        moment = same["features_as_of"]
+        same["features_as_of"] = moment and moment.isoformat(timespec="microseconds")
+        assert row == {name: "" if value is None else str(value) for name, value in same.items()}
+
+
+def test_a_parquet_file_of_no_id_has_the_columns(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text("machine_id\n")
+    assert here("--file", "ids.csv", "--output", "scores.parquet")[0] == 0
+    assert pq.read_table(tmp_path / "scores.parquet").column_names == HEADER
+
+
+def test_a_file_of_which_no_id_has_a_prediction_is_an_error(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text(f"machine_id\nnobody\n{INCOMPLETE}\n")
+    code, out, err = here("--file", "ids.csv", "--output", "scores.csv")
+    assert (code, out) == (1, "")
+    assert "2 ids: 1 unknown_entity, 1 missing_features. Written to scores.csv." in err
+    assert len(rows_of((tmp_path / "scores.csv").read_text())) == 2
+    code, out, err = here("--file", "ids.csv")
+    assert code == 1
+    assert len(rows_of(out)) == 2
+    assert "None of the ids" in err
+    code, out, err = here("--file", "ids.csv", "--output", "scores.csv", "--json")
+    assert (code, json.loads(out)["error"]) == (1, "nothing_predicted")
+
+
+def test_counts_of_what_is_printed_are_told_beside_it(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text("machine_id\nm-0001\nnobody\n")
+    _, out, err = here("--file", "ids.csv")
+    assert len(rows_of(out)) == 2
+    assert err == "2 ids: 1 predicted, 1 unknown_entity.\n"
+
+
+@pytest.mark.parametrize(
+    "content", ["machine_id;x\nm-0001;1\n", "id\nm-0001\n", "MACHINE_ID\nm-0001\n"]
+)
+def test_a_header_is_not_taken_for_an_id(here: Here, tmp_path: Path, content: str) -> None:
+    (tmp_path / "ids.csv").write_text(content)
+    code, out, err = here("--file", "ids.csv", "--output", "scores.csv")
+    assert (code, out) == (1, "")
+    assert "can't be read as a file of ids" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["ids.csv"]
+
+
+def test_the_output_is_its_user_s_alone_or_as_open_as_before(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text("machine_id\nm-0001\n")
+    before = os.umask(0)
+    try:
+        here("--file", "ids.csv", "--output", "scores.csv")
+        assert stat.S_IMODE((tmp_path / "scores.csv").stat().st_mode) == 0o600
+        (tmp_path / "scores.csv").chmod(0o640)
+        here("--file", "ids.csv", "--output", "scores.csv")
+        assert stat.S_IMODE((tmp_path / "scores.csv").stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text("machine_id\nm-0001\n")
+    left = tmp_path / ".scores.csv.abc12345.partial"
+    other = tmp_path / ".scores.csv.bak"
+    for file in (left, other):
+        file.write_text("half")
+    here("--file", "ids.csv", "--output", "scores.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(other.name, "ids.csv", "scores.csv")
+    ]
 
 
 def test_a_file_that_turns_out_to_be_bad_leaves_what_was_written_before(
     cli: Cli, tmp_path: Path
 ) -> None:
-    (tmp_path / "ids").write_text("m-0001\n" * 1_500 + "\tnone\n")
+    (tmp_path / "ids").write_text("machine_id\n" + "m-0001\n" * 1_500 + "\tnone\n")
     (tmp_path / "scores.csv").write_text("from before")
     before = sorted(tmp_path.iterdir())
     told = refused(cli, "--file", "ids", "--output", "scores.csv")
     assert told["error"] == "unreadable_file"
-    assert "line 1501" in told["message"]
+    assert "line 1502" in told["message"]
     assert (tmp_path / "scores.csv").read_text() == "from before"
     assert sorted(tmp_path.iterdir()) == before
 
@@ -188,29 +298,33 @@ def test_a_file_that_is_not_there_is_told_and_nothing_is_written(cli: Cli, tmp_p
     [
         ((), "Give an id, or --file"),
         (("m-0001", "--file", "ids"), "Give an id, or --file"),
-        (("m-0001", "--output", "scores.csv"), "--output goes with --file"),
+        (("m-0001", "--output", "scores.csv"), "--output and --no-header go with --file"),
         (("--file", "ids"), "--json with --file needs --output"),
+        (("m-0001", "--no-header"), "--no-header go with --file"),
+        (("--file", "ids.parquet", "--no-header"), "--no-header is for CSV"),
+        (("--file", "ids", "--output", "scores.txt"), "neither CSV nor Parquet"),
+        (("--file", "ids", "--output", "scores"), "neither CSV nor Parquet"),
+        (("--file", "ids", "--output", "scores.csv.gz"), "neither CSV nor Parquet"),
+        (("--file", "ids", "--output", "/dev/null"), "is a device"),
+        (("--file", "ids.csv", "--output", "ids.csv"), "is the file of ids"),
+        (("--file", "ids.csv", "--output", "./link.csv"), "is the file of ids"),
+        (("--file", "ids.csv", "--output", "hard link.csv"), "is the file of ids"),
         (("--file", "ids", "--output", "no folder/scores.csv"), "There is no folder"),
         (("--file", "ids", "--output", "."), "is a folder"),
         (("--file", "ids", "--output", "/proc/scores.csv"), "can't be written"),
     ],
 )
 def test_a_command_that_does_not_make_sense_is_told_so_before_anything_is_done(
-    arguments: tuple[str, ...],
-    told: str,
-    environment: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], told: str, here: Here, tmp_path: Path
 ) -> None:
-    (tmp_path / "ids").write_text("m-0001\n")
-    monkeypatch.chdir(tmp_path)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["streamflow", "predict", *arguments, "--json"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    answer = json.loads(capsys.readouterr().out)
-    assert (ended.value.code, answer["error"]) == (2, "usage")
+    for name in ("ids", "ids.csv"):
+        (tmp_path / name).write_text("machine_id\nm-0001\n")
+    (tmp_path / "link.csv").symlink_to("ids.csv")
+    (tmp_path / "hard link.csv").hardlink_to(tmp_path / "ids.csv")
+    before = sorted(tmp_path.iterdir())
+    code, out, _ = here(*arguments, "--json")
+    answer = json.loads(out)
+    assert (code, answer["error"]) == (2, "usage")
     assert told in answer["message"]
-    assert [path.name for path in tmp_path.iterdir()] == ["ids"]
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "ids.csv").read_text() == "machine_id\nm-0001\n"

@@ -3,4 +3,4 @@
 May import: promotion, lineage, serving, and what these may.
 """
 
-__all__ = ["apply", "explain", "ingest", "materialize", "predict", "train"]
+__all__ = ["apply", "explain", "ingest", "materialize", "predict", "prediction_file", "train"]

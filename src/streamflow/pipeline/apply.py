@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from streamflow.features import feature_store
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
+from streamflow.scratch import replacement
 
 
 def apply(platform: Platform) -> feature_store.Applied:
@@ -37,8 +37,7 @@ def write_feast_config(platform: Platform, folder: Path) -> Path:
         ),
         sort_keys=False,
     )
-    descriptor, temporary = tempfile.mkstemp(dir=folder)  # created with mode 0600
-    with open(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-    Path(temporary).replace(file)
+    with replacement(file) as temporary:
+        temporary.chmod(0o600)
+        temporary.write_text(text, encoding="utf-8")
     return file

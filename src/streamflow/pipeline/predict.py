@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from streamflow.errors import NoAnswer
+from streamflow.errors import NoAnswer, StreamFlowError
 from streamflow.pipeline import id_file
+from streamflow.pipeline.prediction_file import Write
 from streamflow.progress import Progress, silent
 from streamflow.serving import responses
 
 if TYPE_CHECKING:
     from streamflow.serving.predictor import Predictor
+
+
+class NothingPredicted(StreamFlowError):
+    """None of a file's ids has a prediction; each one's problem is in the results."""
 
 
 def predict(predictor: Predictor, entity_id: str, now: datetime) -> Mapping[str, object]:
@@ -24,11 +28,17 @@ def predict(predictor: Predictor, entity_id: str, now: datetime) -> Mapping[str,
 
 
 def predict_file(
-    predictor: Predictor, file: Path, output: TextIO, now: datetime, progress: Progress = silent
+    predictor: Predictor,
+    file: Path,
+    write: Write,
+    now: datetime,
+    progress: Progress = silent,
+    *,
+    header: bool = True,
 ) -> Counter[str]:
-    """Write a line of CSV per id of `file`: its prediction, or the code of the problem instead.
+    """Write a row per id of `file`: its prediction, or the code of the problem instead.
 
-    The file is CSV with a column named like the join key, or has one id per line. One model
+    The ids are in the column named like the join key, or one a line without a `header`. One model
     predicts all ids, in chunks, so that memory stays flat. Returns the counts of `predicted` and
     of each problem. Raises MissingFiles, UnreadableFile, NoProductionModel,
     FeatureStoreUnavailable.
@@ -37,17 +47,17 @@ def predict_file(
 
     model = predictor.production().version
     counts: Counter[str] = Counter()
-    lines = csv.writer(output, lineterminator="\n")
-    heading = [predictor.join_key, *responses.CSV_COLUMNS]
-    for entity_ids in id_file.chunks(file, predictor.join_key):
-        if heading:  # written late, so that an unreadable file writes nothing
-            lines.writerow(heading)
-            heading = []
+    for entity_ids in id_file.chunks(file, predictor.join_key, header=header):
         requests = [ScoringRequest(one, "") for one in entity_ids]
-        for entity_id, one in zip(entity_ids, predictor.predict_many(requests, now), strict=True):
-            counts[one.code if isinstance(one, NoAnswer) else "predicted"] += 1
-            lines.writerow([entity_id, *responses.csv_row(model, one)])
+        results = predictor.predict_many(requests, now)
+        counts.update(one.code if isinstance(one, NoAnswer) else "predicted" for one in results)
+        write(
+            [
+                (entity_id, *responses.row(model, one))
+                for entity_id, one in zip(entity_ids, results, strict=True)
+            ]
+        )
         progress(f"{counts.total():,} ids")
-    if heading:
-        lines.writerow(heading)
+    if not counts:  # a header at least; an unreadable file writes nothing
+        write([])
     return counts

@@ -65,20 +65,20 @@ def batch(
 
 def _times(result: Prediction) -> dict[str, object]:
     return {
-        "features_as_of": _iso(result.features_as_of),
-        "feature_times": {view: _iso(time) for view, time in result.feature_times.items()},
+        "features_as_of": iso(result.features_as_of),
+        "feature_times": {view: iso(time) for view, time in result.feature_times.items()},
     }
 
 
-CSV_COLUMNS = ("prediction", "probability", "model_version", "run_id", "features_as_of", "problem")
+COLUMNS = ("prediction", "probability", "model_version", "run_id", "features_as_of", "problem")
 
 
-def csv_row(model: ModelVersion, result: Prediction | NoAnswer) -> tuple[object, ...]:
-    """The values after the id in a row of a file of predictions, in the order of `CSV_COLUMNS`."""
+def row(model: ModelVersion, result: Prediction | NoAnswer) -> tuple[object, ...]:
+    """The values after the id in a row of a file of predictions, in the order of `COLUMNS`."""
     if isinstance(result, NoAnswer):
-        return "", "", model.version, model.run_id, "", result.code
-    moment = _iso(result.features_as_of)
-    return result.prediction, result.probability, model.version, model.run_id, moment, ""
+        return None, None, model.version, model.run_id, None, result.code
+    moment = result.features_as_of
+    return result.prediction, result.probability, model.version, model.run_id, moment, None
 
 
 def features(
@@ -98,7 +98,7 @@ def features(
                 "value": reading.value,
                 "type": reading.type,
                 "feature_view": reading.feature_view,
-                "event_timestamp": _iso(reading.event_timestamp),
+                "event_timestamp": iso(reading.event_timestamp),
                 "age_seconds": reading.age_seconds,
                 "max_age_seconds": reading.max_age_seconds,
             }
@@ -123,7 +123,7 @@ def ready(predictor: Predictor, state: WatcherState) -> dict[str, object]:
         "ready": not not_ready,
         "not_ready": not_ready,
         **parts,
-        "looked_at": _iso(state.polled_at),
+        "looked_at": iso(state.polled_at),
     }
 
 
@@ -166,7 +166,7 @@ def _feature_store_part(predictor: Predictor, state: WatcherState) -> dict[str, 
             "detail": "The online store hasn't answered yet.",
             "next": "Wait a moment, and ask again.",
         }
-    part["materialized"] = {view: _iso(time) for view, time in sorted((newest or {}).items())}
+    part["materialized"] = {view: iso(time) for view, time in sorted((newest or {}).items())}
     return part
 
 
@@ -186,5 +186,6 @@ def _model(version: ModelVersion) -> dict[str, object]:
 
 # A month has few event timestamps, and each is written thousands of times.
 @lru_cache(maxsize=1024)
-def _iso(time: datetime | None) -> str | None:
+def iso(time: datetime | None) -> str | None:
+    """The time in ISO 8601, UTC, to the microsecond."""
     return None if time is None else time.astimezone(UTC).isoformat(timespec="microseconds")
