@@ -26,6 +26,7 @@ from streamflow.registry import mlflow_rest
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.model_cache import LastServed, ModelCache
 from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
+from streamflow.registry.trial import Trials
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase, load_use_case
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from streamflow.serving.online_store import OnlineStore
     from streamflow.serving.prediction_log import Writer
     from streamflow.serving.predictor import Predictor
+    from streamflow.serving.watcher import Trial
     from streamflow.training.served_model import ServedModel
 
 MLFLOW_SCHEMA = "mlflow"
@@ -105,7 +107,7 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
             uri=settings.mlflow_tracking_uri or sqlalchemy_url(url, MLFLOW_SCHEMA, "psycopg2"),
             model=use_case.registered_model,
             artifacts=None if settings.mlflow_tracking_uri else settings.artifacts,
-            cache=_model_cache(settings),
+            cache=ModelCache(settings.model_cache, settings.artifacts, settings.model_megabytes),
         )
         follows = production(settings, database, registry)
         with _blamed_on_the_database():
@@ -133,17 +135,12 @@ def _blamed_on_the_database() -> Iterator[None]:
 
 def production(settings: Settings, database: Database, registry: Registry) -> ProductionReader:
     """The thinnest way to see which version is in Production."""
-    uri, cache = settings.mlflow_tracking_uri, _model_cache(settings)
+    uri, cache = settings.mlflow_tracking_uri, registry.cache
     if uri is None:
         return DatabaseReader(database, registry.model, cache, registry)
     if uri.startswith(("http://", "https://")) and not mlflow_rest.needs_mlflow():
         return ServerReader(uri, registry.model, cache, registry)
     return registry
-
-
-def _model_cache(settings: Settings) -> ModelCache:
-    max_bytes = settings.model_megabytes * 1_000_000
-    return ModelCache(settings.model_cache, settings.artifacts, max_bytes)
 
 
 def predictor(settings: Settings, use_case: UseCase, online: OnlineStore) -> Predictor:
@@ -171,7 +168,9 @@ def production_predictor(platform: Platform) -> Predictor:
     version = platform.production.production()
     if version is None:
         raise NoProductionModel(platform.use_case.registered_model)
-    model = served_model.load(platform.production.download(version))
+    files = platform.production.download(version)
+    Trials(platform.registry.cache).require_passed(version, files)
+    model = served_model.load(files)
     online = configured_online_store(platform.settings, platform.database, platform.use_case)
     ready = predictor(platform.settings, platform.use_case, online)
     ready.set_newest(online.newest_event_timestamps())
@@ -217,8 +216,9 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             configured_online_store(settings, database, use_case),
             KeySync(key_store, checked, Audit()),
             log_writer=log_writer,
-            last_served=LastServed(_model_cache(settings), use_case.registered_model),
+            last_served=LastServed(platform.registry.cache, use_case.registered_model),
             trace=tracing(),
+            trial=Trials(platform.registry.cache).require_passed,
         )
     )
 
@@ -235,6 +235,7 @@ def api_parts(
     trace: Trace | None = None,
     now: Callable[[], datetime] | None = None,
     load: Callable[[Path], ServedModel] | None = None,
+    trial: Trial | None = None,
 ) -> ApiParts:
     """The API's parts over stores that may be stand-ins, as in tests.
 
@@ -269,6 +270,7 @@ def api_parts(
         now=now,
         last_served=last_served,
         load=load or served_model.load,
+        trial=trial,
     )
     return ApiParts(
         registered_model=use_case.registered_model,

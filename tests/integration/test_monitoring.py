@@ -37,6 +37,7 @@ QUICK = {
     r"\[(5m|10m|\$__rate_interval)\]": "[3s]",
     r"for: \w+": "for: 0s",
     r"interval: \w+": "interval: 500ms",
+    r"timestamp_seconds > 60": "timestamp_seconds > 3",
 }
 
 
@@ -228,6 +229,11 @@ def test_real_scrapes_fill_the_dashboard_and_make_each_alert_fire(tmp_path: Path
 
         registry.archive()
         prometheus.until_firing("StreamFlowNoProductionModel")
+
+        answered = threading.Event()
+        registry.production = lambda: answered.wait() and None  # type: ignore[method-assign]
+        prometheus.until_firing("StreamFlowRegistryNotFollowed")
+        answered.set()
 
         stop()
         prometheus.until_firing("StreamFlowTargetDown")

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.fakes import (
@@ -24,6 +27,8 @@ from streamflow.errors import (
     NoProductionModel,
     UnservableModel,
 )
+from streamflow.registry.trial import Superseded
+from streamflow.serving import responses
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.watcher import RETRY_SECONDS, Watcher
 from streamflow.training import served_model
@@ -33,7 +38,7 @@ from streamflow.training.served_model import ServedModel
 class World:
     """A watcher over fakes; `look` lets a moment pass and looks once."""
 
-    def __init__(self, poll_seconds=60.0):
+    def __init__(self, poll_seconds=60.0, trial=None, last_served=None):
         self.registry = FakeRegistry()
         self.online = stocked()
         self.telemetry = Recorder()
@@ -47,8 +52,10 @@ class World:
             self.online,
             self.telemetry,
             poll_seconds=poll_seconds,
-            now=lambda: FEBRUARY,
+            now=lambda: FEBRUARY + timedelta(seconds=self.time),
             load=self.registry.load,
+            trial=trial,
+            last_served=last_served,
             monotonic=lambda: self.time,
         )
 
@@ -286,6 +293,136 @@ def test_a_request_keeps_its_model_when_another_takes_over_meanwhile(world, mome
     assert (answer.model.version, answer.probability) == (1, 0.1)
     assert dict(answer.features_used) == {"visits": 3}
     assert world.version() == 2
+
+
+# A candidate is tried in a process of its own; here, a function stands for it.
+
+
+def test_a_version_that_fails_its_trial_is_never_loaded_and_the_last_good_one_keeps_serving():
+    def trial(version, folder, wanted):
+        if version.version == 2:
+            raise UnservableModel("Version 2 doesn't come back.", "Promote another.")
+
+    world = World(trial=trial)
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.promote(2, AssertionError("it was loaded"))
+    state = world.look()
+    assert world.version() == 1
+    assert state.rejection.error.message == "Version 2 doesn't come back."
+
+
+def test_while_a_version_is_tried_the_registry_is_looked_at_and_its_going_ends_the_trial():
+    asked = []
+
+    def trial(version, folder, wanted):
+        if version.version != 2:
+            return
+        for seconds in range(1, 4):
+            world.time += 1
+            asked.append(wanted())
+            polled_at.append(world.watcher.state.polled_at)
+            if not asked[-1]:
+                raise Superseded
+            if seconds == 2:
+                world.registry.promote(1, model(0.1))
+
+    polled_at = []
+    world = World(trial=trial)
+    world.registry.promote(1, model(0.1))
+    world.look()
+    world.registry.promote(2, model(0.2))
+    state = world.look()
+    assert asked == [True, True, False]
+    assert polled_at == [FEBRUARY + timedelta(seconds=n) for n in (1, 2, 3)]
+    assert (world.version(), state.rejection) == (1, None)
+
+
+def test_a_registry_that_is_away_during_a_trial_ends_it_not():
+    def trial(version, folder, wanted):
+        world.registry.down = True
+        assert wanted()
+        world.registry.down = False
+
+    world = World(trial=trial)
+    world.registry.promote(1, model(0.1))
+    world.look()
+    assert world.version() == 1
+
+
+def test_a_trial_ends_with_the_watcher():
+    def trial(version, folder, wanted):
+        world.watcher.stop()
+        assert not wanted()
+        raise Superseded
+
+    world = World(trial=trial)
+    world.registry.promote(1, model(0.1))
+    world.look()
+    with pytest.raises(NoProductionModel):
+        world.version()
+
+
+def test_after_a_start_the_last_good_version_serves_while_another_is_tried():
+    versions = []
+
+    def trial(version, folder, wanted):
+        if version.version == 2:
+            assert wanted()
+            versions.append(world.version())
+            raise UnservableModel("Version 2 doesn't come back.", "Promote another.")
+
+    class LastServed:
+        def read(self):
+            return replace(world.registry.current, version=1, model_hash="hash-1"), Path("hash-1")
+
+        def record(self, version):
+            pass
+
+    world = World(trial=trial, last_served=LastServed())
+    world.registry.models["hash-1"] = model(0.1)
+    world.registry.promote(2, model(0.2))
+    world.look()
+    assert versions == [1]
+    assert world.version() == 1
+
+
+def test_what_takes_long_to_refuse_is_tried_the_less_often():
+    tried = []
+
+    def trial(version, folder, wanted):
+        tried.append(world.time)
+        world.time += 20
+        raise UnservableModel("Version 1 doesn't come back.", "Promote another.")
+
+    world = World(trial=trial)
+    world.registry.promote(1, model(0.1))
+    for _ in range(130):
+        world.look(1.0)
+    assert tried == [1.0, 121.0]
+
+
+def test_when_the_registry_was_last_looked_at_is_told_and_measured(world):
+    world.registry.promote(1, model(0.1))
+    began = time.time()
+    world.look()
+    name = "streamflow_registry_last_poll_timestamp_seconds"
+    first = world.metric(name)
+    assert first >= began
+    world.registry.down = True
+    world.look(10)
+    assert world.metric(name) >= first
+
+    def ready(seconds):
+        moment = FEBRUARY + timedelta(seconds=10 + seconds)
+        return responses.ready(world.predictor, world.watcher.state, moment)
+
+    assert ready(5)["looked_seconds_ago"] == 5
+    assert ready(5)["model"]["registry"]["code"] == "mlflow_unavailable"
+    assert ready(responses.FOLLOWED_SECONDS + 1)["ready"]
+    told = ready(responses.FOLLOWED_SECONDS + 1)["model"]["registry"]
+    assert told["code"] == "registry_not_followed"
+    assert "31 s ago" in told["detail"]
 
 
 def test_the_thread_looks_before_the_start_returns_and_ends_when_told():

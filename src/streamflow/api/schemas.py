@@ -75,6 +75,7 @@ class ReadyAnswer(BaseModel):
     model: PartAnswer
     feature_store: PartAnswer
     looked_at: datetime | None = Field(description="when the registry was last looked at")
+    looked_seconds_ago: float | None = Field(description="how long ago that was")
 
 
 def id_rules() -> dict[str, Any]:
@@ -201,6 +202,7 @@ def ready_examples(registered_model: str) -> tuple[dict[str, object], dict[str, 
     shared = {
         "feature_store": {"ready": True, "materialized": {"activity_view": EXAMPLE_TIME}},
         "looked_at": EXAMPLE_TIME,
+        "looked_seconds_ago": 0.4,
     }
     none = {"name": registered_model, **problem(NoProductionModel(registered_model))}
     return (

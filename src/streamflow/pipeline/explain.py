@@ -19,6 +19,7 @@ from streamflow.features.online_history import HistoryRow, OnlineHistory, Online
 from streamflow.platform import Platform
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.stages import PRODUCTION
+from streamflow.registry.trial import Trials
 from streamflow.serving import prediction_log_partitions, prediction_log_rows
 from streamflow.serving.feature_status import Clock, EntityRow
 from streamflow.serving.prediction_log_rows import LoggedModel, Receipt
@@ -152,6 +153,7 @@ def _served(platform: Platform, model: LoggedModel) -> Served | StreamFlowError:
     )
     try:
         folder = platform.production.download(version)
+        Trials(platform.registry.cache).require_passed(version, folder)
     except (ModelRefused, MlflowUnavailable) as error:
         return error
     return Served(version, served_model.load(folder))

@@ -1,6 +1,16 @@
-"""MLflow: runs, versions and stages; model files by their hash.
+"""MLflow: runs, versions and stages; model files by their hash, and their trial.
 
 May import: training, postgres, top modules.
 """
 
-__all__ = ["mlflow_registry", "mlflow_rest", "model_cache", "production", "records", "stages"]
+__all__ = [
+    "mlflow_registry",
+    "mlflow_rest",
+    "model_cache",
+    "production",
+    "records",
+    "stages",
+    "trial",
+    "trial_process",
+    "unservable",
+]

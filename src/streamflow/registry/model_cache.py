@@ -25,12 +25,17 @@ class ModelCache:
     """Models in `folder`, each in a folder that is named by its hash.
 
     `store` is the only folder of this machine from which a registry may have files fetched.
-    `max_bytes` bounds the files of one model.
+    `megabytes` bounds the files of one model.
     """
 
     folder: Path
     store: Path
-    max_bytes: int = 500_000_000
+    megabytes: int = 500
+
+    @property
+    def max_bytes(self) -> int:
+        """How large the files of one model may be together."""
+        return self.megabytes * 1_000_000
 
     def path(self, version: ModelVersion) -> Path:
         """Where the version's files are, or would be.
@@ -110,7 +115,7 @@ class ModelCache:
         """The error for files that no process shall have to hold."""
         return UnservableModel(
             f"The files of {version.name} version {version.version} are larger than "
-            f"{self.max_bytes / 1e6:,.0f} MB.",
+            f"{self.megabytes:,} MB.",
             "Train a smaller model, or raise STREAMFLOW_MODEL_MEGABYTES.",
         )
 

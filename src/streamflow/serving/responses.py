@@ -108,14 +108,20 @@ def features(
     }
 
 
-def ready(predictor: Predictor, state: WatcherState) -> dict[str, object]:
-    """The response of /ready: what a prediction needs, as the watcher's last poll found it.
+# The registry is looked at every second, and each second while a model is tried.
+FOLLOWED_SECONDS = 30.0
 
-    An error that doesn't stop predictions is reported beside `ready: true`: MLflow is down, or a
-    newer version was refused.
+
+def ready(predictor: Predictor, state: WatcherState, now: datetime) -> dict[str, object]:
+    """The response of /ready at `now` (UTC): what a prediction needs, as the watcher's last poll
+    found it.
+
+    An error that doesn't stop predictions is reported beside `ready: true`: MLflow is down, a
+    newer version was refused, or the registry isn't looked at any more.
     """
+    age = None if state.polled_at is None else (now - state.polled_at).total_seconds()
     parts = {
-        "model": _model_part(predictor, state),
+        "model": _model_part(predictor, state, age),
         "feature_store": _feature_store_part(predictor, state),
     }
     not_ready = [name for name, part in parts.items() if not part["ready"]]
@@ -124,10 +130,11 @@ def ready(predictor: Predictor, state: WatcherState) -> dict[str, object]:
         "not_ready": not_ready,
         **parts,
         "looked_at": iso(state.polled_at),
+        "looked_seconds_ago": age,
     }
 
 
-def _model_part(predictor: Predictor, state: WatcherState) -> dict[str, object]:
+def _model_part(predictor: Predictor, state: WatcherState, age: float | None) -> dict[str, object]:
     part: dict[str, object]
     try:
         served = predictor.production()
@@ -137,6 +144,13 @@ def _model_part(predictor: Predictor, state: WatcherState) -> dict[str, object]:
         part = {"ready": True, **_model(served.version)}
     if state.registry_error is not None:
         part["registry"] = problem(state.registry_error)
+    if age is not None and age > FOLLOWED_SECONDS:
+        part["registry"] = {
+            "code": "registry_not_followed",
+            "detail": f"The registry was last looked at {age:.0f} s ago: another version may be in "
+            "Production.",
+            "next": "Look into the log of the API, and start it again.",
+        }
     if state.rejection is not None:
         rejected = {"version": state.rejection.version.version, **problem(state.rejection.error)}
         part["refused"] = rejected

@@ -1,7 +1,8 @@
 """Follows the registry: the version in Production is served, without a restart.
 
-A model is downloaded, checked, loaded and warmed up beside the running one; only then does it take
-over. A model that can't be served is rejected, and the last good one stays.
+A model is downloaded, checked, tried in a process of its own, loaded and warmed up beside the
+running one; only then does it take over. A model that can't be served is rejected, and the last
+good one stays.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from streamflow.errors import (
     StreamFlowError,
 )
 from streamflow.polling import PollingThread
+from streamflow.registry.trial import Superseded
+from streamflow.registry.unservable import being_tried, package_missing, unservable, write_failed
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Served
-from streamflow.serving.warm_up import package_missing, unservable, warmed_up, write_failed
+from streamflow.serving.warm_up import warmed_up
 from streamflow.serving.watcher_state import Rejection, WatcherState
 from streamflow.training import served_model
 from streamflow.training.served_model import ServedModel
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
 
 # A rejected version may become servable (`streamflow apply`), but a try costs more than a poll.
 RETRY_SECONDS = 3.0
+# What takes longer is tried the less often: a large file is read, a process is started.
+RETRY_FACTOR = 5.0
+
+# Returns if the version in the folder can be loaded; the function says whether it is still wanted.
+Trial = Callable[["ModelVersion", Path, Callable[[], bool]], None]
 
 
 class Metrics(Protocol):
@@ -49,6 +57,9 @@ class Metrics(Protocol):
 
     def record_data_age(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """The newest event timestamp per feature view, both in UTC."""
+
+    def record_registry_poll(self) -> None:
+        """The registry was looked at just now, whether it was reached or not."""
 
     def record_dependency(
         self, dependency: Literal["registry", "online_store"], reached: bool
@@ -74,6 +85,7 @@ class Watcher:
         now: Callable[[], datetime],
         last_served: LastServed | None = None,
         load: Callable[[Path], ServedModel] = served_model.load,
+        trial: Trial | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.state = WatcherState()
@@ -84,6 +96,8 @@ class Watcher:
         self._now = now
         self._last_served = last_served
         self._load = load
+        self._trial = trial
+        self._stopping = False
         self._monotonic = monotonic
         self._logged: dict[str, str] = {}
         self._recorded: object = object()  # unequal to every version, and to None
@@ -95,6 +109,7 @@ class Watcher:
 
     def stop(self, patience_seconds: float = 5.0) -> None:
         """Stop polling; wait for a poll in progress, at most `patience_seconds`."""
+        self._stopping = True
         self._thread.stop(patience_seconds)
 
     def poll(self) -> None:
@@ -114,6 +129,7 @@ class Watcher:
         self._metrics.record_dependency("registry", registry_error is None)
         self._metrics.record_dependency("online_store", feature_store_error is None)
         self.state = WatcherState(self._now(), registry_error, feature_store_error, rejection)
+        self._metrics.record_registry_poll()
 
     def _read_newest(self) -> StreamFlowError | None:
         problem: StreamFlowError | None = None
@@ -147,17 +163,40 @@ class Watcher:
             and self._monotonic() < rejection.retry_at
         ):
             return rejection
+        started = self._monotonic()
         try:
-            candidate = self._prepared(version, self._registry.download(version))
+            files = self._registry.download(version)
+            candidate = self._prepared(version, files, lambda: self._still_wanted(version))
+        except Superseded:
+            return None
         except Exception as error:
-            return self._reject(version, error)
+            return self._reject(version, error, self._monotonic() - started)
         self._serve(candidate)
         self._logged.pop("model", None)
         self._record(version)
         return None
 
-    def _prepared(self, version: ModelVersion, folder: Path) -> Served:
+    def _prepared(self, version: ModelVersion, folder: Path, wanted: Callable[[], bool]) -> Served:
+        if self._trial is not None:
+            self._trial(version, folder, wanted)
         return warmed_up(version, self._load(folder), self._online, self._predictor.join_key)
+
+    def _still_wanted(self, version: ModelVersion) -> bool:
+        """Called while a version is tried: whether it still is the one in Production."""
+        if not self._goes_on():
+            return False
+        try:
+            current = self._registry.production()
+        except Exception:  # the next poll reports it
+            current = version
+        self.state = replace(self.state, polled_at=self._now())
+        self._metrics.record_registry_poll()
+        if self._predictor.served is None:
+            self._fall_back(being_tried(version))
+        return current is not None and _identity(current) == _identity(version)
+
+    def _goes_on(self) -> bool:
+        return not self._stopping
 
     def _serve(self, candidate: Served) -> None:
         served, version = self._predictor.served, candidate.version.version
@@ -187,12 +226,12 @@ class Watcher:
         try:
             recorded = self._last_served.read() if self._last_served is not None else None
             if recorded is not None:
-                self._serve(self._prepared(*recorded))
+                self._serve(self._prepared(*recorded, self._goes_on))
         except Exception as error:
             problem = _as_ours(error, ServiceUnavailable, "It can't be recalled")
             self._log_problem("last_good", problem)
 
-    def _reject(self, version: ModelVersion, error: Exception) -> Rejection:
+    def _reject(self, version: ModelVersion, error: Exception, seconds: float) -> Rejection:
         if isinstance(error, StreamFlowError):
             problem: StreamFlowError = error
         else:
@@ -206,7 +245,9 @@ class Watcher:
         self._log_problem("model", problem, version)
         self._fall_back(problem)
         # A service that was down is tried again at the next poll, a bad model less often.
-        pause = 0.0 if isinstance(problem, ServiceUnavailable) else RETRY_SECONDS
+        pause = max(RETRY_SECONDS, RETRY_FACTOR * seconds)
+        if isinstance(problem, ServiceUnavailable):
+            pause = 0.0
         return Rejection(version, problem, self._monotonic() + pause)
 
     def _log_problem(

@@ -41,7 +41,7 @@ def router(parts: ApiParts) -> APIRouter:
     )
     async def ready() -> JSONResponse:
         """Whether a prediction can be given now, and if not, which part is missing."""
-        report = responses.ready(parts.predictor, parts.watcher.state)
+        report = responses.ready(parts.predictor, parts.watcher.state, parts.now())
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     @routes.get(

@@ -115,6 +115,11 @@ class Metrics:
             "Whether the last look reached it: 1, else 0.",
             "dependency",
         )
+        self.registry_polled = gauge(
+            "livemin",
+            "registry_last_poll_timestamp_seconds",
+            "When the registry was last looked at, since 1970; of several processes, the oldest.",
+        )
         self.model_swaps = Counter(
             "streamflow_model_swaps",
             "Times that another model took over without a restart.",

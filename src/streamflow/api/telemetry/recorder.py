@@ -128,6 +128,10 @@ class Recorder:
         """Record the seconds that rows written together took into the prediction log."""
         self._metrics.stage_seconds.publish(("log",), seconds)
 
+    def record_registry_poll(self) -> None:
+        """Record that the registry was looked at just now, whether it was reached or not."""
+        self._metrics.registry_polled.set_to_current_time()
+
     def record_dependency(
         self, dependency: Literal["registry", "online_store"], reached: bool
     ) -> None:
