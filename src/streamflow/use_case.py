@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from streamflow.errors import InvalidSettings
 from streamflow.progress import Progress, silent
@@ -23,17 +23,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Csv:
+    """How a table's files are written: what separates values, and what texts mean.
+
+    `null` lists the texts that mean null; in a column of numbers or dates, they mean the value,
+    however it is written. `true` and `false` list the texts of booleans. The texts mean the same in
+    a Parquet file, and numbers there are read as if they were written.
+    """
+
+    separator: str = ","
+    null: tuple[str, ...] = ("",)
+    true: tuple[str, ...] = ("true", "True", "TRUE")
+    false: tuple[str, ...] = ("false", "False", "FALSE")
+
+    def __post_init__(self) -> None:
+        """Raise InvalidSettings for what can't be meant."""
+        if len(self.separator) != 1 or not self.separator.isascii() or self.separator in '"\r\n':
+            raise InvalidSettings(
+                f"Csv has the separator {self.separator!r}.",
+                "Use one ASCII character that is neither a quote nor a line end.",
+            )
+        for name in ("null", "true", "false"):
+            if isinstance(getattr(self, name), str):
+                text = getattr(self, name)
+                raise InvalidSettings(
+                    f"Csv has one text, {text!r}, as its {name}.", f"Write {name}=({text!r},)."
+                )
+        if both := {*self.true} & {*self.false}:
+            raise InvalidSettings(
+                f"Csv has {', '.join(map(repr, sorted(both)))} both as true and as false.",
+                "Leave it in one of them.",
+            )
+
+
+@dataclass(frozen=True)
 class Table:
     """A source table: one file a month, one row per entity.
 
     `contract` is a pandera `DataFrameSchema` with one `Column` per column of the file, the entity
     key among them. Column types: `string`, `Int64`, `Float64`, `boolean` or `date`.
     A table that `arrives_later` (labels with a horizon) may be absent from a month folder.
+    With `extra_columns="ignore"`, files may have columns that the contract doesn't have.
     """
 
     name: str
     contract: DataFrameSchema
     arrives_later: bool = False
+    read: Csv = Csv()
+    extra_columns: Literal["refuse", "ignore"] = "refuse"
 
     @property
     def history(self) -> str:

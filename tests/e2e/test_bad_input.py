@@ -155,39 +155,39 @@ def first_row_again(folder: Path) -> None:
 BAD_VALUES = {
     "wrong type": (
         value("subscriptions", "months_active", "twelve"),
-        ("subscriptions.csv, line 4, column months_active: 'twelve'", "a whole number"),
+        ("subscriptions.csv, line 4, column 'months_active': 'twelve'", "a whole number"),
     ),
     "out of range": (
         value("usage_agg_30d", "watch_hours_30d", "745"),
-        ("usage_agg_30d.csv, line 4, column watch_hours_30d: '745", "in range(0, 744)"),
+        ("usage_agg_30d.csv, line 4, column 'watch_hours_30d': '745", "in range(0, 744)"),
     ),
     "a value that isn't allowed": (
         value("subscriptions", "net_service", "Cable"),
-        ("subscriptions.csv, line 4, column net_service: 'Cable'", "isin("),
+        ("subscriptions.csv, line 4, column 'net_service': 'Cable'", "isin("),
     ),
     "nothing where a value has to be": (
         value("support_agg_90d", "support_tickets_90d", ""),
-        ("support_agg_90d.csv, line 4, column support_tickets_90d", "a value is there"),
+        ("support_agg_90d.csv, line 4, column 'support_tickets_90d'", "a value is there"),
     ),
     "ten million characters": (
         value("users", "user_gender", "x" * 10_000_000),
-        ("users.csv, line 4, column user_gender: 'xxxx", "isin("),
+        ("users.csv, line 4, column 'user_gender': 'xxxx", "isin("),
     ),
     "duplicate key": (
         first_row_again,
-        (f"payments_agg_90d.csv, line {USERS + 2}, column user_id", "a key is there once"),
+        (f"payments_agg_90d.csv, line {USERS + 2}, column 'user_id'", "a key is there once"),
     ),
     "unknown user": (
         value("labels", "user_id", "nobody"),
-        ("labels.csv, line 4, column user_id: 'nobody'", "a key is in users"),
+        ("labels.csv, line 4, column 'user_id': 'nobody'", "a key is in users"),
     ),
     "missing column": (
         every_row("labels", lambda row: row[:1]),
-        ("labels.csv, line 1, column churn_label", "the column is there"),
+        ("labels.csv, line 1, column 'churn_label'", "the column is there"),
     ),
     "extra column": (
         every_row("labels", lambda row: [*row, "x"]),
-        ("labels.csv, line 1, column x", "only the contract's columns"),
+        ("labels.csv, line 1, column 'x'", "only the contract's columns"),
     ),
     "empty file": (content("labels", b""), ("labels.csv", "a header and at least one row")),
     "header only": (
@@ -240,7 +240,7 @@ def test_all_violations_are_in_one_list(loaded: Platform, month: Path) -> None:
         loaded,
         ContractViolation,
         f"{USERS} value(s)",
-        f"{USERS} x payments_agg_90d.csv, column failed_payments_90d",
+        f"{USERS} x payments_agg_90d.csv, column 'failed_payments_90d'",
         next="`streamflow ingest`",
     ):
         ingest(loaded, month)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import random
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,10 +13,10 @@ from typing import Any
 import pytest
 
 from streamflow.errors import ContractViolation, InvalidSettings
-from streamflow.history import month_file
+from streamflow.history import csv_file
 from streamflow.history.validation import read_checked
 from streamflow.history.violations import SHOWN_CHARACTERS, SHOWN_VIOLATIONS, Violation, Violations
-from streamflow.use_case import Table
+from streamflow.use_case import Csv, Table
 
 HEADER = "tree,age,height,grafted,planted,note"
 
@@ -130,7 +134,11 @@ def test_a_file_in_another_dress_is_read_as_what_it_is(
 
 
 WRONG = [
-    ("age", "1.0", "a value is a whole number"),
+    ("age", "1.5", "a value is a whole number"),
+    ("age", "0x10", "a value is a whole number"),
+    ("age", "9007199254740994.0", "a value is a whole number"),
+    ("age", "9223372036854775808", "a value is a whole number from"),
+    ("age", "9" * 5000, "a value is a whole number from"),
     ("age", "twelve", "a value is a whole number"),
     ("age", " 3", "a value is a whole number"),
     ("age", "12345678901234567890", "a value is a whole number"),
@@ -143,6 +151,8 @@ WRONG = [
     ("grafted", "1", "a value is true or false"),
     ("grafted", "yes", "a value is true or false"),
     ("planted", "29.02.2020", "a value is a date as YYYY-MM-DD"),
+    ("planted", "0000-01-01", "a value is a date as YYYY-MM-DD of the years 1 to 9999"),
+    ("planted", "2020-01-01 00:00:00", "a value is a date as YYYY-MM-DD"),
     ("planted", "2023-02-29", "a value is a date as YYYY-MM-DD"),
     ("note", "a\0b", "a value is text without NUL characters"),
 ]
@@ -158,7 +168,7 @@ def test_a_wrong_value_is_told_once_with_line_column_value_and_rule(
     done = read_csv(table, tmp_path, rows(good("a"), ",".join(values.values()), good("c")))
     assert len(done.violations) == 1
     (line, where, found, broken) = done.told[0]
-    assert (line, where, found) == (3, column, value)
+    assert (line, where, found) == (3, column, value[:SHOWN_CHARACTERS])
     assert broken.startswith(rule)
     assert list(done.lines) == ["a", "b", "c"], "reading goes on, so that one look tells all"
 
@@ -221,7 +231,7 @@ def test_lines_are_right_after_a_blank_line(table: Table, tmp_path: Path) -> Non
 def test_lines_are_right_in_the_second_chunk(
     table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(month_file, "CHUNK_BYTES", 128)
+    monkeypatch.setattr(csv_file, "CHUNK_BYTES", 128)
     lines = [good(f"t{i:02}") for i in range(20)]
     lines[2], lines[11] = "short,1", "wrong,x,1,,2020-01-01,"
     done = read_csv(table, tmp_path, rows(*lines))
@@ -234,7 +244,7 @@ def test_lines_are_right_in_the_second_chunk(
 def test_a_chunk_may_end_inside_a_quoted_line_break(
     table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: int
 ) -> None:
-    monkeypatch.setattr(month_file, "CHUNK_BYTES", 128)
+    monkeypatch.setattr(csv_file, "CHUNK_BYTES", 128)
     notes = ['"' + "x" * padding + '"', *['"two\nlines"'] * 19]
     done = read_csv(
         table, tmp_path, rows(*(good(f"t{i:02}", note) for i, note in enumerate(notes)))
@@ -244,29 +254,35 @@ def test_a_chunk_may_end_inside_a_quoted_line_break(
     assert [row["note"] for row in done.rows[1:]] == ["two\nlines"] * 19
 
 
+ONLY = 'only the contract\'s columns are there; or the table says extra_columns="ignore"'
+
+
 @pytest.mark.parametrize(
     ("header", "told"),
     [
         (HEADER.replace(",note", ""), [("note", "the column is there")]),
-        (HEADER + ",colour", [("colour", "only the contract's columns are there")]),
+        (HEADER + ",colour", [("colour", ONLY)]),
+        (HEADER + ",", [("", 'a column has a name; or the table says extra_columns="ignore"')]),
         (HEADER + ",age", [("age", "a column is there once")]),
         (
             HEADER.replace("note", "Note"),
-            [("note", "the column is there"), ("Note", "only the contract's columns are there")],
+            [("note", "the column is there; the file has 'Note' instead"), ("Note", ONLY)],
         ),
-        (HEADER.replace(",", ";"), None),
+        (
+            HEADER.replace("age", "age "),
+            [("age", "the column is there; the file has 'age[U+0020]' instead"), ("age ", ONLY)],
+        ),
     ],
 )
 def test_columns_that_do_not_fit_are_named(
-    table: Table, tmp_path: Path, header: str, told: list[tuple[str, str]] | None
+    table: Table, tmp_path: Path, header: str, told: list[tuple[str, str]]
 ) -> None:
     done = read_csv(table, tmp_path, f"{header}\n{good('a')}\n")
     assert done.rows == []
     assert all(one.line == 1 for one in done.violations)
-    if told is not None:
-        assert [(one.column, one.rule) for one in done.violations] == told
-    else:
-        assert {one.column for one in done.violations} >= set(HEADER.split(","))
+    assert [(one.column, one.rule) for one in done.violations] == told
+    for one in done.violations:
+        assert f"column {one.column!r}" in str(one), "quoted, so that a space is seen"
 
 
 @pytest.mark.parametrize("text", ["", HEADER, HEADER + "\n", HEADER + "\n\n"])
@@ -403,9 +419,128 @@ def test_the_first_violations_are_shown_the_rest_counted_and_all_listed(tmp_path
             violations.raise_if_any(tmp_path)
     message = caught.value.message
     assert message.startswith("50 value(s)")
-    assert f"line {2 + SHOWN_VIOLATIONS - 1}, column age: 'x'" in message
+    assert f"line {2 + SHOWN_VIOLATIONS - 1}, column 'age': 'x'" in message
     assert f"line {2 + SHOWN_VIOLATIONS}," not in message
-    assert "50 x trees.csv, column age: a value is a whole number" in message
+    assert "50 x trees.csv, column 'age': a value is a whole number" in message
     assert str(report) in message
     assert len(report.read_text().splitlines()) == 51
     assert "`streamflow ingest`" in caught.value.next
+
+
+def test_the_first_violations_show_each_rule_at_least_once(tmp_path: Path) -> None:
+    with Violations(tmp_path / "violations.csv") as violations:
+        for line in range(2, 500):
+            violations.add(Violation("trees.csv", line, "age", "x", "a value is a whole number"))
+        violations.add(Violation("trees.csv", 500, "note", None, "a value is there"))
+        violations.add(Violation("roots.csv", 2, "age", "x", "a value is a whole number"))
+        with pytest.raises(ContractViolation) as caught:
+            violations.raise_if_any(tmp_path)
+    shown = caught.value.message.split("  … and")[0].splitlines()[1:]
+    assert len(shown) == SHOWN_VIOLATIONS
+    assert "line 2, column 'age'" in shown[0]
+    assert "trees.csv, line 500, column 'note'" in shown[-2]
+    assert "roots.csv, line 2, column 'age'" in shown[-1]
+
+
+LOOKS_LIKE = [
+    pytest.param(
+        rows(good("a")).replace(",", ";"),
+        "looks as if separated by ';': if it should be, write in the use case Table(\"trees\", "
+        '..., read=Csv(separator=";"))',
+        id="semicolons",
+    ),
+    pytest.param(rows(good("a")).replace(",", "\t"), "looks as if separated by '\\t'", id="tabs"),
+    pytest.param(
+        "Trees of 2024\n\n" + rows(good("a")),
+        "here it is another text, and line 3 looks like the header: remove the lines before it",
+        id="a title",
+    ),
+    pytest.param(
+        "sep=,\n" + rows(good("a")),
+        "here it is 'sep=,', which is for a spreadsheet, and line 2 looks like the header",
+        id="a spreadsheet's separator",
+    ),
+    pytest.param(
+        "sep=;\n" + rows(good("a")).replace(",", ";"),
+        "looks as if separated by ';'",
+        id="a spreadsheet's other separator",
+    ),
+    pytest.param("\n" + rows(good("a")), "here it is blank", id="a blank first line"),
+    pytest.param("\n\n\n", "here it is blank", id="blank lines"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), LOOKS_LIKE)
+def test_a_file_that_is_written_another_way_is_told_in_one_sentence(
+    table: Table, tmp_path: Path, text: str, told: str
+) -> None:
+    done = read_csv(table, tmp_path, text)
+    assert done.rows == []
+    (violation,) = done.violations
+    assert violation.line == 1
+    assert told in violation.rule
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|", " "])
+def test_a_table_may_say_how_its_values_are_separated(
+    table: Table, tmp_path: Path, separator: str
+) -> None:
+    semicolons = replace(table, read=Csv(separator=separator))
+    text = rows(good("a", "x"), '"b;;| ",0,1e1,,1999-12-31,')
+    written = io.StringIO()
+    csv.writer(written, delimiter=separator).writerows(csv.reader(io.StringIO(text)))
+    done = read_csv(semicolons, tmp_path, written.getvalue())
+    assert done.violations == []
+    assert list(done.lines) == ["a", "b;;| "]
+    if separator != " ":
+        (violation,) = read_csv(semicolons, tmp_path, text).violations
+        assert "looks as if separated by ','" in violation.rule
+
+
+def test_more_columns_are_left_out_where_the_table_says_so(table: Table, tmp_path: Path) -> None:
+    ignoring = replace(table, extra_columns="ignore")
+    text = f"unnamed,{HEADER},,unnamed\n0,{good('a')},x,y\n1,b,1,2.5,True,1999-12-31,,,\n"
+    done = read_csv(ignoring, tmp_path, text)
+    assert done.violations == []
+    assert list(done.lines) == ["a", "b"]
+    assert set(done.rows[0]) == {"line", *HEADER.split(",")}
+    columns = {name: [row[name] for row in done.rows] for name in HEADER.split(",")}
+    parquet = Reading(ignoring, write_parquet(tmp_path, other=[1, 2], **columns))
+    assert parquet.rows == done.rows
+    told = read_csv(ignoring, tmp_path, text.replace("note", "Note")).told
+    assert told == [(1, "note", None, "the column is there; the file has 'Note' instead")]
+
+
+def test_a_damaged_parquet_file_is_told_with_column_and_line(table: Table, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    count = 3_000
+    content = pa.table(
+        {
+            "tree": [f"t{number}" for number in range(count)],
+            "age": list(range(count)),
+            "height": [number / count for number in range(count)],
+            "grafted": pa.nulls(count, pa.bool_()),
+            "planted": [date(2020, 1, 1)] * count,
+            "note": [f"note {number}" for number in range(count)],
+        }
+    )
+    path = tmp_path / "trees.parquet"
+    pa.parquet.write_table(content, path, row_group_size=1_000, use_dictionary=False)
+    whole = path.read_bytes()
+    metadata = pa.parquet.ParquetFile(path).metadata
+    page = metadata.row_group(1).column(5).data_page_offset
+    path.write_bytes(whole[: page + 40] + b"\xff" * 80 + whole[page + 120 :])
+    (violation,) = Reading(table, path).violations
+    assert (violation.line, violation.column) == (2, "note")
+    assert violation.rule.startswith("a column can be read from this line on (")
+
+    chance = random.Random(5)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        start, length = chance.randrange(len(whole)), chance.choice([1, 4, 80])
+        damaged[start : start + length] = chance.randbytes(length)
+        path.write_bytes(damaged)
+        for one in Reading(table, path).violations:  # none, or what is wrong: never a traceback
+            assert len(str(one)) < 500

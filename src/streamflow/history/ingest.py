@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from streamflow.errors import AsOfRefused, MissingFiles, RecordedAtRefused
+from streamflow.errors import AsOfRefused, RecordedAtRefused
 from streamflow.hashes import Sha256, sha256_of
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_table import content_columns, create_history_table, history_table
+from streamflow.history.month_folder import find_files
 from streamflow.history.staging import stage, staging_table
 from streamflow.history.violations import Violations
 from streamflow.postgres.database import Database
@@ -69,7 +70,7 @@ def ingest(
     """
     _require_past(as_of, recorded_at, now)
     tables = use_case.tables()
-    files = _find_files(folder, tables)
+    files = find_files(folder, tables)
     migrate(database)
     report_file = reports / f"violations-{as_of}-{now:%Y%m%dT%H%M%S%f}.csv"
     with database.transaction(), Violations(report_file) as violations:
@@ -116,33 +117,6 @@ def _require_past(as_of: date, recorded_at: datetime, now: datetime) -> None:
             f"--recorded-at {recorded_at.isoformat()} is in the future.",
             "Name the time at which the files arrived, or leave it out.",
         )
-
-
-def _find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
-    """The file of each table that has arrived. Raises MissingFiles."""
-    found: dict[str, Path] = {}
-    missing: list[str] = []
-    for table in tables:
-        names = [f"{table.name}.csv", f"{table.name}.parquet"]
-        existing = [folder / name for name in names if (folder / name).is_file()]
-        if len(existing) > 1:
-            raise MissingFiles(
-                f"Table {table.name!r} has two files in {folder}: "
-                f"{existing[0].name} and {existing[1].name}.",
-                "Remove the one that isn't meant.",
-            )
-        if existing:
-            found[table.name] = existing[0]
-        elif not table.arrives_later:
-            missing.append(names[0])
-    if missing:
-        raise MissingFiles(
-            f"{folder} lacks {', '.join(missing)}."
-            if folder.is_dir()
-            else f"There is no folder {folder}.",
-            "Name a folder with one CSV or Parquet file per table: `streamflow ingest DIR`.",
-        )
-    return found
 
 
 def _append(

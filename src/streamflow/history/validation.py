@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from streamflow.errors import InvalidSettings
 from streamflow.history.month_file import read_batches
+from streamflow.history.plain_columns import plain, shown
+from streamflow.history.values import RULES, checked
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 from streamflow.use_case import Table
 
@@ -26,20 +28,6 @@ POSTGRES_TYPES = {
     "Float64": "double precision",
     "boolean": "boolean",
     "date": "date",
-}
-# The rule that a value of another type breaks, by the contract's type.
-_RULES = {
-    "string": "text without NUL characters",
-    "Int64": "a whole number",
-    "Float64": "a finite number",
-    "boolean": "true or false",
-    "date": "a date as YYYY-MM-DD",
-}
-_PATTERNS = {
-    "Int64": r"^[+-]?[0-9]{1,18}$",
-    "Float64": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$",
-    "boolean": r"^(true|false|True|False|TRUE|FALSE)$",
-    "date": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
 }
 
 
@@ -67,8 +55,10 @@ def read_checked(table: Table, path: Path, report: Report) -> Iterator[pa.Record
     as far as possible, so that one run reports all.
     """
     types = column_types(table)
-    # Uniqueness is a rule for the whole set, which can't be checked in a chunk.
-    contract = table.contract.update_columns({name: {"unique": False} for name in types})
+    # Uniqueness is a rule for the whole set, which can't be checked in a chunk; types are checked
+    # before.
+    checked_here = {"unique": False, "dtype": None}
+    contract = table.contract.update_columns(dict.fromkeys(types, checked_here))
     reported: set[tuple[int | None, str | None]] = set()
     rows = 0
 
@@ -78,8 +68,8 @@ def read_checked(table: Table, path: Path, report: Report) -> Iterator[pa.Record
             reported.add((violation.line, violation.column))
             report(violation)
 
-    for batch in read_batches(path, list(types), report_once):
-        typed = _typed(batch, types, path.name, report_once)
+    for batch in read_batches(path, table, report_once):
+        typed = _typed(batch, types, table, path.name, report_once)
         _check_rows(typed, contract, path.name, report_once)
         rows += typed.num_rows
         yield typed
@@ -89,7 +79,7 @@ def read_checked(table: Table, path: Path, report: Report) -> Iterator[pa.Record
 
 
 def _typed(
-    batch: pa.RecordBatch, types: dict[str, str], file: str, report: Report
+    batch: pa.RecordBatch, types: dict[str, str], table: Table, file: str, report: Report
 ) -> pa.RecordBatch:
     """`line` and the contract's columns with their types; a value of another type becomes null.
 
@@ -98,87 +88,31 @@ def _typed(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {name: _null_if_empty(batch.column(name)) for name in types}
-    blank = None
-    for column in columns.values():
-        nulls = pc.is_null(column)
-        blank = nulls if blank is None else pc.and_(blank, nulls)
     lines = batch.column("line")
-    typed = [lines]
+    typed, blank = [lines], pa.repeat(True, batch.num_rows)
     for name, kind in types.items():
-        values, wrong = _cast(columns[name], kind)
-        for line, value in zip(
-            lines.filter(wrong).to_pylist(), columns[name].filter(wrong).to_pylist(), strict=True
-        ):
-            shown = str(value)[:SHOWN_CHARACTERS]
-            report(Violation(file, line, name, shown, f"a value is {_RULES[kind]}"))
+        column = batch.column(name)
+        values, wrong = checked(column, kind, table.read)
+        if pc.any(wrong).as_py():
+            found = zip(lines.filter(wrong).to_pylist(), shown(column, wrong), strict=True)
+            for line, value in found:
+                rule = f"a value is {RULES[kind]}"
+                report(Violation(file, line, name, value[:SHOWN_CHARACTERS], rule))
         typed.append(values)
-    return pa.record_batch(typed, names=["line", *types]).filter(pc.invert(blank))
+        if pc.any(blank).as_py():
+            blank = pc.and_(blank, _is_blank(column))
+    rows = pa.record_batch(typed, names=["line", *types])
+    return rows.filter(pc.invert(blank)) if pc.any(blank).as_py() else rows
 
 
-def _null_if_empty(column: pa.Array) -> pa.Array:
+def _is_blank(column: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not pa.types.is_string(column.type):
-        return column
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
-
-
-def _cast(column: pa.Array, kind: str) -> tuple[pa.Array, pa.Array]:
-    """The column as the contract's type, and a boolean mask of the values of another type."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    target = {
-        "string": pa.string(),
-        "Int64": pa.int64(),
-        "Float64": pa.float64(),
-        "boolean": pa.bool_(),
-        "date": pa.date32(),
-    }[kind]
-    if pa.types.is_string(column.type) and kind != "string":
-        wrong = pc.fill_null(pc.invert(pc.match_substring_regex(column, _PATTERNS[kind])), False)
-        column = _null_where(column, wrong)
-    else:
-        wrong = pa.array([False] * len(column))
-    try:
-        values = pc.cast(column, target)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        values, failed = _cast_one_by_one(column, target)
-        wrong = pc.or_(wrong, failed)
-    if kind in ("Float64", "string"):
-        invalid = (
-            pc.invert(pc.is_finite(values))
-            if kind == "Float64"
-            else pc.match_substring(values, "\0")
-        )
-        invalid = pc.fill_null(invalid, False)
-        values, wrong = _null_where(values, invalid), pc.or_(wrong, invalid)
-    return values, wrong
-
-
-def _null_where(column: pa.Array, mask: pa.Array) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.if_else(mask, pa.scalar(None, column.type), column)
-
-
-def _cast_one_by_one(column: pa.Array, target: pa.DataType) -> tuple[pa.Array, pa.Array]:
-    """As `_cast`, for the rare chunk with a value like 2024-02-31, on which Arrow's cast fails."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values, wrong = [], []
-    for value in column:
-        try:
-            values.append(pc.cast(value, target).as_py())
-            wrong.append(False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            values.append(None)
-            wrong.append(True)
-    return pa.array(values, target), pa.array(wrong)
+    column, _ = plain(column) if not pa.types.is_string(column.type) else (column, None)
+    if pa.types.is_string(column.type):
+        return pc.equal(pc.fill_null(column, ""), "")
+    return column.is_null()
 
 
 def _check_rows(

@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -27,13 +28,19 @@ class Violation:
     rule: str
 
     def __str__(self) -> str:
-        place = ", ".join(
-            f"{name} {value}"
-            for name, value in (("line", self.line), ("column", self.column))
-            if value is not None
-        )
+        line = [] if self.line is None else [f"line {self.line}"]
+        column = [] if self.column is None else [f"column {self.column!r}"]
+        place = ", ".join(line + column)
         found = f": {self.value!r}" if self.value is not None else ""
         return f"{self.file}{', ' if place else ''}{place}{found} breaks the rule: {self.rule}"
+
+
+def with_code_points(text: str) -> str:
+    """The text, with code points for all but visible ASCII: `Ren[U+00E9]`, `abc[U+0020]`.
+
+    So two texts that look the same are told apart.
+    """
+    return "".join(one if "!" <= one <= "~" else f"[U+{ord(one):04X}]" for one in text)
 
 
 # Called with each violation.
@@ -41,12 +48,15 @@ Report = Callable[[Violation], None]
 
 
 class Violations:
-    """Counts violations, keeps the first ones, and writes each to `file`, created for the first."""
+    """Counts violations, keeps the first of each rule and some more, and writes all to `file`."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.first: list[Violation] = []
+        # With their numbers, so that they are shown in the order in which they came.
+        self._first: list[tuple[int, Violation]] = []
+        self._first_of_rule: list[tuple[int, Violation]] = []
         self.counts: Counter[tuple[str, str | None, str]] = Counter()
+        self._total = 0
         self._handle: TextIO | None = None
 
     def __enter__(self) -> Violations:
@@ -68,25 +78,35 @@ class Violations:
         self._writer.writerow(
             [violation.file, violation.line, violation.column, violation.value, violation.rule]
         )
-        self.counts[violation.file, violation.column, violation.rule] += 1
-        if len(self.first) < SHOWN_VIOLATIONS:
-            self.first.append(violation)
+        rule = (violation.file, violation.column, violation.rule)
+        if rule not in self.counts and len(self._first_of_rule) < SHOWN_VIOLATIONS:
+            self._first_of_rule.append((self._total, violation))
+        elif len(self._first) < SHOWN_VIOLATIONS:
+            self._first.append((self._total, violation))
+        self.counts[rule] += 1
+        self._total += 1
 
     def raise_if_any(self, folder: Path) -> None:
         """Raise ContractViolation with the first violations if there are any in `folder`."""
         if self._handle is None:
             return
         self._handle.flush()
-        total = sum(self.counts.values())
+        total = self._total
         lines = [f"{total} value(s) in {folder} break their table's contract; nothing was changed."]
-        lines += [f"  {violation}" for violation in self.first]
-        if total > len(self.first):
-            lines.append(f"  … and {total - len(self.first)} more:")
+        shown = self._shown()
+        lines += [f"  {violation}" for violation in shown]
+        if total > len(shown):
+            lines.append(f"  … and {total - len(shown)} more:")
             lines += [
-                f"  {count:>8} x {file}{f', column {column}' if column else ''}: {rule}"
+                f"  {count:>8} x {file}{'' if column is None else f', column {column!r}'}: {rule}"
                 for (file, column, rule), count in self.counts.most_common()
             ]
         lines.append(f"The whole list: {self.file}")
         raise ContractViolation(
             "\n".join(lines), "Correct the files and run the same `streamflow ingest` again."
         )
+
+    def _shown(self) -> list[Violation]:
+        """The first violations, of each rule at least one as long as there is room."""
+        chosen = (self._first_of_rule + self._first)[:SHOWN_VIOLATIONS]
+        return [violation for _, violation in sorted(chosen, key=itemgetter(0))]

@@ -1,0 +1,74 @@
+"""The files of a month's folder, and what lies there instead of one that is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from streamflow.errors import MissingFiles
+from streamflow.use_case import Table
+
+_COMPRESSED = (".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst")
+
+
+def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
+    """The file of each table that has arrived, by the table's name.
+
+    Raises MissingFiles if a table has none, two, or one that can't be read; with what lies there
+    under a similar name. A table that arrives later may have none, but nothing similar either.
+    """
+    if not folder.is_dir():
+        raise _missing(f"There is no folder {folder}.")
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    similar: list[str] = []
+    for table in tables:
+        names = _names(table)
+        existing = [folder / name for name in names if (folder / name).is_file()]
+        if len(existing) > 1:
+            raise MissingFiles(
+                f"Table {table.name!r} has two files in {folder}: "
+                f"{existing[0].name} and {existing[1].name}.",
+                "Remove the one that isn't meant.",
+            )
+        if existing:
+            if not os.access(existing[0], os.R_OK):
+                raise _missing(f"You have no right to read {existing[0]}.")
+            found[table.name] = existing[0]
+            continue
+        instead = [_instead(path, table) for path in sorted(folder.iterdir())]
+        meant = [one for one in instead if one]
+        if meant or not table.arrives_later:
+            missing.append(names[0])
+            similar += meant
+    if missing:
+        there = f" There is {'; '.join(similar)}." if similar else ""
+        raise _missing(f"{folder} lacks {', '.join(missing)}.{there}")
+    return found
+
+
+def _names(table: Table) -> list[str]:
+    return [f"{table.name}.csv", f"{table.name}.parquet"]
+
+
+def _instead(path: Path, table: Table) -> str | None:
+    """What lies at `path`, if it's likely meant to be the table's file, and what to do with it."""
+    folded, name = path.name.casefold(), f"{path.name!r}"
+    wanted = [one.casefold() for one in _names(table)]
+    if path.is_dir():
+        return f"{name}, which is a folder" if folded in wanted else None
+    if path.is_symlink() and not path.exists():
+        return f"{name}, a link to nothing" if folded in wanted else None
+    if folded.endswith(_COMPRESSED) and any(folded.startswith(one) for one in wanted):
+        return f"{name}, which is compressed: unpack it"
+    if folded.strip() in wanted:
+        return f"{name}: rename it to {folded.strip()}"
+    if folded.split(".")[0].strip() == table.name.casefold():
+        return None if table.arrives_later else f"{name}, whose name ends otherwise"
+    return None
+
+
+def _missing(message: str) -> MissingFiles:
+    return MissingFiles(
+        message, "Name a folder with one CSV or Parquet file per table: `streamflow ingest DIR`."
+    )
