@@ -43,7 +43,7 @@ from streamflow.keys.api_keys import Scope
 from streamflow.lineage import reproduce
 from streamflow.operations import backup_archive
 from streamflow.operations.backup import backup
-from streamflow.operations.backup_archive import MLFLOW_DUMP, STREAMFLOW_DUMP
+from streamflow.operations.backup_manifest import MLFLOW_DUMP, STREAMFLOW_DUMP
 from streamflow.operations.restore import restore
 from streamflow.pipeline import explain, train
 from streamflow.pipeline.apply import apply

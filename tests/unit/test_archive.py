@@ -18,7 +18,7 @@ import pytest
 import streamflow
 from streamflow.errors import BackupRefused, StreamFlowError, TamperedBackup
 from streamflow.operations import backup_archive
-from streamflow.operations.backup_archive import MANIFEST, MANIFEST_HASH, Manifest
+from streamflow.operations.backup_manifest import MANIFEST, MANIFEST_HASH, Manifest
 
 NOW = datetime(2024, 3, 1, 8, 30, tzinfo=UTC)
 DRAFT = Manifest(

@@ -13,7 +13,7 @@ import typer
 from streamflow.cli.terminal import Json, print_result, print_table, show_progress
 
 if TYPE_CHECKING:
-    from streamflow.operations.backup_archive import Manifest
+    from streamflow.operations.backup_manifest import Manifest
 
 app = typer.Typer()
 

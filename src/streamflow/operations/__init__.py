@@ -7,6 +7,7 @@ __all__ = [
     "api_server",
     "backup",
     "backup_archive",
+    "backup_manifest",
     "demo",
     "processes",
     "restore",

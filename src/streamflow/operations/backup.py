@@ -19,12 +19,12 @@ from streamflow import __version__
 from streamflow.bootstrap import MlflowStore, connected, mlflow_store
 from streamflow.errors import BackupRefused
 from streamflow.operations import backup_archive, backup_artifacts
-from streamflow.operations.backup_archive import (
+from streamflow.operations.backup_archive import ReadMember
+from streamflow.operations.backup_manifest import (
     ARTIFACTS,
     MLFLOW_DUMP,
     STREAMFLOW_DUMP,
     Manifest,
-    ReadMember,
 )
 from streamflow.postgres import client_programs
 from streamflow.postgres.database import Database

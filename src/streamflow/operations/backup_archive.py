@@ -12,71 +12,32 @@ A restore reads the whole file first, and checks each member's name, size and ha
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, cast
 
 from streamflow.errors import BackupRefused, TamperedBackup
+from streamflow.operations.backup_manifest import (
+    LARGEST_BYTES,
+    LARGEST_MANIFEST_BYTES,
+    MANIFEST,
+    MANIFEST_HASH,
+    Manifest,
+    Member,
+    parsed,
+    shown,
+)
 from streamflow.progress import Progress, silent
 
-MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.json.sha256"
-MLFLOW_DUMP = "mlflow.dump"
-STREAMFLOW_DUMP = "streamflow.dump"
-ARTIFACTS = "artifacts/"
-
 PART_BYTES = 1 << 20
-# The largest size of a member: space for the manifest is reserved before the sizes are known.
-LARGEST_BYTES = 10**15
-
+# What a tar's header has in addition, such as a long name, is read into memory too.
+LARGEST_HEADER_BYTES = 1 << 20
 # Called when it is the member's turn; returns its bytes in parts.
 ReadMember = Callable[[], Iterable[bytes]]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file of the backup, but for the manifest; `size` is in bytes."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a backup consists of.
-
-    `version` is StreamFlow's, `schema` the number of the newest migration, `postgres` the server's
-    version, `taken_at` is in UTC. `schemas` are those in `streamflow.dump`, `mlflow_schema` is the
-    one in `mlflow.dump`; its tables name artifacts by URIs below `location`. `experiment` is the id
-    of the experiment whose artifact folder is `location` itself; other experiments have a
-    subfolder named after their id.
-    """
-
-    format: Literal[1]
-    version: str
-    schema: int
-    postgres: str
-    taken_at: datetime
-    schemas: tuple[str, ...]
-    mlflow_schema: str
-    location: str
-    experiment: int | None
-    members: tuple[Member, ...] = ()
-
-    @property
-    def artifacts(self) -> list[Member]:
-        """The members that are files of runs and models."""
-        return [member for member in self.members if member.name.startswith(ARTIFACTS)]
-
-    def to_json(self) -> str:
-        """The text of manifest.json; `taken_at` in ISO 8601."""
-        return json.dumps(asdict(self), default=datetime.isoformat, indent=1)
 
 
 def write(out: BinaryIO, manifest: Manifest, members: Sequence[tuple[str, ReadMember]]) -> Manifest:
@@ -87,6 +48,11 @@ def write(out: BinaryIO, manifest: Manifest, members: Sequence[tuple[str, ReadMe
     placeholders = tuple(Member(name, LARGEST_BYTES, "0" * 64) for name, _ in members)
     reserved = len(replace(manifest, members=placeholders).to_json())
     time = int(manifest.taken_at.timestamp())
+    if reserved > LARGEST_MANIFEST_BYTES:
+        raise BackupRefused(
+            f"The backup would have {len(members):,} files, more than one file can hold.",
+            "Remove runs that nobody needs: `mlflow gc`.",
+        )
 
     def write_manifest(text: str) -> None:
         written = _add(out, MANIFEST, [text.ljust(reserved).encode()], time)
@@ -163,17 +129,43 @@ def read(file: Path, progress: Progress = silent) -> Archive:
         ) from error
 
 
-def _read(stream: BinaryIO, file: Path, progress: Progress) -> Archive:
+class _HeaderReader:
+    """A stream of which only small parts can be read: tarfile reads what a header says at once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= LARGEST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._stream.read(size)
+
+
+def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    """The next member; None at the end, and where there is no header that can be read."""
     try:
-        tar = tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="replace")
+        return tar.next()
+    # What tarfile raises for numbers that aren't, for bytes that aren't text, and for headers that
+    # each announce another one.
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError):
+        return None
+
+
+def _read(stream: BinaryIO, file: Path, progress: Progress) -> Archive:
+    first = tar = None
+    with suppress(tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError):
+        tar = tarfile.TarFile(
+            fileobj=cast(BinaryIO, _HeaderReader(stream)), encoding="utf-8", errors="replace"
+        )
         first = tar.next()
-    except tarfile.TarError:
-        first = None
-    if first is None or first.name != MANIFEST:
+    if tar is None or first is None or first.name != MANIFEST:
         raise BackupRefused(
             f"{file} isn't a backup, or its beginning is damaged: it has no {MANIFEST}.",
             "Name a file that `streamflow backup` wrote.",
         )
+    if first.size > min(LARGEST_MANIFEST_BYTES, stream.seek(0, os.SEEK_END)):
+        raise TamperedBackup(file, MANIFEST, f"can't have {first.size:,} bytes")
     stream.seek(first.offset_data)
     text = stream.read(first.size)
     id = hashlib.sha256(text).hexdigest()
@@ -181,14 +173,12 @@ def _read(stream: BinaryIO, file: Path, progress: Progress) -> Archive:
     offsets = {}
 
     def verify_next(member: Member) -> None:
-        try:
-            info = tar.next()
-        except tarfile.TarError:
-            info = None
+        info = _next(tar)
         if info is None:
             raise TamperedBackup(file, member.name, "isn't where it should be")
         if info.name != member.name:
-            raise TamperedBackup(file, info.name, f"is where {member.name} should be")
+            found = shown(info.name)
+            raise TamperedBackup(file, found, f"is where {shown(member.name)} should be")
         if info.type != tarfile.REGTYPE:
             raise TamperedBackup(file, member.name, "isn't a plain file")
         if info.size != member.size:
@@ -199,12 +189,12 @@ def _read(stream: BinaryIO, file: Path, progress: Progress) -> Archive:
             pass
 
     verify_next(Member(MANIFEST_HASH, len(line), hashlib.sha256(line).hexdigest()))
-    manifest = _manifest(text, file)
+    manifest = parsed(text, file)
     for member in manifest.members:
         progress(member.name)
         verify_next(member)
-    if (extra := tar.next()) is not None:
-        raise TamperedBackup(file, extra.name, f"isn't in {MANIFEST}")
+    if (extra := _next(tar)) is not None:
+        raise TamperedBackup(file, shown(extra.name), f"isn't in {MANIFEST}")
     return Archive(file, id, manifest, offsets)
 
 
@@ -218,34 +208,3 @@ def _read_verified(stream: BinaryIO, file: Path, member: Member) -> Iterator[byt
         yield part
     if left or sha256.hexdigest() != member.sha256:
         raise TamperedBackup(file, member.name, "isn't what was written: its SHA-256 differs")
-
-
-def _manifest(text: bytes, file: Path) -> Manifest:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        document: dict[str, object] = json.loads(text)
-        if (format := document["format"]) != 1:
-            raise BackupRefused(
-                f"{file} has format {format}, and this program knows format 1.",
-                f"Restore it with the program that wrote it: StreamFlow {document['version']}.",
-            )
-        manifest: Manifest = TypeAdapter(Manifest).validate_python(document)
-    except (ValueError, TypeError, KeyError, ValidationError) as error:
-        raise TamperedBackup(
-            file, MANIFEST, "isn't a manifest that this program can read"
-        ) from error
-    names = [member.name for member in manifest.members]
-    for name in names:
-        if name not in (MLFLOW_DUMP, STREAMFLOW_DUMP) and not _is_artifact(name):
-            raise TamperedBackup(file, repr(name), "has no place in a backup")
-    if len(set(names)) < len(names) or not {MLFLOW_DUMP, STREAMFLOW_DUMP} <= set(names):
-        raise TamperedBackup(file, MANIFEST, "lacks a member, or has one twice")
-    return manifest
-
-
-def _is_artifact(name: str) -> bool:
-    """Whether the name, as a path, is of a file below the artifacts' folder."""
-    parts = name.removeprefix(ARTIFACTS).split("/")
-    safe = all(part not in ("", os.curdir, os.pardir) and "\0" not in part for part in parts)
-    return name.startswith(ARTIFACTS) and safe

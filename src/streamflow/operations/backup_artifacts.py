@@ -6,15 +6,15 @@ MLflow writes each file once and never changes it.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streamflow.errors import BackupRefused, NotEmpty
 from streamflow.hashes import sha256_of
-from streamflow.operations.backup_archive import ARTIFACTS, PART_BYTES, Archive
-
-# A file is written under this name first. One name is enough: a lock excludes a second restore.
-PARTIAL = ".restoring"
+from streamflow.operations.backup_archive import PART_BYTES, Archive
+from streamflow.operations.backup_manifest import ARTIFACTS, PARTIAL, shown
 
 
 def listed(folder: Path) -> list[str]:
@@ -33,6 +33,14 @@ def listed(folder: Path) -> list[str]:
         for parent, _, names in os.walk(folder, onerror=refuse)
         for name in names
     ]
+    for name in found:
+        if not name.isascii() and name.encode(errors="replace").decode() != name:
+            raise BackupRefused(
+                f"The name of the artifact {folder / name!s} isn't UTF-8.".encode(
+                    errors="backslashreplace"
+                ).decode(),
+                "Rename it, or delete its run: `mlflow gc`.",
+            )
     return sorted(name for name in found if Path(name).name != PARTIAL)
 
 
@@ -59,34 +67,56 @@ def missing(folder: Path, backup: Archive) -> list[str]:
     Raises NotEmpty if the folder has a different file at one of these paths.
     """
     missing = []
-    for member in backup.manifest.artifacts:
-        name = member.name.removeprefix(ARTIFACTS)
-        if not (folder / name).exists():
-            missing.append(name)
-        elif not (folder / name).is_file() or sha256_of(folder / name) != member.sha256:
-            raise NotEmpty(
-                f"{folder / name} is there already, and differs from the backup's.",
-                "Restore into another STREAMFLOW_HOME, or move that file away.",
-            )
+    with _writing():
+        for member in backup.manifest.artifacts:
+            name = member.name.removeprefix(ARTIFACTS)
+            try:
+                found = (folder / name).stat()
+            except FileNotFoundError:
+                missing.append(name)
+                continue
+            if not stat.S_ISREG(found.st_mode) or sha256_of(folder / name) != member.sha256:
+                raise NotEmpty(
+                    f"{folder / name} is there already, and differs from the backup's.",
+                    "Restore into another STREAMFLOW_HOME, or move that file away.",
+                )
     return missing
 
 
 def put(folder: Path, names: Iterable[str], backup: Archive) -> None:
-    """Write these artifacts to the folder and to the disk, each completely or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    changed = {folder.parent, folder}
-    for name in names:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (folder / PARTIAL).open("wb") as file:
-            for part in backup.content(ARTIFACTS + name):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        (folder / PARTIAL).rename(target)
-        changed |= {parent for parent in target.parents if parent.is_relative_to(folder)}
-    for parent in changed:
-        sync(parent)
+    """Write these artifacts to the folder and to the disk, each completely or not at all.
+
+    Raises BackupRefused if one of them can't be written.
+    """
+    with _writing():
+        folder.mkdir(parents=True, exist_ok=True)
+        changed = {folder.parent, folder}
+        for name in names:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # One name is enough: a lock excludes a second restore.
+            with (folder / PARTIAL).open("wb") as file:
+                for part in backup.content(ARTIFACTS + name):
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+            (folder / PARTIAL).rename(target)
+            changed |= {parent for parent in target.parents if parent.is_relative_to(folder)}
+        for parent in changed:
+            sync(parent)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Raise an error of the file system in the block as BackupRefused."""
+    try:
+        yield
+    except OSError as error:
+        raise BackupRefused(
+            f"The artifact {shown(str(error.filename))} can't be written: {error.strerror}.",
+            "Restore into a STREAMFLOW_HOME with a short path and free space, where nothing else "
+            "is; then run the same command again.",
+        ) from error
 
 
 def sync(folder: Path) -> None:

@@ -1,9 +1,9 @@
 """A backup restored into an empty database: in the same home, another one, or a stack.
 
-The whole file is checked first. Then come the artifacts, file by file; MLflow's tables, if they are
-in a database of their own; and last StreamFlow's tables. A database is filled in one transaction,
-which also records the backup's id. So a restore that was killed can be run again: it does what is
-missing, and recognizes data that isn't from this backup.
+The whole file is checked first, and its tables too: see `backup_content`. Then come the artifacts,
+file by file; MLflow's tables, if they are in a database of their own; and last StreamFlow's tables.
+A database is filled in one transaction, which also records the backup's id. So a restore that was
+killed can be run again: it does what is missing, and recognizes data that isn't from this backup.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from pathlib import Path
 
 from streamflow.bootstrap import MLFLOW_SCHEMA, MlflowStore, connected, mlflow_store
 from streamflow.errors import DatabaseUnavailable, NotEmpty, SchemaTooNew
-from streamflow.operations import backup_archive, backup_artifacts
-from streamflow.operations.backup_archive import MLFLOW_DUMP, STREAMFLOW_DUMP, Archive, Manifest
+from streamflow.operations import backup_archive, backup_artifacts, backup_content
+from streamflow.operations.backup_archive import Archive
+from streamflow.operations.backup_content import Content
+from streamflow.operations.backup_manifest import (
+    MLFLOW_DUMP,
+    OWN_SCHEMA,
+    STREAMFLOW_DUMP,
+    Manifest,
+)
 from streamflow.postgres import client_programs, migrations, roles
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, identifier, literal
 from streamflow.progress import Progress, silent
 from streamflow.settings import Settings
 from streamflow.use_case import load_use_case
-
-OWN_SCHEMA = "streamflow"
 
 
 @dataclass(frozen=True)
@@ -39,15 +44,6 @@ class Restored:
     migrated: list[str]
 
 
-@dataclass(frozen=True)
-class _Source:
-    backup: Archive
-    programs: Path
-
-    def script(self, member: str) -> Iterator[bytes]:
-        return client_programs.script(self.programs, self.backup.content(member))
-
-
 def restore(settings: Settings, file: Path, progress: Progress = silent) -> Restored:
     """Restore the backup, apply migrations that it lacks, and grant the roles of the settings.
 
@@ -57,16 +53,18 @@ def restore(settings: Settings, file: Path, progress: Progress = silent) -> Rest
     history = load_use_case(settings.use_case).name
     backup = backup_archive.read(file.absolute(), lambda member: progress(f"checking {member}"))
     _require_known_schema(backup)
-    source = _Source(backup, client_programs.programs(settings.postgres_binaries))
+    programs = client_programs.programs(settings.postgres_binaries)
     with connected(settings) as database, mlflow_store(settings, database) as mlflow:
         # While the lock is held, no step and no other restore can begin.
         with Database(database.url) as locking, locking.transaction():
             locking.execute("lock_steps")
             before = _was_restored(database, _own_schemas(backup), backup)
+            migrated: list[migrations.Migration] = []
             if not before:
-                _restore(settings, database, mlflow, source, progress)
-        progress("migrating")
-        migrated = migrations.migrate(database)
+                with backup_content.checked(database, backup, programs, progress) as content:
+                    _restore(settings, database, mlflow, content, progress)
+                migrated += content.migrated
+        migrated += migrations.migrate(database)
         if settings.role_passwords:
             roles.grant(database, history, settings.role_passwords)
     return Restored(backup.manifest, before, [str(migration) for migration in migrated])
@@ -108,9 +106,13 @@ def _was_restored(database: Database, schemas: Sequence[str], backup: Archive) -
 
 
 def _restore(
-    settings: Settings, database: Database, mlflow: MlflowStore, source: _Source, progress: Progress
+    settings: Settings,
+    database: Database,
+    mlflow: MlflowStore,
+    content: Content,
+    progress: Progress,
 ) -> None:
-    backup, separate = source.backup, mlflow.database is not database
+    backup, separate = content.backup, mlflow.database is not database
     if separate and (experiment := backup.manifest.experiment) is not None:
         # MLflow's server takes a path's first folder for an experiment, to check permissions.
         folder, location = mlflow.artifacts / str(experiment), f"{mlflow.location}{experiment}"
@@ -121,28 +123,28 @@ def _restore(
     filled = separate and _was_restored(mlflow.database, [mlflow.schema], backup)
     progress(f"{len(missing)} artifacts")
     backup_artifacts.put(mlflow.artifacts, missing, backup)
-    script = _mlflow_script(mlflow, source)
+    script = _mlflow_script(mlflow, content)
     if separate:
         if not filled:
             progress(MLFLOW_DUMP)
             owner = identifier(mlflow.database.row("database_owner")["name"])
             begin = _statement(mlflow.database, "set_role", {"role": owner})
-            _fill(mlflow.database, [mlflow.schema], source, chain([begin], script))
+            _fill(mlflow.database, [mlflow.schema], content, chain([begin], script))
         # Our database has this schema too, but empty.
         names = {"schema": identifier(MLFLOW_SCHEMA)}
         script = iter([_statement(database, "create_schema", names)])
     progress(STREAMFLOW_DUMP)
-    _fill(database, _own_schemas(backup), source, chain(script, source.script(STREAMFLOW_DUMP)))
+    _fill(database, _own_schemas(backup), content, chain(script, content.own_script()))
 
 
-def _mlflow_script(mlflow: MlflowStore, source: _Source) -> Iterator[bytes]:
+def _mlflow_script(mlflow: MlflowStore, content: Content) -> Iterator[bytes]:
     """SQL that creates MLflow's tables in this store's schema, with its artifacts' location."""
-    backup, database = source.backup.manifest, mlflow.database
+    backup, database = content.backup.manifest, mlflow.database
     old, new = identifier(backup.mlflow_schema), identifier(mlflow.schema)
     public = identifier("public")
     if public in (old, new):
         yield _statement(database, "drop_schema", {"schema": public})
-    yield from source.script(MLFLOW_DUMP)
+    yield from content.script([backup.mlflow_schema])
     if old != new:
         yield _statement(database, "rename_schema", {"schema": old, "name": new})
     if public == old != new:
@@ -152,17 +154,17 @@ def _mlflow_script(mlflow: MlflowStore, source: _Source) -> Iterator[bytes]:
 
 
 def _fill(
-    database: Database, schemas: Sequence[str], source: _Source, script: Iterable[bytes]
+    database: Database, schemas: Sequence[str], content: Content, script: Iterable[bytes]
 ) -> None:
     """Run the script, and record the backup's id in the same transaction, as a schema's comment."""
-    backup = source.backup
+    backup = content.backup
     text = f"Restored from the backup of {backup.manifest.taken_at.isoformat()}: {backup.id}"
     schema = OWN_SCHEMA if OWN_SCHEMA in schemas else schemas[0]
     comment = {"schema": identifier(schema), "text": literal(text)}
     begin = _statement(database, "lock_migration")
     end = [_statement(database, "comment_on_schema", comment), _statement(database, "analyze")]
     try:
-        client_programs.run(source.programs, database.url, chain([begin], script, end))
+        client_programs.run(content.programs, database.url, chain([begin], script, end))
     except DatabaseUnavailable:
         # A killed restore of this backup may have committed in the meantime.
         if not _was_restored(database, schemas, backup):

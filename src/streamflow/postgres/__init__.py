@@ -10,6 +10,8 @@ __all__ = [
     "driver_errors",
     "embedded_server",
     "migrations",
+    "plain_tables",
     "queries",
     "roles",
+    "temporary_database",
 ]

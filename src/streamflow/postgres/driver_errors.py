@@ -28,6 +28,15 @@ def errors_translated(connection: psycopg.Connection[RowT]) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def statements_refused() -> Iterator[None]:
+    """Raise an error of psycopg in the block as ValueError, with the server's message."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise ValueError(str(error).strip().partition("\n")[0]) from error
+
+
 def database_unavailable(error: BaseException) -> DatabaseUnavailable:
     """Our error for an OperationalError of psycopg or psycopg2, by its SQLSTATE."""
     message = str(error).strip().partition("\n")[0].rstrip(".")

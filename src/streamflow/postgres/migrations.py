@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from psycopg import Rollback
+
 from streamflow.errors import NotPermitted, SchemaChanged, SchemaTooNew, SchemaTooOld
 from streamflow.postgres.database import Database
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
+
+# No function's body has this end of a statement in it.
+_FUNCTION = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION .*?^\$\$;$", re.MULTILINE | re.DOTALL)
 
 _RECORD = """
 CREATE SCHEMA IF NOT EXISTS streamflow;
@@ -57,6 +62,12 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.number))
 
 
+def functions() -> str:
+    """SQL that creates every function of the schema anew, as its newest migration has it."""
+    found = [statement for one in migrations() for statement in _FUNCTION.findall(one.text)]
+    return "\n".join(found).replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
+
+
 def migrate(database: Database) -> list[Migration]:
     """Apply the missing migrations and return them. Several processes may do so at the same time.
 
@@ -64,6 +75,22 @@ def migrate(database: Database) -> list[Migration]:
     SchemaChanged.
     """
     return apply(database, migrations())
+
+
+def deviations(database: Database) -> list[str]:
+    """What in the schema `streamflow` isn't as the migrations make it; nothing is changed.
+
+    The user must own the schema, and may create schemas.
+    """
+    found: set[str] = set()
+    made: set[str] = set()
+    with database.transaction():
+        found = {row["fact"] for row in database.rows("structure")}
+        database.execute("put_schema_aside")
+        apply(database, migrations())
+        made = {row["fact"] for row in database.rows("structure")}
+        raise Rollback
+    return sorted(found ^ made)
 
 
 def apply(database: Database, known: tuple[Migration, ...]) -> list[Migration]:

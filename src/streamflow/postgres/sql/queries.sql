@@ -327,6 +327,195 @@ ALTER SCHEMA {schema} RENAME TO {name}
 -- name: comment_on_schema
 COMMENT ON SCHEMA {schema} IS {text}
 
+-- name: create_temporary_role
+CREATE ROLE {name} LOGIN PASSWORD {password}
+    NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+
+-- name: create_temporary_database
+CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'
+
+-- name: open_temporary_database
+GRANT CONNECT, CREATE ON DATABASE {name} TO {name}
+
+-- name: drop_temporary_database
+DROP DATABASE IF EXISTS {name} WITH (FORCE)
+
+-- name: drop_temporary_role
+DROP ROLE IF EXISTS {name}
+
+-- name: abandoned_temporary_databases
+-- A process that uses one is connected to it.
+SELECT name
+FROM (
+    SELECT rolname FROM pg_roles WHERE starts_with(rolname, %(prefix)s)
+    UNION
+    SELECT datname FROM pg_database WHERE starts_with(datname, %(prefix)s)
+) AS found (name)
+WHERE name NOT IN (SELECT datname FROM pg_stat_activity WHERE datname IS NOT NULL)
+  AND name NOT IN (SELECT usename FROM pg_stat_activity WHERE usename IS NOT NULL)
+
+-- name: unexpected_objects
+-- Objects that PostgreSQL itself creates with a database have numbers below 16384.
+WITH expected_schema AS (
+    SELECT oid FROM pg_namespace WHERE oid >= 16384 AND nspname = ANY(%(schemas)s)
+), plain_relation AS (
+    SELECT oid, relkind FROM pg_class
+    WHERE oid >= 16384
+      AND relkind IN ('r', 'p', 'i', 'I', 'S', 't')
+      AND (relnamespace IN (SELECT oid FROM expected_schema) OR relkind IN ('t', 'i'))
+      AND (relkind <> 'i' OR oid IN (
+          SELECT indexrelid FROM pg_index JOIN pg_class AS indexed ON indexed.oid = indrelid
+          WHERE indexed.relkind = 't'
+             OR indexed.relnamespace IN (SELECT oid FROM expected_schema)))
+      AND relpersistence = 'p' AND reloftype = 0
+      AND NOT relrowsecurity AND NOT relforcerowsecurity AND NOT relhasrules
+      AND relacl IS NULL
+      AND relname !~ '[[:cntrl:]]'
+), plain_function AS (
+    SELECT pg_proc.oid FROM pg_proc
+    WHERE pg_proc.oid >= 16384
+      AND encode(sha256(convert_to(prosrc, 'UTF8')), 'hex') = ANY(%(functions)s)
+      AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
+      AND prorettype = 'trigger'::regtype AND NOT prosecdef AND proconfig IS NULL
+      AND proacl IS NULL AND pronamespace IN (SELECT oid FROM expected_schema)
+), expression (classid, objid, tree) AS (
+    SELECT tableoid, oid, adbin::text FROM pg_attrdef WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, conbin::text FROM pg_constraint WHERE oid >= 16384
+    UNION ALL
+    SELECT 'pg_class'::regclass, indexrelid, concat(indexprs::text, indpred::text)
+    FROM pg_index WHERE indexrelid >= 16384
+    UNION ALL
+    SELECT 'pg_class'::regclass, partrelid, partexprs::text FROM pg_partitioned_table
+    UNION ALL
+    SELECT tableoid, oid, tgqual::text FROM pg_trigger WHERE NOT tgisinternal
+), called (classid, objid, function) AS (
+    SELECT classid, objid, coalesce(oprcode, number)
+    FROM expression
+    CROSS JOIN regexp_matches(tree, ':(opno|[a-z]*func(?:id)?|[a-z]*fnoid) (\d+)', 'g') AS matched
+    CROSS JOIN LATERAL (SELECT matched[2]::oid) AS found (number)
+    LEFT JOIN pg_operator ON matched[1] = 'opno' AND pg_operator.oid = number
+    WHERE number <> 0
+), unexpected (classid, objid, subid) AS (
+    SELECT tableoid, oid, 0 FROM pg_namespace
+    WHERE oid >= 16384
+      AND (oid NOT IN (SELECT oid FROM expected_schema) OR nspacl IS NOT NULL)
+      AND NOT (nspname ~ '^pg_(toast_)?temp_')
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_class
+    WHERE oid >= 16384 AND oid NOT IN (SELECT oid FROM plain_relation)
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_type AS type
+    WHERE oid >= 16384
+      AND (typacl IS NOT NULL
+           OR coalesce((SELECT typrelid FROM pg_type WHERE oid = type.typelem AND type.typcategory = 'A'),
+                       typrelid) NOT IN (SELECT oid FROM plain_relation WHERE relkind IN ('r', 'p')))
+    UNION ALL
+    SELECT 'pg_class'::regclass, attrelid, attnum FROM pg_attribute
+    WHERE attrelid >= 16384
+      AND (atttypid >= 16384 OR attacl IS NOT NULL OR attname ~ '[[:cntrl:]]')
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_proc
+    WHERE oid >= 16384 AND oid NOT IN (SELECT oid FROM plain_function)
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_trigger
+    WHERE NOT tgisinternal AND tgfoid NOT IN (SELECT oid FROM plain_function)
+    UNION ALL
+    SELECT 'pg_class'::regclass, inhrelid, 0
+    FROM pg_inherits JOIN pg_class AS parent ON parent.oid = inhparent
+    WHERE parent.relkind NOT IN ('p', 'I')
+    UNION ALL
+    SELECT classid, objid, 0
+    FROM called LEFT JOIN pg_proc ON pg_proc.oid = function AND pg_proc.oid < 16384
+    WHERE provolatile IS DISTINCT FROM 'i'
+      AND coalesce(proname, '') NOT IN
+          ('nextval', 'now', 'clock_timestamp', 'statement_timestamp', 'gen_random_uuid')
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_am WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_cast WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_collation WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_conversion WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_default_acl WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_event_trigger WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_extension WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_foreign_data_wrapper WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_foreign_server WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_language WHERE oid >= 16384
+    UNION ALL
+    SELECT 'pg_largeobject'::regclass, oid, 0 FROM pg_largeobject_metadata
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_opclass WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_operator WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_opfamily WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_policy WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_publication WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_rewrite WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_statistic_ext WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_transform WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_ts_config WHERE oid >= 16384
+    UNION ALL
+    SELECT tableoid, oid, 0 FROM pg_ts_dict WHERE oid >= 16384
+)
+SELECT DISTINCT coalesce(
+    pg_describe_object(classid, objid, subid), format('%%s %%s', classid::regclass, objid)
+) AS description
+FROM unexpected
+ORDER BY description
+
+-- name: drop_functions
+SELECT coalesce(string_agg(format('DROP ROUTINE %s;', oid::regprocedure), ' '), '') AS statements
+FROM pg_proc
+WHERE pronamespace = to_regnamespace('streamflow')
+
+-- name: structure
+-- The tables of the schema, but for the prediction log's partitions, which are made by the day.
+WITH relation AS (
+    SELECT oid, relname, relkind FROM pg_class
+    WHERE relnamespace = 'streamflow'::regnamespace AND NOT relispartition
+)
+SELECT format('%s is of the kind %s, partitioned by %s', relname, relkind, pg_get_partkeydef(oid))
+    AS fact
+FROM relation
+UNION ALL
+SELECT format('%s.%s is %s %s %s %s %s', relname, attname, format_type(atttypid, atttypmod),
+              CASE WHEN attnotnull THEN 'not null' END, attidentity, attgenerated,
+              pg_get_expr(adbin, adrelid))
+FROM relation
+JOIN pg_attribute ON attrelid = relation.oid AND attnum > 0 AND NOT attisdropped
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE relkind IN ('r', 'p')
+UNION ALL
+SELECT format('%s has %s', relname, pg_get_constraintdef(pg_constraint.oid))
+FROM relation
+JOIN pg_constraint ON conrelid = relation.oid AND contype <> 'n'
+UNION ALL
+SELECT pg_get_indexdef(indexrelid)
+FROM relation
+JOIN pg_index ON indexrelid = relation.oid
+
+-- name: put_schema_aside
+ALTER SCHEMA streamflow RENAME TO "put aside"
+
+-- name: revoke_functions
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamflow FROM PUBLIC
+
 -- name: move_artifacts
 -- For each column in which MLflow names artifacts, a statement that replaces `old` by `new`.
 SELECT format(
