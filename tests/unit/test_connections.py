@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import socket
 import struct
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -293,3 +295,60 @@ def test_a_client_that_leaves_leaves_no_error(server, reset):
                 client.sendall(first + second)
                 time.sleep(0.001)
     assert [status for status, _, _ in server.answers(request())] == [200]
+
+
+def latencies(server, while_running):
+    """Seconds of predictions over one connection, sorted, for as long as that is so."""
+    found = []
+    with server.connection() as client:
+        while while_running():
+            began = time.perf_counter()
+            client.sendall(request())
+            received = b""
+            while not received.endswith(b"}"):
+                received += client.recv(65536)
+            found.append(time.perf_counter() - began)
+            assert received.startswith(b"HTTP/1.1 200 ")
+            time.sleep(0.002)
+    return sorted(found)
+
+
+def for_seconds(seconds):
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end
+
+
+def p99(found):
+    return found[len(found) * 99 // 100]
+
+
+@pytest.mark.skipif(not LONG, reason="takes a minute: STREAMFLOW_LONG_TESTS=1")
+def test_two_thousand_half_requests_are_cut_off_in_time_and_nobody_waits_for_them(server):
+    quiet = latencies(server, for_seconds(10))
+    halves = {"head": request()[:30], "body": request()[:-3]}
+    ends = {"head": limits.HEAD_SECONDS, "body": limits.BODY_SECONDS}
+    took = {"head": [], "body": []}
+
+    def hold():
+        with ExitStack() as stack, selectors.DefaultSelector() as selector:
+            for number in range(2000):
+                part = ("head", "body")[number % 2]
+                client = stack.enter_context(server.connection())
+                client.sendall(halves[part])
+                selector.register(client, selectors.EVENT_READ, (part, time.monotonic()))
+            while selector.get_map():
+                for key, _ in selector.select():
+                    part, began = key.data
+                    assert key.fileobj.recv(65536).startswith(b"HTTP/1.1 408 ")
+                    took[part].append(time.monotonic() - began)
+                    selector.unregister(key.fileobj)
+
+    with ThreadPoolExecutor() as pool:
+        holding = pool.submit(hold)
+        busy = latencies(server, lambda: not holding.done())
+        holding.result()
+    for part, seconds in took.items():
+        assert len(seconds) == 1000
+        assert ends[part] - 1 < min(seconds) <= max(seconds) < ends[part] + 3
+    print(f"p99 {1000 * p99(quiet):.1f} ms before, {1000 * p99(busy):.1f} ms meanwhile")
+    assert p99(busy) < max(2 * p99(quiet), 0.01)

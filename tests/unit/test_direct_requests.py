@@ -422,6 +422,19 @@ def test_to_who_has_left_nothing_is_written_and_the_answer_is_counted(service, t
     assert wire.received == b""
 
 
+@pytest.mark.parametrize("target", [b"/predict", b"/predict?x=1"], ids=["direct", "through asgi"])
+def test_who_leaves_before_the_body_is_complete_sent_no_wrong_json(talk, log, target):
+    async def conversation(wire):
+        wire.send(request(target=b"POST " + target + b" HTTP/1.1")[:-3])
+        await asyncio.sleep(0.01)
+        wire.leave()
+        return wire
+
+    assert talk(conversation).received == b""
+    eventually(lambda: [one["problem"] for one in log.lines("request")] == ["malformed_request"])
+    assert log.lines("request_failed") == []
+
+
 def test_a_client_that_does_not_read_is_not_written_to_without_end(talk):
     async def conversation(wire):
         wire.protocol.pause_writing()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +40,29 @@ def serve(tmp_path, monkeypatch):
         api_server.serve(ready, "127.0.0.1", 8000)
 
     return serve
+
+
+@pytest.fixture
+def open_files():
+    """Sets the number of files that this process may have open, for the test."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def allow(number):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, before[1]))
+
+    yield allow
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_as_many_connections_are_allowed_as_the_system_lets_us(serve, open_files):
+    def during(app, **options):
+        found.append(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+    found = []
+    open_files(300)
+    serve(1, during)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert found == [min(most, api_server.OPEN_FILES)]
 
 
 def environment():

@@ -29,6 +29,7 @@ from streamflow.api import limits
 from streamflow.api.http_app import Headers, HttpApp
 from streamflow.api.request import FAULT_KEY
 from streamflow.api.request_errors import (
+    CONNECTION_ENDED,
     HeadTooLarge,
     InternalError,
     MalformedRequest,
@@ -92,7 +93,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Keep the connection until the client has the responses to what it has sent."""
         if not self._ended and not self._unparsed:
             if self._in_body:
-                self._fail_body(MalformedRequest("the connection ended before the body"))
+                self._fail_body(MalformedRequest(CONNECTION_ENDED))
             elif not self._is_idle():
                 self.cycle.keep_alive = False
                 self._stop_parsing()

@@ -28,7 +28,7 @@ from streamflow.api.handlers import DirectHandler
 from streamflow.api.http_app import Client, Headers, HttpApp, Send
 from streamflow.api.limits import BATCH_PATH, LARGEST_HEAD_BYTES, largest_body
 from streamflow.api.request import FAULT_KEY, SCOPE_KEY, RequestRecord
-from streamflow.api.request_errors import HeadTooLarge
+from streamflow.api.request_errors import CONNECTION_ENDED, HeadTooLarge, MalformedRequest
 from streamflow.api.telemetry.recorder import METHODS, Recorder
 from streamflow.errors import StreamFlowError
 from streamflow.keys.access import Access
@@ -124,14 +124,17 @@ class RequestBoundary(HttpApp):
         record = admitted or _record(scope["method"], by_name, scope.get("client"))
         scope[SCOPE_KEY] = record
         status = 0  # until a response has begun
-        received = 0
+        received, complete = 0, False
         largest = largest_body(scope["path"])
 
         async def receive_limited() -> Message:
-            nonlocal received
+            nonlocal received, complete
             message = await receive()
             if FAULT_KEY in scope:
                 raise HTTPException(400) from scope[FAULT_KEY]
+            if message["type"] == "http.disconnect" and not complete:
+                raise HTTPException(400) from MalformedRequest(CONNECTION_ENDED)
+            complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > largest:
                 raise HTTPException(413)

@@ -8,6 +8,7 @@ from streamflow.api.limits import BODY_SECONDS, LARGEST_HEAD_BYTES, largest_body
 from streamflow.errors import StreamFlowError
 
 SHOWN_FAULTS = 10
+CONNECTION_ENDED = "the connection ended before the body"
 
 
 class InvalidRequest(StreamFlowError):

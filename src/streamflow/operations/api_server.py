@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from streamflow.api.middleware import RequestBoundary
 
 DRAIN_SECONDS = 10
+OPEN_FILES = 65536
 UVICORN_OPTIONS: Mapping[str, Any] = {
     "access_log": False,  # the app writes its own line per request
     "proxy_headers": False,  # no response depends on the client's address
@@ -69,6 +71,7 @@ def serve(ready: Platform, host: str, port: int) -> None:
     from streamflow.api.http_protocol import http_protocol
 
     log.write_json_to()
+    _allow_most_connections()
     options: dict[str, Any] = {
         "http": http_protocol(ready.settings.direct_http),
         "host": host,
@@ -83,6 +86,16 @@ def serve(ready: Platform, host: str, port: int) -> None:
         uvicorn.run(
             "streamflow.operations.api_server:worker", factory=True, workers=workers, **options
         )
+
+
+def _allow_most_connections() -> None:
+    """Raise the number of files that this process and its workers may have open, as far as the
+    system allows. The usual 1,024 are few: half requests alone can use them up for seconds."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        with suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def worker() -> RequestBoundary:
