@@ -35,6 +35,6 @@ def encoded_names(schema: FeatureSchema) -> list[str]:
             names += [f"{feature.name}={category}" for category in feature.categories]
         else:
             names.append(feature.name)
-        if feature.nullable:
+        if feature.may_be_null:
             names.append(f"{feature.name}=null")
     return names

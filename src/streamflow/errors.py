@@ -18,7 +18,8 @@
     │   MalformedRequest, RequestTimeout, InternalError
     │                                a request to the API that isn't as its documentation says, or
     │                                that failed; in `api.request_errors`
-    ├── BackupRefused                a backup that can't be made or restored; nothing was changed
+    ├── BackupRefused                a backup that can't be made or restored; nothing was changed;
+    │   │                            its kinds are in `operations.backup_errors`
     │   ├── TamperedBackup           it isn't what was written
     │   └── NotEmpty                 where it should be restored to, something exists
     ├── DataRefused                  input that was refused; nothing was changed
@@ -44,7 +45,8 @@
     │   ├── ServedFormDiffers        what would be served doesn't equal what was trained
     │   └── UnservableModel          needs what the feature store lacks, or has no form free of code
     └── NoAnswer                     a prediction that would have been a guess
-        └── NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures, UnseenCategory
+        ├── NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures
+        └── UnseenCategory, UnseenNull
 
 HTTP status codes belong to `streamflow.api`, exit codes to `streamflow.cli`.
 """
@@ -107,23 +109,6 @@ class AccessRefused(StreamFlowError):
     """`key_id` is the key's, if one was given that is known."""
 
     key_id: int | None = None
-
-
-class BackupRefused(StreamFlowError):
-    """A backup can't be made or restored; nothing was changed."""
-
-
-class TamperedBackup(BackupRefused):
-    """A backup isn't what was written."""
-
-    def __init__(self, file: object, member: str, what: str) -> None:
-        super().__init__(
-            f"{file} was damaged or changed: {member} {what}.", "Restore another backup."
-        )
-
-
-class NotEmpty(BackupRefused):
-    """Something exists where the backup should be restored to."""
 
 
 class DataRefused(StreamFlowError):
@@ -288,6 +273,9 @@ class StaleFeatures(NoAnswer):
         )
 
 
+_UNSEEN = 'Run `streamflow train` on a month that has it, or with `unseen={{"{}": "warn"}}`.'
+
+
 class UnseenCategory(NoAnswer):
     """A feature has a value that training never saw."""
 
@@ -295,5 +283,16 @@ class UnseenCategory(NoAnswer):
         self.feature = feature
         super().__init__(
             f"Feature {feature!r} has the value {value!r}, which the model never saw in training.",
-            "Train on a month that has it with `streamflow train`.",
+            _UNSEEN.format(feature),
+        )
+
+
+class UnseenNull(NoAnswer):
+    """A feature is null, and training never saw a null there."""
+
+    def __init__(self, feature: str) -> None:
+        self.feature = feature
+        super().__init__(
+            f"Feature {feature!r} is null, which the model never saw in training.",
+            _UNSEEN.format(feature),
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from streamflow.errors import InvalidSettings
 from streamflow.progress import Progress, silent
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pandera.pandas import DataFrameSchema
+
+
+Absent = Literal["refuse", "null"]
+Unseen = Literal["refuse", "warn", "other"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,12 @@ class Table:
 
     `contract` is a pandera `DataFrameSchema` with one `Column` per column of the file, the entity
     key among them. Column types: `string`, `Int64`, `Float64`, `boolean` or `date`.
-    A table that `arrives_later` (labels with a horizon) may be absent from a month folder.
-    With `extra_columns="ignore"`, files may have columns that the contract doesn't have.
+    A month folder may lack the file of a table that `arrives_later` (labels with a horizon). With
+    `extra_columns="ignore"`, files may have columns that the contract doesn't have.
+    `absent` is for an entity without a row in this table that is young enough for the feature
+    view: it is neither trained on nor predicted for ("refuse"), or its features of this table are
+    null, in training and in predictions alike ("null"). Each model keeps the rule that it was
+    trained by. Raises InvalidSettings for another rule.
     """
 
     name: str
@@ -71,6 +79,14 @@ class Table:
     arrives_later: bool = False
     read: Csv = Csv()
     extra_columns: Literal["refuse", "ignore"] = "refuse"
+    absent: Absent = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.absent not in get_args(Absent):
+            raise InvalidSettings(
+                f"Table {self.name!r} has absent={self.absent!r}.",
+                f"Write one of {', '.join(get_args(Absent))}.",
+            )
 
     @property
     def history(self) -> str:
@@ -136,6 +152,12 @@ class UseCase:
     from a random_state. `acceptance` holds, per metric, the lowest value with which a version may
     go to Production. A model is evaluated on `validation_share` of the rows and fitted to the
     others.
+
+    `unseen` says, by feature, what is done with a value that training never saw: a category of a
+    String, or a null where no row of the training set had one. "refuse", which is the rule for
+    features without an entry: no prediction. "warn": a prediction, with a warning in it. "other",
+    for a String alone: a prediction as for none of the known categories, without a warning. Each
+    model keeps the rule that it was trained by.
     """
 
     name: str
@@ -150,6 +172,7 @@ class UseCase:
     default_model: str
     acceptance: Mapping[str, float]
     validation_share: float = 0.25
+    unseen: Mapping[str, Unseen] = field(default_factory=dict)
     generate: Callable[[Generation], None] | None = None
 
 

@@ -41,7 +41,7 @@ KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
 HEADER = [
     *("machine_id", "prediction", "probability", "model_version", "run_id"),
-    *("features_as_of", "problem"),
+    *("features_as_of", "problem", "warnings"),
 ]
 # `m-0004` has no readings, so that features of it are missing.
 INCOMPLETE = "m-0004"

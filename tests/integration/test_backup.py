@@ -30,19 +30,13 @@ from pydantic import SecretStr
 from tests import tiny_case
 
 from streamflow.bootstrap import platform, production_predictor
-from streamflow.errors import (
-    BackupRefused,
-    InvalidSettings,
-    NotEmpty,
-    NotPermitted,
-    SchemaTooNew,
-    TamperedBackup,
-)
+from streamflow.errors import InvalidSettings, NotPermitted, SchemaTooNew
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
 from streamflow.lineage import reproduce
 from streamflow.operations import backup_archive
 from streamflow.operations.backup import backup
+from streamflow.operations.backup_errors import BackupRefused, NotEmpty, TamperedBackup
 from streamflow.operations.backup_manifest import MLFLOW_DUMP, STREAMFLOW_DUMP
 from streamflow.operations.restore import restore
 from streamflow.pipeline import explain, train

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 import streamflow
-from streamflow.errors import BackupRefused, StreamFlowError, TamperedBackup
+from streamflow.errors import StreamFlowError
 from streamflow.operations import backup_archive
+from streamflow.operations.backup_errors import BackupRefused, TamperedBackup
 from streamflow.operations.backup_manifest import MANIFEST, MANIFEST_HASH, Manifest
 
 NOW = datetime(2024, 3, 1, 8, 30, tzinfo=UTC)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -14,6 +15,7 @@ from streamflow.errors import (
     StaleFeatures,
     UnknownEntity,
     UnseenCategory,
+    UnseenNull,
 )
 from streamflow.registry.records import ModelVersion
 from streamflow.serving.feature_status import (
@@ -159,6 +161,89 @@ def test_a_model_of_which_nothing_is_required_is_asked_too():
     assert isinstance(missing, MissingFeatures)
 
 
+SCORE = Feature("score", "support_view", "FLOAT64", False, 20 * 86400.0, absent="null")
+REASON = Feature("reason", "support_view", "STRING", True, 20 * 86400.0, ("a", "b"), absent="null")
+
+
+def test_an_entity_without_a_row_is_scored_with_nulls_where_the_table_says_so():
+    given = [
+        EntityRow((JANUARY, None), (3, None, None)),
+        EntityRow((JANUARY, JANUARY), (3, 0.5, "a")),
+        EntityRow((JANUARY, JANUARY), (3, None, "a")),
+        EntityRow((None, JANUARY), (None, 0.5, "a")),
+        EntityRow((None, None), (None, None, None)),
+    ]
+    model = served(VISITS, SCORE, REASON)
+    absent, present, null, missing, unknown = answers(model, given)
+    assert absent.features_used == {"visits": 3, "score": None, "reason": None}
+    assert absent.feature_times == {"activity_view": JANUARY, "support_view": None}
+    assert (absent.features_as_of, absent.warnings) == (JANUARY, ())
+    assert present.features_used["score"] == 0.5
+    # A row that is there may not have the null.
+    assert isinstance(null, MissingFeatures)
+    assert isinstance(missing, MissingFeatures)
+    assert isinstance(unknown, UnknownEntity)
+    # By the rule "refuse", which models of before have, nobody is scored without a row.
+    (refused,) = answers(
+        served(VISITS, replace(SCORE, absent="refuse")), [EntityRow((JANUARY, None), (3, None))]
+    )
+    assert isinstance(refused, MissingFeatures)
+    assert refused.features == ["score"]
+
+
+def test_a_row_older_than_the_table_allows_is_as_good_as_none():
+    """In training the join doesn't find it either."""
+    model = served(VISITS, SCORE)
+    given = [EntityRow((FEBRUARY, FEBRUARY - 20 * DAY), (3, 0.5))]
+    given.append(EntityRow((FEBRUARY, FEBRUARY - 20 * DAY - INSTANT), (3, 0.5)))
+    newest = dict.fromkeys(VIEWS, FEBRUARY)
+    young, old = answers(model, given, Clock(FEBRUARY, newest))
+    assert young.features_used["score"] == 0.5
+    assert old.features_used["score"] is None
+    assert old.feature_times == {"activity_view": FEBRUARY, "support_view": None}
+
+
+def test_a_missing_row_says_nothing_while_its_table_was_never_loaded_or_is_too_old():
+    model = served(VISITS, SCORE)
+    given = [EntityRow((FEBRUARY, None), (3, None))]
+    (never,) = answers(model, given, Clock(FEBRUARY, {"activity_view": FEBRUARY}))
+    assert isinstance(never, MissingFeatures)
+    loaded = {"activity_view": FEBRUARY, "support_view": FEBRUARY - 21 * DAY}
+    (stale,) = answers(model, given, Clock(FEBRUARY, loaded, from_now=True))
+    assert isinstance(stale, StaleFeatures)
+    assert list(stale.ages) == ["support_view"]
+    (as_of_its_month,) = answers(model, given, Clock(FEBRUARY, loaded))
+    assert isinstance(as_of_its_month, Prediction)
+
+
+@pytest.mark.parametrize("feature", [COUPON, replace(PLAN, nullable=True)], ids=["BOOL", "STRING"])
+def test_a_null_that_training_never_saw_is_refused_warned_of_or_taken_as_other(feature):
+    (null,) = rows((None,), views=1)
+    (seen,) = answers(served(feature), [null])
+    assert seen.warnings == ()
+    strict = replace(feature, null_seen=False)
+    (refused,) = answers(served(strict), [null])
+    assert isinstance(refused, UnseenNull)
+    assert (refused.feature, refused.code) == (feature.name, "unseen_null")
+    (warned,) = answers(served(replace(strict, unseen="warn")), [null])
+    assert warned.warnings == (refused.message,)
+    if feature.type == "STRING":
+        (other,) = answers(served(replace(strict, unseen="other")), [null])
+        assert other.warnings == ()
+
+
+def test_a_category_that_training_never_saw_is_warned_of_or_taken_as_other():
+    (row,) = rows(("platinum",), views=1)
+    (refused,) = answers(served(PLAN), [row])
+    (warned,) = answers(served(replace(PLAN, unseen="warn")), [row])
+    (other,) = answers(served(replace(PLAN, unseen="other")), [row])
+    assert isinstance(refused, UnseenCategory)
+    assert warned.warnings == (refused.message,)
+    assert other.warnings == ()
+    assert other.probability == warned.probability
+    assert other.features_used == {"plan": "platinum"}
+
+
 # Ages as a feature view's ttl has them, some of them longer than there have been years.
 ages = st.one_of(
     st.none(),
@@ -166,14 +251,33 @@ ages = st.one_of(
     st.timedeltas(timedelta(0), timedelta(days=60)).map(timedelta.total_seconds),
 )
 kinds = st.sampled_from(["INT64", "FLOAT64", "BOOL", "STRING"])
-features = st.lists(
-    st.tuples(st.sampled_from(VIEWS), kinds, st.booleans(), ages), min_size=1, max_size=6
-).map(
-    lambda drawn: tuple(
-        Feature(f"f{i}", view, kind, nullable, age, ("a", "b") if kind == "STRING" else ())
-        for i, (view, kind, nullable, age) in enumerate(drawn)
-    )
-)
+# The rules for an absent row are per view, as a table has one.
+rules = st.fixed_dictionaries(dict.fromkeys(VIEWS, st.sampled_from(["refuse", "null"])))
+
+
+@st.composite
+def features(draw):
+    absent = draw(rules)
+    drawn = []
+    for number in range(draw(st.integers(1, 6))):
+        view, kind = draw(st.sampled_from(VIEWS)), draw(kinds)
+        unseen = ["refuse", "warn", "other"] if kind == "STRING" else ["refuse", "warn"]
+        drawn.append(
+            Feature(
+                f"f{number}",
+                view,
+                kind,
+                nullable=draw(st.booleans()),
+                max_age_seconds=draw(ages),
+                categories=("a", "b") if kind == "STRING" else (),
+                absent=absent[view],
+                unseen=draw(st.sampled_from(unseen)),
+                null_seen=draw(st.booleans()),
+            )
+        )
+    return tuple(drawn)
+
+
 VALUES = {
     "INT64": st.integers(-3, 3),
     "FLOAT64": st.one_of(st.floats(), st.integers(-3, 3)),
@@ -192,14 +296,19 @@ moments = shifts.map(lambda shift: JANUARY - shift)
 times = st.one_of(*[moments] * 5, st.none())
 clocks = st.one_of(
     moments.map(Clock),
-    st.builds(Clock, st.just(FEBRUARY), st.dictionaries(st.sampled_from(VIEWS), moments)),
+    st.builds(
+        Clock,
+        st.just(FEBRUARY),
+        st.dictionaries(st.sampled_from(VIEWS), moments),
+        st.sampled_from([False, False, True]),
+    ),
 )
 
 
 @st.composite
 def tables(draw):
     """Features, and rows of what a store may have of them."""
-    drawn = draw(features)
+    drawn = draw(features())
     values = st.tuples(
         *[
             st.one_of(*[VALUES[one.type]] * 8, st.none(), st.just(MISSING))
@@ -230,11 +339,20 @@ def judged(model, request, given, clock, stale_features):
     stale = StaleFeatures({view: told for view, (_, told) in worst.items()})
     if worst and stale_features == "refuse":
         return stale
+    warnings = [stale.message] if worst else []
+    for feature, one in zip(model.schema.features, readings, strict=True):
+        if one.value is None and not feature.null_seen:
+            unseen = UnseenNull(feature.name)
+        elif one.value is not None and feature.categories and one.value not in feature.categories:
+            unseen = UnseenCategory(feature.name, one.value)
+        else:
+            continue
+        if feature.unseen == "refuse":
+            return unseen
+        if feature.unseen == "warn":
+            warnings.append(unseen.message)
     used = {one.name: one.value for one in readings}
-    try:
-        labels, probabilities = model.model.predict({name: [used[name]] for name in used})
-    except ValueError as unseen:
-        return UnseenCategory(unseen.feature, unseen.value)
+    labels, probabilities = model.model.predict({name: [used[name]] for name in used})
     seen = {one.feature_view: one.event_timestamp for one in readings}
     return Prediction(
         entity_id=request.entity_id,
@@ -242,9 +360,9 @@ def judged(model, request, given, clock, stale_features):
         probability=float(probabilities[0]),
         features_used=used,
         model=model.version,
-        features_as_of=min(seen.values()),
+        features_as_of=min(time for time in seen.values() if time is not None),
         feature_times=seen,
-        warnings=(stale.message,) if worst else (),
+        warnings=tuple(warnings),
         request_id=request.request_id,
         stale_views=tuple(worst),
     )
@@ -277,7 +395,7 @@ def test_many_rows_at_once_are_answered_as_each_judged_and_predicted_alone(
 
 
 @settings(deadline=None, max_examples=300)
-@given(features, clocks, st.integers(-2, 2), st.booleans())
+@given(features(), clocks, st.integers(-2, 2), st.booleans())
 def test_a_time_before_the_oldest_is_one_at_which_some_feature_is_stale(
     drawn, clock, instants, from_the_limit
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from streamflow.training.served_model import (
     Feature,
     FeatureSchema,
     UnseenCategory,
+    UnseenNull,
     _load_pyfunc,
     digest,
     encode,
@@ -101,6 +103,57 @@ def test_a_category_that_training_never_saw_is_refused_by_name() -> None:
     with pytest.raises(UnseenCategory) as refused:
         encode(SCHEMA, {**COLUMNS, "variety": ["Cox", "Elstar", None]})
     assert (refused.value.feature, refused.value.value) == ("variety", "Elstar")
+
+
+NULL_UNSEEN = replace(
+    SCHEMA,
+    features=(
+        replace(SCHEMA.features[0], absent="null", null_seen=False),
+        replace(SCHEMA.features[1], null_seen=False),
+        replace(SCHEMA.features[2], null_seen=False),
+    ),
+)
+
+
+def with_rule(rule: Any) -> FeatureSchema:
+    features = tuple(replace(feature, unseen=rule) for feature in NULL_UNSEEN.features)
+    return replace(NULL_UNSEEN, features=features)
+
+
+@pytest.mark.parametrize("name", ["age_years", "grafted", "variety"])
+def test_a_null_that_training_never_saw_is_refused_by_name(name: str) -> None:
+    with pytest.raises(UnseenNull) as refused:
+        encode(NULL_UNSEEN, {"age_years": [3], "grafted": [True], "variety": ["Cox"], name: [None]})
+    assert refused.value.feature == name
+
+
+def test_what_training_never_saw_is_encoded_where_the_model_allows_it() -> None:
+    unseen = {
+        "age_years": [None, 50],
+        "grafted": [None, False],
+        "variety": [None, "Elstar"],
+    }
+    assert encoded_names(NULL_UNSEEN)[:2] == ["age_years", "age_years=null"]
+    null, category = encode(with_rule("warn"), unseen).tolist()
+    assert null == [0, 1, 0, 1, 0, 0, 1]
+    assert category == [50, 0, 0, 0, 0, 0, 0]
+    # As of no known category: the column of nulls was 0 in all of the training set too.
+    null, category = encode(with_rule("other"), unseen).tolist()
+    assert null[-3:] == [0, 0, 0]
+    assert category == [50, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_model_of_before_is_served_as_it_was() -> None:
+    document = json.loads(SCHEMA.to_json())
+    for feature in document["features"]:
+        for name in ("absent", "unseen", "null_seen"):
+            del feature[name]
+    before = FeatureSchema.from_json(json.dumps(document))
+    assert before == SCHEMA
+    assert [(one.absent, one.unseen, one.null_seen) for one in before.features] == [
+        ("refuse", "refuse", True)
+    ] * 3
+    assert encode(before, COLUMNS).tolist() == MATRIX
 
 
 def test_a_missing_column_and_one_of_another_length_are_refused() -> None:

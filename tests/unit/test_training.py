@@ -33,6 +33,18 @@ def test_categories_are_found_from_the_training_sets_types_and_values(fitted: Fi
     assert encoded_names(fitted.schema)[2:4] == ["grafted", "grafted=null"]
 
 
+def test_what_training_saw_of_nulls_is_found_in_its_rows(fitted: Fitted) -> None:
+    assert [one.name for one in fitted.schema.features if one.null_seen] == ["grafted"]
+    whole = orchard(40)
+    strict, lenient = SCHEMA.features[1], replace(SCHEMA.features[1], absent="null")
+    columns = {**whole.columns, "height_m": [None, *whole.columns["height_m"][1:]]}
+    features = tuple(lenient if one is strict else one for one in SCHEMA.features)
+    absent = replace(whole, columns=columns, schema=replace(SCHEMA, features=features))
+    schema = fit(absent, small_forest, 42).schema
+    assert [one.name for one in schema.features if one.null_seen] == ["height_m", "grafted"]
+    assert "height_m=null" in encoded_names(schema)
+
+
 def test_validation_has_its_share_of_the_rows_and_of_each_class(fitted: Fitted) -> None:
     labels = np.array(orchard().labels)
     everything = np.sort(np.concatenate([fitted.training_rows, fitted.validation_rows]))

@@ -24,6 +24,7 @@ from streamflow.errors import (
     StreamFlowError,
     UnknownEntity,
     UnseenCategory,
+    UnseenNull,
     UnservableModel,
 )
 from streamflow.keys.api_keys import Scope
@@ -81,6 +82,7 @@ def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
         MissingFeatures(["amount", "visits"]),
         StaleFeatures({"activity_view": (65 * day, 40 * day)}),
         UnseenCategory("plan", "Platinum"),
+        UnseenNull("discount"),
         ContentTooLarge(),
         InvalidRequest([(f"body.{join_key}", "Input should be a valid string")]),
         HeadTooLarge(),

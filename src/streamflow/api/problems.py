@@ -40,6 +40,7 @@ from streamflow.errors import (
     StreamFlowError,
     UnknownEntity,
     UnseenCategory,
+    UnseenNull,
     UnservableModel,
 )
 
@@ -59,6 +60,7 @@ STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
     InvalidRequest: (422, "Invalid request"),
     MissingFeatures: (422, "Missing features"),
     UnseenCategory: (422, "Value unknown to the model"),
+    UnseenNull: (422, "Null unknown to the model"),
     HeadTooLarge: (431, "Headers too large"),
     InternalError: (500, "Internal error"),
     NoProductionModel: (503, "No model in Production"),
@@ -137,7 +139,7 @@ def _extensions(error: StreamFlowError) -> dict[str, object]:
                 for feature_view, (age, allowed) in error.ages.items()
             }
         }
-    if isinstance(error, UnseenCategory):
+    if isinstance(error, UnseenCategory | UnseenNull):
         return {"feature": error.feature}
     if isinstance(error, InvalidRequest):
         return {"errors": [{"field": field, "fault": fault} for field, fault in error.faults]}

@@ -37,7 +37,7 @@ class ModelAnswer(BaseModel):
 class FeatureAnswer(BaseModel):
     """One feature as the model would be given it."""
 
-    status: Literal["present", "null", "missing", "stale"]
+    status: Literal["present", "null", "absent", "missing", "stale"]
     value: FeatureValue
     type: Literal["INT64", "FLOAT64", "BOOL", "STRING"]
     feature_view: str
@@ -132,7 +132,10 @@ def prediction_schema(join_key: str, example_id: str, request_id: str) -> type[B
         features_used=(dict[str, FeatureValue], Field(description="in the model's order")),
         model=(ModelAnswer, ...),
         features_as_of=(datetime, Field(description="the oldest of feature_times")),
-        feature_times=(dict[str, datetime], Field(description="event time per feature view")),
+        feature_times=(
+            dict[str, datetime | None],
+            Field(description="event time per feature view; null where the entity has no row"),
+        ),
         warnings=(list[str], ...),
         request_id=(str, ...),
     )
@@ -184,7 +187,7 @@ def batch_schema(join_key: str, example_id: str, request_id: str) -> type[BaseMo
         probability=(float | None, None),
         features_used=(dict[str, FeatureValue] | None, None),
         features_as_of=(datetime | None, None),
-        feature_times=(dict[str, datetime] | None, None),
+        feature_times=(dict[str, datetime | None] | None, None),
         warnings=(list[str] | None, None),
         problem=(ProblemAnswer | None, Field(None, description="instead of all the others")),
     )

@@ -21,6 +21,12 @@ from streamflow.cli.times import AsOf, parse_time
 
 app = typer.Typer()
 
+# What becomes of entities without a row in a table, by its rule in the use case.
+_WITHOUT_ROW = {
+    "refuse": 'by absent="refuse" they are neither trained on nor predicted for',
+    "null": 'by absent="null" their features are null',
+}
+
 
 @app.command(epilog="Example: streamflow generate data --users 7043 --months 2 --seed 42")
 def generate(
@@ -71,6 +77,8 @@ def ingest(
         done = step_ingest.ingest(
             platform, folder, as_of.date(), recorded, datetime.now(UTC), operator(), progress
         )
+        rules = {table.name: _WITHOUT_ROW[table.absent] for table in platform.use_case.tables()}
+        rules[platform.use_case.label.table] = "without a label, they aren't trained on"
     rows = [[name, one.rows, one.added, one.unchanged] for name, one in done.tables.items()]
 
     def print_text() -> None:
@@ -80,6 +88,8 @@ def ingest(
         for name, one in done.tables.items():
             if one.null_labels:
                 print(f"{name}: {one.null_labels:,} labels are null: not known, never learnt from.")
+            if one.without_row:
+                print(f"{name}: {one.without_row:,} entities have no row: {rules[name]}.")
 
     result = {name: asdict(table) for name, table in done.tables.items()}
     print_result(result, json, print_text)

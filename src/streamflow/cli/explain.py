@@ -20,7 +20,8 @@ from streamflow.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from streamflow.pipeline.explain import Explanation, Replay
+    from streamflow.pipeline.explain import Explanation
+    from streamflow.pipeline.replay import Replay
 
 app = typer.Typer()
 
@@ -86,10 +87,12 @@ def _print_one(explained: list[Explanation]) -> None:
         features = []
         for name, view, _ in model.features:
             row = one.behind.get(view)
-            recorded = "not in history"
-            if row is not None:
+            time, recorded = receipt.times[view], "not in history"
+            if time is None:
+                recorded = ""
+            elif row is not None:
                 recorded = f"{row.recorded_at:%Y-%m-%d %H:%M:%S} ({row.ingestion_id})"
-            event_time = f"{receipt.times[view]:%Y-%m-%d %H:%M:%S}"
+            event_time = f"{time:%Y-%m-%d %H:%M:%S}" if time else "no row"
             features.append([name, repr(receipt.values[name]), view, event_time, recorded])
         heading = ["feature", "value", "feature view", "event time (UTC)", "recorded (ingestion)"]
         print_table("features", heading, features)

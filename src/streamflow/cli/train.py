@@ -57,6 +57,10 @@ def train(
                 f"Left out: {done.without_label:,} without a label{unknown}, "
                 f"{done.without_features:,} without all features."
             )
+        for table, count in done.without_row.items():
+            print(f"  {count:,} of them have no row in {table}.")
+        for table, count in done.taken_as_null.items():
+            print(f"{count:,} have no row in {table}: null in its features.")
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     print_result(asdict(done), json, print_text)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from streamflow.errors import (
     FeatureStoreUnavailable,
@@ -21,7 +21,7 @@ from streamflow.errors import (
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
-from streamflow.use_case import UseCase
+from streamflow.use_case import Unseen, UseCase
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -138,16 +138,16 @@ def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
     """The features of the use case's feature service, in its order.
 
     Nullability comes from the source table's contract, the allowed age from the view's ttl.
-    Raises FeatureStoreUnavailable if the definitions haven't been applied.
+    Raises FeatureStoreUnavailable if the definitions haven't been applied, InvalidSettings.
     """
     with unavailable(f"Feast doesn't know the feature service {use_case.feature_service!r}"):
         service = store.get_feature_service(use_case.feature_service)
         views = {view.name: view for view in store.list_feature_views()}
-    contracts = {table.name: table.contract for table in use_case.tables()}
+    tables = {table.name: table for table in use_case.tables()}
     features = []
     for projection in service.feature_view_projections:
         view = views[projection.name]
-        columns = contracts[view.batch_source.name].columns
+        table = tables[view.batch_source.name]
         for field in projection.features:
             kind = str(field.dtype)
             if kind not in FEATURE_TYPES:
@@ -160,12 +160,37 @@ def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
                     name=field.name,
                     feature_view=view.name,
                     type=FEATURE_TYPES[kind],  # type: ignore[arg-type]
-                    nullable=columns[field.name].nullable,
+                    nullable=table.contract.columns[field.name].nullable,
                     max_age_seconds=view.ttl.total_seconds() if view.ttl else None,
+                    absent=table.absent,
+                    unseen=use_case.unseen.get(field.name, "refuse"),
                 )
             )
+    _require_known(use_case, features)
     entity = views[features[0].feature_view].entities[0]
     return FeatureSchema(service.name, entity, use_case.join_key, tuple(features))
+
+
+def _require_known(use_case: UseCase, features: Sequence[Feature]) -> None:
+    """Raise InvalidSettings for a rule in `unseen` that means nothing."""
+    types = {feature.name: feature.type for feature in features}
+    for name, rule in use_case.unseen.items():
+        if name not in types:
+            raise InvalidSettings(
+                f"`unseen` names {name!r}, which is no feature of {use_case.feature_service!r}.",
+                f"Name one of {', '.join(types)}.",
+            )
+        if rule not in get_args(Unseen):
+            raise InvalidSettings(
+                f"`unseen` has the rule {rule!r} for feature {name!r}.",
+                f"Use one of {', '.join(get_args(Unseen))}.",
+            )
+        if rule == "other" and types[name] != "STRING":
+            raise InvalidSettings(
+                f"`unseen` has the rule 'other' for feature {name!r}, which is no String: "
+                "a number has no other category.",
+                f'Write `unseen={{"{name}": "warn"}}`, or "refuse".',
+            )
 
 
 @contextlib.contextmanager

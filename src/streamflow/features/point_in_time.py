@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
+from streamflow.errors import (
+    AsOfRefused,
+    FeatureStoreUnavailable,
+    LabelsNotMatured,
+    UntrainableData,
+)
+from streamflow.features.complete_rows import complete_rows, entities_without_row
 from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
 from streamflow.history.as_of import event_timestamp
@@ -26,9 +32,10 @@ if TYPE_CHECKING:
 class Assembled:
     """A training set, with the number of entities of its as_of that were left out, by reason.
 
-    Of those `without_label`, `null_labels` have a null one: not known. `table` holds the same rows.
-    `feature_views` are the definitions that were joined, `ingestions` the ones that the rows come
-    from.
+    Of those `without_label`, `null_labels` have a null one: not known. `without_row` counts by
+    table those without features that have no row there, `taken_as_null` those that have none and
+    are in the training set, with nulls. `table` holds the same rows. `feature_views` are the
+    definitions that were joined, `ingestions` the ones that the rows come from.
     """
 
     training_set: TrainingSet
@@ -36,6 +43,8 @@ class Assembled:
     without_label: int
     without_features: int
     null_labels: int
+    without_row: dict[str, int]
+    taken_as_null: dict[str, int]
     feature_views: dict[str, FeatureViewDefinition]
     ingestions: list[Ingestion]
 
@@ -43,9 +52,11 @@ class Assembled:
 def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> Assembled:
     """The training set of all entities with a row at `as_of`, as known at `known_at` (UTC).
 
-    Rows are sorted by entity, one per entity. An entity without a label or with a null one, or with
-    a null in a feature that isn't nullable, is left out and counted.
-    Raises AsOfRefused if there are no rows, LabelsNotMatured, FeatureStoreUnavailable.
+    Rows are sorted by entity, one per entity. An entity without a label or with a null one, without
+    a row in a table whose rule is `absent="refuse"`, or with a null in a feature that isn't
+    nullable, is left out and counted.
+    Raises AsOfRefused if there are no rows, UntrainableData if none of them is complete,
+    LabelsNotMatured, FeatureStoreUnavailable.
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, known_at)
@@ -92,16 +103,25 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
             f"out of {labelled}.",
             "Look for rows with the same key and time in the history tables.",
         )
-    complete = dataset_table.dataset_table(rows, schema, label.column)
-    for feature in schema.features:
-        if not feature.nullable:
-            complete = complete.filter(complete[feature.name].is_valid())
+    complete = complete_rows(
+        dataset_table.dataset_table(rows, schema, label.column),
+        schema,
+        definitions,
+        {
+            name: entities_without_row(database, use_case, view, query, known_at)
+            for name, view in definitions.items()
+        },
+    )
+    if not complete.table.num_rows:
+        raise _nothing_complete(as_of, labelled, complete.without_row)
     return Assembled(
-        dataset_table.training_set(complete, schema, as_of, known_at),
-        complete,
+        dataset_table.training_set(complete.table, schema, as_of, known_at),
+        complete.table,
         without_label=entities["entities"] - labelled,
-        without_features=labelled - complete.num_rows,
+        without_features=labelled - complete.table.num_rows,
         null_labels=null_labels,
+        without_row=complete.without_row,
+        taken_as_null=complete.taken_as_null,
         feature_views=definitions,
         ingestions=ingestions(
             database.rows(
@@ -109,4 +129,14 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
             ),
             {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
         ),
+    )
+
+
+def _nothing_complete(as_of: date, labelled: int, without_row: dict[str, int]) -> UntrainableData:
+    lacking = ", ".join(f"{count:,} have no row in {table}" for table, count in without_row.items())
+    return UntrainableData(
+        f"None of the {labelled:,} entities with a label at AS_OF {as_of} has all features"
+        f"{f': {lacking}' if lacking else ''}.",
+        "Load the month's complete tables with `streamflow ingest`; or, where a missing row says "
+        'something itself, write Table(..., absent="null") in the use case.',
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class IngestedTable:
 
     `absent` counts entities that history has at this as_of and the file hasn't; they stay.
     `null_labels` counts the rows of the label's table whose label is null, which means not known.
+    `without_row` counts the entities of the as_of of which history has no row in this table at it.
     """
 
     file: str
@@ -41,6 +42,7 @@ class IngestedTable:
     unchanged: int
     absent: int
     null_labels: int = 0
+    without_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def ingest(
             progress(table.name)
             file = files[table.name]
             ingested[table.name] = _append(database, ingestion, table, file, hashes[table.name])
+        ingested = _with_rows_counted(ingested, use_case.entity_table)
         _record(database, ingestion, ingested, now, who)
     return IngestedMonth(as_of, recorded_at, ingested)
 
@@ -178,6 +181,20 @@ def _null_labels(database: Database, use_case: UseCase, table: Table) -> int:
     names = {"staging": staging_table(table.name), "column": identifier(label.column)}
     nulls: int = database.row("count_nulls", names)["nulls"]
     return nulls
+
+
+def _with_rows_counted(
+    ingested: Mapping[str, IngestedTable], entity_table: str
+) -> dict[str, IngestedTable]:
+    """With `without_row`. A table holds keys of the entity table alone, each once a month."""
+    entities = _entities(ingested[entity_table])
+    return {
+        name: replace(one, without_row=entities - _entities(one)) for name, one in ingested.items()
+    }
+
+
+def _entities(one: IngestedTable) -> int:
+    return one.rows + one.absent
 
 
 def _record(

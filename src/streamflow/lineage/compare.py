@@ -172,6 +172,12 @@ def _possible_causes(old: Data, new: Data) -> Iterator[str]:
     for reason in ("without_label", "without_features"):
         if (was := getattr(old, reason)) != (now := getattr(new, reason)):
             yield f"left out {reason.replace('_', ' ')}: {was:,} → {now:,}"
+    for counts, rule in (("without_row", "left out"), ("taken_as_null", "taken as null")):
+        before_by, after_by = getattr(old, counts), getattr(new, counts)
+        for table in sorted(before_by.keys() | after_by.keys()):
+            was, now = before_by.get(table, 0), after_by.get(table, 0)
+            if was != now:
+                yield f"{rule} without a row in {table}: {was:,} → {now:,}"
     before = {one.ingestion_id: one for one in old.ingestions}
     after = {one.ingestion_id: one for one in new.ingestions}
     for number in sorted(before.keys() ^ after.keys()):

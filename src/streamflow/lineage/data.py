@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import date
 
 from pydantic import AwareDatetime
 
+from streamflow.features.point_in_time import Assembled
 from streamflow.hashes import Sha256
 from streamflow.history.ingestions import Ingestion
 from streamflow.training import canonical
 from streamflow.training.canonical import Column
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 @dataclass(frozen=True)
 class Data:
-    """The training set of `as_of` as known at `known_at` (UTC), and who isn't in it, by reason."""
+    """The training set of `as_of` as known at `known_at` (UTC), and who isn't in it, by reason.
+
+    `without_row` counts by table those who aren't in it because they have no row there,
+    `taken_as_null` those who have none and are in it, with nulls.
+    """
 
     as_of: date
     known_at: AwareDatetime
@@ -29,28 +30,22 @@ class Data:
     without_features: int
     columns: list[Column]
     ingestions: list[Ingestion]
+    without_row: dict[str, int] = field(default_factory=dict)
+    taken_as_null: dict[str, int] = field(default_factory=dict)
 
 
-def data(
-    table: pa.Table,
-    as_of: date,
-    known_at: datetime,
-    left_out: tuple[int, int],
-    ingestions: list[Ingestion],
-) -> Data:
-    """The fingerprint of a training set, given as an Arrow table.
-
-    `left_out` counts the entities without a label, and those without all features.
-    """
-    table_hash, columns = canonical.hashes(table)
-    without_label, without_features = left_out
+def data(assembled: Assembled) -> Data:
+    """The fingerprint of a training set."""
+    table_hash, columns = canonical.hashes(assembled.table)
     return Data(
-        as_of=as_of,
-        known_at=known_at,
+        as_of=assembled.training_set.as_of,
+        known_at=assembled.training_set.known_at,
         hash=table_hash,
-        rows=table.num_rows,
-        without_label=without_label,
-        without_features=without_features,
+        rows=assembled.table.num_rows,
+        without_label=assembled.without_label,
+        without_features=assembled.without_features,
         columns=columns,
-        ingestions=ingestions,
+        ingestions=assembled.ingestions,
+        without_row=assembled.without_row,
+        taken_as_null=assembled.taken_as_null,
     )

@@ -103,13 +103,7 @@ def describe(
     training_set, estimator = assembled.training_set, recipe.build(recipe.random_state)
     return Lineage(
         format=1,
-        data=data(
-            assembled.table,
-            training_set.as_of,
-            training_set.known_at,
-            (assembled.without_label, assembled.without_features),
-            assembled.ingestions,
-        ),
+        data=data(assembled),
         code=code([*OWN_PACKAGES, module]),
         environment=environment(),
         configuration=configuration(

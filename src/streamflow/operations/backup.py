@@ -17,9 +17,9 @@ from pathlib import Path
 
 from streamflow import __version__
 from streamflow.bootstrap import MlflowStore, connected, mlflow_store
-from streamflow.errors import BackupRefused
 from streamflow.operations import backup_archive, backup_artifacts
 from streamflow.operations.backup_archive import ReadMember
+from streamflow.operations.backup_errors import BackupRefused
 from streamflow.operations.backup_manifest import (
     ARTIFACTS,
     MLFLOW_DUMP,

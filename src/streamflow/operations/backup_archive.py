@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from streamflow.errors import BackupRefused, TamperedBackup
+from streamflow.operations.backup_errors import BackupRefused, TamperedBackup
 from streamflow.operations.backup_manifest import (
     LARGEST_BYTES,
     LARGEST_MANIFEST_BYTES,

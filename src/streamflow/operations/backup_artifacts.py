@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streamflow.errors import BackupRefused, NotEmpty
 from streamflow.hashes import sha256_of
 from streamflow.operations.backup_archive import PART_BYTES, Archive
+from streamflow.operations.backup_errors import BackupRefused, NotEmpty
 from streamflow.operations.backup_manifest import ARTIFACTS, PARTIAL, shown
 
 

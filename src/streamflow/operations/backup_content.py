@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from streamflow.errors import BackupRefused
 from streamflow.operations.backup_archive import Archive
+from streamflow.operations.backup_errors import BackupRefused
 from streamflow.operations.backup_manifest import MLFLOW_DUMP, STREAMFLOW_DUMP
 from streamflow.postgres import client_programs, migrations, plain_tables
 from streamflow.postgres.client_programs import ProgramFailed

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from streamflow.errors import BackupRefused, TamperedBackup
+from streamflow.operations.backup_errors import BackupRefused, TamperedBackup
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.json.sha256"

@@ -14,10 +14,11 @@ from itertools import chain
 from pathlib import Path
 
 from streamflow.bootstrap import MLFLOW_SCHEMA, MlflowStore, connected, mlflow_store
-from streamflow.errors import DatabaseUnavailable, NotEmpty, SchemaTooNew
+from streamflow.errors import DatabaseUnavailable, SchemaTooNew
 from streamflow.operations import backup_archive, backup_artifacts, backup_content
 from streamflow.operations.backup_archive import Archive
 from streamflow.operations.backup_content import Content
+from streamflow.operations.backup_errors import NotEmpty
 from streamflow.operations.backup_manifest import (
     MLFLOW_DUMP,
     OWN_SCHEMA,

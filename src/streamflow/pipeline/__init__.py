@@ -3,4 +3,13 @@
 May import: promotion, lineage, serving, and what these may.
 """
 
-__all__ = ["apply", "explain", "ingest", "materialize", "predict", "prediction_file", "train"]
+__all__ = [
+    "apply",
+    "explain",
+    "ingest",
+    "materialize",
+    "predict",
+    "prediction_file",
+    "replay",
+    "train",
+]

@@ -65,6 +65,7 @@ def _parquet(file: Path, join_key: str) -> Iterator[Write]:
         ("run_id", pa.string()),
         ("features_as_of", pa.timestamp("us", "UTC")),
         ("problem", pa.string()),
+        ("warnings", pa.string()),
     ]
     schema = pa.schema(columns)
     waiting: list[Row] = []

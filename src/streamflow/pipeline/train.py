@@ -36,8 +36,9 @@ class Trained:
 
     `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
     `without_features` count the entities that were left out; `null_labels` of the former have a
-    label that is null: not known. `largest_difference` is between the scores of the served form and
-    the estimator's.
+    label that is null: not known. `without_row` counts by table those of the latter that have no
+    row there, `taken_as_null` those that have none and were trained on, with nulls.
+    `largest_difference` is between the scores of the served form and the estimator's.
     """
 
     run_id: str
@@ -49,6 +50,8 @@ class Trained:
     without_label: int
     without_features: int
     null_labels: int
+    without_row: dict[str, int]
+    taken_as_null: dict[str, int]
     categorical: list[str]
     metrics: dict[str, float]
     train_time_sec: float
@@ -180,6 +183,10 @@ def _record(
             "rows": len(training_set.labels),
             "validation_rows": len(fitted.validation_rows),
             "categorical": ", ".join(fitted.schema.categorical),
+            "without_label": assembled.without_label,
+            "without_features": assembled.without_features,
+            **{f"without_row.{one}": count for one, count in assembled.without_row.items()},
+            **{f"taken_as_null.{one}": count for one, count in assembled.taken_as_null.items()},
             **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
         },
         metrics={
@@ -247,6 +254,8 @@ def _summary(
         without_label=assembled.without_label,
         without_features=assembled.without_features,
         null_labels=assembled.null_labels,
+        without_row=assembled.without_row,
+        taken_as_null=assembled.taken_as_null,
         categorical=fitted.schema.categorical,
         metrics=dict(record.metrics),
         train_time_sec=fitted.train_time_sec,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def signature(schema: FeatureSchema) -> ModelSignature:
     """The input and output columns that MLflow checks for callers.
 
-    A nullable column may have any type: MLflow's own types refuse a null, or change the column's
-    type. The model's encoding checks it instead.
+    A column that may be null may have any type: MLflow's own types refuse a null, or change the
+    column's type. The model's encoding checks it instead.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -27,7 +27,7 @@ def signature(schema: FeatureSchema) -> ModelSignature:
         "STRING": DataType.string,
     }
     inputs = [
-        ColSpec(AnyType() if feature.nullable else types[feature.type], feature.name)
+        ColSpec(AnyType() if feature.may_be_null else types[feature.type], feature.name)
         for feature in schema.features
     ]
     outputs = [ColSpec(DataType.long, "prediction"), ColSpec(DataType.double, "probability")]

@@ -76,7 +76,7 @@ def rows(schema: FeatureSchema) -> dict[str, list[object]]:
     varied = [
         {**plain, feature.name: value}
         for feature in schema.features
-        for value in [*feature.categories, *([None] if feature.nullable else [])]
+        for value in [*feature.categories, *([None] if feature.takes_null else [])]
     ]
     some = [plain, *varied][:_MAX_ROWS]
     return {name: [row[name] for row in some] for name in plain}

@@ -1,21 +1,21 @@
-"""An entity's online features, each with its status: present, null, missing or stale.
+"""An entity's online features, each with its status: present, null, absent, missing or stale.
 
 Feast returns values of any age, and null for what it does not have. A model's schema, which travels
-with it, distinguishes "not applicable" from "missing" and "too old".
+with it, distinguishes "not applicable" from "no row", "missing" and "too old".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from streamflow.errors import UnknownEntity
+from streamflow.errors import NoAnswer, StaleFeatures, UnknownEntity, UnseenCategory, UnseenNull
 from streamflow.training.served_model import Feature, FeatureSchema
 
-Status = Literal["present", "null", "missing", "stale"]
+Status = Literal["present", "null", "absent", "missing", "stale"]
 
 # In a row's values: the view has a row for the entity, but this feature was never written to it.
 MISSING = object()
@@ -38,16 +38,17 @@ class EntityRow(NamedTuple):
 class Clock:
     """The moment, in UTC, that a feature's age is measured from.
 
-    It is `now`; or, with `newest` given, the newest event timestamp of the feature's own view,
-    which is right for archives and month-end batches.
+    It is the newest event timestamp of the feature's own view, which is right for archives and
+    month-end batches; or `now`, if `newest` isn't known, or with `from_now`.
     """
 
     now: datetime
     newest: Mapping[str, datetime] | None = None
+    from_now: bool = False
 
     def age_seconds(self, feature_view: str, event_timestamp: datetime) -> float:
         """Seconds from `event_timestamp` to the clock's moment, never below zero."""
-        if self.newest is None:
+        if self.newest is None or self.from_now:
             moment = self.now
         else:
             # A row itself proves that its view is at least as new: it may have arrived since
@@ -55,13 +56,27 @@ class Clock:
             moment = max(self.newest.get(feature_view, event_timestamp), event_timestamp)
         return max((moment - event_timestamp).total_seconds(), 0.0)
 
+    def absent_at(
+        self, view: str, event_timestamp: datetime | None, allowed: timedelta | None
+    ) -> datetime | None:
+        """The newest moment of the view, if an entity whose row is of `event_timestamp` (None: it
+        has none) had none then that was young enough; else None.
+
+        So it is None if the view has never been materialized.
+        """
+        newest = None if self.newest is None else self.newest.get(view)
+        if newest is None or event_timestamp is None or allowed is None:
+            return newest if event_timestamp is None else None
+        return newest if newest - event_timestamp > allowed else None
+
     def oldest(self, allowed_ages: Iterable[tuple[str, timedelta | None]]) -> tuple[datetime, ...]:
         """Per feature view, given with the age that it allows, the oldest event timestamp that
         isn't stale."""
         return tuple(self._oldest(view, allowed) for view, allowed in allowed_ages)
 
     def _oldest(self, view: str, allowed: timedelta | None) -> datetime:
-        moment = self.now if self.newest is None else self.newest.get(view, _BEFORE_ALL)
+        by_now = self.newest is None or self.from_now
+        moment = self.now if by_now else (self.newest or {}).get(view, _BEFORE_ALL)
         if allowed is None or moment - _BEFORE_ALL <= allowed:
             return _BEFORE_ALL
         return moment - allowed
@@ -82,7 +97,10 @@ def allowed_ages(schema: FeatureSchema) -> tuple[tuple[str, timedelta | None], .
 
 @dataclass(frozen=True)
 class FeatureReading:
-    """One feature of one entity. `value` is None where there is none; ages are in seconds."""
+    """One feature of one entity. `value` is None where there is none; ages are in seconds.
+
+    An absent feature is of an entity without a row: its age is that of the view's newest month.
+    """
 
     name: str
     feature_view: str
@@ -104,27 +122,53 @@ def feature_readings(
     times = dict(zip(schema.views, row.times, strict=True))
     if not any(times.values()):
         raise UnknownEntity(schema.join_key, entity_id)
+    absent = absent_views(schema, row, clock)
     return [
-        _reading(feature, value, times[feature.feature_view], clock)
+        _reading(feature, value, times[feature.feature_view], clock, absent)
         for feature, value in zip(schema.features, row.values, strict=True)
     ]
 
 
+def absent_views(schema: FeatureSchema, row: EntityRow, clock: Clock) -> dict[str, datetime]:
+    """The views in which the entity counts as without a row, where the model takes that as null;
+    each with the newest moment of which that is known.
+
+    An entity without a row in any view is none to the model: then there are none.
+    """
+    nullable = {feature.feature_view for feature in schema.features if feature.absent == "null"}
+    if not nullable:
+        return {}
+    absent: dict[str, datetime] = {}
+    for (view, allowed), time in zip(allowed_ages(schema), row.times, strict=True):
+        moment = clock.absent_at(view, time, allowed) if view in nullable else None
+        if moment is not None:
+            absent[view] = moment
+    return {} if len(absent) == len(row.times) else absent
+
+
 def _reading(
-    feature: Feature, value: object, timestamp: datetime | None, clock: Clock
+    feature: Feature,
+    value: object,
+    timestamp: datetime | None,
+    clock: Clock,
+    absent: Mapping[str, datetime],
 ) -> FeatureReading:
-    if value is MISSING:
+    moment = absent.get(feature.feature_view)
+    if value is MISSING or moment is not None:
         timestamp = None
     if timestamp is None:
         value = None
     if isinstance(value, float) and not math.isfinite(value):
         value = None  # neither a model nor JSON has a meaning for it
-    age = clock.age_seconds(feature.feature_view, timestamp) if timestamp is not None else None
+    known_at = timestamp if moment is None else moment
+    age = clock.age_seconds(feature.feature_view, known_at) if known_at is not None else None
     status: Status
-    if age is None or (value is None and not feature.nullable):
+    if age is None or (value is None and not feature.nullable and moment is None):
         status = "missing"
     elif feature.max_age_seconds is not None and age > feature.max_age_seconds:
         status = "stale"
+    elif moment is not None:
+        status = "absent"
     else:
         status = "null" if value is None else "present"
     return FeatureReading(
@@ -137,3 +181,39 @@ def _reading(
         age_seconds=age,
         max_age_seconds=feature.max_age_seconds,
     )
+
+
+def unseen_values(
+    schema: FeatureSchema, readings: Sequence[FeatureReading]
+) -> tuple[NoAnswer | None, tuple[str, ...]]:
+    """Why the values of the readings have no prediction, as training never saw the first of them;
+    and the warnings of those that have one."""
+    warnings: list[str] = []
+    for feature, reading in zip(schema.features, readings, strict=True):
+        value = reading.value
+        if value is None:
+            seen = feature.null_seen
+        else:
+            seen = feature.type != "STRING" or value in feature.categories
+        if seen or feature.unseen == "other":
+            continue
+        problem = (
+            UnseenNull(feature.name) if value is None else UnseenCategory(feature.name, str(value))
+        )
+        if feature.unseen == "refuse":
+            return problem, ()
+        warnings.append(problem.message)
+    return None, tuple(warnings)
+
+
+def stale_features_of(readings: Sequence[FeatureReading]) -> StaleFeatures | None:
+    """The error that tells, per feature view, the feature furthest beyond its allowed age."""
+    ages: dict[str, tuple[float, float]] = {}
+    for reading in readings:
+        age, allowed = reading.age_seconds, reading.max_age_seconds
+        if reading.status != "stale" or age is None or allowed is None:
+            continue
+        worst = ages.get(reading.feature_view)
+        if worst is None or age - allowed > worst[0] - worst[1]:
+            ages[reading.feature_view] = (age, allowed)
+    return StaleFeatures(ages) if ages else None

@@ -104,7 +104,7 @@ class Encoder:
     def __init__(self) -> None:
         # What was encoded last, replaced as a whole, so that a thread needs no lock.
         self._key: tuple[Served | None, bytes] = None, b""
-        self._times: tuple[tuple[datetime, ...], bytes] = (), _array(())
+        self._times: tuple[tuple[datetime | None, ...], bytes] = (), _array(())
 
     def rows(
         self,
@@ -151,10 +151,13 @@ class Encoder:
         )
 
 
-def _array(times: Sequence[datetime]) -> bytes:
-    """A field of type timestamptz[] of one dimension, counted from 1, without nulls."""
-    head = struct.pack("!iiiii", 1, 0, _TIMESTAMPTZ, len(times), 1)
-    body = head + b"".join(struct.pack("!iq", 8, _microseconds(time)) for time in times)
+def _array(times: Sequence[datetime | None]) -> bytes:
+    """A field of type timestamptz[] of one dimension, counted from 1, with a null for None."""
+    head = struct.pack("!iiiii", 1, None in times, _TIMESTAMPTZ, len(times), 1)
+    elements = (
+        _NULL if time is None else struct.pack("!iq", 8, _microseconds(time)) for time in times
+    )
+    body = head + b"".join(elements)
     return _LENGTH.pack(len(body)) + body
 
 
@@ -165,7 +168,7 @@ def _microseconds(time: datetime) -> int:
 @dataclass(frozen=True)
 class Receipt:
     """A row of the log. Without `problem` it has all of prediction, probability (of 1), `values`
-    by feature and `times` (UTC) by feature view; with it, none."""
+    by feature and `times` (UTC) by feature view, None where it had no row; with it, none."""
 
     request_id: str
     entity_id: str
@@ -174,7 +177,7 @@ class Receipt:
     prediction: int | None
     probability: float | None
     values: Mapping[str, FeatureValue] | None
-    times: Mapping[str, datetime] | None
+    times: Mapping[str, datetime | None] | None
     problem: str | None
 
 
@@ -189,7 +192,7 @@ def read(row: Mapping[str, Any]) -> Receipt:
         features=tuple((name, view, kind) for name, view, kind in row["features_of_model"]),
     )
     values: dict[str, FeatureValue] | None = None
-    times: dict[str, datetime] | None = None
+    times: dict[str, datetime | None] | None = None
     if row["problem"] is None:
         values = {
             name: typed(kind, value)

@@ -82,7 +82,7 @@ class Predictor:
         """The Production model's prediction for `entity_id`, all or nothing.
 
         Raises NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures, UnseenCategory,
-        FeatureStoreUnavailable.
+        UnseenNull, FeatureStoreUnavailable.
         """
         (result,) = self.predict_many([ScoringRequest(entity_id, request_id or uuid4().hex)], now)
         if isinstance(result, NoAnswer):
@@ -116,13 +116,16 @@ class Predictor:
         return score(served, requests, rows, clock, self._stale_features)
 
     def _clock(self, schema: FeatureSchema, now: datetime) -> Clock:
-        if self._freshness_clock == "now":
-            return Clock(now)
-        if self._newest is None and any(f.max_age_seconds is not None for f in schema.features):
-            # Treating data of unknown age as fresh would be a guess.
+        by_now = self._freshness_clock == "now"
+        if self._newest is None and any(
+            one.absent == "null" or (one.max_age_seconds is not None and not by_now)
+            for one in schema.features
+        ):
+            # Treating data of unknown age as fresh would be a guess; so would taking an entity
+            # without a row for one that has none.
             raise FeatureStoreUnavailable(
                 "The newest month in the online store isn't known yet, "
                 "so that no feature's age is known.",
                 "Look into GET /ready, and try again.",
             )
-        return Clock(now, self._newest or {})
+        return Clock(now, self._newest or {}, from_now=by_now)

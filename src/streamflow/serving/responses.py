@@ -41,7 +41,7 @@ def batch(
     """The response of /predict/batch: per id its prediction, or the problem in its place."""
     rows: list[dict[str, object]] = []
     # Most rows are of the same times as the one before, and share them.
-    times: Mapping[str, datetime] | None = None
+    times: Mapping[str, datetime | None] | None = None
     shared: dict[str, object] = {}
     for entity_id, result in zip(entity_ids, results, strict=True):
         if isinstance(result, NoAnswer):
@@ -70,15 +70,26 @@ def _times(result: Prediction) -> dict[str, object]:
     }
 
 
-COLUMNS = ("prediction", "probability", "model_version", "run_id", "features_as_of", "problem")
+COLUMNS = (
+    *("prediction", "probability", "model_version", "run_id", "features_as_of", "problem"),
+    "warnings",
+)
 
 
 def row(model: ModelVersion, result: Prediction | NoAnswer) -> tuple[object, ...]:
     """The values after the id in a row of a file of predictions, in the order of `COLUMNS`."""
     if isinstance(result, NoAnswer):
-        return None, None, model.version, model.run_id, None, result.code
-    moment = result.features_as_of
-    return result.prediction, result.probability, model.version, model.run_id, moment, None
+        return None, None, model.version, model.run_id, None, result.code, None
+    moment, warnings = result.features_as_of, " ".join(result.warnings) or None
+    return (
+        result.prediction,
+        result.probability,
+        model.version,
+        model.run_id,
+        moment,
+        None,
+        warnings,
+    )
 
 
 def features(

@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite
 from operator import itemgetter, lt
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from streamflow.errors import MissingFeatures, NoAnswer, StaleFeatures, UnseenCategory
+from streamflow.errors import MissingFeatures, NoAnswer
 from streamflow.serving.feature_status import (
     MISSING,
     Clock,
     EntityRow,
-    FeatureReading,
     allowed_ages,
     feature_readings,
+    stale_features_of,
+    unseen_values,
 )
-from streamflow.training import served_model
 from streamflow.training.served_model import FeatureSchema, ServedModel
 
 if TYPE_CHECKING:
@@ -52,29 +52,67 @@ class Served:
 
 @dataclass(frozen=True)
 class Needs:
-    """A schema, prepared for the short path: positions of what must be checked."""
+    """A schema, prepared for the short path: positions of what must be checked.
+
+    `views_of` and `strict` have per feature the position of its view, and whether a null in a row
+    is anything but a value that training saw. `may_lack` says per view whether an entity without a
+    row has values that training saw: nulls.
+    """
 
     names: tuple[str, ...]
     views: tuple[str, ...]
     required: Callable[[tuple[object, ...]], tuple[object, ...]]
+    views_of: tuple[int, ...]
+    strict: tuple[bool, ...]
+    may_lack: tuple[bool, ...]
     floats: tuple[int, ...]
+    categories: tuple[tuple[int, frozenset[object]], ...]
     allowed_ages: tuple[tuple[str, timedelta | None], ...]
 
     @staticmethod
     def from_schema(schema: FeatureSchema) -> Needs:
         """The needs of a schema."""
-        features = schema.features
-        required = [i for i, feature in enumerate(features) if not feature.nullable]
-        floats = tuple(i for i, feature in enumerate(features) if feature.type == "FLOAT64")
-        # itemgetter returns a single item bare; with the first item twice, it returns a tuple.
-        taken = itemgetter(*required, *required[:1]) if required else lambda values: ()
-        names = tuple(feature.name for feature in features)
-        return Needs(names, schema.views, taken, floats, allowed_ages(schema))
+        features, views = schema.features, schema.views
+        strict = tuple(not (feature.nullable and feature.null_seen) for feature in features)
+        required = [i for i, one in enumerate(strict) if one]
+        lacking = {view: True for view in views}
+        for feature in features:
+            lacking[feature.feature_view] &= feature.absent == "null" and feature.null_seen
+        return Needs(
+            names=tuple(feature.name for feature in features),
+            views=views,
+            # itemgetter returns a single item bare; with the first item twice, it returns a tuple.
+            required=itemgetter(*required, *required[:1]) if required else lambda values: (),
+            views_of=tuple(views.index(feature.feature_view) for feature in features),
+            strict=strict,
+            may_lack=tuple(lacking.values()),
+            floats=tuple(i for i, feature in enumerate(features) if feature.type == "FLOAT64"),
+            # Whether a null is one that training saw is checked before.
+            categories=tuple(
+                (i, frozenset((*feature.categories, None)))
+                for i, feature in enumerate(features)
+                if feature.type == "STRING"
+            ),
+            allowed_ages=allowed_ages(schema),
+        )
 
     def met(self, values: tuple[Any, ...]) -> bool:
-        """Whether the values are complete and finite, so that no feature has a problem."""
-        if None in self.required(values) or MISSING in values:
+        """Whether the values are complete, finite and known, so that no feature has a problem."""
+        return None not in self.required(values) and self._known(values)
+
+    def met_without(self, times: tuple[datetime | None, ...], values: tuple[Any, ...]) -> bool:
+        """The same for an entity that has no row in the views without a time."""
+        for value, view, strict in zip(values, self.views_of, self.strict, strict=True):
+            if value is None and strict and times[view] is not None:
+                return False
+        return self._known(values)
+
+    def _known(self, values: tuple[Any, ...]) -> bool:
+        if MISSING in values:
             return False
+        for position, known in self.categories:
+            if values[position] not in known:
+                return False
         for position in self.floats:
             value = values[position]
             if value is not None and not isfinite(value):
@@ -93,6 +131,7 @@ class ScoringRequest:
 class Prediction(NamedTuple):
     """A prediction and its receipt: times in UTC, `features_used` in the schema's order.
 
+    A view's time is None if the entity has no row there, which the model takes as nulls.
     `stale_views` are those that a warning names.
     """
 
@@ -102,34 +141,55 @@ class Prediction(NamedTuple):
     features_used: Mapping[str, object]
     model: ModelVersion
     features_as_of: datetime
-    feature_times: Mapping[str, datetime]
+    feature_times: Mapping[str, datetime | None]
     warnings: tuple[str, ...]
     request_id: str
     stale_views: tuple[str, ...] = ()
 
 
 class _Times(NamedTuple):
-    """Event timestamps by feature view, and the oldest of them."""
+    """Event timestamps by feature view, the oldest of them, and whether values have no problem."""
 
-    by_view: Mapping[str, datetime]
+    by_view: Mapping[str, datetime | None]
     oldest: datetime
+    met: Callable[[tuple[Any, ...]], bool]
 
     @staticmethod
     def if_fresh(
-        views: tuple[str, ...], times: tuple[datetime | None, ...], oldest: tuple[datetime, ...]
+        needs: Needs,
+        times: tuple[datetime | None, ...],
+        oldest: tuple[datetime, ...],
+        clock: Clock,
     ) -> _Times | None:
-        """None if one of `times` is missing, or before the `oldest` that isn't stale."""
-        present = [time for time in times if time is not None]
-        if len(present) < len(views) or any(map(lt, present, oldest)):
+        """None if one of `times` is before the `oldest` that isn't stale, or if it is missing and
+        the model, or what is known of the view, doesn't allow that."""
+        if None not in times:
+            present = [time for time in times if time is not None]
+            if any(map(lt, present, oldest)):
+                return None
+            return _Times(dict(zip(needs.views, present, strict=True)), min(present), needs.met)
+        present = []
+        for view, time, limit, may_lack in zip(
+            needs.views, times, oldest, needs.may_lack, strict=True
+        ):
+            known_at = time
+            if time is not None:
+                present.append(time)
+            elif may_lack:
+                known_at = clock.absent_at(view, None, None)
+            if known_at is None or known_at < limit:
+                return None
+        if not present:
             return None
-        return _Times(dict(zip(views, present, strict=True)), min(present))
+        met = partial(needs.met_without, times)
+        return _Times(dict(zip(needs.views, times, strict=True)), min(present), met)
 
 
 class _Input(NamedTuple):
     """The model's input for one request, and what the receipt records of it."""
 
     values: tuple[object, ...]
-    times: Mapping[str, datetime]
+    times: Mapping[str, datetime | None]
     as_of: datetime
     warnings: tuple[str, ...] = ()
     stale_views: tuple[str, ...] = ()
@@ -143,24 +203,31 @@ def score(
     stale_features: Literal["refuse", "warn"],
 ) -> list[Prediction | NoAnswer]:
     """Per request its prediction, or why there is none: UnknownEntity, MissingFeatures,
-    StaleFeatures, UnseenCategory."""
+    StaleFeatures, UnseenCategory, UnseenNull."""
     needs, oldest = served.needs, clock.oldest(served.needs.allowed_ages)
     inputs: list[_Input | NoAnswer] = []
-    # Most rows are of the same times as the one before.
+    # Most rows are of the same times as the one before; those of entities without a row somewhere
+    # are of a few.
     times: tuple[datetime | None, ...] = ()
     shared: _Times | None = None
+    known: dict[tuple[datetime | None, ...], _Times | None] = {}
     for request, row in zip(requests, rows, strict=True):
         if row.times != times:
             times = row.times
-            shared = _Times.if_fresh(needs.views, times, oldest)
-        if shared is not None and needs.met(row.values):
-            inputs.append(_Input(row.values, *shared))
+            if None not in times:
+                shared = _Times.if_fresh(needs, times, oldest, clock)
+            else:
+                if times not in known:
+                    known[times] = _Times.if_fresh(needs, times, oldest, clock)
+                shared = known[times]
+        if shared is not None and shared.met(row.values):
+            inputs.append(_Input(row.values, shared.by_view, shared.oldest))
         else:
             inputs.append(_checked(served, request, row, clock, stale_features))
     complete = [one for one in inputs if isinstance(one, _Input)]
     scored = iter(_scores(served, [one.values for one in complete]))
     return [
-        one if isinstance(one, NoAnswer) else _prediction(served, request, one, next(scored))
+        one if isinstance(one, NoAnswer) else _prediction(served, request, one, *next(scored))
         for request, one in zip(requests, inputs, strict=True)
     ]
 
@@ -179,34 +246,32 @@ def _checked(
     missing = [reading.name for reading in readings if reading.status == "missing"]
     if missing:
         return MissingFeatures(missing)
-    stale = _stale(readings)
+    stale = stale_features_of(readings)
     if stale is not None and stale_features == "refuse":
         return stale
+    unseen, warnings = unseen_values(served.schema, readings)
+    if unseen is not None:
+        return unseen
     times = {
-        view: time.astimezone(UTC)
-        for view, time in zip(served.schema.views, row.times, strict=True)
-        if time is not None
+        reading.feature_view: time if (time := reading.event_timestamp) is None else _utc(time)
+        for reading in readings
     }
     values = tuple(reading.value for reading in readings)
-    as_of = min(times.values())
+    as_of = min(time for time in times.values() if time is not None)
     if stale is None:
-        return _Input(values, times, as_of)
-    return _Input(values, times, as_of, (stale.message,), tuple(stale.ages))
+        return _Input(values, times, as_of, warnings)
+    return _Input(values, times, as_of, (stale.message, *warnings), tuple(stale.ages))
 
 
-def _scores(
-    served: Served, rows: Sequence[tuple[object, ...]]
-) -> list[tuple[int, float] | UnseenCategory]:
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(UTC)
+
+
+def _scores(served: Served, rows: Sequence[tuple[object, ...]]) -> list[tuple[int, float]]:
     if not rows:
         return []
     columns = dict(zip(served.needs.names, zip(*rows, strict=True), strict=True))
-    try:
-        labels, probabilities = served.model.predict(columns)
-    except served_model.UnseenCategory as error:
-        if len(rows) == 1:
-            return [UnseenCategory(error.feature, error.value)]
-        # It doesn't say whose value that was; the others get their predictions.
-        return [one for row in rows for one in _scores(served, [row])]
+    labels, probabilities = served.model.predict(columns)
     if len(labels) != len(rows) or len(probabilities) != len(rows):
         raise ValueError(f"the model returns {len(labels)} labels for {len(rows)} rows")
     return list(zip(labels.tolist(), probabilities.tolist(), strict=True))
@@ -216,13 +281,13 @@ def _prediction(
     served: Served,
     request: ScoringRequest,
     model_input: _Input,
-    scored: tuple[int, float] | UnseenCategory,
-) -> Prediction | UnseenCategory:
-    if isinstance(scored, UnseenCategory):
-        return scored
+    prediction: int,
+    probability: float,
+) -> Prediction:
     return Prediction(
         request.entity_id,
-        *scored,
+        prediction,
+        probability,
         dict(zip(served.needs.names, model_input.values, strict=True)),
         served.version,
         model_input.as_of,
@@ -231,15 +296,3 @@ def _prediction(
         request.request_id,
         model_input.stale_views,
     )
-
-
-def _stale(readings: Sequence[FeatureReading]) -> StaleFeatures | None:
-    ages: dict[str, tuple[float, float]] = {}
-    for reading in readings:
-        age, allowed = reading.age_seconds, reading.max_age_seconds
-        if reading.status != "stale" or age is None or allowed is None:
-            continue
-        worst = ages.get(reading.feature_view)
-        if worst is None or age - allowed > worst[0] - worst[1]:
-            ages[reading.feature_view] = (age, allowed)
-    return StaleFeatures(ages) if ages else None

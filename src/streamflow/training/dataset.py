@@ -17,8 +17,8 @@ class TrainingSet:
     """Features and labels of one as_of, as known at `known_at` (in UTC), one row per entity.
 
     `entities` ascend and are unique, because the order of rows decides the split and with it every
-    figure. `columns` holds per feature one Python value per entity, None for null. The categories
-    in `schema` needn't be filled. Raises ValueError if that isn't so.
+    figure. `columns` holds per feature one Python value per entity, None for null. What was
+    seen needn't be in `schema`. Raises ValueError if that isn't so.
     """
 
     schema: FeatureSchema

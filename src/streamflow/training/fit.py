@@ -26,7 +26,7 @@ RowNumbers = npt.NDArray[np.int64]
 class Fitted:
     """A fitted estimator, the rows that it was fitted on, and the rows that judge it.
 
-    `schema` has its categories. `training_rows` and `validation_rows` are positions in the training
+    `schema` says what was seen. `training_rows` and `validation_rows` are positions in the training
     set; `validation_matrix` is (validation rows, encoded columns). `train_time_sec` is the only
     number here that another run does not repeat.
     """
@@ -60,7 +60,7 @@ def fit(
     """
     from sklearn.model_selection import train_test_split
 
-    schema = with_categories(training_set)
+    schema = with_values_seen(training_set)
     labels = np.asarray(training_set.labels, dtype=np.int64)
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2 or counts.min() * min(validation_share, 1 - validation_share) < 1:
@@ -89,8 +89,9 @@ def fit(
     )
 
 
-def with_categories(training_set: TrainingSet) -> FeatureSchema:
-    """The training set's schema with the categories that its STRING features take, sorted.
+def with_values_seen(training_set: TrainingSet) -> FeatureSchema:
+    """The training set's schema with which features are null in it, and with the categories that
+    its STRING features take, sorted.
 
     Raises UntrainableData for a null where none may be and for more than 1,000 categories.
     """
@@ -98,13 +99,14 @@ def with_categories(training_set: TrainingSet) -> FeatureSchema:
     for feature in training_set.schema.features:
         values = training_set.columns[feature.name]
         nulls = sum(value is None or value != value for value in values)
-        if nulls and not feature.nullable:
+        if nulls and not feature.may_be_null:
             raise UntrainableData(
                 f"Feature {feature.name!r} is null for {nulls:,} of {len(values):,} entities at "
                 f"{training_set.as_of}, and its contract allows no null.",
                 "Load the month's complete tables with `streamflow ingest`, "
                 "or make the column nullable in its table's contract.",
             )
+        feature = replace(feature, null_seen=nulls > 0)
         if feature.type == "STRING":
             categories = {str(value) for value in values if value is not None and value == value}
             if len(categories) > MOST_CATEGORIES:

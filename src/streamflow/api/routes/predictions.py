@@ -28,6 +28,7 @@ from streamflow.errors import (
     StaleFeatures,
     UnknownEntity,
     UnseenCategory,
+    UnseenNull,
     UnservableModel,
 )
 from streamflow.keys.api_keys import Scope
@@ -89,7 +90,7 @@ def router(
             "/predict",
             join_key,
             *(*key_problems.KINDS, UnknownEntity, StaleFeatures, ContentTooLarge),
-            *(InvalidRequest, MissingFeatures, UnseenCategory),
+            *(InvalidRequest, MissingFeatures, UnseenCategory, UnseenNull),
             *NOT_AVAILABLE,
             Overloaded,
         ),

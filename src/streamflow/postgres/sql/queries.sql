@@ -201,6 +201,21 @@ WHERE {label} IS NULL AND EXISTS (
 -- name: count_nulls
 SELECT count(*) AS nulls FROM {staging} WHERE {column} IS NULL
 
+-- name: entities_without_row
+-- Those for which a point-in-time join finds no row, with the bounds that Feast has: none at their
+-- event time or before, at most `ttl` (null: of any age) older, that was known at known_at.
+SELECT entity_rows.{key}
+FROM ({query}) AS entity_rows
+WHERE NOT EXISTS (
+    SELECT FROM {history} AS history
+    WHERE history.{key} = entity_rows.{key}
+      AND history.event_timestamp <= entity_rows.event_timestamp
+      AND (%(ttl)s::interval IS NULL
+           OR history.event_timestamp >= entity_rows.event_timestamp - %(ttl)s::interval)
+      AND history.recorded_at <= %(known_at)s
+)
+ORDER BY entity_rows.{key}
+
 -- name: count_entities
 SELECT count(DISTINCT {key}) AS entities
 FROM {history}

@@ -1,6 +1,6 @@
 """The model as it is served: a folder without code, and the few lines that score with it.
 
-    feature_schema.json     what the model needs: names, views, types, order, nullability, ages
+    feature_schema.json     what the model needs: names, views, types, order, ages, values seen
     model.onnx              or model.lightgbm.txt, or model.xgboost.json: forms that can't run code
 
 This package travels as a whole with every MLflow model version (`_load_pyfunc` is MLflow's entry
@@ -8,7 +8,7 @@ point), so it imports nothing of StreamFlow, and its own modules relatively; any
 the API's own scores from it.
 """
 
-from .encoding import Columns, Matrix, UnseenCategory, encode, encoded_columns
+from .encoding import Columns, Matrix, UnseenCategory, UnseenNull, encode, encoded_columns
 from .feature_schema import SCHEMA_FILE, Feature, FeatureSchema, Layout
 from .model import FORMS, Labels, Score, ServedModel, digest, load
 from .python_function import _load_pyfunc
@@ -25,6 +25,7 @@ __all__ = [
     "Score",
     "ServedModel",
     "UnseenCategory",
+    "UnseenNull",
     "_load_pyfunc",
     "digest",
     "encode",

@@ -24,13 +24,23 @@ class UnseenCategory(ValueError):
         self.value = value
 
 
+class UnseenNull(ValueError):
+    """A null in a feature that had none in training, so that any score is a guess."""
+
+    def __init__(self, feature: str) -> None:
+        super().__init__(f"feature {feature!r} is null, and training saw no null there")
+        self.feature = feature
+
+
 def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
     """Features as a matrix of float64: a row per entity; per feature a column, or several.
 
     A STRING is one-hot. A null is 0 with a 1 in a column of its own, so that no model has to know
-    of NaN and "not applicable" stays apart from 0. Raises UnseenCategory for a value that training
-    never saw, ValueError for a null (or NaN) in a feature that isn't nullable, KeyError for a
-    missing column.
+    of NaN and "not applicable" stays apart from 0. A category that training never saw is 0 in all
+    columns of its feature; a null that it never saw is one like any other, but of a feature with
+    "other" 0 in all columns too. Where `unseen` is "refuse", they raise UnseenCategory and
+    UnseenNull instead. Raises ValueError for a null (or NaN) in a feature that is never null,
+    KeyError for a missing column.
     """
     layout = schema.layout
     rows = len(columns[schema.features[0].name]) if schema.features else 0
@@ -41,7 +51,10 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
         if len(values) != rows:
             raise ValueError(f"feature {feature.name!r} has {len(values)} values for {rows} rows")
         if offsets is not None:
-            matrix[every_row, start + _found(feature, offsets, values)] = 1.0
+            found, others = _found(feature, offsets, values)
+            matrix[every_row, start + found] = 1.0
+            if others:
+                matrix[others, start] = 0.0
         else:
             matrix[:, start] = values  # NumPy reads None as NaN here, and True as 1
     # The whole matrix at once: per request, a check per feature takes longer than the score.
@@ -49,8 +62,15 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
     if nulls := np.count_nonzero(is_null):
         allowed = is_null[:, layout.nullable]
         if np.count_nonzero(allowed) < nulls:
-            strict = ((one, start) for one, start, _ in layout.columns if not one.nullable)
+            strict = ((one, start) for one, start, _ in layout.columns if not one.may_be_null)
             raise _null(next(one for one, start in strict if is_null[:, start].any()))
+        if len(layout.refused_nulls) and is_null[:, layout.refused_nulls].any():
+            refused = set(layout.refused_nulls.tolist())
+            raise next(
+                UnseenNull(one.name)
+                for one, start, _ in layout.columns
+                if start in refused and is_null[:, start].any()
+            )
         matrix[is_null] = 0.0
         matrix[:, layout.nullable + 1] = allowed
     return matrix
@@ -64,16 +84,23 @@ def encoded_columns(schema: FeatureSchema) -> list[slice]:
 
 def _found(
     feature: Feature, offsets: Mapping[object, int], values: Sequence[object]
-) -> npt.NDArray[np.intp]:
+) -> tuple[npt.NDArray[np.intp], list[int]]:
+    """Per row the offset of its value, and the rows whose value has none."""
     found = np.fromiter((offsets.get(value, -1) for value in values), np.intp, len(values))
+    others = []
     for row in np.flatnonzero(found < 0).tolist():
         value = values[row]
-        if value is not None and value == value:
-            raise UnseenCategory(feature.name, str(value))
-        if not feature.nullable:
+        is_null = value is None or value != value  # a NaN, as pandas has nulls among strings
+        if is_null and not feature.may_be_null:
             raise _null(feature)
-        found[row] = offsets[None]  # a NaN, as pandas has nulls among strings
-    return found
+        if is_null and (feature.null_seen or feature.unseen == "warn"):
+            found[row] = len(feature.categories)
+        elif feature.unseen == "refuse":
+            raise UnseenNull(feature.name) if is_null else UnseenCategory(feature.name, str(value))
+        else:
+            found[row] = 0
+            others.append(row)
+    return found, others
 
 
 def _null(feature: Feature) -> ValueError:

@@ -19,7 +19,14 @@ SCHEMA_FILE = "feature_schema.json"
 class Feature:
     """One column that the model needs. `max_age_seconds` is None where any age is allowed.
 
-    `categories` holds a STRING feature's values seen in training, sorted.
+    A row of its table may have a null here if it is `nullable`. An entity without a row there has
+    no prediction if `absent` is "refuse", and a null here if it is "null". `null_seen` says whether
+    training had a null; `categories` holds a STRING feature's values seen in training, sorted.
+    `unseen` is for any other null or category: no prediction ("refuse"), one with a warning
+    ("warn"), or one as of no known category ("other", for a STRING).
+
+    The defaults are for versions that were registered without these fields: they are served as
+    they were then.
     """
 
     name: str
@@ -28,6 +35,19 @@ class Feature:
     nullable: bool
     max_age_seconds: float | None = None
     categories: tuple[str, ...] = ()
+    absent: Literal["refuse", "null"] = "refuse"
+    unseen: Literal["refuse", "warn", "other"] = "refuse"
+    null_seen: bool = True
+
+    @property
+    def may_be_null(self) -> bool:
+        """Whether the model is ever given a null here."""
+        return self.nullable or self.absent == "null"
+
+    @property
+    def takes_null(self) -> bool:
+        """Whether a null here has a prediction."""
+        return self.may_be_null and (self.null_seen or self.unseen != "refuse")
 
 
 @dataclass(frozen=True)
@@ -73,14 +93,16 @@ class FeatureSchema:
 class Layout:
     """Where `encode` puts features.
 
-    `columns` has per feature its first column and, for a STRING, the offset of each of its values
-    from there. `nullable` are the columns of other types that may be null; the column after each
-    holds 1 where it is null.
+    `columns` has per feature its first column and, for a STRING, the offset of each value that
+    training saw from there. `nullable` are the columns of other types that may be null; the column
+    after each holds 1 where it is null. `refused_nulls` are those of them where a null is refused,
+    because training saw none.
     """
 
     width: int
     columns: tuple[tuple[Feature, int, Mapping[object, int] | None], ...]
     nullable: npt.NDArray[np.intp]
+    refused_nulls: npt.NDArray[np.intp]
 
     @staticmethod
     def from_features(features: Sequence[Feature]) -> Layout:
@@ -88,14 +110,24 @@ class Layout:
         *starts, width = accumulate(map(_width, features), initial=0)
         offsets = [_offsets(one) if one.type == "STRING" else None for one in features]
         columns = tuple(zip(features, starts, offsets, strict=True))
-        nullable = [start for one, start, values in columns if one.nullable and values is None]
-        return Layout(width, columns, np.array(nullable, np.intp))
+        nullable = [
+            (one, start) for one, start, values in columns if one.may_be_null and values is None
+        ]
+        refused = [start for one, start in nullable if not one.takes_null]
+        return Layout(
+            width,
+            columns,
+            np.array([start for _, start in nullable], np.intp),
+            np.array(refused, np.intp),
+        )
 
 
 def _width(feature: Feature) -> int:
-    return (len(feature.categories) if feature.type == "STRING" else 1) + feature.nullable
+    return (len(feature.categories) if feature.type == "STRING" else 1) + feature.may_be_null
 
 
 def _offsets(feature: Feature) -> dict[object, int]:
-    values = (*feature.categories, None) if feature.nullable else feature.categories
-    return {value: i for i, value in enumerate(values)}
+    offsets: dict[object, int] = {value: i for i, value in enumerate(feature.categories)}
+    if feature.may_be_null and feature.null_seen:
+        offsets[None] = len(feature.categories)
+    return offsets

@@ -1,0 +1,98 @@
+"""Which rows of a point-in-time join are trained on: those that a prediction would be given for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from streamflow.features.feature_views import FeatureViewDefinition
+from streamflow.postgres.database import Database
+from streamflow.postgres.queries import identifier, subquery
+from streamflow.training.served_model import FeatureSchema
+from streamflow.use_case import UseCase
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class CompleteRows:
+    """The rows that are trained on, and by table how many entities have no row there.
+
+    Those `without_row` were left out. Those `taken_as_null` are among the rows, with nulls.
+    """
+
+    table: pa.Table
+    without_row: dict[str, int]
+    taken_as_null: dict[str, int]
+
+
+def entities_without_row(
+    database: Database,
+    use_case: UseCase,
+    view: FeatureViewDefinition,
+    entity_rows: str,
+    known_at: datetime,
+) -> list[str]:
+    """The entities of the query `entity_rows` for which the view's table has no row to join: none
+    at their event time or before, young enough for the view, and recorded by `known_at` (UTC)."""
+    names = {
+        "key": identifier(use_case.join_key),
+        "query": subquery(entity_rows.replace("%", "%%")),
+        "history": identifier(use_case.name, view.table.strip('"')),
+    }
+    ttl = timedelta(seconds=view.ttl_seconds) if view.ttl_seconds is not None else None
+    rows = database.rows("entities_without_row", names, ttl=ttl, known_at=known_at)
+    return [row[use_case.join_key] for row in rows]
+
+
+def complete_rows(
+    joined: pa.Table,
+    schema: FeatureSchema,
+    views: Mapping[str, FeatureViewDefinition],
+    absent: Mapping[str, list[str]],
+) -> CompleteRows:
+    """The rows of `joined` (as `dataset_table` makes it) by the rules that serving follows.
+
+    `absent` has by feature view the entities without a row. They are left out where the table's
+    rule is "refuse". Where it is "null", their features of this view are null; but an entity
+    without any row is left out, as it isn't known online. So is one with a null that a row of the
+    table may not have.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lacks = {
+        name: pc.is_in(joined.column(0), value_set=pa.array(absent[name], pa.large_string()))
+        for name in schema.views
+    }
+    kept = pc.invert(reduce(pc.and_, lacks.values()))
+    for feature in schema.features:
+        lacking = lacks[feature.feature_view]
+        if feature.absent == "refuse":
+            kept = pc.and_(kept, pc.invert(lacking))
+        if not feature.nullable:
+            kept = pc.and_(kept, pc.or_(joined[feature.name].is_valid(), lacking))
+    rules = {feature.feature_view: feature.absent for feature in schema.features}
+    refused = {name: mask for name, mask in lacks.items() if rules[name] == "refuse"}
+    nulls = {name: pc.and_(mask, kept) for name, mask in lacks.items() if rules[name] == "null"}
+    return CompleteRows(
+        joined.filter(kept), _rows_by_table(refused, views), _rows_by_table(nulls, views)
+    )
+
+
+def _rows_by_table(
+    masks: Mapping[str, pa.ChunkedArray], views: Mapping[str, FeatureViewDefinition]
+) -> dict[str, int]:
+    """How many rows the masks of a table's views have, without tables that have none."""
+    import pyarrow.compute as pc
+
+    by_table: dict[str, pa.ChunkedArray] = {}
+    for name, mask in masks.items():
+        table = views[name].source
+        by_table[table] = pc.or_(by_table[table], mask) if table in by_table else mask
+    counts = {table: pc.sum(mask).as_py() or 0 for table, mask in by_table.items()}
+    return {table: count for table, count in counts.items() if count}
