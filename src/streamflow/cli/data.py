@@ -126,10 +126,30 @@ def materialize(
     with open_platform() as platform, show_progress(json, "materialize") as progress:
         day = as_of.date() if as_of else None
         done = step_materialize.materialize(platform, day, datetime.now(UTC), progress)
-    result = {view.feature_view: {"rows": view.rows, "seconds": view.seconds} for view in done}
-    rows = [[view.feature_view, view.rows, f"{view.seconds:.2f}"] for view in done]
-    columns = ["feature view", "rows", "seconds"]
-    print_result(result, json, lambda: print_table("online", columns, rows))
+    result = {
+        view.feature_view: {
+            "rows": view.rows,
+            "seconds": view.seconds,
+            "as_of": view.as_of,
+            "newest": view.newest,
+        }
+        for view in done
+    }
+    rows = [
+        [view.feature_view, view.rows, f"{view.seconds:.2f}", str(view.newest)] for view in done
+    ]
+
+    def print_text() -> None:
+        columns = ["feature view", "rows", "seconds", "newest online"]
+        print_table(f"materialized up to {done[0].as_of}", columns, rows)
+        newest = max(view.newest for view in done)
+        if newest > done[0].as_of:
+            print(
+                f"{newest} stays online: an older row never replaces a newer one. Only entities "
+                f"without a newer row have their features of {done[0].as_of} or before."
+            )
+
+    print_result(result, json, print_text)
 
 
 @app.command("feast-config", epilog="Example: streamflow feast-config && feast -c . ui")

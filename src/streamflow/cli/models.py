@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamflow.cli.terminal import (
+    OTHER,
     Json,
+    forgotten_use_case,
     open_platform,
     operator,
     print_result,
@@ -39,6 +41,7 @@ def runs(json: Json = False) -> None:
     """All training runs, newest first."""
     with open_platform() as platform, show_progress(json, "runs"):
         done = platform.registry.runs()
+        hint = "" if done else forgotten_use_case(platform)
     result = [
         {**asdict(run), "started_at": datetime.fromtimestamp(run.started_at, UTC)} for run in done
     ]
@@ -54,7 +57,13 @@ def runs(json: Json = False) -> None:
         for run in done
     ]
     columns = ["run", "status", "started (UTC)", "as of", "model", "AUC"]
-    print_result(result, json, lambda: print_table("runs", columns, rows))
+
+    def print_text() -> None:
+        print_table("runs", columns, rows)
+        if not done:
+            _print_nothing_yet("run", hint)
+
+    print_result(result, json, print_text)
 
 
 @app.command(epilog="Example: streamflow models")
@@ -63,6 +72,7 @@ def models(json: Json = False) -> None:
     with open_platform() as platform, show_progress(json, "models"):
         done = platform.registry.versions()
         name = platform.use_case.registered_model
+        hint = "" if done else forgotten_use_case(platform)
     rows = [
         [
             str(one.version),
@@ -74,7 +84,13 @@ def models(json: Json = False) -> None:
         for one in done
     ]
     columns = ["version", "stage", "alias", "AUC", "run"]
-    print_result([asdict(one) for one in done], json, lambda: print_table(name, columns, rows))
+
+    def print_text() -> None:
+        print_table(name, columns, rows)
+        if not done:
+            _print_nothing_yet("version", hint)
+
+    print_result([asdict(one) for one in done], json, print_text)
 
 
 @app.command(epilog='Example: streamflow promote 3 --to production --why "better on March"')
@@ -107,6 +123,11 @@ def rollback(why: Why, json: Json = False) -> None:
         who = promoter(platform, "rollback", operator(), now)
         done = promotion.rollback(platform, why, who, now)
     print_result(asdict(done), json, lambda: _print_promotion(done))
+
+
+def _print_nothing_yet(what: str, hint: str) -> None:
+    other = f" {hint} {OTHER}" if hint else ""
+    print(f"No {what} yet.{other} Run `streamflow train`.")
 
 
 def _print_promotion(done: Promoted) -> None:

@@ -23,7 +23,9 @@ app = typer.Typer()
 @app.command(epilog="Example: streamflow serve --port 8001")
 def serve(
     host: Annotated[str | None, typer.Option(help="Default: STREAMFLOW_API_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Default: STREAMFLOW_API_PORT.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: STREAMFLOW_API_PORT.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve predictions over HTTP in the foreground; follows Production without a restart."""

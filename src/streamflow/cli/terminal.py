@@ -7,12 +7,20 @@ import json as json_module
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamflow.errors import (
+    DataRefused,
+    FeatureStoreUnavailable,
+    ModelRefused,
+    NoAnswer,
+    StreamFlowError,
+    UnknownPrediction,
+)
 from streamflow.progress import silent
 
 if TYPE_CHECKING:
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
 
     from streamflow.platform import Platform
     from streamflow.progress import Progress
+
+OTHER = "If you meant another use case, set STREAMFLOW_USE_CASE to its module. Otherwise:"
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 
@@ -34,8 +44,38 @@ def open_platform(*, even_without_database: bool = False) -> Iterator[Platform]:
     from streamflow.bootstrap import platform
     from streamflow.settings import load_settings
 
-    with platform(load_settings(), even_without_database=even_without_database) as opened:
-        yield opened
+    settings = load_settings()
+    with platform(settings, even_without_database=even_without_database) as opened:
+        try:
+            yield opened
+        except (
+            DataRefused,
+            ModelRefused,
+            NoAnswer,
+            UnknownPrediction,
+            FeatureStoreUnavailable,
+        ) as error:
+            if hint := forgotten_use_case(opened):
+                error.message, error.next = f"{error.message} {hint}", f"{OTHER} {error.next}"
+            raise
+
+
+def forgotten_use_case(platform: Platform) -> str:
+    """Which use case this is and which others there are, if another one may be meant: this one has
+    no month, and others in the same database have. Else an empty text."""
+    from streamflow.history import months
+
+    use_case = platform.use_case
+    with suppress(StreamFlowError):  # the database may be gone
+        if not months.months(platform.database, use_case):
+            others = months.other_use_cases(platform.database, use_case)
+            if others:
+                listed = ", ".join(repr(name) for name in others)
+                return (
+                    f"The use case {use_case.name!r} has no month; this database has months of "
+                    f"{listed}."
+                )
+    return ""
 
 
 def _console(**options: Any) -> Console:

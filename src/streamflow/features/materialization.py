@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.feature_store import open_store, quiet, unavailable
@@ -19,11 +19,16 @@ from streamflow.use_case import UseCase
 
 @dataclass(frozen=True)
 class Materialized:
-    """A feature view that was materialized: its entities, and how long it took."""
+    """A feature view that was materialized up to `as_of`: its entities, and how long it took.
+
+    `newest` is the newest month that was ever materialized: its rows stay online.
+    """
 
     feature_view: str
     rows: int
     seconds: float
+    as_of: date
+    newest: date
 
 
 def materialize(
@@ -45,6 +50,10 @@ def materialize(
     end = event_timestamp(as_of)
     store = open_store(database.url, use_case, now, online_store)
     done = []
+    newest = {
+        row["feature_view"]: row["event_timestamp"].astimezone(UTC).date()
+        for row in database.rows("newest_materialized", use_case=use_case.name)
+    }
     with unavailable("Feast doesn't know the feature views"):
         views = store.list_feature_views()
     if not views:
@@ -76,5 +85,6 @@ def materialize(
             rows=rows,
             seconds=seconds,
         )
-        done.append(Materialized(view.name, rows, seconds))
+        before = newest.get(view.name, as_of)
+        done.append(Materialized(view.name, rows, seconds, as_of, max(before, as_of)))
     return done

@@ -15,6 +15,11 @@ def months(database: Database, use_case: UseCase) -> list[date]:
     return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
 
 
+def other_use_cases(database: Database, use_case: UseCase) -> list[str]:
+    """The names of the other use cases that have months in the same database."""
+    return [row["name"] for row in database.rows("other_use_cases", use_case=use_case.name)]
+
+
 def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:
     """Raise AsOfRefused unless `as_of` had ended and been recorded by `known_at` (UTC)."""
     if event_timestamp(as_of) > known_at:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamflow import bootstrap
-from streamflow.errors import MlflowUnavailable, StreamFlowError
+from streamflow.errors import InvalidSettings, MlflowUnavailable, StreamFlowError
 from streamflow.history import months
 from streamflow.operations import processes
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
 from streamflow.settings import Settings
+from streamflow.use_case import load_use_case
 
 
 @dataclass(frozen=True)
@@ -23,27 +24,39 @@ class Part:
 
 
 def status(settings: Settings) -> list[Part]:
-    """The states of PostgreSQL and its schema, MLflow, the API, history and Production."""
+    """The states of PostgreSQL and its schema, MLflow, the API, the use case, history and
+    Production."""
     api = f"http://{settings.api_host}:{settings.api_port}"
     mlflow = settings.mlflow_tracking_uri or f"http://127.0.0.1:{settings.mlflow_port}"
     servers = [
         Part("MLflow", "up" if processes.responds(f"{mlflow}/health") else "down", mlflow),
         Part("API", "up" if processes.responds(f"{api}/ready") else _api_state(api), api),
     ]
+    try:
+        use_case = Part("use case", load_use_case(settings.use_case).name, _chosen_by(settings))
+    except InvalidSettings as error:
+        return [*servers, Part("use case", "refused", error.message)]
     if settings.database_url is None and embedded_server.server_pid(settings.home) is None:
         stopped = Part("PostgreSQL", "asleep", "embedded; any command that needs it starts it")
-        return [stopped, *servers]
+        return [stopped, *servers, use_case]
     try:
         with bootstrap.platform(settings) as opened:
             loaded = months.months(opened.database, opened.use_case)
             parts = [Part("PostgreSQL", "up", "embedded" if not settings.database_url else "yours")]
-            parts += [_schema(opened), *servers]
+            parts += [_schema(opened), *servers, use_case]
+            if others := months.other_use_cases(opened.database, opened.use_case):
+                parts.append(Part("other use cases", str(len(others)), ", ".join(others)))
             parts.append(
                 Part("months", str(len(loaded)), ", ".join(str(month) for month in loaded))
             )
             return [*parts, _production(opened)]
     except StreamFlowError as error:
-        return [Part("PostgreSQL", "down", error.message), *servers]
+        return [Part("PostgreSQL", "down", error.message), *servers, use_case]
+
+
+def _chosen_by(settings: Settings) -> str:
+    by = "STREAMFLOW_USE_CASE" if "use_case" in settings.model_fields_set else "the default"
+    return f"{settings.use_case}, {by}"
 
 
 def _schema(platform: Platform) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
-from streamflow.errors import DatabaseUnavailable
+from streamflow.errors import AsOfRefused, DatabaseUnavailable
 from streamflow.features import materialization
 from streamflow.history.months import months
 from streamflow.pipeline.step_lock import one_step
@@ -29,7 +29,12 @@ def materialize(
         prediction_log_partitions.drop_partitions_before(platform.database, oldest)
     if as_of is None:
         known = months(platform.database, platform.use_case)
-        as_of = known[-1] if known else now.date()
+        if not known:
+            raise AsOfRefused(
+                f"No month of {platform.use_case.name!r} has been ingested yet.",
+                "Load one with `streamflow ingest DIR --as-of YYYY-MM-DD`.",
+            )
+        as_of = known[-1]
     with one_step(platform.database):
         return materialization.materialize(
             platform.database,

@@ -159,6 +159,12 @@ WHERE use_case = %(use_case)s
 GROUP BY as_of
 ORDER BY as_of
 
+-- name: other_use_cases
+SELECT DISTINCT use_case AS name
+FROM streamflow.ingestions
+WHERE use_case <> %(use_case)s
+ORDER BY use_case
+
 -- name: ingestions_known_at
 SELECT ingestion_id, as_of, recorded_at, ingested_at, tables
 FROM streamflow.ingestions
