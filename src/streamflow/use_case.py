@@ -158,6 +158,9 @@ class UseCase:
     features without an entry: no prediction. "warn": a prediction, with a warning in it. "other",
     for a String alone: a prediction as for none of the known categories, without a warning. Each
     model keeps the rule that it was trained by.
+
+    Two ids that look the same, such as `abc` and `abc ` or one letter written in two ways, are
+    refused at ingest as likely the same entity, unless `similar_ids` is "allow".
     """
 
     name: str
@@ -174,6 +177,7 @@ class UseCase:
     validation_share: float = 0.25
     unseen: Mapping[str, Unseen] = field(default_factory=dict)
     generate: Callable[[Generation], None] | None = None
+    similar_ids: Literal["refuse", "allow"] = "refuse"
 
 
 def load_use_case(dotted_path: str) -> UseCase:

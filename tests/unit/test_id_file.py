@@ -138,7 +138,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         ("name,user_id\nAnn,a1\nBob\n", "line 3 has 1 value(s), and the header 2", "Give each"),
         ("name,user_id\nBo, Ann,a1\n", "line 2 has 3 value(s), and the header 2", "quote"),
         ("name,user_id\nAnn,a1\n\nBob\n", "line 4 has 1 value(s)", "Give each"),
-        ("name,user_id\nAnn,\n", "line 2 has no id of 1 to 64 visible characters", "Correct"),
+        ("name,user_id\nAnn,\n", "line 2 has no id, which is 1 to 64 characters", "Correct"),
         ("user_id\nann\n" + "x" * 65, "line 3 has no id", "Correct"),
         ('user_id\nann\n"b\nob"\n', "line 4 has no id", "Correct"),
         ("user_id\nann\nb\tob\n", "line 3 has no id", "Correct"),

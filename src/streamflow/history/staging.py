@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamflow.history.history_table import content_columns, content_definitions
+from streamflow.history.history_table import content_columns, content_definitions, history_table
+from streamflow.history.staged_keys import check_keys
 from streamflow.history.validation import read_checked
-from streamflow.history.violations import Report, Violation
+from streamflow.history.violations import Report
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, identifier
 from streamflow.use_case import Table, UseCase
@@ -22,13 +23,18 @@ def stage(database: Database, use_case: UseCase, table: Table, file: Path, repor
 
     Within a transaction, the entity table first: the other tables' keys must be in it.
     """
-    names = {"staging": staging_table(table.name), "key": identifier(use_case.join_key)}
+    names = {
+        "staging": staging_table(table.name),
+        "key": identifier(use_case.join_key),
+        "history": history_table(use_case, table),
+        "entities": staging_table(use_case.entity_table),
+    }
     database.execute(
         "create_staging", {**names, "definitions": content_definitions(use_case, table)}
     )
     _copy(database, use_case, table, file, report)
     database.execute("analyze_staging", names)
-    _check_keys(database, use_case, table, file, report)
+    check_keys(database, use_case, table, names, file.name, report)
 
 
 def _copy(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> None:
@@ -48,20 +54,3 @@ def _copy(database: Database, use_case: UseCase, table: Table, file: Path, repor
             buffer = pa.BufferOutputStream()
             pa.csv.write_csv(batch.select(order), buffer, options)
             copy.write(buffer.getvalue())
-
-
-def _check_keys(
-    database: Database, use_case: UseCase, table: Table, file: Path, report: Report
-) -> None:
-    key = use_case.join_key
-    names = {
-        "staging": staging_table(table.name),
-        "key": identifier(key),
-        "entities": staging_table(use_case.entity_table),
-    }
-    for row in database.rows("duplicate_keys", names):
-        report(Violation(file.name, row["line"], key, row["value"], "a key is there once"))
-    if table.name != use_case.entity_table:
-        rule = f"a key is in {use_case.entity_table}"
-        for row in database.rows("unknown_keys", names):
-            report(Violation(file.name, row["line"], key, row["value"], rule))

@@ -10,11 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from streamflow.entity_id import LONGEST, PATTERN
+from streamflow.entity_id import LONGEST, RULE, is_id
 from streamflow.errors import MissingFiles, UnreadableFile
 
 _CHUNK_SIZE = 1_000
-_VISIBLE = re.compile(PATTERN)
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 _OTHER_KINDS = {
     b"PAR1": "is a Parquet file by its content, and isn't by its name",
@@ -168,10 +167,10 @@ def _parquet(file: Path, column: str) -> Iterator[str]:
 
 
 def _checked(file: Path, line: int, entity_id: str) -> str:
-    if len(entity_id) > LONGEST or not _VISIBLE.fullmatch(entity_id):
+    if not is_id(entity_id):
         raise _unreadable(
             file,
-            f"line {line} has no id of 1 to {LONGEST} visible characters",
+            f"line {line} has no id, which is {RULE}",
             "Correct that line.",
         )
     return entity_id

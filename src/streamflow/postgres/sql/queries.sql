@@ -100,6 +100,68 @@ LEFT JOIN {entities} AS entities USING ({key})
 WHERE entities.{key} IS NULL
 ORDER BY staging.line
 
+-- name: refused_ids
+SELECT line, left({key}, %(longest)s + 1) AS value
+FROM {staging}
+WHERE length({key}) > %(longest)s OR {key} !~ %(pattern)s
+ORDER BY line
+
+-- name: similar_entities
+-- Keys that the entity table lacks, with one there that looks the same. Texts that look the same
+-- have the same `folded` text.
+WITH unknown AS (
+    SELECT staging.line, staging.{key} AS id
+    FROM {staging} AS staging
+    LEFT JOIN {entities} AS entities USING ({key})
+    WHERE entities.{key} IS NULL
+), folded AS (
+    SELECT line, id, btrim(regexp_replace(regexp_replace(
+        normalize(id, NFC), %(spaces)s, ' ', 'g'), %(unseen)s, '', 'g')) AS folded
+    FROM (SELECT line, id FROM unknown UNION ALL SELECT NULL, {key} FROM {entities}) AS ids
+)
+SELECT one.line, min(other.id) AS other
+FROM folded AS one
+JOIN folded AS other USING (folded)
+WHERE one.line IS NOT NULL AND other.line IS NULL
+GROUP BY one.line
+
+-- name: similar_ids
+-- Ids of the file that look the same as another one in the file or in history. Nearly all ids are
+-- plain: they are their own `folded` text, and only the others need to be folded.
+WITH ids AS (
+    SELECT line, {key} AS id FROM {staging} WHERE {key} !~ %(plain)s
+    UNION ALL
+    SELECT DISTINCT NULL::bigint, {key} FROM {history} WHERE {key} !~ %(plain)s
+), folded AS (
+    SELECT line, id, btrim(regexp_replace(regexp_replace(
+        normalize(id, NFC), %(spaces)s, ' ', 'g'), %(unseen)s, '', 'g')) AS folded
+    FROM ids
+), pairs AS (
+    SELECT one.line, one.id, other.id AS other
+    FROM folded AS one
+    JOIN folded AS other ON other.folded = one.folded AND other.id <> one.id
+    WHERE one.line IS NOT NULL AND (other.line IS NULL OR other.line < one.line)
+    UNION ALL
+    SELECT folded.line, folded.id, plain.{key}
+    FROM folded
+    JOIN {staging} AS plain ON plain.{key} = folded.folded AND plain.{key} <> folded.id
+    WHERE folded.line IS NOT NULL
+    UNION ALL
+    SELECT folded.line, folded.id, known.{key}
+    FROM folded
+    JOIN {history} AS known ON known.{key} = folded.folded AND known.{key} <> folded.id
+    WHERE folded.line IS NOT NULL
+    UNION ALL
+    SELECT plain.line, plain.{key}, folded.id
+    FROM folded
+    JOIN {staging} AS plain ON plain.{key} = folded.folded AND plain.{key} <> folded.id
+    WHERE folded.line IS NULL
+)
+SELECT line, id AS value, min(other) AS other
+FROM pairs
+GROUP BY line, id
+ORDER BY line
+
 -- name: month_exists
 SELECT EXISTS (
     SELECT FROM {history} WHERE as_of = %(as_of)s
