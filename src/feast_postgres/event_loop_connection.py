@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 
 from feast_postgres.connections import SESSION
 from feast_postgres.online_rows import ResultRows
+from feast_postgres.online_statement import changed_types, types_of
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.5
 _CONNECT_SECONDS = 2
@@ -63,6 +64,7 @@ class EventLoopConnection:
         self._callback: Callback | None = None
         self._prepared: dict[bytes, tuple[bytes, abc.Transformer]] = {}
         self._request: tuple[bytes, bytes] | None = None
+        self._result_types: tuple[int, ...] | None = None
         self._preparing = False
         self._result: pq.PGresult | None = None
         self._socket = -1
@@ -95,8 +97,15 @@ class EventLoopConnection:
                 await self._connecting
         self._disconnect(ConnectionLost("closed"))
 
-    def send(self, statement: bytes, keys: Sequence[str], callback: Callback) -> None:
-        """Execute the statement with the keys; `callback` receives the rows in the keys' order.
+    def send(
+        self,
+        statement: bytes,
+        keys: Sequence[str],
+        callback: Callback,
+        result_types: tuple[int, ...] | None = None,
+    ) -> None:
+        """Execute the statement with the keys; `callback` receives the rows in the keys' order, or
+        NotReadable if their columns aren't of these types.
 
         The connection must be idle.
         """
@@ -105,6 +114,7 @@ class EventLoopConnection:
         self._callback = callback
         try:
             self._request = statement, text_array(keys)
+            self._result_types = result_types
             self._preparing = statement not in self._prepared
             pgconn = self._connection.pgconn
             if self._preparing:
@@ -197,6 +207,10 @@ class EventLoopConnection:
             # They are what a cursor calls; one transformer per statement keeps its loaders.
             _, transformer = self._prepared[self._request[0]]
             if transformer.pgresult is None:
+                # Once is enough: PostgreSQL refuses a prepared statement whose types change.
+                if self._result_types not in (None, types_of(result)):
+                    self._finish(changed_types())
+                    return
                 transformer.set_pgresult(result)
             else:
                 transformer.set_pgresult(result, set_loaders=False)

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from psycopg import Connection, RawCursor, sql
+from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from feast_postgres.columns import Column, TableLayout, column_name, column_of_type, table_name
@@ -40,11 +41,13 @@ class Statement:
     The first column of a result row is the key's position, from 1. `times` takes from the row the
     event timestamp of each view (None: no such entity), `unwritten` the names of the columns never
     written of each view (None: all are written), `values` the value of each feature in the order
-    requested.
+    requested. `result_types` are PostgreSQL's types of the columns (OIDs): a result with others is
+    of tables that have changed since.
     """
 
     text: bytes
     value_types: tuple[str, ...]
+    result_types: tuple[int, ...]
     times: Callable[[_ResultRow], _ResultRow]
     unwritten: Callable[[_ResultRow], _ResultRow]
     values: Callable[[_ResultRow], _ResultRow]
@@ -85,9 +88,12 @@ def prepare_statement(
         start += 2 + len(names)
     if len(list(group_by_statement(selections))) != 1:
         raise NotReadable("its features are more than one statement can hold")
+    text = select(selections).as_bytes(None)
+    described = RawCursor(connection).execute(text, [[]], binary=True, prepare=False)
     return Statement(
-        text=select(selections).as_bytes(None),
+        text=text,
         value_types=tuple(found[one][1].value_type for one in requested),
+        result_types=types_of(described.pgresult),
         times=_getter(starts),
         unwritten=_getter([start + 1 for start in starts]),
         values=_getter([found[one][0] for one in requested]),
@@ -122,8 +128,25 @@ def _getter(positions: Sequence[int]) -> Callable[[_ResultRow], _ResultRow]:
     return lambda row: (row[position],)
 
 
+def types_of(result: PGresult | None) -> tuple[int, ...]:
+    """PostgreSQL's types of the columns of a result."""
+    return () if result is None else tuple(map(result.ftype, range(result.nfields)))
+
+
 def read(connection: Connection[object], statement: Statement, keys: Sequence[str]) -> ResultRows:
-    """Execute the statement; a row per key, in their order."""
+    """Execute the statement; a row per key, in their order.
+
+    Raises NotReadable if a column isn't of the type any more that it had when the statement was
+    prepared.
+    """
     cursor = RawCursor(connection, row_factory=tuple_row)
-    rows = cursor.execute(statement.text, [list(keys)], binary=True).fetchall()
-    return sorted(rows, key=itemgetter(0))
+    # psycopg would keep a statement that it has prepared, with the types of then, and fail with it.
+    cursor.execute(statement.text, [list(keys)], binary=True, prepare=False)
+    if types_of(cursor.pgresult) != statement.result_types:
+        raise changed_types()
+    return sorted(cursor.fetchall(), key=itemgetter(0))
+
+
+def changed_types() -> NotReadable:
+    """The error for a result of other types than those of the statement."""
+    return NotReadable("a feature has another type in the online store than before")

@@ -250,6 +250,63 @@ def test_a_lane_outlives_its_connection_and_a_changed_table(
     asyncio.run(ask())
 
 
+def test_a_feature_of_another_type_since_is_refused_by_every_way_of_reading(
+    ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
+) -> None:
+    """The features view has a Float64 where the model, which is served already, has an Int64."""
+
+    def features() -> list[Any]:
+        from feast.types import Float64
+
+        objects = ready.use_case.features()
+        for field in next(one for one in objects if one.name == "payments_agg_90d_fv").schema:
+            if field.name == "failed_payments_90d":
+                field.dtype = Float64
+        return objects
+
+    plan = straight.plan(schema)
+
+    async def ask() -> list[Any]:
+        connection = straight.connect(lambda: None)
+        await connection.open(5)
+
+        async def rows() -> Any:
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            connection.send(plan, users[:3], answer.set_result)
+            return await answer
+
+        answers = [await rows()]
+        await asyncio.to_thread(change)
+        while len(answers) < 4:
+            while not connection.idle:
+                await asyncio.sleep(0.01)
+            answers.append(await rows())
+        await connection.close()
+        return answers
+
+    def change() -> None:
+        apply(replace(ready, use_case=replace(ready.use_case, features=features)))
+        materialize(ready, JANUARY, KNOWN)
+
+    try:
+        before, *after = asyncio.run(ask())
+        assert isinstance(before, list)
+        # The statement prepared before fails once with the connection, and is then sent again.
+        told = {type(one) for one in after}
+        assert UnservableModel in told
+        assert told <= {UnservableModel, FeatureStoreUnavailable}
+        with pytest.raises(UnservableModel, match="another type"):
+            straight.read(plan, users[:3])
+        with pytest.raises(UnservableModel, match="as INT64, the feature store has DOUBLE"):
+            straight.plan(schema)
+        with pytest.raises(UnservableModel, match="as INT64"):
+            FeastStore(None, ready.database, ready.use_case).plan(schema)
+    finally:
+        apply(ready)
+        materialize(ready, JANUARY, KNOWN)
+    assert straight.read(plan, users[:3]) == before
+
+
 def sessions(ready: Platform, *conditions: str) -> list[int]:
     """Process ids of the sessions of connections."""
     rows = execute(

@@ -138,6 +138,17 @@ def test_promotion_rollback_and_archiving_are_followed(service):
     assert_problem(service.predict(), 503, "no_production_model")
 
 
+def test_a_store_that_loses_what_the_served_model_needs_is_told_by_answers_and_readiness(service):
+    service.online.known = {"visits"}
+    eventually(lambda: service.predict().status_code == 503)
+    body = assert_problem(service.predict(), 503, "unservable_model")
+    answer = service.client.get("/ready")
+    assert (answer.status_code, answer.json()["model"]["code"]) == (503, "unservable_model")
+    assert answer.json()["model"]["detail"] == body["detail"]
+    service.online.known = None
+    eventually(lambda: service.predict().status_code == 200, 10)
+
+
 def test_a_refused_version_is_shown_while_the_last_good_one_answers(service):
     service.registry.promote(2, UnservableModel("It lacks 'x'.", "Run `streamflow apply`."))
     eventually(lambda: "refused" in service.client.get("/ready").json()["model"])

@@ -31,7 +31,8 @@ class OnlineStore(Protocol):
         type."""
 
     def read(self, plan: Plan, entity_ids: Sequence[str]) -> list[EntityRow]:
-        """A row per id, in their order. Raises FeatureStoreUnavailable."""
+        """A row per id, in their order. Raises FeatureStoreUnavailable, or UnservableModel if the
+        store has changed since the plan was made."""
 
     def connect(self, on_change: Callable[[], None]) -> OnlineConnection:
         """A connection that reads without blocking the running event loop; it must be opened."""

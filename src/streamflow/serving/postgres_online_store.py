@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feast_postgres import online_statement
 from feast_postgres.event_loop_connection import EventLoopConnection
 from feast_postgres.online_statement import NotReadable, Statement
-from streamflow.errors import FeatureStoreUnavailable, UnservableModel
+from streamflow.errors import FeatureStoreUnavailable, StreamFlowError, UnservableModel
 from streamflow.features.feature_store import ONLINE_SCHEMA, unavailable
 from streamflow.features.feature_types import VALUE_TYPES
 from streamflow.postgres.database import Database
@@ -62,10 +62,7 @@ class PostgresStore:
                 )
         except FeatureStoreUnavailable as error:
             if isinstance(error.__cause__, NotReadable):
-                raise UnservableModel(
-                    f"The model's features can't be read: {error.__cause__}.",
-                    "Bring the definitions back with `streamflow apply`, or train again.",
-                ) from error
+                raise _unservable(error.__cause__) from error
             raise
         for feature, found in zip(schema.features, statement.value_types, strict=True):
             if found != VALUE_TYPES[feature.type]:
@@ -73,12 +70,17 @@ class PostgresStore:
         return statement
 
     def read(self, plan: Statement, entity_ids: Sequence[str]) -> list[EntityRow]:
-        """A row per id, in their order. Raises FeatureStoreUnavailable."""
-        with (
-            unavailable("The online store doesn't answer"),
-            self._database.connection() as connection,
-        ):
-            rows = online_statement.read(connection, plan, entity_ids)
+        """A row per id, in their order. Raises FeatureStoreUnavailable, UnservableModel."""
+        try:
+            with (
+                unavailable("The online store doesn't answer"),
+                self._database.connection() as connection,
+            ):
+                rows = online_statement.read(connection, plan, entity_ids)
+        except FeatureStoreUnavailable as error:
+            if isinstance(error.__cause__, NotReadable):
+                raise _unservable(error.__cause__) from error
+            raise
         return _entity_rows(plan, rows)
 
     def connect(self, on_change: Callable[[], None]) -> OnlineConnection:
@@ -117,11 +119,11 @@ class _PostgresConnection:
     ) -> None:
         def received(outcome: ResultRows | Exception) -> None:
             if isinstance(outcome, Exception):
-                callback(_unavailable(outcome))
+                callback(_as_ours(outcome))
             else:
                 callback(_entity_rows(plan, outcome))
 
-        self._connection.send(plan.text, entity_ids, received)
+        self._connection.send(plan.text, entity_ids, received, plan.result_types)
 
 
 def _entity_rows(plan: Statement, rows: ResultRows) -> list[EntityRow]:
@@ -138,9 +140,20 @@ def _entity_rows(plan: Statement, rows: ResultRows) -> list[EntityRow]:
     return found
 
 
-def _unavailable(error: Exception) -> FeatureStoreUnavailable:
-    problem = FeatureStoreUnavailable(
-        f"The online store doesn't answer: {error}.", "See `streamflow status`."
+def _unservable(reason: NotReadable) -> UnservableModel:
+    return UnservableModel(
+        f"The model's features can't be read: {reason}.",
+        "Bring the definitions back with `streamflow apply`, or train again.",
     )
+
+
+def _as_ours(error: Exception) -> StreamFlowError:
+    problem: StreamFlowError
+    if isinstance(error, NotReadable):
+        problem = _unservable(error)
+    else:
+        problem = FeatureStoreUnavailable(
+            f"The online store doesn't answer: {error}.", "See `streamflow status`."
+        )
     problem.__cause__ = error
     return problem
