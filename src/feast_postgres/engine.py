@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from feast import FeatureView
+from feast import BatchFeatureView, FeatureView, StreamFeatureView
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.common.materialization_job import (
     MaterializationJob,
@@ -25,7 +24,9 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from psycopg import Connection, sql
+from psycopg.rows import tuple_row
 
+from feast_postgres.casts import TIMESTAMP_TYPES, Cast, cast
 from feast_postgres.columns import Column, TableLayout, table_layout, utc
 from feast_postgres.offline import PostgresOfflineStoreConfig, without_later_rows
 from feast_postgres.online import PostgresOnlineStore
@@ -34,18 +35,6 @@ from feast_postgres.tables import insert, lock_if_empty, upsert
 
 _logger = logging.getLogger(__name__)
 
-_TIMESTAMP_TYPES = ("timestamptz", "timestamp")
-# By type of a feature, the column types that PostgreSQL casts to it as the offline store does.
-_COMPATIBLE_TYPES: dict[str, tuple[str, ...]] = {
-    "BOOL": ("bool",),
-    "INT32": ("int2", "int4"),
-    "INT64": ("int2", "int4", "int8"),
-    "FLOAT": ("float4",),
-    "DOUBLE": ("int2", "int4", "float4", "float8", "numeric"),
-    "STRING": ("text", "varchar"),
-    "BYTES": ("bytea",),
-    "UNIX_TIMESTAMP": (*_TIMESTAMP_TYPES, "date"),
-}
 # The online store's sessions have settings for reads by key; materialization is one large query.
 _SESSION = {
     "enable_seqscan": "on",
@@ -101,8 +90,8 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
         _check_stores(config, self.online_store)
         _check_view(view)
         layout = table_layout(view)
-        if layout.serialized or any(column.field is None for column in layout.features.values()):
-            raise _NeedsFeast("it has a type that PostgreSQL doesn't have")
+        if layout.serialized:
+            raise _NeedsFeast("its join keys have a type that PostgreSQL doesn't have")
         source = view.batch_source
         if isinstance(config.offline_store, PostgresOfflineStoreConfig):
             source = without_later_rows(config, source)
@@ -137,7 +126,7 @@ def _check_stores(config: RepoConfig, online_store: object) -> None:
 
 
 def _check_view(view: FeatureView) -> None:
-    if type(view) is not FeatureView:
+    if type(view) not in (FeatureView, StreamFeatureView, BatchFeatureView):
         raise _NeedsFeast(f"it's a {type(view).__name__}")
     if view.source_views or not isinstance(view.batch_source, PostgreSQLSource):
         raise _NeedsFeast("its source isn't PostgreSQL")
@@ -179,10 +168,10 @@ class _Source:
         described = connection.execute(no_rows).description or []
         known = connection.adapters.types
         types = {
-            column.name: kind.name
+            # for an array psycopg returns the type of its elements
+            column.name: kind.name if kind.oid == column.type_code else f"{kind.name}[]"
             for column in described
-            # for an array psycopg returns the type of its elements: leave arrays out
-            if (kind := known.get(column.type_code)) and kind.oid == column.type_code
+            if (kind := known.get(column.type_code))
         }
         event = self._timestamp(self._source.timestamp_field, types)
         created = self._source.created_timestamp_column
@@ -191,11 +180,13 @@ class _Source:
             sql.Literal(start),
             sql.Literal(end),
         )
-        columns = [*layout.keys, *layout.feature_columns]
-        self._check_timestamps(connection, columns, window)
+        casts = {
+            column: self._cast(column, types) for column in [*layout.keys, *layout.feature_columns]
+        }
+        self._check(connection, casts, window)
         selected = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(self._value(column, types), sql.Identifier(column.name))
-            for column in columns
+            sql.SQL("{} AS {}").format(one.expression, sql.Identifier(column.name))
+            for column, one in casts.items()
         )
         return sql.SQL(
             "(SELECT {} AS event_timestamp, {} AS created_timestamp, 0 AS ctid, {} "
@@ -213,34 +204,41 @@ class _Source:
 
     def _timestamp(self, name: str, types: dict[str, str]) -> sql.Composed:
         column = self._column(name)
-        if types.get(column) not in _TIMESTAMP_TYPES:
+        if types.get(column) not in TIMESTAMP_TYPES:
             raise _NeedsFeast(f"column {column!r} is {types.get(column, 'missing')}")
         return sql.SQL("{}::timestamptz").format(sql.Identifier(column))
 
-    def _value(self, column: Column, types: dict[str, str]) -> sql.Composable:
+    def _cast(self, column: Column, types: dict[str, str]) -> Cast:
         if column.feature == DUMMY_ENTITY_ID:
-            return sql.SQL("{}::text").format(sql.Literal(DUMMY_ENTITY_VAL))
+            return Cast(sql.SQL("{}::text").format(sql.Literal(DUMMY_ENTITY_VAL)))
         name = self._column(column.feature)
-        if types.get(name) not in _COMPATIBLE_TYPES[column.value_type]:
-            kind = types.get(name, "missing")
+        kind = types.get(name, "missing")
+        found = cast(column, sql.Identifier(name), kind)
+        if found is None:
             raise _NeedsFeast(f"column {name!r} is {kind}, for a feature of {column.value_type}")
-        cast = sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(column.sql_type))
-        if column.value_type == "UNIX_TIMESTAMP":  # Feast stores whole seconds
-            return sql.SQL("date_trunc('second', {})").format(cast)
-        return cast
+        return found
 
-    def _check_timestamps(
-        self, connection: Connection[object], columns: Sequence[Column], window: sql.Composed
+    def _check(
+        self, connection: Connection[object], casts: dict[Column, Cast], window: sql.Composed
     ) -> None:
-        for column in columns:
-            if column.value_type != "UNIX_TIMESTAMP":
-                continue
-            outside = sql.SQL(
-                "SELECT 1 FROM {} WHERE {} AND {}::timestamptz NOT BETWEEN "
-                "'0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00' LIMIT 1"
-            ).format(self._from, window, sql.Identifier(self._column(column.feature)))
-            if connection.execute(outside).fetchone():
-                raise ValueError(f"{column.feature!r} has moments before year 1 or after 9999")
+        conditions = [
+            (column, error, condition, reason)
+            for column, one in casts.items()
+            for error, check in ((_NeedsFeast, one.by_feast), (ValueError, one.impossible))
+            if check
+            for condition, reason in [check]
+        ]
+        if not conditions:
+            return
+        wanted = sql.SQL(", ").join(
+            sql.SQL("bool_or({})").format(condition) for _, _, condition, _ in conditions
+        )
+        query = sql.SQL("SELECT {} FROM {} WHERE {}").format(wanted, self._from, window)
+        with connection.cursor(row_factory=tuple_row) as cursor:
+            found = cursor.execute(query).fetchone() or ()
+        for (column, error, _, reason), true in zip(conditions, found, strict=True):
+            if true:
+                raise error(f"{column.feature!r} {reason}")
 
 
 def _job(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
     EntitySelectMode,
     PostgreSQLOfflineStore,
@@ -143,14 +145,33 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
 
     @staticmethod
     def pull_all_from_table_or_query(
-        config: RepoConfig, data_source: DataSource, *positional: Any, **named: Any
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        *positional: Any,
+        **named: Any,
     ) -> PostgresRetrievalJob:
         """All rows in a window of event time, for materialization."""
-        return _retrieval_job(
-            PostgreSQLOfflineStore.pull_all_from_table_or_query(
-                config, without_later_rows(config, data_source), *positional, **named
-            )
+        source = without_later_rows(config, data_source)
+        job = PostgreSQLOfflineStore.pull_all_from_table_or_query(
+            config, source, join_key_columns, *positional, **named
         )
+        return _retrieval_job(job if join_key_columns else _with_dummy_key(job))
+
+
+def _with_dummy_key(job: PostgreSQLRetrievalJob) -> PostgreSQLRetrievalJob:
+    """The job with the key that a view without entities has in Feast. Feast's own store gives it
+    with the latest rows only, so that its engine can't materialize such a view."""
+    query_of_job = job._query_generator
+
+    @contextmanager
+    def query_generator() -> Iterator[str]:
+        with query_of_job() as query:
+            key = f"'{DUMMY_ENTITY_VAL}'::text AS {DUMMY_ENTITY_ID}"
+            yield f"SELECT *, {key} FROM ({query}) AS given"
+
+    job._query_generator = query_generator
+    return job
 
 
 def _view_without_later_rows(config: RepoConfig, view: FeatureView) -> FeatureView:

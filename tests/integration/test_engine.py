@@ -10,13 +10,13 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from feast import Entity, FeatureView, Field, ValueType
+from feast import Entity, FeatureView, Field, PushSource, StreamFeatureView, ValueType
 from feast.types import (
     Array,
     Bool,
@@ -25,6 +25,7 @@ from feast.types import (
     Float64,
     Int32,
     Int64,
+    Json,
     String,
     UnixTimestamp,
     Uuid,
@@ -211,7 +212,7 @@ def test_what_is_served_is_what_a_training_set_holds(
         types = {column: dtype for column, (dtype, _) in kinds.items()}
         store = applied(warehouse.store(), profile(types, name=name, query=f"SELECT * FROM {name}"))
         store.materialize(START, END)
-        assert bool(fallback_reasons(caplog)) == (name == "others")
+        assert fallback_reasons(caplog) == []
         features = [f"{name}:{column}" for column in kinds]
         users = [f"user{n}" for n in range(1, 201)]
         entity_rows = (
@@ -280,6 +281,44 @@ def test_a_view_without_entities_has_one_row(warehouse: Warehouse) -> None:
     store.materialize(START, END)
     assert fees(store, "anybody") == [2.0]
     assert len(warehouse.online(store)) == 1
+
+
+@pytest.mark.parametrize("entities", [[USER], []], ids=["entity", "without entities"])
+def test_a_stream_view_is_materialized_in_the_database_as_a_feature_view_is(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture, entities: list[Entity]
+) -> None:
+    caplog.set_level(logging.INFO)
+    warehouse.insert(*random_rows(5, 100))
+    plain = profile(entities=entities)
+    view = StreamFeatureView(
+        name="profile",
+        entities=entities,
+        schema=plain.schema,
+        source=PushSource(name="pushed", batch_source=plain.batch_source),
+        timestamp_field="event_timestamp",
+        ttl=timedelta(0),
+    )
+    rows = []
+    for one in (view, plain):
+        store = applied(warehouse.store(), one)
+        store.materialize(START, END)
+        rows.append([sorted(map(repr, row)) for row in warehouse.online(store)])
+    assert rows[0] == rows[1] != []
+    assert fallback_reasons(caplog) == []
+
+
+def test_a_view_without_entities_is_materialized_by_feasts_engine_too(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    warehouse.fee("ignored", 1.0, JANUARY)
+    fields = [Field(name="tags", dtype=Json)]
+    query = "SELECT *, '{}'::text AS tags FROM profile"
+    store = applied(warehouse.store(), profile(entities=[], schema=fields, query=query))
+    store.materialize(START, END)
+    response = store.get_online_features(["profile:tags"], [{"user_id": "x"}])
+    assert response.to_dict()["tags"] == [{}]
+    assert len(fallback_reasons(caplog)) == 1
 
 
 def test_a_failing_view_raises_and_leaves_no_row_and_the_others_are_materialized(
@@ -408,17 +447,17 @@ def fallback_reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
     ("view", "reason"),
     [
         (
-            profile({"tags": Array(String)}, query="SELECT *, ARRAY['a'] AS tags FROM profile"),
-            "type",
+            profile({"tags": Json}, query="SELECT *, '{}'::text AS tags FROM profile"),
+            "column 'tags' is text, for a feature of JSON",
         ),
         (
             profile({"tag": String}, query="SELECT *, ARRAY['a'] AS tag FROM profile"),
             "column 'tag' is",
         ),
-        (profile({"fee": Int64}), "column 'fee' is float8, for a feature of INT64"),
+        (profile({"plan": Int64}), "column 'plan' is bool, for a feature of INT64"),
         (profile({"fee": Float64}, enable_validation=True), "it has enable_validation"),
     ],
-    ids=["array", "array for text", "float for integer", "validation"],
+    ids=["JSON", "array for text", "boolean for integer", "validation"],
 )
 def test_what_the_database_cannot_do_alone_goes_through_feasts_local_engine(
     warehouse: Warehouse, caplog: pytest.LogCaptureFixture, view: FeatureView, reason: str
