@@ -20,7 +20,8 @@ from bench import interleaved, report, temporary_folder
 from streamflow.bootstrap import platform
 from streamflow.pipeline.ingest import ingest
 from streamflow.settings import load_settings
-from streamflow.use_case import Generation, load_use_case
+from streamflow.use_case import Generation
+from streamflow.use_case_module import load_use_case
 
 USERS = int(os.environ.get("USERS", "1000000"))
 

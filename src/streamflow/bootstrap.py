@@ -28,7 +28,8 @@ from streamflow.registry.model_cache import LastServed, ModelCache
 from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
 from streamflow.registry.trial import Trials
 from streamflow.settings import Settings
-from streamflow.use_case import UseCase, load_use_case
+from streamflow.use_case import UseCase
+from streamflow.use_case_module import load_use_case
 
 if TYPE_CHECKING:
     from streamflow.api.middleware import RequestBoundary

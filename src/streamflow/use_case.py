@@ -6,7 +6,6 @@ importing a use case does nothing and is fast.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -178,24 +177,3 @@ class UseCase:
     unseen: Mapping[str, Unseen] = field(default_factory=dict)
     generate: Callable[[Generation], None] | None = None
     similar_ids: Literal["refuse", "allow"] = "refuse"
-
-
-def load_use_case(dotted_path: str) -> UseCase:
-    """The `use_case` of the module at `dotted_path`.
-
-    Raises InvalidSettings if there is no such module, or no `use_case: UseCase` in it.
-    """
-    try:
-        module = importlib.import_module(dotted_path)
-    except (ImportError, TypeError, ValueError) as error:
-        raise InvalidSettings(
-            f"The use case {dotted_path!r} can't be imported: {error}.",
-            "Set STREAMFLOW_USE_CASE to the dotted path of a module on PYTHONPATH.",
-        ) from error
-    use_case = getattr(module, "use_case", None)
-    if not isinstance(use_case, UseCase):
-        raise InvalidSettings(
-            f"The module {dotted_path!r} has no `use_case` of type streamflow.use_case.UseCase.",
-            "Add one; `src/churn/__init__.py` shows how.",
-        )
-    return use_case

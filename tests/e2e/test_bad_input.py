@@ -40,7 +40,8 @@ from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.settings import load_settings
-from streamflow.use_case import Generation, load_use_case
+from streamflow.use_case import Generation
+from streamflow.use_case_module import load_use_case
 
 USERS = 200
 JANUARY = date(2024, 1, 31)

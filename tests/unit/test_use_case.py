@@ -8,7 +8,8 @@ import pytest
 
 import churn
 from streamflow.errors import InvalidSettings
-from streamflow.use_case import Table, load_use_case
+from streamflow.use_case import Table
+from streamflow.use_case_module import load_use_case
 
 
 @pytest.fixture

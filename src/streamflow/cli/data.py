@@ -40,7 +40,8 @@ def generate(
     """Make synthetic months of the use case's tables."""
     from streamflow.errors import InvalidSettings
     from streamflow.settings import load_settings
-    from streamflow.use_case import Generation, load_use_case
+    from streamflow.use_case import Generation
+    from streamflow.use_case_module import load_use_case
 
     use_case = load_use_case(load_settings().use_case)
     if use_case.generate is None:

@@ -19,6 +19,7 @@ import typer
 from streamflow import log
 from streamflow.cli import (
     backup,
+    check,
     data,
     explain,
     keys,
@@ -41,7 +42,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (data, train, models, lineage, servers, predict, explain, keys, migrate, backup):
+for group in (
+    *(check, data, train, models, lineage, servers, predict, explain, keys, migrate, backup),
+):
     for command in group.app.registered_commands:
         command.cls = Command
     app.add_typer(group.app)

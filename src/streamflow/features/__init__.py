@@ -13,4 +13,5 @@ __all__ = [
     "materialization",
     "online_history",
     "point_in_time",
+    "use_case_check",
 ]

@@ -18,7 +18,9 @@ from streamflow.errors import (
     InvalidSettings,
     StreamFlowError,
 )
+from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_types import FEATURE_TYPES
+from streamflow.findings import one_line
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import Unseen, UseCase
@@ -138,11 +140,13 @@ def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
     """The features of the use case's feature service, in its order.
 
     Nullability comes from the source table's contract, the allowed age from the view's ttl.
-    Raises FeatureStoreUnavailable if the definitions haven't been applied, InvalidSettings.
+    Raises FeatureStoreUnavailable if no definitions have been applied, InvalidSettings if others
+    have than those of the use case.
     """
     with unavailable(f"Feast doesn't know the feature service {use_case.feature_service!r}"):
         service = store.get_feature_service(use_case.feature_service)
         views = {view.name: view for view in store.list_feature_views()}
+    require_applied(service, views, use_case)
     tables = {table.name: table for table in use_case.tables()}
     features = []
     for projection in service.feature_view_projections:
@@ -205,7 +209,7 @@ def unavailable(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise FeatureStoreUnavailable(
-            f"{what}: {type(error).__name__}: {error}.",
+            f"{what}: {one_line(error)}.",
             "See `streamflow status`; run `streamflow apply` if it never was.",
         ) from error
 

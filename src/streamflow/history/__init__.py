@@ -3,4 +3,4 @@
 May import: postgres, top modules.
 """
 
-__all__ = ["as_of", "ingest", "ingestions", "months"]
+__all__ = ["as_of", "contract_findings", "ingest", "ingestions", "months"]

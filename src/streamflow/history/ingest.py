@@ -71,7 +71,8 @@ def ingest(
     (a file below `reports` lists all violations), DatabaseUnavailable; nothing is changed then.
     """
     _require_past(as_of, recorded_at, now)
-    tables = use_case.tables()
+    # The entity table first: the keys of the others must be in it.
+    tables = tuple(sorted(use_case.tables(), key=lambda table: table.name != use_case.entity_table))
     files = find_files(folder, tables)
     migrate(database)
     report_file = reports / f"violations-{as_of}-{now:%Y%m%dT%H%M%S%f}.csv"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel, UntrainableData
-from streamflow.features import point_in_time
+from streamflow.features import point_in_time, use_case_check
 from streamflow.lineage import compare, compare_tables, document, isolate, recorded_run
 from streamflow.lineage.compare import Factor
 from streamflow.lineage.compare_tables import Change, Difference
@@ -132,6 +132,7 @@ def _train_again(
     use_case, lineage = platform.use_case, recorded.lineage
     model = lineage.configuration.model
     build = candidate.estimator_builder(use_case, model)
+    use_case_check.require_usable(use_case)
     progress("point-in-time join")
     assembled = point_in_time.assemble(
         platform.database, use_case, lineage.data.as_of, lineage.data.known_at

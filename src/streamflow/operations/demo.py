@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from streamflow.errors import InvalidSettings, KeyRefused, ProcessFailed
+from streamflow.features import use_case_check
 from streamflow.operations import processes, servers
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
@@ -110,6 +111,7 @@ def _pipeline(platform: Platform, users: int, operator: str, progress: Progress)
             f"The use case {use_case.name!r} has no generator for the demo to use.",
             "Run the steps with your own data: `streamflow ingest`, `apply`, `train`, …",
         )
+    use_case_check.require_usable(use_case)
     data = platform.settings.home / "data" / f"{use_case.name}-{users}-{SEED}"
     folders = [data / f"month_{i:03d}" for i in range(len(MONTHS))]
     if all(folder.is_dir() for folder in folders):

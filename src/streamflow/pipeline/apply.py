@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamflow.features import feature_store
+from streamflow.features import feature_store, use_case_check
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
 from streamflow.scratch import replacement
@@ -13,8 +13,9 @@ from streamflow.scratch import replacement
 def apply(platform: Platform) -> feature_store.Applied:
     """Write the definitions into Feast's registry, and create their tables in the online store.
 
-    Raises InvalidSettings, FeatureStoreUnavailable.
+    Raises UseCaseRefused, FeatureStoreUnavailable.
     """
+    use_case_check.require_usable(platform.use_case)
     store = feature_store.open_store(
         platform.database.url, platform.use_case, online_store=platform.settings.online_store
     )

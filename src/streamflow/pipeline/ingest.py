@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from pathlib import Path
 
+from streamflow.history import contract_findings
 from streamflow.history import ingest as history
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
@@ -23,6 +24,7 @@ def ingest(
 
     `recorded_at` (UTC) is `now` if it is None.
     """
+    contract_findings.require_contracts(platform.use_case)
     return history.ingest(
         platform.database,
         platform.use_case,

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import AsOfRefused, DatabaseUnavailable
-from streamflow.features import materialization
+from streamflow.features import materialization, use_case_check
 from streamflow.history.months import months
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
@@ -21,8 +21,9 @@ def materialize(
 
     It also drops the days of the prediction log that are older than the settings allow, because
     with database roles the API may only append to the log.
-    Raises AsOfRefused, FeatureStoreUnavailable.
+    Raises UseCaseRefused, AsOfRefused, FeatureStoreUnavailable.
     """
+    use_case_check.require_usable(platform.use_case)
     with suppress(DatabaseUnavailable):  # a reader has locked them; the next run drops them
         days = timedelta(days=platform.settings.prediction_log_days)
         oldest = now.astimezone(UTC).date() - days

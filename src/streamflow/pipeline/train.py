@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.errors import KnownAtRefused
-from streamflow.features import point_in_time
+from streamflow.features import point_in_time, use_case_check
 from streamflow.features.point_in_time import Assembled
 from streamflow.lineage import code, document
 from streamflow.lineage.document import Lineage
@@ -18,7 +18,14 @@ from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.records import RunRecord
 from streamflow.scratch import scratch
-from streamflow.training import candidate, dataset_table, evaluation, plots, served_model
+from streamflow.training import (
+    candidate,
+    dataset_table,
+    estimator_findings,
+    evaluation,
+    plots,
+    served_model,
+)
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.evaluation import Evaluation
 from streamflow.training.feature_importance import feature_importances
@@ -80,6 +87,8 @@ def train(
     known_at = known_at or now
     build = candidate.estimator_builder(platform.use_case, name)
     _require_past(known_at, now)
+    use_case_check.require_usable(platform.use_case)
+    estimator_findings.require_estimator(platform.use_case, name)
     assembled = _join(platform, as_of, known_at, progress)
     recipe = Recipe(assembled.training_set, build, random_state, platform.use_case.validation_share)
     with scratch(platform.settings.scratch) as folder:

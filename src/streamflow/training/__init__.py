@@ -8,6 +8,7 @@ __all__ = [
     "canonical",
     "dataset",
     "dataset_table",
+    "estimator_findings",
     "evaluation",
     "feature_importance",
     "plots",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamflow.errors import ServedFormDiffers, UnservableModel
+from streamflow.findings import one_line
 from streamflow.training.fit import Fitted
 from streamflow.training.onnx_forest import onnx_forest
 from streamflow.training.onnx_forest_float32 import is_exact, onnx_forest_in_float32
@@ -69,7 +70,8 @@ def write(fitted: Fitted, folder: Path) -> None:
         except Exception as error:
             if i == len(attempts):
                 raise UnservableModel(
-                    f"{_named(fitted)} can't be written in a form that is free of code: {error}.",
+                    f"{_named(fitted)} can't be written in a form that is free of code: "
+                    f"{one_line(error)}.",
                     NEXT,
                 ) from error
 
@@ -84,7 +86,7 @@ def prove(fitted: Fitted, folder: Path) -> Proof:
         proof = compare(fitted, folder)
     except Exception as error:
         raise ServedFormDiffers(
-            f"The served form of {_named(fitted)} can't score: {error}.", NEXT
+            f"The served form of {_named(fitted)} can't score: {one_line(error)}.", NEXT
         ) from error
     if not proof.equal:
         raise ServedFormDiffers(

@@ -1,0 +1,228 @@
+"""What is wrong with a use case's tables: their contracts, its key and its label in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from streamflow.findings import Finding, raised, require_none
+from streamflow.history.validation import POSTGRES_TYPES
+from streamflow.use_case import Label, Table, UseCase
+from streamflow.use_case_module import nearest
+
+if TYPE_CHECKING:
+    from pandera.pandas import Column
+
+# PostgreSQL cuts longer names off, in bytes; `staging_` and `_history` are put to a table's name.
+MOST_NAME_BYTES = 63
+MOST_TABLE_BYTES = MOST_NAME_BYTES - len("_history")
+
+# The columns of staging and history tables, of Feast's joins, and of every table of PostgreSQL.
+RESERVED_COLUMNS = frozenset(
+    {"line", "as_of", "event_timestamp", "recorded_at", "ingestion_id", "entity_timestamp"}
+    | {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+)
+
+# What people write who want a type of ours, by the beginning of its name in pandas.
+_LIKE = {
+    **{"int": "Int64", "uint": "Int64", "Int": "Int64", "UInt": "Int64"},
+    **{"float": "Float64", "Float": "Float64", "decimal": "Float64", "complex": "Float64"},
+    **{"bool": "boolean", "datetime": "date", "timestamp": "date"},
+}
+
+
+def contract_findings(use_case: UseCase) -> tuple[list[Finding], tuple[Table, ...]]:
+    """What is wrong with the use case's tables, and the tables.
+
+    There are none if one can't be read: what would be said of the others may be due to that.
+    """
+    try:
+        given = tuple(use_case.tables())
+    except Exception as error:
+        return [raised("tables", error, "a function that returns Table(…), Table(…)")], ()
+    findings: list[Finding] = []
+    readable: list[Table] = []
+    for table in given:
+        broken = _unreadable(table)
+        if broken is not None:
+            findings.append(broken)
+            continue
+        readable.append(table)
+    for table in readable:
+        findings += _name_findings(table, [one.name for one in readable])
+        findings += _column_findings(table, use_case.join_key)
+    if len(readable) < len(given):
+        return findings, ()
+    tables = {table.name: table for table in readable}
+    return [
+        *findings,
+        *_entity_table_findings(use_case, tables),
+        *_label_findings(use_case, tables),
+    ], tuple(readable)
+
+
+def require_contracts(use_case: UseCase) -> None:
+    """Raises UseCaseRefused if something is wrong with the use case's tables."""
+    require_none(use_case.name, contract_findings(use_case)[0])
+
+
+def contract_types(table: Table) -> dict[str, str]:
+    """The contract's columns in order, with the names of their types, such as `Int64`."""
+    return {name: _type(column) for name, column in table.contract.columns.items()}
+
+
+def _type(column: Column) -> str:
+    return str(column.dtype).split("[")[0]
+
+
+def _unreadable(table: object) -> Finding | None:
+    from pandera.pandas import DataFrameSchema
+
+    if not isinstance(table, Table):
+        return Finding("tables", f"{table!r:.80} isn't a Table", 'Table("…", DataFrameSchema({…}))')
+    where = f"table {table.name!r}"
+    if not isinstance(table.name, str):
+        return Finding(where, "its name isn't text", f'Table("{table.name}", …)')
+    if isinstance(table.contract, DataFrameSchema):
+        return None
+    contract = table.contract
+    if isinstance(contract, type) and hasattr(contract, "to_schema"):
+        said, instead = "a model's class", f"{contract.__name__}.to_schema()"
+    else:
+        said, instead = type(contract).__name__, "DataFrameSchema({…})"
+    return Finding(
+        where,
+        f"its contract is {said}, not a DataFrameSchema of pandera.pandas",
+        f'Table("{table.name}", {instead})',
+    )
+
+
+def _name_findings(table: Table, names: Sequence[str]) -> Iterator[Finding]:
+    where, name = f"table {table.name!r}", table.name
+    # Feast writes the name without quotes, so PostgreSQL reads capitals as small letters.
+    if not re.fullmatch(r"[^\W\d]\w*", name) or re.search("[A-Z]", name):
+        yield Finding(
+            where,
+            "its name isn't a name in SQL: small letters, digits and underscores, no digit first",
+            f'Table("{_as_name(name)}", …)',
+        )
+    elif len(name.encode()) > MOST_TABLE_BYTES:
+        yield Finding(
+            where,
+            f"its name is longer than {MOST_TABLE_BYTES} bytes",
+            f'Table("{name.encode()[:MOST_TABLE_BYTES].decode(errors="ignore")}", …)',
+        )
+    if names.count(name) > 1:
+        yield Finding(
+            where,
+            f"{names.count(name)} tables have this name",
+            f'Table("{name}_2", …) for one of them',
+        )
+
+
+def _column_findings(table: Table, key: str) -> Iterator[Finding]:
+    columns: Mapping[str, Column] = table.contract.columns
+    if isinstance(key, str) and key not in columns:
+        yield Finding(
+            f"table {table.name!r}",
+            f"its contract lacks the key {key!r}, by which rows are told apart",
+            f'"{key}": Column("string")',
+        )
+    for name, column in columns.items():
+        where, kind = f"table {table.name!r}, column {name!r}", _type(column)
+        if (bad := _bad_column_name(name)) is not None:
+            yield Finding(where, bad, f'"{_as_name(name)}_": Column("{_supported(kind)}")')
+        elif name == key:
+            if kind != "string" or column.nullable:
+                said = "may be null" if kind == "string" else f"has the type {kind}"
+                yield Finding(
+                    where,
+                    f"the key {said}; a key is text and always there",
+                    f'"{name}": Column("string")',
+                )
+        elif kind not in POSTGRES_TYPES:
+            yield Finding(
+                where,
+                f"the type {kind} isn't one of {', '.join(POSTGRES_TYPES)}",
+                f'"{name}": Column("{_supported(kind)}"{_null(column)})',
+            )
+        elif not column.required:
+            yield Finding(
+                where,
+                "required=False isn't possible: a file has every column",
+                f'"{name}": Column("{kind}", nullable=True)',
+            )
+
+
+def _bad_column_name(name: object) -> str | None:
+    if not isinstance(name, str) or not name or any(one in name for one in '"%\0'):
+        return "a column's name is text without double quotes and per cent signs"
+    if len(name.encode()) > MOST_NAME_BYTES:
+        return f"its name is longer than {MOST_NAME_BYTES} bytes"
+    if name in RESERVED_COLUMNS:
+        return "history has a column of its own with this name"
+    return None
+
+
+def _supported(kind: str) -> str:
+    """The type of ours that is most like the type `kind` of pandas."""
+    if kind in POSTGRES_TYPES:
+        return kind
+    return next((ours for theirs, ours in _LIKE.items() if kind.startswith(theirs)), "string")
+
+
+def _null(column: Column) -> str:
+    return ", nullable=True" if column.nullable else ""
+
+
+def _entity_table_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[Finding]:
+    name = use_case.entity_table
+    if name not in tables:
+        yield Finding(
+            "entity_table",
+            f"there is no table {name!r}",
+            f'entity_table="{nearest(name, tables)}"',
+        )
+    elif tables[name].arrives_later:
+        yield Finding(
+            f"table {name!r}",
+            "it is the entity table, without which no other can be checked, and may arrive later",
+            f'Table("{name}", …) without arrives_later',
+        )
+
+
+def _label_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[Finding]:
+    label = use_case.label
+    if not isinstance(label, Label):
+        return
+    if label.table not in tables:
+        yield Finding(
+            "label",
+            f"there is no table {label.table!r}",
+            f'Label(table="{nearest(label.table, tables)}", column="{label.column}")',
+        )
+        return
+    table = tables[label.table]
+    types = contract_types(table)
+    if label.column not in types or label.column == use_case.join_key:
+        flags = [name for name, kind in types.items() if kind == "boolean"]
+        said = "is the key" if label.column in types else "isn't a column of its table"
+        yield Finding(
+            "label",
+            f"{label.column!r} {said}",
+            f'Label(table="{label.table}", column="{nearest(label.column, flags)}")',
+        )
+    elif types[label.column] != "boolean":
+        nullable = _null(table.contract.columns[label.column])
+        yield Finding(
+            f"table {label.table!r}, column {label.column!r}",
+            f"the label has the type {types[label.column]}; what is learnt is true or false, "
+            "so the files say which",
+            f'"{label.column}": Column("boolean"{nullable})',
+        )
+
+
+def _as_name(text: object) -> str:
+    words = re.sub(r"\W+", "_", str(text).lower()).strip("_")
+    return re.sub(r"^(?=[0-9])|^$", "table_", words)[:MOST_TABLE_BYTES]
