@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from streamflow.errors import InvalidSettings
 
@@ -17,7 +17,11 @@ class Settings(BaseSettings):
     """`STREAMFLOW_API_PORT=8001` sets `api_port`, and so on for each field."""
 
     model_config = SettingsConfigDict(
-        env_prefix="STREAMFLOW_", env_file=".env", extra="ignore", frozen=True
+        env_prefix="STREAMFLOW_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
     )
 
     home: Path = Field(
@@ -132,15 +136,43 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """The settings; `overrides` come before the environment, and that before `.env`.
 
-    Raises InvalidSettings naming the variable, its value and what is allowed.
+    An empty variable is as if it wasn't set. Raises InvalidSettings naming the variable, its value
+    unless that may hold a password, and what is allowed.
     """
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
+        return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
     except ValidationError as error:
         first = error.errors()[0]
-        variable = "STREAMFLOW_" + "_".join(str(part) for part in first["loc"]).upper()
+        name, *inside = (str(part) for part in first["loc"])
+        shown = f"={first['input']!r}" if name not in _PRIVATE else ""
+        within = f" (at {'.'.join(inside)})" if inside else ""
+        raise _invalid(name, f"{shown} can't be used{within}: {first['msg']}") from error
+    except RecursionError as error:
         raise InvalidSettings(
-            f"{variable}={first['input']!r} can't be used: {first['msg']}.",
-            f"Correct {variable} in the environment or in .env.",
+            "A setting in JSON is nested too deeply.",
+            "Correct STREAMFLOW_ONLINE_STORE or STREAMFLOW_ROLE_PASSWORDS.",
         ) from error
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+    except SettingsError as error:  # its message names the field
+        name = next((one for one in Settings.model_fields if f'"{one}"' in str(error)), "")
+        raise _invalid(name, " isn't the JSON that it should be") from error
+    except RuntimeError as error:  # of a home in a stranger's folder: `~name`
+        raise _invalid("home", f" can't be used: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(
+            f"The file .env can't be read: {error}.", "Correct it, or move it away."
+        ) from error
+
+
+# Settings whose values may hold a password.
+_PRIVATE = {
+    *("database_url", "role_passwords", "mlflow_database_url", "mlflow_tracking_uri"),
+    *("online_store", "api_key", "promote_key"),
+}
+
+
+def _invalid(name: str, reason: str) -> InvalidSettings:
+    variable = f"STREAMFLOW_{name.upper()}"
+    return InvalidSettings(
+        f"{variable}{reason}.", f"Correct {variable} in the environment or in .env."
+    )

@@ -11,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from streamflow.errors import DatabaseUnavailable
+from streamflow.errors import DatabaseUnavailable, InvalidSettings
 from streamflow.postgres.database import MAX_CONNECTIONS, Database
 
 LONG_ENOUGH = 30.0
@@ -211,3 +211,9 @@ def test_with_a_timeout_a_session_that_hangs_is_given_up(database_url: str) -> N
             assert session_of(database) != silent.pid
         finally:
             silent.resume()
+
+
+def test_an_address_that_is_none_is_told_without_the_password_in_it() -> None:
+    with pytest.raises(InvalidSettings, match="isn't one that PostgreSQL understands") as refused:
+        Database("hunter2").rows("months", use_case="churn")
+    assert "hunter2" not in str(refused.value)

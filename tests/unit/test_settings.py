@@ -75,6 +75,56 @@ def test_a_bad_value_is_told_with_its_variable_and_what_is_allowed(
     assert variable in refused.value.next
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STREAMFLOW_ROLE_PASSWORDS", "hunter2"),
+        ("STREAMFLOW_ROLE_PASSWORDS", '["hunter2"]'),
+        ("STREAMFLOW_ROLE_PASSWORDS", '{"api": ["hunter2"]}'),
+        ("STREAMFLOW_ROLE_PASSWORDS", '{"nobody": "hunter2"}'),
+        ("STREAMFLOW_ONLINE_STORE", '["hunter2"'),
+        ("STREAMFLOW_ONLINE_STORE", '"hunter2"'),
+    ],
+)
+def test_a_bad_value_that_may_hold_a_password_is_told_without_it(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings()
+    assert refused.value.message.startswith(variable)
+    assert "hunter2" not in str(refused.value)
+    assert variable in refused.value.next
+
+
+def test_an_empty_variable_is_as_if_it_was_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_settings()
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"STREAMFLOW_{name.upper()}", "")
+    assert load_settings() == before
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("STREAMFLOW_ONLINE_STORE", "[" * 100_000, "nested too deeply"),
+        ("STREAMFLOW_HOME", "~nobody-of-this-name/x", "STREAMFLOW_HOME can't be used"),
+    ],
+)
+def test_what_breaks_the_reading_of_settings_is_told(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettings, match=said):
+        load_settings()
+
+
+def test_a_file_of_settings_that_cant_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"STREAMFLOW_API_PORT=\xff\n")
+    with pytest.raises(InvalidSettings, match=r"\.env can't be read"):
+        load_settings()
+
+
 def test_a_password_is_shown_nowhere() -> None:
     settings = load_settings(database_url=URL)
     assert settings.database_url is not None

@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from streamflow.errors import DatabaseUnavailable
+from streamflow.errors import DatabaseUnavailable, InvalidSettings
 from streamflow.postgres.driver_errors import errors_translated
 from streamflow.postgres.queries import named_queries
 
@@ -245,9 +245,16 @@ class Database:
             with psycopg.connect(self.url, **self._options()) as connection:
                 major_version = connection.info.server_version // 10000
         except psycopg.OperationalError as error:
+            reason = " ".join(str(error).split())
             raise DatabaseUnavailable(
-                f"PostgreSQL at {_without_password(self.url)} doesn't answer: {str(error).strip()}",
+                f"PostgreSQL at {_without_password(self.url)} doesn't answer: {reason}",
                 "Start it, or correct STREAMFLOW_DATABASE_URL.",
+            ) from error
+        except psycopg.ProgrammingError as error:  # its message may quote the password
+            raise InvalidSettings(
+                "The address of the database isn't one that PostgreSQL understands.",
+                "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with `%40` for an @ in "
+                "the password: STREAMFLOW_DATABASE_URL.",
             ) from error
         if major_version < OLDEST_MAJOR_VERSION:
             raise DatabaseUnavailable(
