@@ -45,18 +45,19 @@ class EventLoopConnection:
     It calls libpq directly: tasks, locks and cursors would take most of the time of so small a
     statement. A lost connection is opened again in the background; `on_change` is called when a
     connection is open or lost. A statement may take `patience_seconds`; if the server is silent for
-    longer, `on_silence` is called, which by default drops the connection.
+    longer, `on_silence` is called, which by default drops the connection. `url` is asked for again
+    at each connect if it is a function.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         on_change: Callable[[], None],
         *,
         patience_seconds: float = 1.0,
         on_silence: Callable[[], None] | None = None,
     ) -> None:
-        self._url = url
+        self._url = url if callable(url) else lambda: url
         self._on_change = on_change
         self._patience_seconds = patience_seconds
         self._on_silence = on_silence or self.drop
@@ -245,7 +246,7 @@ class EventLoopConnection:
         while True:
             try:
                 connection = await AsyncConnection.connect(
-                    self._url,
+                    self._url(),
                     autocommit=True,
                     connect_timeout=_CONNECT_SECONDS,
                     application_name="feast_postgres",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.postgres.driver_errors import database_unavailable, driver_error
 from streamflow.postgres.migrations import migrate
+from streamflow.private_files import make_home
 from streamflow.registry import mlflow_rest
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.model_cache import LastServed, ModelCache
@@ -50,12 +51,12 @@ def connected(settings: Settings) -> Iterator[Database]:
     """The database as it is, while the block runs; the embedded PostgreSQL if no other is named."""
     with ExitStack() as stack:
         if settings.database_url is not None:
-            url = settings.database_url.get_secret_value()
-        else:
-            url = stack.enter_context(
-                embedded_server.running(settings.home, settings.postgres_binaries)
-            )
-        yield stack.enter_context(Database(url))
+            yield stack.enter_context(Database(settings.database_url.get_secret_value()))
+            return
+        home = settings.home
+        url = stack.enter_context(embedded_server.running(home, settings.postgres_binaries))
+        # It may be started again, at another port.
+        yield stack.enter_context(Database(lambda: embedded_server.current_url(home) or url))
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
     next. Raises InvalidSettings, DatabaseUnavailable, and what `migrate` does.
     """
     use_case = load_use_case(settings.use_case)
+    with suppress(OSError):  # whoever writes there learns it
+        make_home(settings.home)
     with connected(settings) as database:
         url = database.url
         try:
@@ -193,7 +196,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.serving.configured_online_store import configured_online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
 
-    settings, use_case, url = platform.settings, platform.use_case, platform.database.url
+    settings, use_case, url = platform.settings, platform.use_case, platform.database.address
     # The platform's connection has no time limit.
     platform.database.close()
     database = Database(url, _API_TIMEOUT_SECONDS)

@@ -1,19 +1,27 @@
 """The log: our events and the messages of libraries, by the standard library's `logging`.
 
 A server writes one JSON object a line, a command plain lines on standard error. Our lines contain
-no feature's value and no entity's id: more people read logs than predictions.
+no feature's value and no entity's id: more people read logs than predictions. A file that servers
+append to is kept short by `rotate`.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TextIO
 
+from streamflow.private_files import open_private
+
+# A longer log is put aside.
+LONGEST_LOG_BYTES = 10 * 1024 * 1024
 OWN_PACKAGES = ("streamflow", "feast_postgres")
 
 _logger = logging.getLogger("streamflow")
@@ -138,3 +146,23 @@ def _send(handler: logging.Handler) -> None:
     root.setLevel(logging.WARNING)
     for name in OWN_PACKAGES:
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+def rotate(file: Path, longest: int | None = None) -> bool:
+    """Copy a log that is longer than `longest` (10 MB) to `FILE.1`, then empty it; whether it was.
+
+    Who writes the log has it open for appending and goes on at the new beginning. A line that is
+    written between the copy and the emptying is lost. FILE.1 is complete or as it was.
+    """
+    longest = LONGEST_LOG_BYTES if longest is None else longest
+    try:
+        if file.stat().st_size <= longest:
+            return False
+        partial = file.with_name(f"{file.name}.partial")
+        with file.open("rb") as source, open_private(partial, "wb") as copy:
+            shutil.copyfileobj(source, copy)
+        partial.replace(file.with_name(f"{file.name}.1"))
+        os.truncate(file, 0)
+    except OSError:  # a full disk, say; the next call tries again
+        return False
+    return True

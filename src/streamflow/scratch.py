@@ -20,7 +20,7 @@ def scratch(parent: Path) -> Iterator[Path]:
 
     `parent` is for these folders alone.
     """
-    parent.mkdir(parents=True, exist_ok=True)
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(parent):
         for existing in parent.iterdir():
             if not _in_use(existing):

@@ -11,14 +11,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
+import psycopg2
 import pytest
 
 from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres import embedded_server
+from streamflow.postgres.database import Database
+from streamflow.postgres.embedded_cluster import find_binaries
 from streamflow.postgres.embedded_server import running, server_pid
 
 USE_UNTIL_TOLD = """
@@ -189,6 +192,77 @@ def test_a_killed_server_is_started_again_with_its_data(home: Path) -> None:
             assert ask(again, "SELECT answer FROM survivor") == 7
 
 
+def kill_server(home: Path) -> None:
+    server = server_pid(home)
+    assert server is not None
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: server_pid(home) is None)
+
+
+def test_a_killed_server_is_started_again_by_a_user_at_the_same_address(home: Path) -> None:
+    with running(home) as url:
+        assert not embedded_server.restart_if_ended(home)
+        kill_server(home)
+        assert embedded_server.restart_if_ended(home)
+        assert ask(url, "SELECT 1") == 1
+
+
+def test_users_find_a_server_that_was_started_again_at_another_port(home: Path) -> None:
+    with running(home) as url, Database(lambda: embedded_server.current_url(home) or url) as users:
+        port = int(str(psycopg.conninfo.conninfo_to_dict(url)["port"]))
+        before = ask(url, "SELECT pg_postmaster_start_time()::text")
+        assert users.row("current_database") == {"name": "streamflow"}
+        kill_server(home)
+        with socket.socket() as squatter:
+            squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            squatter.bind(("127.0.0.1", port))
+            squatter.listen()
+            assert embedded_server.restart_if_ended(home)
+        with suppress(DatabaseUnavailable):  # the connection that was lost
+            users.row("current_database")
+        assert users.row("current_database") == {"name": "streamflow"}
+        assert users.url != url
+        assert ask(users.url, "SELECT pg_postmaster_start_time()::text") != before
+
+
+LIBPQ = {
+    **{
+        option.envvar.decode(): "nonsense"
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if option.envvar
+    },
+    **{"PGSERVICEFILE": "/nonsense", "PGSYSCONFDIR": "/nonsense", "PGTZ": "nonsense"},
+    **{"PGDATESTYLE": "nonsense", "PGGEQO": "nonsense", "PGPORT": "1"},
+}
+
+
+@pytest.mark.parametrize("variables", [LIBPQ, {"PGSERVICE": "x"}, {"PGOPTIONS": "-c fsync=off"}])
+def test_variables_of_libpq_are_about_another_server(
+    variables: dict[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with running(home) as url, Database(url) as database:
+        assert database.row("current_database") == {"name": "streamflow"}
+        psycopg2.connect(url).close()
+        programs, _ = find_binaries(None)
+        subprocess.run([programs / "psql", "--command=SELECT 1", url], check=True)
+
+
+def test_nobody_else_can_read_what_is_in_a_home(home: Path) -> None:
+    with running(home):
+        pass
+    for path in (
+        home / "logs",
+        home / "locks",
+        *(home / "logs").iterdir(),
+        *(home / "locks").iterdir(),
+    ):
+        assert path.stat().st_mode & 0o077 == 0, path
+    others = 0o011 if os.geteuid() == 0 else 0
+    assert home.stat().st_mode & 0o077 == others
+
+
 def test_a_pid_file_that_names_a_living_stranger_is_no_obstacle(home: Path) -> None:
     with running(home):
         pid_file = home / "postgres" / "data" / "postmaster.pid"
@@ -299,7 +373,7 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
 def test_a_log_that_has_grown_long_is_put_aside_at_the_next_start(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded_server, "LONGEST_LOG_BYTES", 100)
+    monkeypatch.setattr("streamflow.log.LONGEST_LOG_BYTES", 100)
     log = home / "logs" / "postgres.log"
     with running(home):
         pass

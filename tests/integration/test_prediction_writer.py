@@ -230,6 +230,9 @@ class Counted:
     def __init__(self) -> None:
         self.written = self.dropped = self.waiting = 0
 
+    def record_log_added(self, rows: int) -> None:
+        pass
+
     def record_log_rows(self, written: int, dropped: int, waiting: int) -> None:
         self.written += written
         self.dropped += dropped

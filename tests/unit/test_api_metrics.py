@@ -141,6 +141,36 @@ def test_what_a_killed_process_had_under_way_is_forgotten(monkeypatch, tmp_path)
     assert gone == {f"gauge_livesum_{dead.pid}.db"}
 
 
+def test_rows_that_died_with_a_process_are_counted_once(tmp_path):
+    killed = """
+import os, signal
+from streamflow.api.telemetry.recorder import Recorder
+recorder = Recorder()
+recorder.record_log_added(7)
+recorder.record_log_rows(written=2, dropped=1, waiting=4)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    after = """
+from streamflow.api.telemetry import metrics
+from streamflow.api.telemetry.recorder import Recorder
+print(metrics.forget_dead_processes(), metrics.forget_dead_processes())
+print(Recorder().exposition().decode())
+"""
+
+    def run(code):
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        ).stdout.splitlines()
+
+    run(killed)
+    counted, *lines = run(after)
+    assert counted == "4 0"
+    assert "streamflow_prediction_log_dropped_rows_total 5.0" in lines
+
+
 def test_with_several_processes_too_having_no_model_is_told(tmp_path):
     code = """
 from streamflow.api.telemetry.recorder import Recorder

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,3 +126,18 @@ def test_a_stream_that_cannot_be_written_costs_nothing_but_the_line() -> None:
 
     log.write_json_to(Full())
     log.info("model_withdrawn")
+
+
+def test_a_long_log_is_put_aside_and_whoever_appends_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    with file.open("ab", buffering=0) as server:
+        server.write(b"first\n" * 100)
+        assert not log.rotate(file, longest=600)
+        assert log.rotate(file, longest=599)
+        server.write(b"second\n")
+        assert log.rotate(file, longest=0)
+        server.write(b"third\n")
+    assert file.read_bytes() == b"third\n"
+    assert (tmp_path / "server.log.1").read_bytes() == b"second\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"server.log", "server.log.1"}
+    assert not log.rotate(tmp_path / "missing")

@@ -59,6 +59,9 @@ class World:
         self.waiting = None
         self.log = PredictionLog(self.writer, self, max_waiting=max_waiting, pause_seconds=0.001)
 
+    def record_log_added(self, rows):
+        pass
+
     def record_log_rows(self, written, dropped, waiting):
         self.told = [self.told[0] + written, self.told[1] + dropped]
         self.waiting = waiting

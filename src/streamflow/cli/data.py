@@ -39,6 +39,7 @@ def generate(
 ) -> None:
     """Make synthetic months of the use case's tables."""
     from streamflow.errors import InvalidSettings
+    from streamflow.private_files import users_umask
     from streamflow.settings import load_settings
     from streamflow.use_case import Generation
     from streamflow.use_case_module import load_use_case
@@ -49,7 +50,7 @@ def generate(
             f"The use case {use_case.name!r} has no generator.", "Ingest your own files instead."
         )
     files: list[str] = []
-    with show_progress(json, "generate") as progress:
+    with show_progress(json, "generate") as progress, users_umask():
 
         def record(file: str) -> None:
             files.append(file)

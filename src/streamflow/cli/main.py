@@ -16,7 +16,7 @@ from io import TextIOWrapper
 
 import typer
 
-from streamflow import log
+from streamflow import log, private_files
 from streamflow.cli import (
     backup,
     check,
@@ -57,6 +57,7 @@ def main() -> None:
         # Libraries' warnings are for developers: `python -W default`.
         warnings.simplefilter("ignore")
     log.write_plain()
+    private_files.keep_private()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal may lack a character that is printed
             stream.reconfigure(errors="backslashreplace")

@@ -66,13 +66,16 @@ def up(json: Json = False) -> None:
             commands.append(servers.mlflow_server(platform, settings.mlflow_port))
         else:
             _print_part("MLflow", f"{settings.mlflow_tracking_uri} (yours)", json)
-        with processes.running(commands) as children:
+        with servers.running(platform, commands) as children:
             for child in children:
                 child.wait_until_ready()
                 url = child.command.ready_url.removesuffix("/health")
                 _print_part(child.command.name, f"{url} (log: {child.command.log})", json)
             _print_part("access", access, json)
-            processes.supervise(children, lambda message: _print_part("restarted", message, json))
+            processes.supervise(
+                servers.supervised(platform, children),
+                lambda message: _print_part("restarted", message, json),
+            )
 
 
 def _print_part(name: str, where: str, as_json: bool) -> None:
@@ -104,7 +107,7 @@ def demo(
 ) -> None:
     """From nothing to a served prediction in one go; Ctrl-C stops it all."""
     from streamflow.operations import demo as operation
-    from streamflow.operations import processes
+    from streamflow.operations import processes, servers
 
     started = time.monotonic()
 
@@ -124,7 +127,7 @@ def demo(
             if not once:
                 if not json:
                     print("\nCtrl-C stops everything.", flush=True)
-                processes.supervise(children, progress)
+                processes.supervise(servers.supervised(platform, children), progress)
 
 
 def _print_demo(done: Demo) -> None:

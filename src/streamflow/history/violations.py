@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TextIO
 
 from streamflow.errors import ContractViolation
+from streamflow.private_files import make_folder
 
 SHOWN_VIOLATIONS = 20
 SHOWN_CHARACTERS = 80
@@ -71,7 +72,7 @@ class Violations:
     def add(self, violation: Violation) -> None:
         """Count the violation and write it to the file."""
         if self._handle is None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.file.parent)
             self._handle = self.file.open("w", newline="", encoding="utf-8")
             self._writer = csv.writer(self._handle)
             self._writer.writerow(["file", "line", "column", "value", "rule"])

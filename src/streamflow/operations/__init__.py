@@ -11,6 +11,7 @@ __all__ = [
     "demo",
     "processes",
     "restore",
+    "running_servers",
     "servers",
     "status",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import resource
-import tempfile
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 from streamflow import bootstrap, log
 from streamflow.errors import DatabaseUnavailable, KeyRefused
 from streamflow.keys import access, api_keys
-from streamflow.operations import processes
+from streamflow.operations import processes, running_servers
+from streamflow.operations.servers import EmbeddedPostgres
 from streamflow.platform import Platform
+from streamflow.polling import PollingThread
 from streamflow.postgres.database import Database
-from streamflow.settings import load_settings
+from streamflow.scratch import scratch
+from streamflow.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from streamflow.api.middleware import RequestBoundary
@@ -79,13 +83,35 @@ def serve(ready: Platform, host: str, port: int) -> None:
         **UVICORN_OPTIONS,
     }
     workers = ready.settings.api_workers or len(os.sched_getaffinity(0))
-    if workers == 1:
-        uvicorn.run(bootstrap.api(ready, host), **options)
+    url = f"http://{host}:{port}"
+    with running_servers.recorded(ready.settings.home, "api", url), _supervised(ready.settings):
+        if workers == 1:
+            uvicorn.run(bootstrap.api(ready, host), **options)
+            return
+        with _shared(ready, host):
+            uvicorn.run(
+                "streamflow.operations.api_server:worker", factory=True, workers=workers, **options
+            )
+
+
+@contextmanager
+def _supervised(settings: Settings) -> Iterator[None]:
+    """While the block runs, the embedded PostgreSQL is started again when it ends."""
+    if settings.database_url is not None:
+        yield
         return
-    with _shared(ready, host):
-        uvicorn.run(
-            "streamflow.operations.api_server:worker", factory=True, workers=workers, **options
-        )
+    postgres = EmbeddedPostgres(settings)
+
+    def poll() -> None:
+        if postgres.restart_if_ended():
+            log.warning("postgresql_started_again")
+
+    thread = PollingThread("postgresql", poll, processes.SUPERVISE_SECONDS)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.stop()
 
 
 def _allow_most_connections() -> None:
@@ -103,26 +129,37 @@ def worker() -> RequestBoundary:
     from streamflow.api.telemetry import metrics
 
     log.write_json_to()
-    metrics.forget_dead_processes()
+    if (server := multiprocessing.parent_process()) is not None and server.pid is not None:
+        processes.end_with(server.pid)
+    if lost := metrics.forget_dead_processes():
+        log.warning("prediction_log_lost", rows=lost)
     settings = load_settings()
     opened = bootstrap.platform(settings, even_without_database=True)
     atexit.register(opened.__exit__, None, None, None)
     return bootstrap.api(opened.__enter__(), settings.api_host)
 
 
+def _metrics_folder(home: Path) -> Path:
+    """A folder of ours in memory; one of the home, where that can't be."""
+    folder = MEMORY / f"streamflow-metrics-{os.geteuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return home / "metrics"
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return folder if ours and not found.st_mode & 0o022 else home / "metrics"
+
+
 @contextmanager
 def _shared(ready: Platform, host: str) -> Iterator[None]:
-    """Environment variables for the workers: the database that runs already, and a folder for each
-    worker's metrics, so that any of them can publish those of all."""
-    ready.settings.home.mkdir(parents=True, exist_ok=True)
-    in_memory = os.access(MEMORY, os.W_OK)
-    parent = MEMORY if in_memory else ready.settings.home
-    with tempfile.TemporaryDirectory(prefix="streamflow-metrics-", dir=parent) as folder:
+    """Environment variables for the workers, and a folder for each worker's metrics, so that any of
+    them can publish those of all. The folder of a server that was killed is removed by the next."""
+    with scratch(_metrics_folder(ready.settings.home)) as folder:
         given = {
             "STREAMFLOW_HOME": str(ready.settings.home),
-            "STREAMFLOW_DATABASE_URL": ready.database.url,
             "STREAMFLOW_API_HOST": host,
-            "PROMETHEUS_MULTIPROC_DIR": folder,
+            "PROMETHEUS_MULTIPROC_DIR": str(folder),
         }
         before = {name: os.environ.get(name) for name in given}
         os.environ.update(given)

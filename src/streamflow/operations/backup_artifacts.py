@@ -15,6 +15,7 @@ from streamflow.hashes import sha256_of
 from streamflow.operations.backup_archive import PART_BYTES, Archive
 from streamflow.operations.backup_errors import BackupRefused, NotEmpty
 from streamflow.operations.backup_manifest import ARTIFACTS, PARTIAL, shown
+from streamflow.private_files import make_folder, open_private
 
 
 def listed(folder: Path) -> list[str]:
@@ -89,13 +90,13 @@ def put(folder: Path, names: Iterable[str], backup: Archive) -> None:
     Raises BackupRefused if one of them can't be written.
     """
     with _writing():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         changed = {folder.parent, folder}
         for name in names:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             # One name is enough: a lock excludes a second restore.
-            with (folder / PARTIAL).open("wb") as file:
+            with open_private(folder / PARTIAL, "wb") as file:
                 for part in backup.content(ARTIFACTS + name):
                     file.write(part)
                 file.flush()

@@ -64,7 +64,7 @@ def running(
         mlflow_port = free_port("MLflow", "127.0.0.1", settings.mlflow_port)
         commands.append(servers.mlflow_server(platform, mlflow_port))
         mlflow = f"http://127.0.0.1:{mlflow_port}"
-    with processes.running(commands) as children:
+    with servers.running(platform, commands) as children:
         entity_id = _pipeline(platform, users, operator, progress)
         for child in children:
             child.wait_until_ready()

@@ -11,18 +11,22 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
-from streamflow.errors import PortInUse, ProcessFailed
+from streamflow.errors import PortInUse, ProcessFailed, ServiceUnavailable
+from streamflow.log import rotate
+from streamflow.private_files import make_folder, open_private
 from streamflow.progress import Progress
 
 READY_SECONDS = 60
 STOP_SECONDS = 10
 TAIL_BYTES = 2000
+SUPERVISE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Command:
     environment: Mapping[str, str]
     ready_url: str
     log: Path
+    # More variables, as they are when it starts; when they change, it has to be started again.
+    changing_environment: Callable[[], Mapping[str, str]] = dict
 
 
 def is_free(host: str, port: int) -> bool:
@@ -85,18 +91,24 @@ class Child:
         self._start()
 
     def _start(self) -> None:
-        self.command.log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.command.log.parent)
         parent = os.getpid()
-        with self.command.log.open("ab") as log:
+        self._environment = self.command.changing_environment()
+        with open_private(self.command.log, "ab") as log:
             self._process = subprocess.Popen(
                 list(self.command.arguments),
-                env={**os.environ, **self.command.environment},
+                env={**os.environ, **self.command.environment, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: _end_with(parent),
+                preexec_fn=lambda: end_with(parent),
             )
+
+    @property
+    def name(self) -> str:
+        """What users call it."""
+        return self.command.name
 
     @property
     def pid(self) -> int:
@@ -124,9 +136,15 @@ class Child:
             time.sleep(0.05)
 
     def restart_if_ended(self) -> bool:
-        """Start the server again if its process ended; returns whether it did."""
+        """Start the server again if its process ended, or if what it was started with has changed.
+
+        Returns whether it was started again. A log that has grown long is put aside.
+        """
+        rotate(self.command.log)
         if self.alive:
-            return False
+            if self.command.changing_environment() == self._environment:
+                return False
+            self.stop()
         self.restarts += 1
         # A worker that outlived its server would hold the port that the new one needs.
         with contextlib.suppress(ProcessLookupError):
@@ -159,14 +177,35 @@ def running(commands: Sequence[Command]) -> Iterator[list[Child]]:
             child.stop()
 
 
-def supervise(children: Sequence[Child], report: Progress) -> None:
-    """Start children that ended again, until SIGINT or SIGTERM; `report` gets a message of each."""
+class Supervised(Protocol):
+    """A server that can be started again."""
+
+    @property
+    def name(self) -> str:
+        """What users call it."""
+
+    def restart_if_ended(self) -> bool:
+        """Start it again if it ended; returns whether it did. Raises ServiceUnavailable."""
+
+
+def supervise(servers: Sequence[Supervised], report: Progress) -> None:
+    """Start servers that ended again, until SIGINT or SIGTERM; `report` gets a message of each.
+
+    One that can't be started is tried again.
+    """
+    failed: set[str] = set()
     with interrupted_by_sigterm():
         while True:
-            time.sleep(1.0)
-            for child in children:
-                if child.restart_if_ended():
-                    report(f"{child.command.name} ended and was started again")
+            time.sleep(SUPERVISE_SECONDS)
+            for server in servers:
+                try:
+                    if server.restart_if_ended():
+                        report(f"{server.name} ended and was started again")
+                    failed.discard(server.name)
+                except (ServiceUnavailable, OSError) as error:
+                    if server.name not in failed:
+                        report(f"{server.name} ended and can't be started again: {error}")
+                    failed.add(server.name)
 
 
 @contextmanager
@@ -183,7 +222,8 @@ def interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """SIGTERM to this process when its parent ends, whose process id is `parent`."""
     # Children end even if the parent is killed; only Linux can do this.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

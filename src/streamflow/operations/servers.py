@@ -1,28 +1,42 @@
-"""The servers beside PostgreSQL, MLflow and the API, as commands for child processes."""
+"""The servers: the embedded PostgreSQL; MLflow and the API as commands for child processes."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
-from streamflow.operations.processes import Command
+from streamflow.bootstrap import MLFLOW_SCHEMA
+from streamflow.log import rotate
+from streamflow.operations import processes, running_servers
+from streamflow.operations.processes import Child, Command, Supervised
 from streamflow.platform import Platform
+from streamflow.postgres import embedded_server
+from streamflow.postgres.database_url import sqlalchemy_url
+from streamflow.settings import Settings
+
+MLFLOW = "MLflow"
 
 
 def mlflow_server(platform: Platform, port: int) -> Command:
     """MLflow's server over the platform's store: one worker, no job runners, loopback only."""
     logs = platform.settings.home / "logs"
     return Command(
-        name="MLflow",
+        name=MLFLOW,
         arguments=[
             *(sys.executable, "-m", "mlflow", "server"),
             *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
             *("--artifacts-destination", platform.artifacts.as_uri()),
         ],
         environment={
-            # Not an argument: it holds the database's password, and every user can see arguments.
-            "MLFLOW_BACKEND_STORE_URI": platform.mlflow_uri,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        # Not an argument: it holds the database's password, and every user can see arguments.
+        changing_environment=lambda: {
+            "MLFLOW_BACKEND_STORE_URI": sqlalchemy_url(
+                platform.database.url, MLFLOW_SCHEMA, "psycopg2"
+            )
         },
         ready_url=f"http://127.0.0.1:{port}/health",
         log=logs / "mlflow.log",
@@ -46,3 +60,42 @@ def api_server(platform: Platform, port: int) -> Command:
         ready_url=f"http://{reached_at}:{port}/health",
         log=platform.settings.home / "logs" / "api.log",
     )
+
+
+class EmbeddedPostgres:
+    """The PostgreSQL of the home, for a process that uses it."""
+
+    name = "PostgreSQL"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def restart_if_ended(self) -> bool:
+        """Start it again if it ended; returns whether it did. A long log is put aside.
+
+        Raises DatabaseUnavailable.
+        """
+        home = self._settings.home
+        rotate(home / "logs" / "postgres.log")
+        return embedded_server.restart_if_ended(home, self._settings.postgres_binaries)
+
+
+@contextmanager
+def running(platform: Platform, commands: Sequence[Command]) -> Iterator[list[Child]]:
+    """Run the commands while the block runs; `streamflow status` sees whose MLflow it is.
+
+    The API records itself, however it was started.
+    """
+    with processes.running(commands) as children, ExitStack() as records:
+        for command in commands:
+            if command.name == MLFLOW:
+                url = command.ready_url.removesuffix("/health")
+                record = running_servers.recorded(platform.settings.home, "mlflow", url)
+                records.enter_context(record)
+        yield children
+
+
+def supervised(platform: Platform, children: Sequence[Child]) -> list[Supervised]:
+    """The children, and before them the embedded PostgreSQL if it is used."""
+    own = platform.settings.database_url is None
+    return [*([EmbeddedPostgres(platform.settings)] if own else []), *children]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from streamflow import bootstrap
 from streamflow.errors import InvalidSettings, MlflowUnavailable, StreamFlowError
 from streamflow.history import months
-from streamflow.operations import processes
+from streamflow.operations import processes, running_servers
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
 from streamflow.settings import Settings
@@ -26,12 +26,7 @@ class Part:
 def status(settings: Settings) -> list[Part]:
     """The states of PostgreSQL and its schema, MLflow, the API, the use case, history and
     Production."""
-    api = f"http://{settings.api_host}:{settings.api_port}"
-    mlflow = settings.mlflow_tracking_uri or f"http://127.0.0.1:{settings.mlflow_port}"
-    servers = [
-        Part("MLflow", "up" if processes.responds(f"{mlflow}/health") else "down", mlflow),
-        Part("API", "up" if processes.responds(f"{api}/ready") else _api_state(api), api),
-    ]
+    servers = [_mlflow(settings), _api(settings)]
     try:
         use_case = Part("use case", load_use_case(settings.use_case).name, _chosen_by(settings))
     except InvalidSettings as error:
@@ -75,5 +70,22 @@ def _production(platform: Platform) -> Part:
     return Part("Production", "set", f"version {version.version}, run {version.run_id}")
 
 
-def _api_state(api: str) -> str:
-    return "not ready" if processes.responds(f"{api}/health") else "down"
+def _mlflow(settings: Settings) -> Part:
+    if settings.mlflow_tracking_uri is not None:
+        url = settings.mlflow_tracking_uri
+        return Part("MLflow", "up" if processes.responds(f"{url}/health") else "down", url)
+    for url in running_servers.urls(settings.home, "mlflow"):
+        return Part("MLflow", "up" if processes.responds(f"{url}/health") else "not ready", url)
+    return _down("MLflow", "127.0.0.1", settings.mlflow_port)
+
+
+def _api(settings: Settings) -> Part:
+    for url in running_servers.urls(settings.home, "api"):
+        return Part("API", "up" if processes.responds(f"{url}/ready") else "not ready", url)
+    return _down("API", settings.api_host, settings.api_port)
+
+
+def _down(name: str, host: str, port: int) -> Part:
+    url = f"http://{host}:{port}"
+    taken = not processes.is_free(host, port)
+    return Part(name, "down", f"{url} is used by another program or home" if taken else url)

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,8 @@ from streamflow.postgres.queries import named_queries
 
 Row = dict[str, Any]
 Identifiers = Mapping[str, sql.Composable]
+# Returns the URL of a server that may be started again at another one.
+Address = Callable[[], str]
 
 OLDEST_MAJOR_VERSION = 15
 CONNECT_SECONDS = 10
@@ -54,6 +56,8 @@ class _Connection(psycopg.Connection[Row]):
 class Database:
     """A pool of connections to PostgreSQL, which any thread may use at any time.
 
+    `url` is asked for again at each connect if it is a function.
+
     A connection is opened when it is first needed, and all are replaced after one was lost. A
     forked process opens connections of its own. Without `timeout_seconds` a statement may take as
     long as the server works on it; with it, a longer one raises DatabaseUnavailable, for callers
@@ -61,13 +65,18 @@ class Database:
     same time; others wait for `timeout_seconds`, or CONNECT_SECONDS without it.
     """
 
-    def __init__(self, url: str, timeout_seconds: float | None = None) -> None:
-        self.url = url
+    def __init__(self, url: str | Address, timeout_seconds: float | None = None) -> None:
+        self.address: Address = url if callable(url) else lambda: url
         self._timeout_seconds = timeout_seconds
         self._pool: ConnectionPool[_Connection] | None = None
         self._pool_process = os.getpid()
         self._opening = threading.Lock()
         self._thread = threading.local()  # the connection of this thread's transaction
+
+    @property
+    def url(self) -> str:
+        """The URL of the server as it is now."""
+        return self.address()
 
     def __enter__(self) -> Database:
         return self
@@ -220,7 +229,7 @@ class Database:
             connection.timeout_seconds = self._timeout_seconds
 
         return ConnectionPool(
-            self.url,
+            self.address,
             connection_class=_Connection,
             kwargs={**self._options(), "row_factory": dict_row},
             configure=configure,

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+def forget_connection_variables() -> None:
+    """Remove libpq's environment variables, such as PGSERVICE, PGHOST and PGOPTIONS.
+
+    They come before what a URL leaves out, and some before what it says. For a server that this
+    process has started, they are about another one. Child processes lose them too.
+    """
+    for name in [name for name in os.environ if re.fullmatch("PG[A-Z_]+", name)]:
+        del os.environ[name]
 
 
 def url_parts(url: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from streamflow.errors import DatabaseUnavailable
 
@@ -204,7 +204,7 @@ def cluster_password(home: Path, data: Path) -> str:
     return file.read_text()
 
 
-def create_cluster(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> None:
+def create_cluster(home: Path, cluster: Cluster, programs: Path, server: IO[bytes]) -> None:
     """Create the cluster in `data`, which exists only once it is complete.
 
     The programs inherit `server`, the lock file of the server's processes. Raises

