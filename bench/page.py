@@ -1,6 +1,7 @@
-"""Write the tables and pictures of `docs/benchmarks.md` from `bench/results`.
+"""Write the tables and pictures of `docs/benchmarks.md` from `bench/results`, and the tables of the
+README of `feast_postgres`.
 
-The text of the page stays; what is between `<!-- NAME -->` and `<!-- end of NAME -->` is replaced.
+The text of a page stays; what is between `<!-- NAME -->` and `<!-- end of NAME -->` is replaced.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bench import RESULTS
@@ -16,37 +18,38 @@ from bench.peers import pictures
 from bench.peers.contestants import OURS
 
 PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
+PACKAGE = PAGE.parent.parent / "src" / "feast_postgres" / "README.md"
 PICTURES = PAGE.with_suffix("")
+MARKED = re.compile(r"<!-- (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 
 Rows = list[list[str]]
 
 
 def main() -> None:
-    """Write the page, and print which results it has no place for."""
-    text = PAGE.read_text(encoding="utf-8")
-    written = re.sub(
-        r"<!-- (\w+) -->\n.*?<!-- end of \1 -->", _part, text, flags=re.DOTALL | re.MULTILINE
-    )
-    PAGE.write_text(written, encoding="utf-8")
+    """Write the pages, and print which results the first has no place for."""
+    for page in (PAGE, PACKAGE):
+        text = page.read_text(encoding="utf-8")
+        part = partial(_part, pictured=page == PAGE)
+        page.write_text(MARKED.sub(part, text), encoding="utf-8")
     names = {path.stem for path in RESULTS.glob("*.json")}
-    for name in sorted(names - set(re.findall(r"<!-- (\w+) -->", text))):
+    for name in sorted(names - set(re.findall(r"<!-- (\w+) -->", PAGE.read_text("utf-8")))):
         print(f"{name}.json has no place in {PAGE.name}")
 
 
-def _part(found: re.Match[str]) -> str:
+def _part(found: re.Match[str], pictured: bool) -> str:
     name = found[1]
     file = RESULTS / f"{name}.json"
     content = "Not measured yet.\n"
     if file.exists():
-        content = section(name, json.loads(file.read_text()))
+        content = section(name, json.loads(file.read_text()), pictured)
     return f"<!-- {name} -->\n{content}<!-- end of {name} -->"
 
 
-def section(name: str, result: dict[str, Any]) -> str:
+def section(name: str, result: dict[str, Any], pictured: bool) -> str:
     """The claim, its tables and its picture, as Markdown."""
     tables, picture = _tables_and_picture(result)
     parts = [f"*{result['claim']}*", *tables]
-    if picture is not None:
+    if pictured and picture is not None:
         PICTURES.mkdir(exist_ok=True)
         pictures.save(picture, PICTURES / f"{name}.svg")
         parts.append(f"![{name}]({PICTURES.name}/{name}.svg)")

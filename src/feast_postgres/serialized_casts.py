@@ -53,7 +53,9 @@ _TEXT = """
 SELECT convert_to({value}::text, 'UTF8') AS body
 """
 _UNUSUAL = "array_ndims({value}) > 1 OR array_position({value}, NULL) IS NOT NULL"
+_TOO_LARGE = f"{_UNUSUAL} OR {-(2**31)} > ANY({{value}}) OR {2**31 - 1} < ANY({{value}})"
 _INFINITE = f"{_UNUSUAL} OR 'infinity' = ANY({{value}}) OR '-infinity' = ANY({{value}})"
+_REASON = "has arrays with nulls, of several dimensions, or with values that Feast can't hold"
 
 _ELEMENT = sql.Identifier("element")
 _INTEGER_TYPES = ("int2", "int4", "int8")
@@ -61,7 +63,7 @@ _FLOAT_TYPES = ("float4", "float8", "numeric")
 _TIMESTAMP_TYPES = ("timestamptz", "timestamp", "date")
 # By type of a feature: the types of the elements of a column that are serialized in the database.
 _LIST_TYPES: dict[str, tuple[str, ...]] = {
-    "INT32_LIST": ("int2", "int4"),
+    "INT32_LIST": _INTEGER_TYPES,
     "INT64_LIST": _INTEGER_TYPES,
     "FLOAT_LIST": _FLOAT_TYPES,
     "DOUBLE_LIST": _FLOAT_TYPES,
@@ -89,10 +91,10 @@ def serialized_cast(
     if element_type == source_type or element_type not in _LIST_TYPES.get(value_type, ()):
         return None
     expression = _list(value_type, value, element_type, float4)
-    unusual = sql.SQL(_INFINITE if element_type in _TIMESTAMP_TYPES else _UNUSUAL).format(
-        value=value
-    )
-    return expression, (unusual, "has arrays with nulls, with infinity or of several dimensions")
+    unusual = _INFINITE if element_type in _TIMESTAMP_TYPES else _UNUSUAL
+    if value_type == "INT32_LIST" and element_type == "int8":
+        unusual = _TOO_LARGE
+    return expression, (sql.SQL(unusual).format(value=value), _REASON)
 
 
 def _list(
