@@ -49,7 +49,7 @@ def check_keys(
         return  # what is in the entity table is an id
     for row in database.rows("refused_ids", names, longest=LONGEST, pattern=PATTERN):
         violation(row["line"], with_code_points(row["value"])[:_LONGEST_SHOWN], f"an id is {RULE}")
-    if use_case.similar_ids == "refuse":
+    if use_case.similar_ids != "allow":
         for row in database.rows("similar_ids", names, plain=_PLAIN, **_FOLDED):
             both = f"{with_code_points(row['value'])} and {with_code_points(row['other'])}"
             violation(row["line"], both[:_LONGEST_SHOWN], _SIMILAR)
