@@ -96,6 +96,60 @@ def test_an_option_in_two_forms_is_given_twice_too(run: Run) -> None:
     assert json.loads(ended.out)["message"] == "--as-of is given 2 times; give it once."
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=" ".join(path))
+        for command, path in commands()
+        if any(parameter.required for parameter in command.params)
+    ],
+)
+def test_what_is_missing_is_named(run: Run, path: tuple[str, ...]) -> None:
+    ended = run(*path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: Missing ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("generate data --users 0", "--users"),
+        ("generate data --months -1", "--months"),
+        ("generate data --seed -1", "--seed"),
+        ("generate data --drift -0.5", "--drift"),
+        ("demo --users 0", "--users"),
+        ("serve --port 65536", "--port"),
+        ("train --as-of 2024-01-31 --random-state -1", "--random-state"),
+        ("train --as-of 2024-01-31 --random-state 4294967296", "--random-state"),
+        ("train --as-of 31.1.2024", "'31.1.2024' isn't a day such as 2024-01-31"),
+        ("ingest data --as-of 2023-02-29", "'2023-02-29' isn't a day"),
+        ("materialize --as-of x", "'x' isn't a day"),
+        ("train --as-of 2024-01-31 --known-at x", "'x' isn't a time"),
+        (
+            "ingest data --as-of 2024-01-31 --recorded-at 0001-01-01T00:00:00+14:00",
+            "'0001-01-01T00:00:00+14:00' isn't a time",
+        ),
+    ],
+)
+def test_a_value_that_cant_be_used_is_told_as_wrong_usage(
+    run: Run, arguments: str, said: str, tmp_path: Path
+) -> None:
+    ended = run(*arguments.split())
+    assert (ended.code, ended.out) == (2, "")
+    first, next_line = ended.err.splitlines()
+    assert said in first
+    assert next_line == f"next:  See `streamflow {arguments.split()[0]} --help`."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_without_a_command_shows_its_help(run: Run) -> None:
+    for arguments in ((), ("keys",)):
+        ended = run(*arguments)
+        assert ended.code == 2
+        assert "Usage: streamflow" in ended.out + ended.err
+        assert "error:" not in ended.err
+
+
 def test_help_may_be_asked_for_twice(run: Run) -> None:
     assert run("train", "--help", "--help").code == 0
 
@@ -191,7 +245,6 @@ def test_a_command_whose_exit_code_1_is_a_verdict_fails_with_2(
     def fail(settings: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr("streamflow.use_case.load_use_case", fail)
     monkeypatch.setattr("streamflow.bootstrap.load_use_case", fail)
     for arguments in (("reproduce", "--all"), ("explain-prediction", "x")):
         ended = run(*arguments)

@@ -17,7 +17,7 @@ from streamflow.cli.terminal import (
     print_table,
     show_progress,
 )
-from streamflow.cli.times import AsOf, parse_time
+from streamflow.cli.times import AsOf, parse_day, parse_time
 
 app = typer.Typer()
 
@@ -31,10 +31,10 @@ _WITHOUT_ROW = {
 @app.command(epilog="Example: streamflow generate data --users 7043 --months 2 --seed 42")
 def generate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the month folders go.")],
-    users: Annotated[int, typer.Option(help="Entities in each month.")] = 7043,
-    months: Annotated[int, typer.Option(help="Folders month_000, month_001, …")] = 2,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 42,
-    drift: Annotated[float, typer.Option(help="0 keeps months alike, 1 moves them.")] = 0.0,
+    users: Annotated[int, typer.Option(min=1, help="Entities in each month.")] = 7043,
+    months: Annotated[int, typer.Option(min=1, help="Folders month_000, month_001, …")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 42,
+    drift: Annotated[float, typer.Option(min=0, help="0 keeps months alike, 1 moves them.")] = 0.0,
     json: Json = False,
 ) -> None:
     """Make synthetic months of the use case's tables."""
@@ -118,7 +118,11 @@ def apply(json: Json = False) -> None:
 def materialize(
     as_of: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Up to the end of this day; default: newest."),
+        typer.Option(
+            parser=parse_day,
+            metavar="YYYY-MM-DD",
+            help="Up to the end of this day; default: newest.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -79,11 +79,12 @@ def _run(arguments: list[str], as_json: bool) -> int:
             sys.stdout.flush()
         return code
     except typer.TyperException as error:
-        if not error.message:  # the help was printed instead
+        message = " ".join(error.format_message().split())
+        if not message:  # the help was printed instead
             return 2
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "streamflow"
-        print_error("usage", error.format_message(), f"See `{command} --help`.", as_json)
+        print_error("usage", message, f"See `{command} --help`.", as_json)
         return 2
     except typer.Abort:
         return 130

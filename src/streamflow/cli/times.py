@@ -7,9 +7,23 @@ from typing import Annotated
 
 import typer
 
+
+def parse_day(text: str) -> datetime:
+    """The day's beginning (without a zone). Raises BadParameter."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007  # only its day is used
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} isn't a day such as 2024-01-31.") from error
+
+
 AsOf = Annotated[
     datetime,
-    typer.Option("--as-of", formats=["%Y-%m-%d"], help="The day that the data speaks of (UTC)."),
+    typer.Option(
+        "--as-of",
+        parser=parse_day,
+        metavar="YYYY-MM-DD",
+        help="The day that the data speaks of (UTC).",
+    ),
 ]
 
 
@@ -19,6 +33,6 @@ def parse_time(text: str | None) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError as error:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text!r} isn't a time such as 2024-02-03T08:00:00Z.") from error
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

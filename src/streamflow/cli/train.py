@@ -18,7 +18,9 @@ app = typer.Typer()
 def train(
     as_of: AsOf,
     model: Annotated[str | None, typer.Option(help="By name; default: the use case's.")] = None,
-    random_state: Annotated[int, typer.Option(help="Decides split and fit.")] = 42,
+    random_state: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Decides split and fit.")
+    ] = 42,
     known_at: Annotated[
         str | None,
         typer.Option(
