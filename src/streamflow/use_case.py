@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from streamflow.errors import InvalidSettings
 from streamflow.progress import Progress, silent
@@ -70,7 +70,7 @@ class Table:
     `absent` is for an entity without a row in this table that is young enough for the feature
     view: it is neither trained on nor predicted for ("refuse"), or its features of this table are
     null, in training and in predictions alike ("null"). Each model keeps the rule that it was
-    trained by. Raises InvalidSettings for another rule.
+    trained by.
     """
 
     name: str
@@ -79,13 +79,6 @@ class Table:
     read: Csv = Csv()
     extra_columns: Literal["refuse", "ignore"] = "refuse"
     absent: Absent = "refuse"
-
-    def __post_init__(self) -> None:
-        if self.absent not in get_args(Absent):
-            raise InvalidSettings(
-                f"Table {self.name!r} has absent={self.absent!r}.",
-                f"Write one of {', '.join(get_args(Absent))}.",
-            )
 
     @property
     def history(self) -> str:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
+from typing import get_args
 
 from streamflow.errors import InvalidSettings
 from streamflow.findings import Finding, require_none
-from streamflow.use_case import Label, UseCase
+from streamflow.use_case import Label, Unseen, UseCase
 
 # Metrics of which more is better, so that a least value can be asked for.
 ACCEPTANCE_METRICS = ("auc", "f1", "accuracy", "average_precision")
@@ -61,6 +62,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *_label_findings(use_case.label),
         *_model_findings(use_case),
         *_judging_findings(use_case),
+        *_unseen_findings(use_case.unseen),
     ]
 
 
@@ -159,6 +161,20 @@ def _judging_findings(use_case: UseCase) -> Iterator[Finding]:
         elif isinstance(bar, bool) or not isinstance(bar, int | float) or not 0 <= bar <= 1:
             yield Finding(
                 "acceptance", f"{metric} is at least {bar!r}", f'acceptance={{"{metric}": 0.7}}'
+            )
+
+
+def _unseen_findings(unseen: object) -> Iterator[Finding]:
+    rules = get_args(Unseen)
+    if not isinstance(unseen, Mapping):
+        yield Finding("unseen", "it isn't a mapping from features to rules", "unseen={}")
+        return
+    for feature, rule in unseen.items():
+        if rule not in rules:
+            yield Finding(
+                "unseen",
+                f"{rule!r} for {feature!r} isn't one of {', '.join(rules)}",
+                f'unseen={{"{feature}": "{nearest(rule, rules)}"}}',
             )
 
 

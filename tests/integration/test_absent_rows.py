@@ -18,7 +18,7 @@ import pytest
 from tests import tiny_case
 
 from streamflow.bootstrap import platform, production_predictor
-from streamflow.errors import InvalidSettings, MissingFeatures, UnseenCategory, UnseenNull
+from streamflow.errors import MissingFeatures, UnseenCategory, UnseenNull
 from streamflow.features import point_in_time
 from streamflow.history.ingest import IngestedMonth
 from streamflow.pipeline import explain as explanation
@@ -277,23 +277,6 @@ def test_what_training_never_saw_is_answered_where_the_use_case_allowed_it(
     hourless, plain = csv.DictReader(io.StringIO(output.getvalue()))
     assert hourless["warnings"] == answers[HOURLESS].warnings[0]
     assert plain["warnings"] == ""
-
-
-@pytest.mark.parametrize(
-    ("unseen", "words"),
-    [
-        ({"repair_hour": "warn"}, "'repair_hour', which is no feature"),
-        ({"repair_hours": "ignore"}, "the rule 'ignore'"),
-        ({"repair_hours": "other"}, "which is no String"),
-    ],
-)
-def test_a_rule_that_means_nothing_is_refused(
-    shared: Platform, january: IngestedMonth, unseen: Any, words: str
-) -> None:
-    with pytest.raises(InvalidSettings, match=words):
-        train.train(by(shared, "refuse", unseen), JANUARY, None, 1, NOW)
-    with pytest.raises(InvalidSettings, match="absent='nulls'"):
-        use_case("nulls").tables()
 
 
 def explained(ready: Platform, machine: str) -> list[explanation.Explanation]:

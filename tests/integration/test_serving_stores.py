@@ -264,6 +264,15 @@ def test_a_feature_of_another_type_since_is_refused_by_every_way_of_reading(
                 field.dtype = Float64
         return objects
 
+    def tables() -> Any:
+        changed = {"failed_payments_90d": {"dtype": "Float64"}}
+        return tuple(
+            replace(one, contract=one.contract.update_columns(changed))
+            if one.name == "payments_agg_90d"
+            else one
+            for one in ready.use_case.tables()
+        )
+
     plan = straight.plan(schema)
 
     async def ask() -> list[Any]:
@@ -285,8 +294,9 @@ def test_a_feature_of_another_type_since_is_refused_by_every_way_of_reading(
         return answers
 
     def change() -> None:
-        apply(replace(ready, use_case=replace(ready.use_case, features=features)))
-        materialize(ready, JANUARY, KNOWN)
+        other = replace(ready.use_case, features=features, tables=tables)
+        apply(replace(ready, use_case=other))
+        materialize(replace(ready, use_case=other), JANUARY, KNOWN)
 
     try:
         before, *after = asyncio.run(ask())

@@ -126,6 +126,10 @@ def wrong_settings(draw: st.DrawFn) -> Fault:
                 ("acceptance", {"log_loss": 0.7}, "acceptance", "acceptance={"),
                 ("acceptance", {"auc": 70}, "acceptance", '"auc": 0.7'),
                 ("validation_share", draw(st.sampled_from([0, 1, 25])), "validation_share", "0.25"),
+                ("unseen", ["alarms"], "unseen", "unseen={"),
+                ("unseen", {"alarms": "warm"}, "unseen", 'unseen={"alarms": "warn"}'),
+                ("unseen", {"alarm": "warn"}, "unseen", 'unseen={"alarms": "warn"}'),
+                ("unseen", {"alarms": "other"}, "unseen", 'unseen={"alarms": "warn"}'),
                 ("tables", (), "tables", "def tables():"),
                 ("tables", raising, "tables", "Table("),
                 ("features", [], "features", "def features():"),
@@ -161,6 +165,9 @@ def wrong_contracts(draw: st.DrawFn) -> Fault:
 
     def twice(tables: dict[str, Table]) -> list[Table]:
         return [*tables.values(), tables[any_table]]
+
+    def with_rule(tables: dict[str, Table]) -> None:
+        tables[any_table] = replace(tables[any_table], absent="nulls")  # type: ignore[arg-type]
 
     def misnamed(tables: dict[str, Table]) -> list[Table]:
         name = draw_name
@@ -206,6 +213,7 @@ def wrong_contracts(draw: st.DrawFn) -> Fault:
         ),
         Fault(with_tables(twice), f"table {any_table!r}", f'Table("{any_table}_2"'),
         Fault(with_tables(misnamed), f"table {draw_name!r}", "Table("),
+        Fault(with_tables(with_rule), f"table {any_table!r}", 'absent="null"'),
         Fault(
             with_contract("machines", lambda contract: dict(contract.columns)),
             "table 'machines'",

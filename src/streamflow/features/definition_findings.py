@@ -161,10 +161,12 @@ def _service_findings(
         return
     others = {one.name for one in objects if hasattr(one, "name")} - {*definitions.views}
     used: Counter[str] = Counter()
+    types: dict[str, str] = {}
     for projection in projections(service, definitions.views):
         view = definitions.views.get(projection.name)
         if view is not None:
             used.update(field.name for field in projection.features)
+            types |= {field.name: str(field.dtype) for field in projection.features}
             yield from _served_view_findings(view, projection, definitions)
         elif projection.name not in others:
             yield Finding(
@@ -182,6 +184,24 @@ def _service_findings(
                 where,
                 f"{count} of its feature views have a feature {name!r}",
                 f'another name for one of the columns, such as "{name}_2"',
+            )
+    if used:
+        yield from _unseen_findings(definitions.use_case.unseen, types)
+
+
+def _unseen_findings(unseen: object, types: Mapping[str, str]) -> Iterator[Finding]:
+    """Of the rules for values that training never saw; `types` are those of the features."""
+    for name, rule in unseen.items() if isinstance(unseen, Mapping) else ():
+        if name not in types:
+            like = nearest(name, types)
+            yield Finding(
+                "unseen", f"there is no feature {name!r}", f'unseen={{"{like}": "{rule}"}}'
+            )
+        elif rule == "other" and types[name] != "String":
+            yield Finding(
+                "unseen",
+                f"{name!r} is no String, so that it has no other category",
+                f'unseen={{"{name}": "warn"}}',
             )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from streamflow.errors import (
     FeatureStoreUnavailable,
@@ -23,7 +23,7 @@ from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.findings import one_line
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
-from streamflow.use_case import Unseen, UseCase
+from streamflow.use_case import UseCase
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -170,31 +170,8 @@ def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
                     unseen=use_case.unseen.get(field.name, "refuse"),
                 )
             )
-    _require_known(use_case, features)
     entity = views[features[0].feature_view].entities[0]
     return FeatureSchema(service.name, entity, use_case.join_key, tuple(features))
-
-
-def _require_known(use_case: UseCase, features: Sequence[Feature]) -> None:
-    """Raise InvalidSettings for a rule in `unseen` that means nothing."""
-    types = {feature.name: feature.type for feature in features}
-    for name, rule in use_case.unseen.items():
-        if name not in types:
-            raise InvalidSettings(
-                f"`unseen` names {name!r}, which is no feature of {use_case.feature_service!r}.",
-                f"Name one of {', '.join(types)}.",
-            )
-        if rule not in get_args(Unseen):
-            raise InvalidSettings(
-                f"`unseen` has the rule {rule!r} for feature {name!r}.",
-                f"Use one of {', '.join(get_args(Unseen))}.",
-            )
-        if rule == "other" and types[name] != "STRING":
-            raise InvalidSettings(
-                f"`unseen` has the rule 'other' for feature {name!r}, which is no String: "
-                "a number has no other category.",
-                f'Write `unseen={{"{name}": "warn"}}`, or "refuse".',
-            )
 
 
 @contextlib.contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from streamflow.findings import Finding, raised, require_none
 from streamflow.history.validation import POSTGRES_TYPES
-from streamflow.use_case import Label, Table, UseCase
+from streamflow.use_case import Absent, Label, Table, UseCase
 from streamflow.use_case_module import nearest
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ def _name_findings(table: Table, names: Sequence[str]) -> Iterator[Finding]:
             where,
             f"its name is longer than {MOST_TABLE_BYTES} bytes",
             f'Table("{name.encode()[:MOST_TABLE_BYTES].decode(errors="ignore")}", …)',
+        )
+    if table.absent not in get_args(Absent):
+        rule = nearest(table.absent, get_args(Absent))
+        yield Finding(
+            where, f"absent={table.absent!r} isn't a rule", f'Table("{name}", …, absent="{rule}")'
         )
     if names.count(name) > 1:
         yield Finding(
