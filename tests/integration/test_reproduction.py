@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -28,7 +29,8 @@ from streamflow.cli import main as command_line
 from streamflow.errors import NoLineage
 from streamflow.features import feature_store
 from streamflow.hashes import sha256_of
-from streamflow.lineage import diff, reproduce
+from streamflow.lineage import code as code_fingerprint
+from streamflow.lineage import compare_tables, diff, reproduce
 from streamflow.lineage import document as lineage
 from streamflow.lineage.document import Lineage
 from streamflow.lineage.reproduce import Reproduction
@@ -307,14 +309,14 @@ def test_the_order_of_rows_in_the_tables_is_no_fault(ready: Platform, trained: T
 # Code and environment.
 
 
-def test_a_changed_source_is_named(
-    ready: Platform, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from streamflow.lineage import code as code_fingerprint
+Edit = Callable[[str, str], None]
 
+
+@pytest.fixture
+def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
+    """Replaces a text in churn's model.py, in a copy that stands for a use case outside git."""
     source = Path(code_fingerprint.__file__).parents[2] / "churn"
     copy = shutil.copytree(source, tmp_path / "churn")
-    (copy / "model.py").write_text((copy / "model.py").read_text() + "# changed\n")
     looked_at = code_fingerprint.util.find_spec
 
     def find_spec(name: str, package: str | None = None) -> Any:
@@ -325,11 +327,43 @@ def test_a_changed_source_is_named(
         )
 
     monkeypatch.setattr(code_fingerprint.util, "find_spec", find_spec)
+
+    def replace(old: str, new: str) -> None:
+        text = (source / "model.py").read_text()
+        assert old in text
+        (copy / "model.py").write_text(text.replace(old, new))
+
+    return replace
+
+
+def test_a_changed_source_is_named(ready: Platform, trained: Trained, edit: Edit) -> None:
+    edit("ACCEPTANCE", "ACCEPTED")
     done = reproduced(ready, trained.run)
 
     assert (done.verdict, moved(done)) == ("identical", ["code"])
     assert said(done, "code")[0].endswith("1 file: churn/model.py")
     assert "although code moved: " in done.why
+
+
+def test_the_source_of_a_use_case_outside_git_is_kept_and_its_changes_are_shown(
+    ready: Platform, edit: Edit
+) -> None:
+    run = training_run.train(ready, JANUARY, "logistic_regression", 3, TRAINED)
+    kept = artifacts(ready, run.run_id) / "use_case" / "churn"
+    assert {"__init__.py", "model.py", "tables.py"} <= {file.name for file in kept.iterdir()}
+    edit("ACCEPTANCE", "ACCEPTED")
+    done = reproduced(ready, run)
+    assert moved(done) == ["code"]
+    assert "--- churn/model.py (recorded)" in done.source_changes
+    assert any(line.startswith("+ACCEPTED") for line in done.source_changes)
+
+    edit('"auc": 0.70', '"auc": 0.90')
+    done = reproduced(ready, run)
+    assert (done.verdict, moved(done)) == ("identical", [])
+    assert said(done, "code") == [
+        "the same sources, but for the acceptance bar or comments in churn/model.py"
+    ]
+    assert done.source_changes
 
 
 def test_a_library_of_another_version_is_named(
@@ -711,6 +745,32 @@ def test_the_verdict_is_the_exit_code_and_the_last_line(
     assert code == 2
     for answer in json.loads(output):
         assert (answer["verdict"], answer["factors"]) == ("can't tell", [])
+
+
+def test_one_runs_failure_costs_no_other_its_verdict(
+    command: Command, ready: Platform, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the failure is: a value that a changed type can't hold, or a run that is gone."""
+    third = training_run.train(ready, JANUARY, "logistic_regression", 5, TRAINED)
+    ready.registry._client.delete_run(trained.forest.run_id)
+    compared = compare_tables.table_difference
+    whole = []
+
+    def failing(*tables: Any) -> Any:
+        if not whole:
+            whole.append(tables)
+            raise pa.ArrowInvalid("Integer value 999999999999999999 not in range")
+        return compared(*tables)
+
+    monkeypatch.setattr(compare_tables, "table_difference", failing)
+    code, output = command("reproduce", "--all", "--json")
+    assert code == 2
+    newest, gone, oldest = json.loads(output)
+    assert (newest["version"], newest["verdict"]) == (third.version, "can't tell")
+    assert "ArrowInvalid: Integer value 999999999999999999" in newest["why"]
+    assert (gone["version"], gone["verdict"]) == (trained.forest.version, "can't tell")
+    assert "has no run" in gone["why"]
+    assert (oldest["version"], oldest["verdict"]) == (trained.run.version, "identical")
 
 
 @pytest.mark.parametrize(

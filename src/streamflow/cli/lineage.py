@@ -24,6 +24,7 @@ from streamflow.errors import EnvironmentNotRestored, NoLineage, UnknownVersion
 if TYPE_CHECKING:
     from streamflow.platform import Platform
     from streamflow.progress import Progress
+    from streamflow.registry.records import Run
 
 app = typer.Typer()
 
@@ -79,22 +80,28 @@ def _reproduce(
     from streamflow.lineage import reproduce as reproduction
 
     registry = platform.registry
-    if wanted is not None:
-        runs = [recorded_run.find(registry, wanted)]
-    else:
-        runs = [registry.run(one.run_id) for one in registry.versions()]
-    if not runs:
-        raise UnknownVersion(f"{registry.model!r} has no version yet.", "Run `streamflow train`.")
-    results = []
-    for run in runs:
+
+    def one(run: Run) -> Document:
         now = datetime.now(UTC)
         try:
             if in_recorded_environment:
-                results.append(recorded_environment.reproduce(platform, run, progress))
-            else:
-                results.append(asdict(reproduction.reproduce(platform, run, now, progress)))
+                return recorded_environment.reproduce(platform, run, progress)
+            return asdict(reproduction.reproduce(platform, run, now, progress))
         except (NoLineage, EnvironmentNotRestored) as error:
-            results.append(asdict(reproduction.cant_tell(platform, run, now, error)))
+            return asdict(reproduction.cant_tell(platform, run, now, error))
+
+    if wanted is not None:
+        return [one(recorded_run.find(registry, wanted))]
+    results = []
+    for version in registry.versions():
+        try:
+            results.append(one(registry.run(version.run_id)))
+        except Exception as error:  # it costs the other versions nothing
+            now = datetime.now(UTC)
+            failed = reproduction.no_verdict(version.run_id, version.version, now, error)
+            results.append(asdict(failed))
+    if not results:
+        raise UnknownVersion(f"{registry.model!r} has no version yet.", "Run `streamflow train`.")
     return results
 
 
@@ -138,6 +145,9 @@ def _print_reproduction(result: Document) -> None:
             ["with the recorded", ""],
             [[one["factor"], one["said"]] for one in result["restored"]],
         )
+    if result.get("source_changes"):
+        print("\nchanged source")
+        print("\n".join(result["source_changes"]))
     print(f"\n{result['verdict']}: {result['why'].rstrip('.')}.")
     if result["next"]:
         print(f"next: {result['next']}")

@@ -3,4 +3,12 @@
 May import: platform, features, registry, training, history, postgres, top modules.
 """
 
-__all__ = ["code", "diff", "document", "recorded_environment", "recorded_run", "reproduce"]
+__all__ = [
+    "code",
+    "diff",
+    "document",
+    "recorded_environment",
+    "recorded_run",
+    "reproduce",
+    "sources",
+]

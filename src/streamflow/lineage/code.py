@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -62,24 +62,75 @@ def uncommitted(folder: Path = Path(__file__).parent) -> bytes:
 
 def package(name: str) -> Package:
     """The files of a package or module, found without importing it; none if it isn't installed."""
-    spec = util.find_spec(name)
-    if spec is None or spec.origin is None:
-        return Package(hashlib.sha256(b"").hexdigest(), {})
-    origin = Path(spec.origin)
-    root = origin.parent
-    files = {origin.name: origin}
-    if spec.submodule_search_locations:
-        paths = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
-        files = {
-            relative.as_posix(): path
-            for relative, path in paths.items()
-            if path.suffix != ".pyc" and not any(part.startswith(".") for part in relative.parts)
-        }
     hashes = {
-        file: hashlib.sha256(path.read_bytes()).hexdigest() for file, path in sorted(files.items())
+        file: hashlib.sha256(path.read_bytes()).hexdigest()
+        for file, path in source_files(name).items()
     }
     whole = hashlib.sha256("".join(f"{file}\0{one}\0" for file, one in hashes.items()).encode())
     return Package(whole.hexdigest(), hashes)
+
+
+def source_root(name: str) -> Path | None:
+    """The folder of a package or module; None if it isn't installed."""
+    spec = util.find_spec(name)
+    return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+
+
+def source_files(name: str) -> dict[str, Path]:
+    """The files of a package or module by their paths from its folder, sorted."""
+    spec = util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return {}
+    origin = Path(spec.origin)
+    root = origin.parent
+    if not spec.submodule_search_locations:
+        return {origin.name: origin}
+    paths = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
+    files = {
+        relative.as_posix(): path
+        for relative, path in paths.items()
+        if path.suffix != ".pyc" and not any(part.startswith(".") for part in relative.parts)
+    }
+    return dict(sorted(files.items()))
+
+
+def changed_files(before: Code, after: Code) -> list[tuple[str, str]]:
+    """The files that differ, or that only one of them has, each with its package."""
+    changed = []
+    for name in sorted(before.packages.keys() | after.packages.keys()):
+        old, new = (
+            each.packages[name].files if name in each.packages else {} for each in (before, after)
+        )
+        changed += [(name, file) for file in sorted({*old, *new}) if old.get(file) != new.get(file)]
+    return changed
+
+
+def shown(package: str, file: str) -> str:
+    """A file's path, as people are told it."""
+    return f"{package.replace('.', '/')}/{file}"
+
+
+def is_committed(files: Iterable[Path], folder: Path = Path(__file__).parent) -> bool:
+    """Whether the commit of the checkout that contains `folder` has exactly these files."""
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    if top is None:
+        return False
+    checkout = Path(top.decode().strip())
+    tracked = _git(checkout, "ls-tree", "-r", "-z", "--name-only", "HEAD")
+    changed = _git(checkout, "diff", "-z", "--name-only", "HEAD")
+    if tracked is None or changed is None:
+        return False
+    clean = {*tracked.decode().split("\0")} - {*changed.decode().split("\0")}
+    return all(
+        path.resolve().is_relative_to(checkout)
+        and path.resolve().relative_to(checkout).as_posix() in clean
+        for path in files
+    )
+
+
+def committed(folder: Path, commit: str, file: str) -> bytes | None:
+    """A file below `folder` as it is in the commit; None if git doesn't have it."""
+    return _git(folder, "show", f"{commit}:./{file}")
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from streamflow.lineage import compare_tables
-from streamflow.lineage.code import Code
+from streamflow.lineage.code import Code, changed_files, shown
 from streamflow.lineage.compare_tables import ChangedColumn, Difference
 from streamflow.lineage.configuration import Configuration
 from streamflow.lineage.data import Data
@@ -30,10 +30,16 @@ class Factor:
     said: list[str]
 
 
-def compare(before: Lineage, after: Lineage, difference: Difference | None) -> list[Factor]:
+def compare(
+    before: Lineage,
+    after: Lineage,
+    difference: Difference | None,
+    without_effect: frozenset[str] = frozenset(),
+) -> list[Factor]:
     """The five factors, in the order in which a cause is searched, and the model.
 
-    `difference` is None if a training set wasn't stored. Values that a changed feature definition
+    `difference` is None if a training set wasn't stored; `without_effect` are files of code whose
+    changes decide no model. Values that a changed feature definition
     changes are listed under configuration, because it is the cause.
     """
     changed = changed_definitions(before.configuration, after.configuration)
@@ -42,7 +48,7 @@ def compare(before: Lineage, after: Lineage, difference: Difference | None) -> l
     randomness = _leaf_differences(asdict(before.randomness), asdict(after.randomness))
     return [
         data,
-        _code(before.code, after.code),
+        _code(before.code, after.code, without_effect),
         _environment(before.environment, after.environment),
         _factor("configuration", [*configuration, *consequences], before.configuration.model),
         _factor("randomness", randomness, f"random_state {before.randomness.random_state}"),
@@ -188,24 +194,18 @@ def _possible_causes(old: Data, new: Data) -> Iterator[str]:
         )
 
 
-def _code(before: Code, after: Code) -> Factor:
-    files = [
-        f"{name.replace('.', '/')}/{file}"
-        for name in sorted(before.packages.keys() | after.packages.keys())
-        for file in _different_keys(_files(before, name), _files(after, name))
-    ]
+def _code(before: Code, after: Code, without_effect: frozenset[str]) -> Factor:
+    changed = [shown(name, file) for name, file in changed_files(before, after)]
+    files = [file for file in changed if file not in without_effect]
     was, now = (code.commit[:7] if code.commit else "no commit" for code in (before, after))
     if not files:
         commits = f"; commit {was} → {now} touches none of it" if was != now else ""
-        return Factor("code", True, [f"the same sources{commits}"])
+        bar = f", but for the acceptance bar or comments in {', '.join(changed)}" if changed else ""
+        return Factor("code", True, [f"the same sources{bar or commits}"])
     names = ", ".join(files[:MAX_FILES]) + (", …" if len(files) > MAX_FILES else "")
     count = f"{len(files)} file{'s' if len(files) > 1 else ''}"
     commit = f"commit {was} → {now}" if was != now else f"changed at commit {was}"
     return Factor("code", False, [f"{commit}, {count}: {names}"])
-
-
-def _files(code: Code, name: str) -> dict[str, str]:
-    return code.packages[name].files if name in code.packages else {}
 
 
 def _different_keys(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:

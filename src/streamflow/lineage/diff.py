@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamflow.lineage import compare, compare_tables, recorded_run
+from streamflow.lineage import compare, compare_tables, recorded_run, sources
 from streamflow.lineage.compare import Factor
 from streamflow.lineage.compare_tables import Change
 from streamflow.platform import Platform
@@ -43,6 +43,11 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
         progress("fetch")
         one = recorded_run.read(registry, recorded_run.find(registry, before), folder / "before")
         other = recorded_run.read(registry, recorded_run.find(registry, after), folder / "after")
+        was, is_now = (
+            sources.recorded(registry, each.run.run_id, each.lineage.code, folder / name)
+            for each, name in ((one, "before"), (other, "after"))
+        )
+        changes = sources.source_changes(one.lineage.code, other.lineage.code, was, is_now)
     progress("compare")
     difference = None
     if one.table is not None and other.table is not None:
@@ -56,7 +61,7 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
     return RunDifference(
         before=one.run.run_id,
         after=other.run.run_id,
-        factors=compare.compare(one.lineage, other.lineage, difference),
+        factors=compare.compare(one.lineage, other.lineage, difference, changes.without_effect),
         metrics={
             name: (one.run.metrics.get(name), other.run.metrics.get(name))
             for name in sorted(metrics)

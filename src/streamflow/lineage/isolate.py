@@ -94,6 +94,9 @@ def _train_with(
         return Restored(name, "impossible", f"can't be restored: {reason}")
     except StreamFlowError as error:
         return Restored(name, "another", f"restored, there is no model: {error.message}")
+    except Exception as error:  # today's code and a recorded value that it can't take
+        first_line = str(error).strip().partition("\n")[0][:200]
+        return Restored(name, "impossible", f"can't be restored: {first_line}")
     if model == recorded.lineage.model:
         return Restored(name, "recorded", "restored, the recorded model comes out")
     if model == model_today:

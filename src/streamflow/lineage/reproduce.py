@@ -12,12 +12,14 @@ from typing import Literal
 
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel, UntrainableData
 from streamflow.features import point_in_time, use_case_check
-from streamflow.lineage import compare, compare_tables, document, isolate, recorded_run
+from streamflow.lineage import compare, compare_tables, document, isolate, recorded_run, sources
+from streamflow.lineage.code import OWN_PACKAGES, code
 from streamflow.lineage.compare import Factor
 from streamflow.lineage.compare_tables import Change, Difference
 from streamflow.lineage.document import Lineage
 from streamflow.lineage.isolate import Restored
 from streamflow.lineage.recorded_run import RecordedRun
+from streamflow.lineage.sources import SourceChanges
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.mlflow_registry import Registry
@@ -34,8 +36,9 @@ class Reproduction:
     """The verdict on a run, with its reasons; `why` is the reason in one sentence.
 
     `factors` end with the model. `changes` are values of the training set that differ from the
-    recorded ones. `restored` has trainings with one factor restored, if several factors changed
-    and the model differs. `next` says what to do, if anything. Times are UTC.
+    recorded ones, `source_changes` a unified diff of the code. `restored` has trainings with one
+    factor restored, if several factors changed and the model differs. `next` says what to do, if
+    anything. Times are UTC.
     """
 
     run_id: str
@@ -47,6 +50,7 @@ class Reproduction:
     factors: list[Factor] = field(default_factory=list)
     restored: list[Restored] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    source_changes: list[str] = field(default_factory=list)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -63,25 +67,56 @@ def reproduce(
 ) -> Reproduction:
     """Train again on what was known at the run's `known_at`, compare, and tag the run.
 
-    An error that prevents the training is the verdict "can't tell". Raises MlflowUnavailable if
-    the tags can't be written.
+    An error that prevents the training, foreseen or not, is the verdict "can't tell". Raises
+    MlflowUnavailable if the tags can't be written.
     """
+    source = SourceChanges([], frozenset())
     with scratch(platform.settings.scratch) as folder:
         try:
             recorded = recorded_run.read(platform.registry, run, folder / "recorded")
-            reproduction = _reproduce(platform, recorded, now, folder, progress)
-        except StreamFlowError as error:
-            return cant_tell(platform, run, now, error)
+            source = _source_changes(platform, recorded, folder)
+            reproduction = _reproduce(platform, recorded, now, source, folder, progress)
+        except Exception as error:
+            return cant_tell(platform, run, now, error, source)
     platform.registry.tag(run.run_id, reproduction.tags)
     return reproduction
 
 
-def cant_tell(platform: Platform, run: Run, now: datetime, error: StreamFlowError) -> Reproduction:
+def cant_tell(
+    platform: Platform,
+    run: Run,
+    now: datetime,
+    error: Exception,
+    source: SourceChanges | None = None,
+) -> Reproduction:
     """Record that `error` prevented the reproduction. Raises MlflowUnavailable."""
     version = recorded_run.version_number(platform.registry, run)
-    reproduction = Reproduction(run.run_id, version, now, "can't tell", error.message, error.next)
+    reproduction = no_verdict(run.run_id, version, now, error)
+    if source is not None:
+        reproduction = replace(reproduction, source_changes=source.lines)
     platform.registry.tag(run.run_id, reproduction.tags)
     return reproduction
+
+
+def no_verdict(run_id: str, version: int | None, now: datetime, error: Exception) -> Reproduction:
+    """The outcome where `error` prevented the reproduction, which isn't recorded yet."""
+    if isinstance(error, StreamFlowError):
+        why, next = error.message, error.next
+    else:
+        first_line = str(error).strip().partition("\n")[0].rstrip(".")[:300]
+        why = f"what was recorded doesn't fit today's code: {type(error).__name__}: {first_line}."
+        next = "Look into the changed source, or `streamflow reproduce --in-recorded-environment`."
+    return Reproduction(run_id, version, now, "can't tell", why, next)
+
+
+def _source_changes(platform: Platform, recorded: RecordedRun, folder: Path) -> SourceChanges:
+    was = recorded.lineage.code
+    return sources.source_changes(
+        was,
+        code([*OWN_PACKAGES, platform.settings.use_case]),
+        sources.recorded(platform.registry, recorded.run.run_id, was, folder),
+        sources.installed,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,10 +135,17 @@ class _Rerun:
 
 
 def _reproduce(
-    platform: Platform, recorded: RecordedRun, now: datetime, folder: Path, progress: Progress
+    platform: Platform,
+    recorded: RecordedRun,
+    now: datetime,
+    source: SourceChanges,
+    folder: Path,
+    progress: Progress,
 ) -> Reproduction:
     rerun = _train_again(platform, recorded, folder, progress)
-    *factors, model = compare.compare(recorded.lineage, rerun.lineage, rerun.difference)
+    *factors, model = compare.compare(
+        recorded.lineage, rerun.lineage, rerun.difference, source.without_effect
+    )
     restored, repeatable = _search_cause(recorded, rerun, [*factors, model], folder, progress)
     faults = _version_faults(platform, recorded, folder / "registered")
     changed = (
@@ -123,6 +165,7 @@ def _reproduce(
         factors=factors,
         restored=restored,
         changes=list(rerun.difference.changes) if rerun.difference else [],
+        source_changes=source.lines,
     )
 
 

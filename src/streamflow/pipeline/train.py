@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from streamflow.errors import KnownAtRefused
 from streamflow.features import point_in_time, use_case_check
 from streamflow.features.point_in_time import Assembled
-from streamflow.lineage import code, document
+from streamflow.lineage import code, document, sources
 from streamflow.lineage.document import Lineage
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
@@ -101,6 +101,7 @@ def train(
         tags = _write_documents(
             artifacts, lineage, trained, assembled, platform.settings.keep_training_sets
         )
+        sources.keep(platform.settings.use_case, artifacts)
         record = _record(name, assembled, trained, evaluated, lineage, tags, artifacts)
         run_id, version = _register(platform, f"{name} {as_of}", record, progress)
     return _summary(run_id, version, name, assembled, trained, record, lineage)

@@ -27,7 +27,7 @@ from streamflow.registry.records import ModelVersion
 from streamflow.registry.unservable import package_missing, unservable
 
 # Under a heavy load a model that needs half a second waits for much longer.
-CPU_SECONDS, WALL_SECONDS = 15, 25
+CPU_SECONDS, WALL_SECONDS = 10, 20
 # A machine may have been too busy, so that a refusal isn't for good.
 REFUSED_FOR = timedelta(minutes=5)
 _LOOK_SECONDS = 1.0
