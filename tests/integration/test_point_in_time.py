@@ -20,7 +20,12 @@ from tests.training_tables import data_hash, table_of
 from churn import use_case
 from churn.generator import generate
 from streamflow.bootstrap import platform
-from streamflow.errors import AsOfRefused, FeatureStoreUnavailable, LabelsNotMatured
+from streamflow.errors import (
+    AsOfRefused,
+    FeatureStoreUnavailable,
+    InvalidSettings,
+    LabelsNotMatured,
+)
 from streamflow.features import feature_store, materialization, point_in_time
 from streamflow.features.point_in_time import Assembled
 from streamflow.history import months as history_months
@@ -314,6 +319,29 @@ def test_answers_that_werent_even_delivered_are_refused_with_the_number_of_those
     execute(database, "DELETE FROM churn.labels_history")
     with pytest.raises(LabelsNotMatured, match=rf"^{USERS} label\(s\)"):
         assemble(database, known_at=JANUARY_KNOWN, use_case=patient)
+
+
+def test_definitions_that_arent_applied_arent_trained_on(database: Database) -> None:
+    def without_the_fee() -> list[Any]:
+        objects = use_case.features()
+        (view,) = (one for one in objects if one.name == "subs_profile_fv")
+        (service,) = (one for one in objects if one.name == "churn_v1")
+        kept = [field for field in view.features if field.name != "monthly_fee"]
+        view.features = kept
+        service.feature_view_projections[0].features = kept
+        return objects
+
+    def longer() -> list[Any]:
+        objects = use_case.features()
+        (view,) = (one for one in objects if one.name == "subs_profile_fv")
+        view.ttl = timedelta(days=90)
+        return objects
+
+    with pytest.raises(InvalidSettings, match="still has subs_profile_fv:monthly_fee") as refused:
+        assemble(database, use_case=replace(use_case, features=without_the_fee))
+    assert refused.value.next == "Run `streamflow apply`."
+    with pytest.raises(InvalidSettings, match="has another subs_profile_fv:months_active"):
+        assemble(database, use_case=replace(use_case, features=longer))
 
 
 def test_a_null_label_is_not_known_whoever_had_one_before(database: Database) -> None:

@@ -16,7 +16,7 @@ from tests.training_tables import encoded_names
 from churn.model import ACCEPTANCE, MODELS
 from streamflow.errors import DataRefused
 from streamflow.training.dataset import TrainingSet
-from streamflow.training.evaluation import auc_interval, evaluate
+from streamflow.training.evaluation import auc_interval, evaluate, too_few_to_tell
 from streamflow.training.feature_importance import feature_importances
 from streamflow.training.fit import Fitted, fit
 from streamflow.training.served_model import digest, encode
@@ -122,12 +122,24 @@ def test_a_text_that_is_an_identifier_is_refused() -> None:
 
 
 def test_a_perfect_score_is_called_perfect() -> None:
-    labels = np.array([0, 0, 1, 1])
-    evaluation = evaluate(labels, labels, np.array([0.1, 0.2, 0.8, 0.9]), 42)
+    labels = np.repeat([0, 1], 10)
+    evaluation = evaluate(labels, labels, np.repeat([0.1, 0.2, 0.8, 0.9], 5), 42)
     assert (evaluation.auc, evaluation.auc_low, evaluation.auc_high) == (1.0, 1.0, 1.0)
     assert (evaluation.f1, evaluation.accuracy, evaluation.average_precision) == (1.0, 1.0, 1.0)
     assert evaluation.brier == pytest.approx((0.01 + 0.04 + 0.04 + 0.01) / 4)
     assert evaluation.log_loss == pytest.approx(-np.mean(np.log([0.9, 0.8, 0.8, 0.9])))
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(1, 1), (9, 400), (400, 9), (1, 400)])
+def test_too_few_rows_of_a_class_cant_tell_how_good_a_model_is(
+    positives: int, negatives: int
+) -> None:
+    labels = np.repeat([1, 0], [positives, negatives])
+    evaluation = evaluate(labels, labels, np.full(len(labels), 0.5), 42)
+    assert (evaluation.auc_low, evaluation.auc_high) == (0, 1)
+    (said,) = too_few_to_tell(labels)
+    assert f"{positives} rows with the label true and {negatives} with false" in said
+    assert too_few_to_tell(np.repeat([1, 0], 10)) == []
 
 
 def test_labels_are_judged_as_given_and_not_thresholded_again() -> None:

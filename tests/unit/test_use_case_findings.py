@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,14 @@ from hypothesis import strategies as st
 from tests import tiny_case
 
 import churn
+from streamflow.cli.main import main
 from streamflow.features import use_case_check
 from streamflow.findings import UseCaseRefused
+from streamflow.pipeline import apply, ingest, materialize, train
 from streamflow.pipeline import check as step_check
+from streamflow.platform import Platform
+from streamflow.settings import Settings
+from streamflow.training.estimator_findings import estimator_findings
 from streamflow.use_case import Label, Table, UseCase
 
 RIGHT = tiny_case.use_case
@@ -349,3 +356,108 @@ def test_one_thing_wrong_is_refused_with_its_place_and_the_line_to_write(fault: 
 @pytest.mark.parametrize("use_case", [RIGHT, churn.use_case])
 def test_nothing_is_wrong_with_a_right_one(use_case: UseCase, tmp_path: Path) -> None:
     assert step_check.check(use_case, tmp_path) == []
+
+
+NOW = datetime(2024, 3, 1, tzinfo=UTC)
+STEPS: dict[str, Callable[[Platform], object]] = {
+    "ingest": lambda platform: ingest.ingest(
+        platform, Path("no folder"), date(2024, 1, 31), None, NOW, "me"
+    ),
+    "apply": apply.apply,
+    "train": lambda platform: train.train(platform, date(2024, 1, 31), None, 42, NOW),
+    "materialize": lambda platform: materialize.materialize(platform, None, NOW),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_refuses_a_wrong_use_case_before_it_touches_any_service(
+    step: str, tmp_path: Path
+) -> None:
+    wrong = with_column("failures", "fails", dtype="Float64")
+    nothing: Any = None
+    platform = Platform(Settings(home=tmp_path, _env_file=None), wrong, nothing, nothing, nothing)
+    with pytest.raises(UseCaseRefused, match="the label has the type Float64"):
+        STEPS[step](platform)
+    assert list(tmp_path.iterdir()) == []
+
+
+def svc(random_state: int) -> Any:
+    from sklearn.svm import LinearSVC
+
+    return LinearSVC(random_state=random_state)
+
+
+def boosting(random_state: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(random_state=random_state)
+
+
+def test_estimators_that_cant_work_are_told_by_name() -> None:
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    same = LogisticRegression()
+    found = estimator_findings(
+        {
+            "right": tiny_case.logistic_regression,
+            "no_probability": svc,
+            "a_regressor": lambda random_state: LinearRegression(),
+            "an_object": lambda random_state: object(),
+            "no_argument": lambda: LogisticRegression(),
+            "always_the_same": lambda random_state: same,
+        }
+    )
+    said = {one.where: f"{one.what}; {one.instead}" for one in found}
+    assert "model 'right'" not in said
+    assert "LinearSVC has no predict_proba" in said["model 'no_probability'"]
+    assert "CalibratedClassifierCV(LinearSVC(…))" in said["model 'no_probability'"]
+    assert "LinearRegression has no predict_proba" in said["model 'a_regressor'"]
+    assert "has no get_params, no fit, no predict" in said["model 'an_object'"]
+    assert "TypeError" in said["model 'no_argument'"]
+    assert "the same LogisticRegression" in said["model 'always_the_same'"]
+
+
+def test_check_tells_everything_at_once_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong_in_many_ways.py").write_text(
+        "from dataclasses import replace\n"
+        "from tests.unit.test_use_case_findings import boosting, with_column\n"
+        "use_case = replace(\n"
+        "    with_column('failures', 'fails', dtype='string'),\n"
+        "    default_model='x', models={'boosting': boosting}, acceptance={'aoc': 1},\n"
+        ")\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STREAMFLOW_USE_CASE", "wrong_in_many_ways")
+    monkeypatch.setenv("STREAMFLOW_HOME", str(tmp_path / "a home"))
+
+    def run(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["streamflow", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, capsys.readouterr().out
+
+    code, printed = run("check", "--json")
+    told = json.loads(printed)
+    assert (code, told["use_case"]) == (1, "wrong_in_many_ways")
+    places = [finding["where"] for finding in told["findings"]]
+    assert places == [
+        "default_model",
+        "acceptance",
+        "table 'failures', column 'fails'",
+        "model 'boosting'",
+    ]
+    assert "HistGradientBoostingClassifier" in told["findings"][3]["what"]
+    assert len(printed) < 3000
+
+    code, printed = run("check")
+    assert code == 1
+    assert 'write: default_model="boosting"' in printed
+    assert "4 findings" in printed
+
+    code, printed = run("models", "--json")
+    refusal = json.loads(printed)
+    assert (code, refusal["error"]) == (1, "use_case_refused")
+    assert "streamflow check" in refusal["next"]

@@ -45,7 +45,9 @@ def train(
             ["rows", f"{done.rows:,}, categorical: {', '.join(done.categorical) or 'none'}"],
             [
                 "AUC",
-                f"{metrics['auc']:.4f} ({metrics['auc_low']:.4f} to {metrics['auc_high']:.4f})",
+                f"{metrics['auc']:.4f} ({metrics['auc_low']:.4f} to {metrics['auc_high']:.4f})"
+                if (metrics["auc_low"], metrics["auc_high"]) != (0, 1)
+                else f"can't tell ({metrics['auc']:.4f} by too few rows)",
             ],
             ["F1, accuracy", f"{metrics['f1']:.4f}, {metrics['accuracy']:.4f}"],
             ["served form", f"equal, largest difference {done.largest_difference:.1e}"],
@@ -63,6 +65,8 @@ def train(
             print(f"  {count:,} of them have no row in {table}.")
         for table, count in done.taken_as_null.items():
             print(f"{count:,} have no row in {table}: null in its features.")
+        for warning in done.warnings:
+            print(f"warning: {warning}")
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     print_result(asdict(done), json, print_text)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streamflow.errors import KnownAtRefused
 from streamflow.features import point_in_time, use_case_check
 from streamflow.features.point_in_time import Assembled
 from streamflow.lineage import code, document, sources
 from streamflow.lineage.document import Lineage
+from streamflow.pipeline.run_record import run_record
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.records import RunRecord
@@ -25,16 +25,11 @@ from streamflow.training import (
     evaluation,
     plots,
     served_model,
+    training_set_warnings,
 )
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.evaluation import Evaluation
 from streamflow.training.feature_importance import feature_importances
-from streamflow.use_case import Estimator
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-    from streamflow.training.dataset import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,8 @@ class Trained:
     `without_features` count the entities that were left out; `null_labels` of the former have a
     label that is null: not known. `without_row` counts by table those of the latter that have no
     row there, `taken_as_null` those that have none and were trained on, with nulls.
-    `largest_difference` is between the scores of the served form and the estimator's.
+    `largest_difference` is between the scores of the served form and the estimator's. `warnings`
+    say what can't be told from so few rows, and which features tell nothing or everything.
     """
 
     run_id: str
@@ -66,6 +62,7 @@ class Trained:
     data_hash: str
     model_hash: str
     largest_difference: float
+    warnings: list[str]
 
 
 def train(
@@ -102,9 +99,10 @@ def train(
             artifacts, lineage, trained, assembled, platform.settings.keep_training_sets
         )
         sources.keep(platform.settings.use_case, artifacts)
-        record = _record(name, assembled, trained, evaluated, lineage, tags, artifacts)
+        warnings = _warnings(trained, assembled, progress)
+        record = run_record(name, assembled, trained, evaluated, lineage, tags, warnings, artifacts)
         run_id, version = _register(platform, f"{name} {as_of}", record, progress)
-    return _summary(run_id, version, name, assembled, trained, record, lineage)
+    return _summary(run_id, version, name, assembled, trained, record, lineage, warnings)
 
 
 def _require_past(known_at: datetime, now: datetime) -> None:
@@ -125,6 +123,14 @@ def _evaluate(trained: Candidate, random_state: int) -> Evaluation:
     return evaluation.evaluate(
         trained.fitted.validation_labels, trained.predictions, trained.probabilities, random_state
     )
+
+
+def _warnings(trained: Candidate, assembled: Assembled, progress: Progress) -> list[str]:
+    progress("look at each feature")
+    return [
+        *evaluation.too_few_to_tell(trained.fitted.validation_labels),
+        *training_set_warnings.training_set_warnings(assembled.table, trained.fitted.schema),
+    ]
 
 
 def _draw(trained: Candidate, folder: Path, progress: Progress) -> None:
@@ -172,47 +178,6 @@ def _write_documents(
     return document.tags(lineage, text)
 
 
-def _record(
-    name: str,
-    assembled: Assembled,
-    trained: Candidate,
-    evaluated: Evaluation,
-    lineage: Lineage,
-    tags: dict[str, str],
-    artifacts: Path,
-) -> RunRecord:
-    """Everything that MLflow stores of the training."""
-    training_set, fitted = assembled.training_set, trained.fitted
-    return RunRecord(
-        params={
-            "as_of": training_set.as_of,
-            "known_at": training_set.known_at.isoformat(),
-            "model": name,
-            "random_state": fitted.random_state,
-            "feature_service": fitted.schema.feature_service,
-            "rows": len(training_set.labels),
-            "validation_rows": len(fitted.validation_rows),
-            "categorical": ", ".join(fitted.schema.categorical),
-            "without_label": assembled.without_label,
-            "without_features": assembled.without_features,
-            **{f"without_row.{one}": count for one, count in assembled.without_row.items()},
-            **{f"taken_as_null.{one}": count for one, count in assembled.taken_as_null.items()},
-            **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
-        },
-        metrics={
-            **evaluated.as_metrics(),
-            "train_time_sec": fitted.train_time_sec,
-            "served_form_largest_difference": trained.proof.largest_difference,
-        },
-        tags=tags,
-        artifacts=artifacts,
-        served_form=trained.served,
-        schema=fitted.schema,
-        input_example=_example(training_set, rows=5),
-        requirements=_requirements(lineage.environment.versions, trained.served),
-    )
-
-
 def _register(
     platform: Platform, run_name: str, record: RunRecord, progress: Progress
 ) -> tuple[str, int]:
@@ -252,6 +217,7 @@ def _summary(
     trained: Candidate,
     record: RunRecord,
     lineage: Lineage,
+    warnings: list[str],
 ) -> Trained:
     training_set, fitted = assembled.training_set, trained.fitted
     return Trained(
@@ -273,25 +239,5 @@ def _summary(
         data_hash=lineage.data.hash,
         model_hash=trained.model_hash,
         largest_difference=trained.proof.largest_difference,
+        warnings=warnings,
     )
-
-
-def _parameters(estimator: Estimator) -> dict[str, object]:
-    plain = (str, int, float, bool, type(None))
-    return {key: value for key, value in estimator.get_params().items() if isinstance(value, plain)}
-
-
-def _example(training_set: TrainingSet, rows: int) -> DataFrame:
-    import pandas
-
-    return pandas.DataFrame({name: values[:rows] for name, values in training_set.columns.items()})
-
-
-def _requirements(versions: dict[str, str], served: Path) -> list[str]:
-    """The installed packages that a user of MLflow needs to load the served form."""
-    needed = ["mlflow", "numpy", "pandas"]
-    forms = {"model.onnx": "onnxruntime", "model.lightgbm.txt": "lightgbm"}
-    needed += [package for form, package in forms.items() if (served / form).exists()]
-    if (served / "model.xgboost.json").exists():
-        needed.append("xgboost-cpu")
-    return [f"{package}=={versions[package]}" for package in needed]

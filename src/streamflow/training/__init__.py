@@ -13,4 +13,5 @@ __all__ = [
     "feature_importance",
     "plots",
     "served_model",
+    "training_set_warnings",
 ]

@@ -11,12 +11,16 @@ from streamflow.training.served_model import Labels, Matrix
 
 RESAMPLES = 1000
 
+# With fewer rows of a class, resamples are too much alike to show what is due to chance.
+FEWEST_OF_A_CLASS = 10
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """How good scores are on rows that training didn't see.
 
-    `auc_low` and `auc_high` bound the AUC's 95 % interval over resamples of these rows. `f1` and
+    `auc_low` and `auc_high` bound the AUC's 95 % interval over resamples of these rows; they are 0
+    and 1 where too few rows have one of the labels to tell (see `too_few_to_tell`). `f1` and
     `accuracy` are of the estimator's own labels (the greater probability; a tie is 0).
     """
 
@@ -48,7 +52,9 @@ def evaluate(
             f"All {len(labels):,} rows to evaluate on have the same label.",
             "Choose an --as-of with both labels.",
         )
-    low, high = auc_interval(labels, probabilities, random_state)
+    low, high = 0.0, 1.0
+    if not too_few_to_tell(labels):
+        low, high = auc_interval(labels, probabilities, random_state)
     return Evaluation(
         auc=float(metrics.roc_auc_score(labels, probabilities)),
         auc_low=low,
@@ -59,6 +65,18 @@ def evaluate(
         log_loss=float(metrics.log_loss(labels, probabilities)),
         brier=float(metrics.brier_score_loss(labels, probabilities)),
     )
+
+
+def too_few_to_tell(labels: Labels) -> list[str]:
+    """The sentence that so few `labels` (0 or 1) can't tell how good a model is, if that is so."""
+    positives = int(np.sum(labels == 1))
+    negatives = len(labels) - positives
+    if min(positives, negatives) >= FEWEST_OF_A_CLASS:
+        return []
+    return [
+        f"How good the model is can't be told: only {positives:,} rows with the label true and "
+        f"{negatives:,} with false judge it, {FEWEST_OF_A_CLASS} of each are needed."
+    ]
 
 
 def auc_interval(labels: Labels, probabilities: Matrix, random_state: int) -> tuple[float, float]:
