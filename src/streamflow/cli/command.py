@@ -12,7 +12,8 @@ KEY_IN_CAPITALS, KEY = "{KEY}", "{key}"
 
 
 class Command(TyperCommand):
-    """A command that refuses an option that is given twice, unless the option is a list."""
+    """A command that refuses an option that is given twice, unless the option is a list, and text
+    that isn't UTF-8."""
 
     # Typer's type for a context isn't public.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -24,7 +25,12 @@ class Command(TyperCommand):
             if parameter.param_type_name == "option" and count > 1 and not repeatable:
                 name = max(parameter.opts, key=len)
                 ctx.fail(f"{name} is given {count} times; give it once.")
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        for name, value in ctx.params.items():
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and not text.isascii() and not _is_utf8(text):
+                    ctx.fail(f"The value of {name} isn't text in UTF-8: {text!r}.")
+        return rest
 
     def _name_the_key(self) -> None:
         texts: list[tuple[object, str]] = [(self, "help"), (self, "epilog")]
@@ -35,6 +41,14 @@ class Command(TyperCommand):
                 key = _join_key()
                 text = text.replace(KEY_IN_CAPITALS, key.upper()).replace(KEY, key)
                 setattr(holder, name, text)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _join_key() -> str:

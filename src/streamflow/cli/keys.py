@@ -46,6 +46,8 @@ def create(
     unknown = [name for name in scope if name not in SCOPES]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(SCOPES)}.")
+    if from_environment and from_environment not in os.environ:
+        raise typer.BadParameter(f"There is no variable {from_environment} in the environment.")
     now = datetime.now(UTC)
     expires_at = _expiry(expires, now) if expires is not None else None
     given = os.environ.get(from_environment, "") if from_environment else None

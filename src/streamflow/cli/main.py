@@ -79,7 +79,7 @@ def _run(arguments: list[str], as_json: bool) -> int:
             sys.stdout.flush()
         return code
     except typer.TyperException as error:
-        message = " ".join(error.format_message().split())
+        message = " ".join(error.format_message().replace("Value error, ", "").split())
         if not message:  # the help was printed instead
             return 2
         context = getattr(error, "ctx", None)

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Why = Annotated[str, typer.Option("--why", help="The reason, for the audit.")]
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("Say why in a few words, for those who ask later.")
+    return text
+
+
+Why = Annotated[
+    str,
+    typer.Option("--why", parser=_reason, metavar="TEXT", help="The reason, for the audit."),
+]
 
 
 class Stage(StrEnum):

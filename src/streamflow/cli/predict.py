@@ -15,6 +15,7 @@ import typer
 
 from streamflow.cli.command import KEY, KEY_IN_CAPITALS
 from streamflow.cli.terminal import Json, json_value, open_platform, print_result, show_progress
+from streamflow.entity_id import RULE, is_id
 
 if TYPE_CHECKING:
     from streamflow.platform import Platform
@@ -52,6 +53,8 @@ def predict(
     if entity_id is not None:
         if output is not None or no_header:
             raise typer.BadParameter("--output and --no-header go with --file.")
+        if not is_id(entity_id):
+            raise typer.BadParameter(f"{entity_id!r} is no id, which is {RULE}.")
         with open_platform() as platform, show_progress(json, "predict"):
             predictor = production_predictor(platform)
             response = step_predict.predict(predictor, entity_id, datetime.now(UTC))
