@@ -234,6 +234,18 @@ def test_files_outside_the_store_are_refused(
     assert not (tmp_path / "cache").exists()
 
 
+def test_another_home_finds_the_files_where_the_models_experiment_was_made(
+    ready: Platform, versions: list[str], tmp_path: Path
+) -> None:
+    cache = ModelCache(tmp_path / "cache", tmp_path / "another home" / "mlflow")
+    by_mlflow = Registry(ready.registry.uri, MODEL, None, cache)
+    version = ModelVersion(MODEL, 1, "run", "None", (), {}, versions[0])
+    for reader in (DatabaseReader(ready.database, MODEL, cache, by_mlflow), by_mlflow):
+        folder = reader.download(version)
+        assert served_model.digest(folder) == versions[0]
+        shutil.rmtree(folder)
+
+
 def test_a_link_in_the_store_isnt_followed_out_of_it(
     ready: Platform, versions: list[str], tmp_path: Path
 ) -> None:

@@ -257,11 +257,14 @@ class Registry:
             location = self._client.get_model_version_download_uri(
                 version.name, str(version.version)
             )
+            experiment = self._client.get_experiment_by_name(self.model)
         parts, own = urlsplit(location), urlsplit(self.uri).netloc.rpartition("@")[2]
         proxied = parts.scheme == "mlflow-artifacts"
         if parts.scheme in _NO_STORES or (proxied and parts.netloc not in ("", own)):
             raise self.cache.outside(version, location)
-        self.cache.local_folder(version, location)
+        self.cache.local_folder(
+            version, location, experiment.artifact_location if experiment else None
+        )
 
         def fetch(folder: Path) -> Path:
             import mlflow

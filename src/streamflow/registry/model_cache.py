@@ -25,7 +25,8 @@ _TRAIN = "Train again with `streamflow train`, and promote that version."
 class ModelCache:
     """Models in `folder`, each in a folder that is named by its hash.
 
-    `store` is the only folder of this machine from which a registry may have files fetched.
+    From this machine, a registry may have files fetched only out of `store`, the folder for the
+    files of new experiments, and out of the folder that the model's own experiment was made with.
     `megabytes` bounds the files of one model.
     """
 
@@ -85,16 +86,22 @@ class ModelCache:
                     raise
         return cached
 
-    def local_folder(self, version: ModelVersion, location: str) -> Path | None:
+    def local_folder(
+        self, version: ModelVersion, location: str, experiment: str | None
+    ) -> Path | None:
         """The folder that a location in a registry names; None if it isn't on this machine.
 
-        Raises UnservableModel for one outside the store, where anything may lie.
+        `experiment` is where the files of the model's experiment lie, which MLflow never changes:
+        another home may have made it. Raises UnservableModel for a folder outside, where anything
+        may lie.
         """
-        parts = urlsplit(location)
-        if parts.scheme not in ("", "file"):
+        folder = _folder(location)
+        if folder is None:
             return None
-        folder = Path(unquote(parts.path)).resolve()
-        if not folder.is_relative_to(self.store.resolve()):
+        stores = [self.store.resolve()]
+        if experiment and (own := _folder(experiment)) is not None:
+            stores.append(own)
+        if not any(folder.is_relative_to(store) for store in stores):
             raise self.outside(version, location)
         if not folder.is_dir():
             raise UnservableModel(
@@ -109,7 +116,7 @@ class ModelCache:
         return UnservableModel(
             f"The files of {version.name} version {version.version} lie outside the store of "
             f"models, {self.store}: {location[:200]}.",
-            f"Set STREAMFLOW_HOME to the home that it was trained in. {_TRAIN}",
+            _TRAIN,
         )
 
     def too_large(self, version: ModelVersion) -> UnservableModel:
@@ -128,6 +135,11 @@ class ModelCache:
             raise self.too_large(version)
         for file in files:
             shutil.copyfile(file, target / file.name, follow_symlinks=False)
+
+
+def _folder(location: str) -> Path | None:
+    parts = urlsplit(location)
+    return Path(unquote(parts.path)).resolve() if parts.scheme in ("", "file") else None
 
 
 def _intact(folder: Path, version: ModelVersion) -> bool:

@@ -69,7 +69,7 @@ class DatabaseReader:
                 f"{version.name!r} has no version {version.version} any more.",
                 "See `streamflow models`.",
             )
-        folder = self._cache.local_folder(version, rows[0]["location"] or "")
+        folder = self._cache.local_folder(version, rows[0]["location"] or "", rows[0]["experiment"])
         if folder is None:
             return self._mlflow.download(version)
         return self._cache.files(version, lambda _: folder)

@@ -323,7 +323,11 @@ ORDER BY version.version DESC
 LIMIT 1
 
 -- name: version_files
-SELECT storage_location AS location
+-- With the place of the model's own experiment, which is named like the model.
+SELECT storage_location AS location, (
+    SELECT artifact_location FROM mlflow.experiments WHERE name = %(model)s
+    ORDER BY experiment_id LIMIT 1  -- a name may be there once in each workspace
+) AS experiment
 FROM mlflow.model_versions
 WHERE name = %(model)s AND version = %(version)s
 
