@@ -61,7 +61,12 @@ class Warehouse:
     def fee(self, user: str, fee: float | None, at: datetime, known: datetime = DELIVERED) -> None:
         self.insert((user, fee, None, None, None, None, None, at, known))
 
-    def store(self, engine: str = "feast_postgres.PostgresEngine", **offline: Any) -> FeatureStore:
+    def store(
+        self,
+        engine: str = "feast_postgres.PostgresEngine",
+        versions: bool = False,
+        **offline: Any,
+    ) -> FeatureStore:
         """A Feast store with a new project, and so with an online store of its own."""
         server = {"db_schema": self.schema, **server_of(self.url)}
         project = f"p{uuid.uuid4().hex[:12]}"
@@ -69,7 +74,11 @@ class Warehouse:
             config=RepoConfig(
                 project=project,
                 provider="local",
-                registry={"registry_type": "file", "path": str(self.folder / f"{project}.db")},
+                registry={
+                    "registry_type": "file",
+                    "path": str(self.folder / f"{project}.db"),
+                    "enable_online_feature_view_versioning": versions,
+                },
                 offline_store={
                     "type": "feast_postgres.PostgresOfflineStore",
                     **server,

@@ -57,10 +57,10 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
     """Materializes a feature view by one statement in one transaction: all of the window or
     nothing. An older row never replaces a newer one.
 
-    The rows stay in the database, so no value changes: NaN stays NaN, and integers in a column with
-    nulls are exact. A view that PostgreSQL alone can't materialize goes through Feast's local
-    engine: one with another database, a transformation, or a type that PostgreSQL doesn't have. The
-    reason is logged at level INFO.
+    The rows stay in the database, cast as Feast would have converted them; NaN stays NaN, and
+    integers in a column with nulls are exact. A view that PostgreSQL alone can't materialize goes
+    through Feast's local engine: one with another database, a transformation, or a column of a type
+    that isn't cast. The reason is logged at level INFO.
     """
 
     @property

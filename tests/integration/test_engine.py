@@ -321,6 +321,22 @@ def test_a_view_without_entities_is_materialized_by_feasts_engine_too(
     assert len(fallback_reasons(caplog)) == 1
 
 
+def test_each_version_of_a_view_is_materialized_into_its_own_table(warehouse: Warehouse) -> None:
+    warehouse.insert(("ada", 1.5, 3, *[None] * 4, JANUARY, DELIVERED))
+    store = applied(warehouse.store(versions=True), profile({"fee": Float64}))
+    applied(store, profile({"fee": Int64, "months": Int64}))
+    for version in ("v0", "v1"):
+        store.materialize(START, END, ["profile"], version=version)
+    features = ["profile@v0:fee", "profile@v1:fee", "profile@v1:months"]
+    response = store.get_online_features(features, [{"user_id": "ada"}], full_feature_names=True)
+    assert response.to_dict() == {
+        "user_id": ["ada"],
+        "profile@v0__fee": [1.5],
+        "profile@v1__fee": [1],
+        "profile@v1__months": [3],
+    }
+
+
 def test_a_failing_view_raises_and_leaves_no_row_and_the_others_are_materialized(
     warehouse: Warehouse,
 ) -> None:
