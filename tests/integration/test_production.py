@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,7 +123,7 @@ def test_files_are_those_that_were_registered(thin: ProductionReader, versions: 
 
 
 def test_files_that_arent_the_registered_ones_are_refused(
-    thin: ProductionReader, versions: list[str]
+    thin: ProductionReader, versions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = 1 if isinstance(thin, DatabaseReader) else 2
     with pytest.raises(UnservableModel, match="hash differs"):
@@ -240,6 +239,9 @@ def test_another_home_finds_the_files_where_the_models_experiment_was_made(
     cache = ModelCache(tmp_path / "cache", tmp_path / "another home" / "mlflow")
     by_mlflow = Registry(ready.registry.uri, MODEL, None, cache)
     version = ModelVersion(MODEL, 1, "run", "None", (), {}, versions[0])
+    with pytest.raises(UnservableModel, match="outside the store"):
+        by_mlflow.download(version)
+    MlflowClient(ready.registry.uri).create_experiment(MODEL, ready.artifacts.as_uri())
     for reader in (DatabaseReader(ready.database, MODEL, cache, by_mlflow), by_mlflow):
         folder = reader.download(version)
         assert served_model.digest(folder) == versions[0]
@@ -259,18 +261,18 @@ def test_a_link_in_the_store_isnt_followed_out_of_it(
 
 
 def test_a_model_that_is_too_large_is_refused_by_its_size(
-    thin: ProductionReader, versions: list[str]
+    thin: ProductionReader, versions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = 1 if isinstance(thin, DatabaseReader) else 2
     version = ModelVersion(MODEL, number, "run", "None", (), {}, versions[number - 1])
     whole = thin._cache  # type: ignore[attr-defined]
     size = sum(file.stat().st_size for file in thin.download(version).iterdir())
     shutil.rmtree(whole.folder / version.model_hash)
-    thin._cache = replace(whole, max_bytes=size - 1)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ModelCache, "max_bytes", size - 1)
     with pytest.raises(UnservableModel, match=r"larger than .* MB"):
         thin.download(version)
     assert not list(whole.folder.rglob("model.onnx"))
-    thin._cache = replace(whole, max_bytes=size)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ModelCache, "max_bytes", size)
     assert thin.download(version).is_dir()
 
 
