@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import shutil
@@ -19,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from churn.generator import generate
-from streamflow.bootstrap import platform
+from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import (
     GateFailed,
     MlflowUnavailable,
@@ -565,8 +566,14 @@ def test_a_version_that_somebody_else_registered_is_refused(
     source = client.get_model_version(shared.registry.model, str(trained[0].version)).source
     made = client.create_model_version(shared.registry.model, source, trained[0].run_id)
     try:
-        with pytest.raises(UnservableModel):
+        with pytest.raises(UnservableModel, match="wasn't registered by `streamflow train`"):
             own_cache.download(own_cache.version(int(made.version)))
+        # `streamflow predict` says it as the API does.
+        client.transition_model_version_stage(
+            shared.registry.model, made.version, "Production", archive_existing_versions=True
+        )
+        with pytest.raises(UnservableModel, match="wasn't registered by `streamflow train`"):
+            production_predictor(shared)
     finally:
         client.delete_model_version(shared.registry.model, made.version)
 
@@ -584,6 +591,25 @@ def test_a_training_that_fails_while_it_registers_leaves_no_run(
         with pytest.raises(MlflowUnavailable, match="the server went away"):
             train(shared)
     assert {run.run_id for run in shared.registry.runs()} == before
+
+
+def test_a_training_on_a_full_disk_leaves_no_run_and_no_file(
+    shared: Platform, trained: list[Trained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files() -> set[Path]:
+        return set(shared.artifacts.rglob("*"))
+
+    def full(*arguments: Any, **named: Any) -> None:
+        assert files() > before
+        raise OSError(errno.ENOSPC, "No space left on device", "/a/file")
+
+    before, runs = files(), {run.run_id for run in shared.registry.runs()}
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "create_model_version", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(shared)
+    assert files() == before
+    assert {run.run_id for run in shared.registry.runs()} == runs
 
 
 def test_a_run_that_a_killed_training_left_is_gone_after_the_next(

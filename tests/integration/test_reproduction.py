@@ -838,6 +838,7 @@ def test_every_version_is_identical_in_a_fresh_process(
         *("reproduce", "--all", "--json"),
         STREAMFLOW_HOME=str(trained.home),
         STREAMFLOW_DATABASE_URL=ready.database.url,
+        PYTHONWARNINGS="error",  # a library's warning is nobody's error
     )
     assert done.returncode == 0, done.stdout + done.stderr
     answers = json.loads(done.stdout)

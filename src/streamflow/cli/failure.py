@@ -27,6 +27,14 @@ def print_failure(error: Exception, as_json: bool) -> None:
         print_error(error.code, error.message, error.next, as_json)
         return
     arguments = sys.argv[1:]
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        print_error(
+            "disk_full",
+            f"`{_command(arguments)}` failed: {_reason(error)}.",
+            "Make room on that disk, and run the command again.",
+            as_json,
+        )
+        return
     secrets = failure_details.known_secrets(os.environ)
     folders = failure_details.folders()
     file = failure_details.write(error, arguments, folders, datetime.now(UTC), secrets)
@@ -72,7 +80,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "something in its input is nested too deeply"
     if isinstance(error, OSError) and error.strerror:
-        where = f": {error.filename}" if error.filename else ""
+        file = error.filename2 or error.filename  # of a copy, where it goes to
+        where = f": {file}" if file else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"the disk is full{where}"
         return f"{error.strerror}{where}"

@@ -53,9 +53,7 @@ for group in (
 def main() -> None:
     """Run the command line and exit; with `--json`, errors too are JSON on standard output."""
     arguments = sys.argv[1:]
-    if not sys.warnoptions:
-        # Libraries' warnings are for developers: `python -W default`.
-        warnings.simplefilter("ignore")
+    _keep_warnings_from_failing()
     log.write_plain()
     private_files.keep_private()
     for stream in (sys.stdout, sys.stderr):
@@ -70,6 +68,22 @@ def main() -> None:
     if code == 141:
         _print_nowhere()
     sys.exit(code)
+
+
+def _keep_warnings_from_failing() -> None:
+    """Libraries' warnings are for developers (`python -W default`), and never an error: where
+    PYTHONWARNINGS makes them one, they are shown, in child processes too."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        return
+    shown = [
+        "default" + option.removeprefix("error") if option.startswith("error") else option
+        for option in sys.warnoptions
+    ]
+    if shown != sys.warnoptions:
+        warnings.simplefilter("default")
+        sys.warnoptions[:] = shown
+        os.environ["PYTHONWARNINGS"] = ",".join(shown)
 
 
 def _run(arguments: list[str], as_json: bool) -> int:

@@ -5,6 +5,7 @@ MLflow takes a second to import, so it is imported when a client is opened.
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ def open_client(uri: str) -> MlflowClient:
 
 @contextmanager
 def mlflow_errors() -> Iterator[None]:
-    """Raise any error of MLflow in the block as MlflowUnavailable. Errors of ours stay."""
+    """Raise any error of MLflow in the block as MlflowUnavailable. Errors of ours stay, and so does
+    the OSError of a full disk."""
     try:
         with warnings.catch_warnings():
             # MLflow deprecates stages; they are our contract on purpose.
@@ -48,6 +50,8 @@ def mlflow_errors() -> Iterator[None]:
     except StreamFlowError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         first_line = str(error).strip().split("\n")[0]
         raise MlflowUnavailable(
             f"MLflow doesn't do what was asked: {first_line}.",

@@ -115,13 +115,23 @@ class Registry:
         return self.version(int(version.version))
 
     def close_interrupted_run(self, run_id: str) -> None:
-        """Finish the run if it has a version, delete it otherwise: it has status KILLED then."""
+        """Finish the run if it has a version, delete it with its files otherwise: it has status
+        KILLED then."""
         with mlflow_errors():
             if any(version.run_id == run_id for version in self._search_versions()):
                 self._client.set_terminated(run_id)
                 return
             self._client.set_terminated(run_id, status="KILLED")
+            locations = [self._client.get_run(run_id).info.artifact_uri]
+            found = self._client.search_logged_models(
+                [self.experiment()], filter_string=f"source_run_id = '{run_id}'"
+            )
+            for model in found:
+                locations.append(model.artifact_location)
+                self._client.delete_logged_model(model.model_id)
             self._client.delete_run(run_id)
+        for location in locations:
+            self.cache.remove(location)
 
     def runs(self) -> list[Run]:
         """All runs that aren't deleted, newest first."""

@@ -111,6 +111,14 @@ class ModelCache:
             )
         return folder
 
+    def remove(self, location: str) -> None:
+        """Remove what a run or a model had in the store, if that is on this machine."""
+        parts = urlsplit(location)
+        folder = Path(unquote(parts.path)).resolve()
+        inside = folder.is_relative_to(self.store.resolve()) and folder.name == "artifacts"
+        if parts.scheme in ("", "file") and inside:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+
     def outside(self, version: ModelVersion, location: str) -> UnservableModel:
         """The error for a location from which nothing is fetched."""
         return UnservableModel(
