@@ -183,6 +183,9 @@ def test_an_entity_without_a_row_is_scored_with_nulls_where_the_table_says_so():
     assert isinstance(null, MissingFeatures)
     assert isinstance(missing, MissingFeatures)
     assert isinstance(unknown, UnknownEntity)
+    (required,) = answers(model, [EntityRow((JANUARY, None), (None, None, None))])
+    assert isinstance(required, MissingFeatures)
+    assert required.features == ["visits"]
     # By the rule "refuse", which models of before have, nobody is scored without a row.
     (refused,) = answers(
         served(VISITS, replace(SCORE, absent="refuse")), [EntityRow((JANUARY, None), (3, None))]
@@ -201,6 +204,22 @@ def test_a_row_older_than_the_table_allows_is_as_good_as_none():
     assert young.features_used["score"] == 0.5
     assert old.features_used["score"] is None
     assert old.feature_times == {"activity_view": FEBRUARY, "support_view": None}
+
+    statuses = [
+        feature_readings(model.schema, "ann", one, Clock(FEBRUARY, newest)) for one in given
+    ]
+    assert [readings[1].status for readings in statuses] == ["present", "absent"]
+
+
+def test_an_entity_without_any_row_that_is_young_enough_is_not_scored_on_nothing():
+    clock = Clock(FEBRUARY, dict.fromkeys(VIEWS, FEBRUARY))
+    old = EntityRow((FEBRUARY - 21 * DAY,), (0.5,))
+    for setting in ("refuse", "warn"):
+        (one,) = answers(served(SCORE), [old], clock, setting)
+        if setting == "refuse":
+            assert isinstance(one, StaleFeatures)
+        else:
+            assert one.features_used == {"score": 0.5}
 
 
 def test_a_missing_row_says_nothing_while_its_table_was_never_loaded_or_is_too_old():
