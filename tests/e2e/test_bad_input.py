@@ -347,7 +347,12 @@ DRESSES: dict[str, Callable[[Rows], bytes]] = {
 def require_nothing_new(done: IngestedMonth) -> None:
     assert len(done.tables) == 6
     for table in done.tables.values():
-        assert (table.rows, table.added, table.unchanged, table.absent) == (USERS, 0, USERS, 0)
+        assert (table.rows, table.added, table.unchanged, table.only_in_history) == (
+            USERS,
+            0,
+            USERS,
+            0,
+        )
 
 
 @pytest.mark.parametrize("name", DRESSES)

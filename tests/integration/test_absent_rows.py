@@ -9,6 +9,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 from tests import tiny_case
+from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import MissingFeatures, UnseenCategory, UnseenNull
@@ -42,6 +44,8 @@ NOW = datetime(2024, 3, 10, tzinfo=UTC)
 MACHINES = [f"m-{number:04}" for number in range(90)]
 # Every sixth machine was never repaired.
 REPAIRED = [machine for number, machine in enumerate(MACHINES) if number % 6]
+# The requests that are in the prediction log.
+LOGGED: list[str] = []
 NEVER, GONE, HOURLESS, GEARED = MACHINES[0], MACHINES[1], MACHINES[2], MACHINES[3]
 
 
@@ -217,6 +221,11 @@ def february(shared: Platform, refusing: train.Trained, taking_nulls: train.Trai
     ready = by(shared, "null")
     load(ready, FEBRUARY)
     materialize(ready, FEBRUARY, NOW)
+    # What was materialized a moment ago may not have been online yet.
+    execute(
+        ready.database,
+        "UPDATE streamflow.materializations SET finished_at = finished_at - interval '1 minute'",
+    )
     return ready
 
 
@@ -248,10 +257,15 @@ def test_by_null_a_row_that_is_too_old_is_none_in_training_serving_and_replay(
     gone = answers[GONE]
     assert gone.features_used["repair_hours"] is None
     assert gone.feature_times["repairs_fv"] is None
-    for machine in (GONE, NEVER, HOURLESS):
+    for machine in (GONE, HOURLESS, NEVER):
         (one,) = explained(february, machine)
         assert (one.from_log.verdict, one.from_log.why) == ("same", ())
         assert (one.from_history.verdict, one.from_history.why) == ("same", ())
+    with extra_row(february, NEVER):
+        (one,) = explained_before(february, NEVER)
+        assert one.from_log.verdict == "same"
+        assert one.from_history.verdict == "different"
+        assert "had none in the log" in one.from_history.why[0]
     trained_on = point_in_time.assemble(february.database, february.use_case, FEBRUARY, NOW)
     assert trained_on.taken_as_null == {"repairs": 16}
     # What is trained on and what is served are the same values.
@@ -279,6 +293,30 @@ def test_what_training_never_saw_is_answered_where_the_use_case_allowed_it(
     assert plain["warnings"] == ""
 
 
+@contextmanager
+def extra_row(ready: Platform, machine: str) -> Iterator[None]:
+    """A row of history that nobody ingested."""
+    execute(
+        ready.database,
+        "INSERT INTO failures.repairs_history "
+        "(machine_id, as_of, recorded_at, ingestion_id, repair_hours, repaired_part) "
+        "SELECT %s, as_of, recorded_at, ingestion_id, repair_hours, repaired_part "
+        "FROM failures.repairs_history WHERE machine_id = %s AND as_of = %s",
+        [machine, GEARED, FEBRUARY],
+    )
+    try:
+        yield
+    finally:
+        execute(
+            ready.database, "DELETE FROM failures.repairs_history WHERE machine_id = %s", [machine]
+        )
+
+
+def explained_before(ready: Platform, machine: str) -> list[explanation.Explanation]:
+    """The predictions that were logged last, made again."""
+    return explanation.explain(ready, explanation.find(ready, LOGGED[-1:], machine))
+
+
 def explained(ready: Platform, machine: str) -> list[explanation.Explanation]:
     """The prediction of the machine, as the API logs it, made again."""
     moment = datetime.now(UTC)
@@ -287,5 +325,5 @@ def explained(ready: Platform, machine: str) -> list[explanation.Explanation]:
     answers = predictor.predict_many(requests, moment)
     writer = PredictionWriter(ready.database, 90, lambda: moment)
     writer.write([Encoder().rows(predictor.production(), requests, answers, moment)])
-    found = explanation.find(ready, [requests[0].request_id], None)
-    return explanation.explain(ready, found)
+    LOGGED.append(requests[0].request_id)
+    return explained_before(ready, machine)

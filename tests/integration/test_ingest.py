@@ -128,7 +128,12 @@ def test_a_first_load_adds_every_row_as_the_file_has_it(database: Database, mont
 
     assert list(done.tables) == TABLES
     for name, table in done.tables.items():
-        assert (table.rows, table.added, table.unchanged, table.absent) == (USERS, USERS, 0, 0)
+        assert (table.rows, table.added, table.unchanged, table.only_in_history) == (
+            USERS,
+            USERS,
+            0,
+            0,
+        )
         rows = stored(database, name)
         assert [row["user_id"] for row in rows] == sorted(r["user_id"] for r in read(month, name))
         assert {(row["as_of"], row["recorded_at"]) for row in rows} == {(JANUARY, DELIVERED)}
@@ -273,7 +278,7 @@ def test_entities_that_a_later_file_lacks_stay_and_are_counted(
     done = load(database, month, CORRECTED)
 
     assert added(done) == {}
-    assert {table.absent for table in done.tables.values()} == {1}
+    assert {table.only_in_history for table in done.tables.values()} == {1}
     assert {table.unchanged for table in done.tables.values()} == {USERS - 1}
     assert [stored(database, table) for table in TABLES] == [before[table] for table in TABLES]
 
@@ -286,7 +291,7 @@ def test_another_month_leaves_the_first_as_it_was(
     done = load(database, generated / "month_001", CORRECTED, FEBRUARY)
 
     assert {table.added for table in done.tables.values()} == {USERS}
-    assert {table.absent for table in done.tables.values()} == {0}
+    assert {table.only_in_history for table in done.tables.values()} == {0}
     for table in TABLES:
         rows = stored(database, table)
         assert [row for row in rows if row["as_of"] == JANUARY] == before[table]
@@ -560,10 +565,15 @@ def test_a_table_may_have_nothing_but_its_key(database: Database, month: Path) -
 
     write(whole, "users", [*rows[1:], {"user_id": "a new one"}])
     again = load(database, whole, CORRECTED, use_case=bare).tables["users"]
-    assert (again.rows, again.added, again.unchanged, again.absent) == (USERS, 1, USERS - 1, 0)
+    assert (again.rows, again.added, again.unchanged, again.only_in_history) == (
+        USERS,
+        1,
+        USERS - 1,
+        0,
+    )
     write(whole, "users", rows[1:])
     third = load(database, whole, NOW, use_case=bare).tables["users"]
-    assert (third.added, third.absent) == (0, 1)
+    assert (third.added, third.only_in_history) == (0, 1)
 
 
 def test_null_labels_are_counted_where_the_contract_allows_them(

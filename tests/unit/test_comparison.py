@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -175,6 +176,35 @@ def test_what_configuration_asks_for_is_told_by_its_path() -> None:
     }.items():
         after = replace(lineage(), configuration=replace(CONFIGURATION, **changed))
         assert moved(after) == {"configuration": [words]}
+
+
+def test_another_rule_for_absent_rows_explains_the_rows_that_come_and_go() -> None:
+    rows = canonical.table(
+        [(f.name, kind, [v]) for f, kind, v in zip(table().schema, KINDS, VALUES, strict=True)]
+    )
+    features = (replace(FEE, absent="null"), replace(PLAN, absent="null"), VISITS)
+    schema = replace(CONFIGURATION.feature_schema, features=features)
+    before = lineage(rows)
+    refused = replace(before.data, without_features=1, without_row={"billing": 1})
+    before = replace(before, data=refused)
+    after = replace(lineage(), configuration=replace(CONFIGURATION, feature_schema=schema))
+    found = moved(after, before, table_difference(rows, table()))
+    assert "data" not in found
+    assert "feature_schema.features.fee.absent refuse → null" in found["configuration"]
+    assert "1 row came; first: user bob" in found["configuration"]
+    # Under the same rule it is the data that has moved.
+    told = moved(lineage(), before, table_difference(rows, table()))["data"]
+    assert "left out without a row in billing: 1 → 0" in told
+
+
+def test_a_lineage_of_before_has_the_rules_of_before() -> None:
+    document = json.loads(lineage().to_json())
+    for feature in document["configuration"]["feature_schema"]["features"]:
+        for name in ("absent", "unseen", "null_seen"):
+            del feature[name]
+    for name in ("without_row", "taken_as_null"):
+        del document["data"][name]
+    assert Lineage.from_json(json.dumps(document)) == lineage()
 
 
 def test_randomness_is_told_apart_from_configuration() -> None:

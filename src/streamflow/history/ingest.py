@@ -30,7 +30,7 @@ from streamflow.use_case import Table, UseCase
 class IngestedTable:
     """The file of a table, and how many of its rows were added.
 
-    `absent` counts entities that history has at this as_of and the file hasn't; they stay.
+    `only_in_history` counts entities that history has at this as_of and the file hasn't; they stay.
     `null_labels` counts the rows of the label's table whose label is null, which means not known.
     `without_row` counts the entities of the as_of of which history has no row in this table at it.
     """
@@ -40,7 +40,7 @@ class IngestedTable:
     rows: int
     added: int
     unchanged: int
-    absent: int
+    only_in_history: int
     null_labels: int = 0
     without_row: int = 0
 
@@ -148,7 +148,7 @@ def _append(
         "recorded_at": recorded_at,
         "ingestion_id": ingestion.ingestion_id,
     }
-    rows, absent = database.row("count_staging", names)["rows"], 0
+    rows, only_in_history = database.row("count_staging", names)["rows"], 0
     if not database.row("month_exists", names, as_of=as_of)["exists"]:
         added = database.execute("add_all", names, **values).rowcount
     else:
@@ -162,7 +162,7 @@ def _append(
                 "Leave --recorded-at out, or name the later time at which the correction arrived.",
             )
         added = database.execute("add_changed", names, **values).rowcount
-        absent = database.row("count_absent", names)["absent"]
+        only_in_history = database.row("count_only_in_history", names)["entities"]
     database.execute("analyze_history", names)
     return IngestedTable(
         file.name,
@@ -170,7 +170,7 @@ def _append(
         rows,
         added,
         unchanged=rows - added,
-        absent=absent,
+        only_in_history=only_in_history,
         null_labels=_null_labels(database, ingestion.use_case, table),
     )
 
@@ -195,7 +195,7 @@ def _with_rows_counted(
 
 
 def _entities(one: IngestedTable) -> int:
-    return one.rows + one.absent
+    return one.rows + one.only_in_history
 
 
 def _record(

@@ -199,8 +199,8 @@ WHERE latest.{key} IS NULL
 -- Without statistics the planner expects few rows in a new month and joins by nested loops.
 ANALYZE {history}
 
--- name: count_absent
-SELECT count(*) AS absent
+-- name: count_only_in_history
+SELECT count(*) AS entities
 FROM {latest} AS latest
 WHERE NOT EXISTS (SELECT FROM {staging} AS staging WHERE staging.{key} = latest.{key})
 
