@@ -118,6 +118,8 @@ def test_what_is_missing_is_named(run: Run, path: tuple[str, ...]) -> None:
         ("generate data --seed -1", "--seed"),
         ("generate data --drift -0.5", "--drift"),
         ("demo --users 0", "--users"),
+        (f"feast-config {__file__}", "is a file"),
+        (f"generate {__file__}", "is a file"),
         ("serve --port 65536", "--port"),
         ("train --as-of 2024-01-31 --random-state -1", "--random-state"),
         ("train --as-of 2024-01-31 --random-state 4294967296", "--random-state"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from streamflow.errors import PortInUse, ProcessFailed
+from streamflow.errors import InvalidSettings, PortInUse, ProcessFailed
 from streamflow.operations import processes
 from streamflow.operations.processes import (
     Child,
@@ -109,6 +109,16 @@ def test_a_port_in_use_is_told_with_the_variable_that_changes_it(taken: int, por
         require_free("127.0.0.1", taken, "STREAMFLOW_API_PORT")
     assert f"STREAMFLOW_API_PORT={taken + 1}" in refused.value.next
     assert require_free("127.0.0.1", port, "STREAMFLOW_API_PORT") == port
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_an_address_of_another_machine_isnt_called_a_port_in_use(host: str) -> None:
+    for find in (
+        lambda: require_free(host, 8000, "STREAMFLOW_API_PORT"),
+        lambda: next_free(host, 8000),
+    ):
+        with pytest.raises(InvalidSettings, match="No server can listen on"):
+            find()
 
 
 def test_the_next_free_port_is_never_one_in_use(taken: int) -> None:

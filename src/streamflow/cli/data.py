@@ -30,7 +30,9 @@ _WITHOUT_ROW = {
 
 @app.command(epilog="Example: streamflow generate data --users 7043 --months 2 --seed 42")
 def generate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the month folders go.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where the month folders go.")
+    ],
     users: Annotated[int, typer.Option(min=1, help="Entities in each month.")] = 7043,
     months: Annotated[int, typer.Option(min=1, help="Folders month_000, month_001, …")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 42,
@@ -67,7 +69,9 @@ def ingest(
     as_of: AsOf,
     recorded_at: Annotated[
         str | None,
-        typer.Option(help="When the files arrived (ISO, UTC), for archives; default: now."),
+        typer.Option(
+            metavar="TIME", help="When the files arrived (ISO, UTC), for archives; default: now."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -160,7 +164,9 @@ def materialize(
 
 @app.command("feast-config", epilog="Example: streamflow feast-config && feast -c . ui")
 def feast_config(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the file goes.")] = Path("."),
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where the file goes.")
+    ] = Path("."),
     json: Json = False,
 ) -> None:
     """Write feature_store.yaml, with which Feast's own CLI and UI work (it holds the password)."""

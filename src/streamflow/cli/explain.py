@@ -39,8 +39,12 @@ EXIT_CODES = {"same": 0, "different": 1, "unknown": 2}
     epilog="Example: streamflow explain-prediction 200317fc1e824d048763c459dd2c2175",
 )
 def explain_prediction(
-    request_id: Annotated[str, typer.Argument(help="The `request_id` of the API's response.")],
-    entity: Annotated[str | None, typer.Option(help="One of the ids of a batch.")] = None,
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="The `request_id` of the API's response.")
+    ],
+    entity: Annotated[
+        str | None, typer.Option(metavar="ID", help="One of the ids of a batch.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show where a prediction came from, and make it again: from the prediction log, and from

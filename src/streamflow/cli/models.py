@@ -105,12 +105,12 @@ def models(json: Json = False) -> None:
 
 @app.command(epilog='Example: streamflow promote 3 --to production --why "better on March"')
 def promote(
-    version: Annotated[int, typer.Argument(help="See `streamflow models`.")],
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="See `streamflow models`.")],
     to: Annotated[Stage, typer.Option(help="The stage; the version in it is archived.")],
     why: Why,
     json: Json = False,
 ) -> None:
-    """Move a version to a stage. Promotion to production is the promotion."""
+    """Move a version to a stage; in production it is deployed: the API follows within seconds."""
     from streamflow.promotion import promote as promotion
     from streamflow.promotion.promoter import promoter
     from streamflow.registry.stages import STAGES

@@ -33,7 +33,8 @@ def predict(
         str | None, typer.Argument(metavar=KEY_IN_CAPITALS, help="The entity's id.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help=f"CSV or .parquet with a column {KEY}; others are ignored.")
+        Path | None,
+        typer.Option(help=f"CSV or .parquet with a column {KEY}; its other columns are ignored."),
     ] = None,
     no_header: Annotated[
         bool, typer.Option("--no-header", help="The file has one id a line and no header.")

@@ -99,7 +99,7 @@ def status(json: Json = False) -> None:
 @app.command(epilog="Example: streamflow demo --users 1000")
 def demo(
     users: Annotated[int, typer.Option(min=1, help="Entities to generate.")] = 7043,
-    once: Annotated[bool, typer.Option(help="Stop after the first prediction.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the first prediction.")] = False,
     api: Annotated[
         str | None, typer.Option(help="Address of an API that runs already; starts no server.")
     ] = None,

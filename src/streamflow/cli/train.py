@@ -24,7 +24,8 @@ def train(
     known_at: Annotated[
         str | None,
         typer.Option(
-            help="See only what was recorded by then (ISO; UTC if it names no zone); default: now."
+            metavar="TIME",
+            help="See only what was recorded by then (ISO; UTC if it names no zone); default: now.",
         ),
     ] = None,
     json: Json = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from streamflow.errors import PortInUse, ProcessFailed, ServiceUnavailable
+from streamflow.errors import InvalidSettings, PortInUse, ProcessFailed, ServiceUnavailable
 from streamflow.log import rotate
 from streamflow.private_files import make_folder, open_private
 from streamflow.progress import Progress
@@ -44,18 +45,35 @@ class Command:
 
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen on the port."""
+    return _bind_error(host, port) is None
+
+
+def _bind_error(host: str, port: int) -> OSError | None:
+    """Why no server could listen on the port, if none could."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
+
+
+def _require_address(host: str, port: int) -> None:
+    error = _bind_error(host, port)
+    if error is not None and error.errno != errno.EADDRINUSE:
+        raise InvalidSettings(
+            f"No server can listen on {host!r}, port {port}: {error.strerror}.",
+            "Choose an address of this machine, such as 127.0.0.1, with `--host` or "
+            "STREAMFLOW_API_HOST, and a port above 1023.",
+        )
 
 
 def require_free(host: str, port: int, variable: str) -> int:
-    """Return the port. Raises PortInUse, which names the setting `variable`."""
+    """Return the port. Raises PortInUse, which names the setting `variable`, or InvalidSettings if
+    the host isn't this machine or the port isn't for everybody."""
     if not is_free(host, port):
+        _require_address(host, port)
         raise PortInUse(
             f"Port {port} on {host} is in use.",
             f"Stop what listens there, or choose another: {variable}={port + 1}.",
@@ -64,10 +82,12 @@ def require_free(host: str, port: int, variable: str) -> int:
 
 
 def next_free(host: str, port: int) -> int:
-    """The first free port of the hundred from `port` on. Raises PortInUse if there is none."""
+    """The first free port of the hundred from `port` on. Raises PortInUse if there is none,
+    InvalidSettings as `require_free` does."""
     for candidate in range(port, min(port + 100, 65536)):
         if is_free(host, candidate):
             return candidate
+    _require_address(host, port)
     raise PortInUse(
         f"Ports {port} to {port + 99} on {host} are all in use.", "Stop what listens there."
     )
