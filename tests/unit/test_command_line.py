@@ -209,6 +209,20 @@ def details(home: Path) -> list[Path]:
     return sorted((home / "logs" / "errors").glob("*"))
 
 
+@pytest.mark.parametrize("files", [("/a/file",), ("/where/from", None, "/a/file")])
+def test_a_full_disk_is_told_as_that_and_nothing_more_is_written(
+    run: Run, failing: Failing, tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    failing(OSError(errno.ENOSPC, "No space left on device", *files))
+    ended = run("status")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines() == [
+        "error: `streamflow status` failed: the disk is full: /a/file.",
+        "next:  Make room on that disk, and run the command again.",
+    ]
+    assert details(tmp_path / "home") == []
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -218,7 +232,6 @@ def details(home: Path) -> list[Path]:
         (ValueError("x" * 1_500_000), "x" * 100 + " …."),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
         (MemoryError(), "isn't enough memory"),
-        (OSError(errno.ENOSPC, "No space left on device", "/a/file"), "disk is full: /a/file"),
         (PermissionError(errno.EACCES, "Permission denied", "/a/file"), "denied: /a/file"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe."),
         (UnicodeEncodeError("ascii", "ß", 0, 1, "no"), "UnicodeEncodeError"),
