@@ -293,6 +293,8 @@ def test_a_view_or_a_version_that_is_gone_makes_it_impossible_to_tell(world: Wor
     assert_same(world.explain(request))
 
     execute(world.ready.database, "UPDATE mlflow.model_versions SET version = 99 WHERE version = 1")
+    assert_same(world.explain(request))  # its files are still here, and are found by their hash
+    shutil.rmtree(world.ready.settings.model_cache)
     one = world.explain(request)
     assert (one.from_log.verdict, one.from_history.verdict) == ("unknown", "unknown")
     assert "has no version 1 any more" in one.from_log.why[0]
