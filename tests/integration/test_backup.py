@@ -321,6 +321,23 @@ def test_an_older_schema_is_migrated_and_a_newer_one_refused(
         restore(empty(), tmp_path / "newer")
 
 
+@pytest.mark.parametrize("number", range(3, migrations.migrations()[-1].number + 1))
+def test_a_backup_of_each_schema_that_could_be_backed_up_is_restored(
+    number: int, empty: Empty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    known, older, settings = migrations.migrations(), empty(), empty()
+    with monkeypatch.context() as patched, Database(url_of(older)) as database:
+        patched.setattr(migrations, "migrations", lambda: known[:number])
+        migrations.migrate(database)
+        backup(older, tmp_path / "older", NOW)
+    assert restore(settings, tmp_path / "older").migrated == list(map(str, known[number:]))
+    with Database(url_of(settings)) as database:
+        assert migrations.deviations(database) == []
+        database.execute(
+            "create_history", use_case="some", history="one", key="id", columns='[["a", "text"]]'
+        )
+
+
 def test_a_file_that_is_there_is_never_replaced(source: Source, tmp_path: Path) -> None:
     for name, make in (("file", Path.touch), ("folder", Path.mkdir)):
         make(tmp_path / name)

@@ -261,7 +261,7 @@ FORBIDDEN = {
     "COPY (SELECT 1) TO PROGRAM 'true'": EVERYBODY,
     "SELECT pg_read_file('PG_VERSION')": EVERYBODY,
     "INSERT INTO streamflow.promotions OVERRIDING SYSTEM VALUE TABLE streamflow.promotions": (
-        *("api", "feast", "reader"),
+        EVERYBODY
     ),
     "INSERT INTO streamflow.predictions SELECT * FROM streamflow.predictions": (
         *("pipeline", "feast", "reader"),
@@ -272,7 +272,31 @@ FORBIDDEN = {
     "SELECT streamflow.drop_prediction_partition('2024-03-01')": ("api", "feast", "reader"),
     "SELECT streamflow.create_prediction_partition('2024-01-01')": ("pipeline", "feast", "reader"),
     "SELECT * FROM {history}": ("api", "feast"),
-    "DELETE FROM {history}": ("api", "feast", "reader"),
+    "DELETE FROM {history}": EVERYBODY,
+    "UPDATE {history} SET recorded_at = now()": EVERYBODY,
+    "TRUNCATE {history}": EVERYBODY,
+    "DROP TABLE {history}": EVERYBODY,
+    "ALTER TABLE {history} ADD COLUMN another text": EVERYBODY,
+    "ALTER TABLE {history} OWNER TO CURRENT_USER": EVERYBODY,
+    "CREATE TRIGGER another BEFORE INSERT ON {history} FOR EACH ROW EXECUTE FUNCTION "
+    "suppress_redundant_updates_trigger()": EVERYBODY,
+    "CREATE TABLE failures.another (row integer)": EVERYBODY,
+    "SET ROLE streamflow_owner": EVERYBODY,
+    "ALTER ROLE streamflow_owner LOGIN": EVERYBODY,
+    "SELECT streamflow.drop_prediction_partition(current_date)": EVERYBODY,
+    "SELECT streamflow.drop_prediction_partition(current_date - 1)": EVERYBODY,
+    "SELECT streamflow.drop_prediction_partition(current_date + 1)": EVERYBODY,
+    "SELECT streamflow.create_history('streamflow', 'another', 'key', '[]')": EVERYBODY,
+    "SELECT streamflow.create_history('pg_catalog', 'another', 'key', '[]')": EVERYBODY,
+    "SELECT streamflow.create_history('failures', 'another', 'key', '[[\"a\", \"xml\"]]')": (
+        EVERYBODY
+    ),
+    "INSERT INTO streamflow.promotions (promoted_at, promoted_by, model, version, action, "
+    "from_stage, to_stage, why, verdict, written_by) VALUES "
+    "(now(), 'ann', 'm', 1, 'promote', '', '', '', '{}', 'ann')": EVERYBODY,
+    "INSERT INTO streamflow.ingestions (ingestion_id, use_case, as_of, recorded_at, ingested_at, "
+    "ingested_by, tables, written_at) OVERRIDING SYSTEM VALUE VALUES "
+    "(99, 'm', now(), now(), now(), 'ann', '{}', now())": EVERYBODY,
     "DELETE FROM mlflow.model_versions": ("api", "feast", "reader"),
     "SELECT * FROM mlflow.model_versions": ("feast",),
     "DELETE FROM feast.feature_views": ("api", "feast", "reader"),
@@ -301,6 +325,30 @@ def test_a_role_cant_do_what_it_must_not(server: Server, role: str) -> None:
                 continue
             allowed.append(statement)
     assert allowed == []
+
+
+def test_nobody_logs_in_as_the_owner_of_history_and_the_server_says_who_wrote(
+    server: Server,
+) -> None:
+    with psycopg.connect(server.owner) as connection:
+        owners = connection.execute(
+            "SELECT DISTINCT pg_get_userbyid(relowner), rolcanlogin FROM pg_class "
+            "JOIN pg_roles ON pg_roles.oid = relowner WHERE relkind IN ('r', 'p', 'S') "
+            "AND relnamespace IN ('streamflow'::regnamespace, %s::regnamespace)",
+            [HISTORY],
+        ).fetchall()
+        assert owners == [("streamflow_owner", False)]
+        functions = connection.execute(
+            "SELECT DISTINCT pg_get_userbyid(proowner) FROM pg_proc "
+            "WHERE pronamespace = 'streamflow'::regnamespace"
+        ).fetchall()
+        assert functions == [("streamflow_owner",)]
+        for table in ("promotions", "ingestions"):
+            written = connection.execute(
+                f"SELECT DISTINCT written_by FROM streamflow.{table} WHERE written_at > %s",  # type: ignore[arg-type]
+                [NOW],
+            ).fetchall()
+            assert written == [("streamflow_pipeline",)]
 
 
 def test_what_a_role_may_not_do_is_told_with_what_to_do(server: Server) -> None:

@@ -5,6 +5,8 @@ It has one row per (entity, as_of, recorded_at), in a schema with the name of th
 
 from __future__ import annotations
 
+import json
+
 from streamflow.errors import InvalidSettings
 from streamflow.history.validation import POSTGRES_TYPES, column_types
 from streamflow.postgres.database import Database
@@ -27,11 +29,10 @@ def create_history_table(database: Database, use_case: UseCase, table: Table) ->
         database.execute("create_history_schema", {"schema": identifier(use_case.name)})
     database.execute(
         "create_history",
-        {
-            "history": history_table(use_case, table),
-            "key": identifier(use_case.join_key),
-            "definitions": content_definitions(use_case, table),
-        },
+        use_case=use_case.name,
+        history=table.history,
+        key=use_case.join_key,
+        columns=json.dumps(list(_content_types(use_case, table).items())),
     )
     existing = {
         row["column_name"]: row["data_type"]
@@ -53,7 +54,9 @@ def content_columns(use_case: UseCase, table: Table) -> list[str]:
 
 def content_definitions(use_case: UseCase, table: Table) -> Composable:
     """The SQL definitions of the content columns."""
+    return definitions(_content_types(use_case, table))
+
+
+def _content_types(use_case: UseCase, table: Table) -> dict[str, str]:
     types = column_types(table)
-    return definitions(
-        {name: POSTGRES_TYPES[types[name]] for name in content_columns(use_case, table)}
-    )
+    return {name: POSTGRES_TYPES[types[name]] for name in content_columns(use_case, table)}

@@ -163,7 +163,7 @@ def _append(
             )
         added = database.execute("add_changed", names, **values).rowcount
         only_in_history = database.row("count_only_in_history", names)["entities"]
-    database.execute("analyze_history", names)
+    database.execute("analyze_history", use_case=ingestion.use_case.name, history=table.history)
     return IngestedTable(
         file.name,
         sha256,

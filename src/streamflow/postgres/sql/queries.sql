@@ -52,17 +52,7 @@ SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s) AS exists
 CREATE SCHEMA IF NOT EXISTS {schema}
 
 -- name: create_history
-CREATE TABLE IF NOT EXISTS {history} (
-    {key}           text        NOT NULL,
-    as_of           date        NOT NULL,
-    event_timestamp timestamptz NOT NULL
-        GENERATED ALWAYS AS
-            (((as_of + 1)::timestamp - interval '1 microsecond') AT TIME ZONE 'UTC') STORED,
-    recorded_at     timestamptz NOT NULL,
-    ingestion_id    bigint      NOT NULL
-    {definitions},
-    PRIMARY KEY ({key}, event_timestamp, recorded_at)
-)
+SELECT streamflow.create_history(%(use_case)s, %(history)s, %(key)s, %(columns)s)
 
 -- name: history_columns
 SELECT column_name, data_type
@@ -197,7 +187,7 @@ WHERE latest.{key} IS NULL
 
 -- name: analyze_history
 -- Without statistics the planner expects few rows in a new month and joins by nested loops.
-ANALYZE {history}
+SELECT streamflow.analyze_history(%(use_case)s, %(history)s)
 
 -- name: count_only_in_history
 SELECT count(*) AS entities

@@ -1,11 +1,41 @@
--- The rights of each role. The owner runs this script and may do everything. No other role may
--- change the tables of `streamflow`, and rows are only appended to them. The script runs again at
--- each migration and after a restore, and always leads to the same rights.
+-- The rights of each role. Who runs this script is a member of `streamflow_owner`, which owns
+-- history and the tables of `streamflow`. No other role may change them, and rows are only appended
+-- to them. The script runs again at each migration and after a restore, and always leads to the same
+-- rights.
 
 REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database}
     TO streamflow_pipeline, streamflow_api, streamflow_feast, streamflow_reader;
 GRANT TEMPORARY ON DATABASE {database} TO streamflow_pipeline;
+-- Without this right a role can't be made the owner of a schema.
+GRANT CREATE ON DATABASE {database} TO streamflow_owner;
+
+CREATE SCHEMA IF NOT EXISTS {history};
+DO $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        SELECT format('ALTER SCHEMA %I OWNER TO streamflow_owner', nspname)
+        FROM pg_namespace
+        WHERE oid IN ({history_name}::regnamespace, 'streamflow'::regnamespace)
+            AND nspowner <> 'streamflow_owner'::regrole
+        UNION ALL
+        -- A sequence of an identity column follows its table.
+        SELECT format('ALTER TABLE %s OWNER TO streamflow_owner', oid::regclass)
+        FROM pg_class
+        WHERE relkind IN ('r', 'p') AND relowner <> 'streamflow_owner'::regrole
+            AND relnamespace IN ({history_name}::regnamespace, 'streamflow'::regnamespace)
+        UNION ALL
+        SELECT format('ALTER FUNCTION %s OWNER TO streamflow_owner', oid::regprocedure)
+        FROM pg_proc
+        WHERE pronamespace = 'streamflow'::regnamespace
+            AND proowner <> 'streamflow_owner'::regrole
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END
+$$;
 
 GRANT USAGE ON SCHEMA streamflow
     TO streamflow_pipeline, streamflow_api, streamflow_feast, streamflow_reader;
@@ -13,13 +43,23 @@ GRANT SELECT ON streamflow.migrations
     TO streamflow_pipeline, streamflow_api, streamflow_feast, streamflow_reader;
 
 -- After a restore these have the default rights, by which every role may execute them.
-REVOKE ALL ON FUNCTION
-    streamflow.create_prediction_partition(date), streamflow.drop_prediction_partition(date)
-    FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamflow FROM PUBLIC;
 
--- pipeline: history, features, models; reads predictions, and drops those that are too old.
-GRANT SELECT, INSERT ON
-    streamflow.ingestions, streamflow.materializations, streamflow.promotions
+-- pipeline: history, features, models; reads predictions, and drops those that are too old. What the
+-- server writes down of each line (`written_at`, `written_by`, `finished_at`), nobody else can.
+REVOKE ALL ON streamflow.ingestions, streamflow.materializations, streamflow.promotions
+    FROM streamflow_pipeline;
+GRANT SELECT ON streamflow.ingestions, streamflow.materializations, streamflow.promotions
+    TO streamflow_pipeline;
+GRANT INSERT (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_by, tables)
+    ON streamflow.ingestions TO streamflow_pipeline;
+GRANT INSERT (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds)
+    ON streamflow.materializations TO streamflow_pipeline;
+GRANT INSERT (promoted_at, promoted_by, model, version, action, from_stage, to_stage, replaced, why,
+              verdict)
+    ON streamflow.promotions TO streamflow_pipeline;
+GRANT EXECUTE ON FUNCTION
+    streamflow.create_history(text, text, text, json), streamflow.analyze_history(text, text)
     TO streamflow_pipeline;
 GRANT USAGE ON SEQUENCE streamflow.ingestions_ingestion_id_seq TO streamflow_pipeline;
 GRANT SELECT ON streamflow.served_models, streamflow.predictions TO streamflow_pipeline;
@@ -45,9 +85,14 @@ GRANT SELECT ON
 GRANT SELECT (key_id, name, scopes, created_at, created_by, expires_at) ON streamflow.api_keys
     TO streamflow_reader;
 
--- The schemas in which Feast, MLflow and ingestions create tables later, as the pipeline.
-CREATE SCHEMA IF NOT EXISTS {history};
-GRANT USAGE, CREATE ON SCHEMA {history}, online, feast, mlflow TO streamflow_pipeline;
+-- History: its tables are created by a function, and rows are only appended.
+REVOKE ALL ON SCHEMA {history} FROM streamflow_pipeline;
+REVOKE ALL ON ALL TABLES IN SCHEMA {history} FROM streamflow_pipeline;
+GRANT USAGE ON SCHEMA {history} TO streamflow_pipeline;
+GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {history} TO streamflow_pipeline;
+
+-- The schemas in which Feast and MLflow create tables later, as the pipeline.
+GRANT USAGE, CREATE ON SCHEMA online, feast, mlflow TO streamflow_pipeline;
 GRANT USAGE ON SCHEMA online, feast TO streamflow_feast;
 GRANT USAGE ON SCHEMA online, feast, mlflow TO streamflow_api;
 GRANT USAGE ON SCHEMA {history}, online, feast, mlflow TO streamflow_reader;
@@ -61,8 +106,7 @@ BEGIN
         SELECT oid FROM pg_class
         WHERE relkind IN ('r', 'p') AND relowner <> 'streamflow_pipeline'::regrole
             AND relnamespace IN (
-                {history_name}::regnamespace, 'online'::regnamespace, 'feast'::regnamespace,
-                'mlflow'::regnamespace)
+                'online'::regnamespace, 'feast'::regnamespace, 'mlflow'::regnamespace)
     LOOP
         EXECUTE format('ALTER TABLE %s OWNER TO streamflow_pipeline', relation);
     END LOOP;
@@ -79,4 +123,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE CURRENT_USER, streamflow_pipeline
 ALTER DEFAULT PRIVILEGES FOR ROLE CURRENT_USER, streamflow_pipeline
     IN SCHEMA online, feast, mlflow GRANT SELECT ON TABLES TO streamflow_api;
 ALTER DEFAULT PRIVILEGES FOR ROLE CURRENT_USER, streamflow_pipeline
-    IN SCHEMA {history}, online, feast, mlflow GRANT SELECT ON TABLES TO streamflow_reader;
+    IN SCHEMA online, feast, mlflow GRANT SELECT ON TABLES TO streamflow_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE streamflow_owner
+    IN SCHEMA {history} GRANT SELECT ON TABLES TO streamflow_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE streamflow_owner
+    IN SCHEMA {history} GRANT SELECT, INSERT ON TABLES TO streamflow_pipeline;
