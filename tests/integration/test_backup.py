@@ -329,12 +329,17 @@ def test_a_backup_of_each_schema_that_could_be_backed_up_is_restored(
     with monkeypatch.context() as patched, Database(url_of(older)) as database:
         patched.setattr(migrations, "migrations", lambda: known[:number])
         migrations.migrate(database)
+        database.execute("create_history_schema", {"schema": sql.Identifier("failures")})
         backup(older, tmp_path / "older", NOW)
     assert restore(settings, tmp_path / "older").migrated == list(map(str, known[number:]))
     with Database(url_of(settings)) as database:
         assert migrations.deviations(database) == []
         database.execute(
-            "create_history", use_case="some", history="one", key="id", columns='[["a", "text"]]'
+            "create_history",
+            use_case="failures",
+            history="one",
+            key="id",
+            columns='[["a", "text"]]',
         )
 
 
