@@ -122,16 +122,16 @@ class Registry:
                 self._client.set_terminated(run_id)
                 return
             self._client.set_terminated(run_id, status="KILLED")
-            locations = [self._client.get_run(run_id).info.artifact_uri]
+            left = {run_id: self._client.get_run(run_id).info.artifact_uri}
             found = self._client.search_logged_models(
                 [self.experiment()], filter_string=f"source_run_id = '{run_id}'"
             )
             for model in found:
-                locations.append(model.artifact_location)
+                left[model.model_id] = model.artifact_location
                 self._client.delete_logged_model(model.model_id)
             self._client.delete_run(run_id)
-        for location in locations:
-            self.cache.remove(location)
+        for owner, location in left.items():
+            self.cache.remove(owner, location)
 
     def runs(self) -> list[Run]:
         """All runs that aren't deleted, newest first."""

@@ -111,12 +111,13 @@ class ModelCache:
             )
         return folder
 
-    def remove(self, location: str) -> None:
-        """Remove what a run or a model had in the store, if that is on this machine."""
-        parts = urlsplit(location)
-        folder = Path(unquote(parts.path)).resolve()
-        inside = folder.is_relative_to(self.store.resolve()) and folder.name == "artifacts"
-        if parts.scheme in ("", "file") and inside:
+    def remove(self, owner: str, location: str) -> None:
+        """Remove the files of a run or a model, named by its id, from the store, if that is on
+        this machine."""
+        folder = _folder(location)
+        if folder is None or folder.parts[-2:] != (owner, "artifacts"):
+            return
+        if self.store.resolve() in folder.parent.parents:
             shutil.rmtree(folder.parent, ignore_errors=True)
 
     def outside(self, version: ModelVersion, location: str) -> UnservableModel:
