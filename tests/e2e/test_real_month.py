@@ -84,7 +84,9 @@ def january(
             opened, trained.version, "Production", "the real month", "test", FIRST_OF_FEBRUARY
         )
         materialize(opened, JANUARY, FIRST_OF_FEBRUARY)
-        client = stack.enter_context(TestClient(bootstrap.api(opened, "127.0.0.1")))
+        client = stack.enter_context(
+            TestClient(bootstrap.api(opened, "127.0.0.1"), base_url="http://127.0.0.1")
+        )
         yield January(opened, trained, client)
 
 
