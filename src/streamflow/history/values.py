@@ -153,15 +153,11 @@ def _boolean(column: pa.Array, read: Csv) -> Checked:
     text = as_text(column)
     if text is None:
         return _all_wrong(column, pa.bool_())
-    text = _null_where(text, pc.is_in(text, value_set=_texts(read.null)))
+    text = _null_where(text, _means_null(text, read))
     values, unknown = _found_boolean(text, _texts(read.true), _texts(read.false))
     if pc.any(unknown).as_py():
-        # 1.0 is the 1 of a column that was a float for its nulls.
-        texts = [
-            pc.replace_substring_regex(one, r"^([0-9]+)\.0+$", r"\1")
-            for one in (text, _texts(read.true), _texts(read.false))
-        ]
-        values, unknown = _found_boolean(*texts)
+        texts = (text, _texts(read.true), _texts(read.false))
+        values, unknown = _found_boolean(*map(_without_zeros, texts))
     return values, unknown
 
 
@@ -229,9 +225,26 @@ def _matching(text: pa.Array, pattern: str, read: Csv) -> Checked:
     """The text without what means null, and a mask of what doesn't match the pattern."""
     import pyarrow.compute as pc
 
-    text = _null_where(text, pc.is_in(text, value_set=_texts(read.null)))
+    text = _null_where(text, _means_null(text, read))
     wrong = _true(pc.invert(pc.match_substring_regex(text, pattern)))
     return _null_where(text, wrong), wrong
+
+
+def _means_null(text: pa.Array, read: Csv) -> pa.Array:
+    import pyarrow.compute as pc
+
+    null = pc.is_in(text, value_set=_texts(read.null))
+    if any(one.lstrip("-")[:1].isdigit() for one in read.null):
+        listed = _without_zeros(_texts(read.null))
+        null = pc.or_(null, pc.is_in(_without_zeros(text), value_set=listed))
+    return null
+
+
+def _without_zeros(text: pa.Array) -> pa.Array:
+    """`1.0` as `1`: so it is written in a column that was a float for its nulls."""
+    import pyarrow.compute as pc
+
+    return pc.replace_substring_regex(text, r"^(-?[0-9]+)\.0+$", r"\1")
 
 
 def _texts(texts: tuple[str, ...]) -> pa.Array:
