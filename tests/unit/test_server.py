@@ -25,7 +25,9 @@ def serve(tmp_path, monkeypatch):
 
     def serve(workers, during, memory=tmp_path / "no such folder"):
         monkeypatch.setattr(api_server, "MEMORY", memory)
-        settings = Settings(_env_file=None, home=tmp_path / "a home", api_workers=workers)
+        settings = Settings(
+            _env_file=None, home=tmp_path / "a home", api_workers=workers, database_url=URL
+        )
         database = Database(URL)
         ready = SimpleNamespace(
             settings=settings,
@@ -91,7 +93,7 @@ def test_several_workers_find_the_same_home_and_database_and_a_folder_for_their_
     serve(3, during)
     assert given["STREAMFLOW_HOME"] == str(tmp_path / "a home")
     assert given["STREAMFLOW_DATABASE_URL"] == URL
-    assert Path(given["PROMETHEUS_MULTIPROC_DIR"]).parent == tmp_path / "a home"
+    assert Path(given["PROMETHEUS_MULTIPROC_DIR"]).parent == tmp_path / "a home" / "metrics"
     assert (given["app"], given["factory"]) == ("streamflow.operations.api_server:worker", True)
     assert (given["host"], given["port"], given["workers"]) == ("127.0.0.1", 8000, 3)
 
@@ -110,7 +112,7 @@ def test_the_environment_is_put_back_however_serving_ends(serve, before, tmp_pat
         with pytest.raises(failure):
             serve(2, during)
     assert environment() == before
-    assert list((tmp_path / "a home").iterdir()) == []
+    assert list((tmp_path / "a home").glob("metrics/*")) == []
 
 
 def test_metrics_are_kept_in_memory_where_no_disk_can_be_full(serve, before, tmp_path):
@@ -119,8 +121,8 @@ def test_metrics_are_kept_in_memory_where_no_disk_can_be_full(serve, before, tmp
 
     given = []
     serve(2, during, memory=tmp_path)
-    assert given == [tmp_path]
-    assert list((tmp_path / "a home").iterdir()) == []
+    assert given == [tmp_path / f"streamflow-metrics-{os.geteuid()}"]
+    assert list((tmp_path / "a home").glob("metrics/*")) == []
 
 
 def test_two_servers_of_one_home_do_not_share_metrics(serve, before):

@@ -161,6 +161,9 @@ def _shared(ready: Platform, host: str) -> Iterator[None]:
             "STREAMFLOW_API_HOST": host,
             "PROMETHEUS_MULTIPROC_DIR": str(folder),
         }
+        # The embedded server is found by the home, wherever it is started again.
+        if ready.settings.database_url is not None:
+            given["STREAMFLOW_DATABASE_URL"] = ready.database.url
         before = {name: os.environ.get(name) for name in given}
         os.environ.update(given)
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +20,8 @@ from streamflow.private_files import make_folder, open_private
 def recorded(home: Path, name: str, url: str) -> Iterator[None]:
     """Record that this process, or a child of it, is the home's server `name` at `url`."""
     with open_private(make_folder(home / "locks") / f"{name}-{urlsplit(url).port}", "a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(BlockingIOError):  # recorded by another process, at the same port
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.truncate(0)
         file.write(url)
         file.flush()
