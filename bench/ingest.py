@@ -21,7 +21,7 @@ from streamflow.bootstrap import platform
 from streamflow.pipeline.ingest import ingest
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 USERS = int(os.environ.get("USERS", "1000000"))
 

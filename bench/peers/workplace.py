@@ -20,7 +20,7 @@ from streamflow.operations.processes import Command, interrupted_by_sigterm
 from streamflow.postgres import embedded_server
 from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.use_case import UseCase
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 USE_CASE = "bench.peers.use_case"
 MONTH = date(2024, 1, 31)

@@ -30,7 +30,7 @@ from streamflow.registry.production import DatabaseReader, ProductionReader, Ser
 from streamflow.registry.trial import Trials
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 if TYPE_CHECKING:
     from streamflow.api.middleware import RequestBoundary

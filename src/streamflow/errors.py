@@ -2,7 +2,7 @@
 
     StreamFlowError
     ├── InvalidSettings              a setting, or the use case that it names, can't be used
-    │   └── UseCaseRefused           with the line to write instead; in `findings`
+    │   └── UseCaseRefused           with the line to write instead; in `use_case.findings`
     ├── NothingPredicted             a file of ids that has no prediction; in `pipeline.predict`
     ├── UnknownPrediction            a request id that the prediction log doesn't hold
     ├── NotPermitted                 something that the database's user may not do

@@ -41,7 +41,7 @@ from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 USERS = 200
 JANUARY = date(2024, 1, 31)

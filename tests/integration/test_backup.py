@@ -429,7 +429,7 @@ from streamflow.operations import backup_artifacts as artifacts, restore
 from streamflow.postgres import client_programs as dump
 from streamflow.postgres.database import Database
 from streamflow.settings import load_settings
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 step, file, place = sys.argv[1:]
 settings = load_settings()

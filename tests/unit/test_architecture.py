@@ -41,7 +41,7 @@ ALLOWED = {
     "prometheus_client": {"streamflow/api/telemetry/"},
     "typer": {"streamflow/cli/"},
 }
-MOST_MODULES, MOST_TOP_MODULES = 18, 16
+MOST_MODULES, MOST_TOP_MODULES = 18, 14
 HEAVY = (
     "feast",
     "lightgbm",
@@ -190,8 +190,8 @@ def test_a_room_says_what_it_is_for_and_names_what_others_may_import(room: Path)
     missing = {
         name for name in names if not (room / f"{name}.py").exists() and not (room / name).is_dir()
     }
-    # A function that use cases import is the only thing that isn't a module.
-    assert missing <= {"history_source"}
+    # Only what use cases import isn't a module.
+    assert room.name == "use_case" or missing <= {"history_source"}
 
 
 def test_nothing_reaches_into_another_rooms_private_modules() -> None:

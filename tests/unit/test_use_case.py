@@ -9,7 +9,7 @@ import pytest
 import churn
 from streamflow.errors import InvalidSettings
 from streamflow.use_case import Table
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from tests import tiny_case
 import churn
 from streamflow.cli.main import main
 from streamflow.features import use_case_check
-from streamflow.findings import UseCaseRefused
 from streamflow.pipeline import apply, ingest, materialize, train
 from streamflow.pipeline import check as step_check
 from streamflow.platform import Platform
 from streamflow.settings import Settings
 from streamflow.training.estimator_findings import estimator_findings
 from streamflow.use_case import Label, Table, UseCase
+from streamflow.use_case.findings import UseCaseRefused
 
 RIGHT = tiny_case.use_case
 TYPES = {"string": "String", "Int64": "Int64", "Float64": "Float64", "boolean": "Bool"}

@@ -16,7 +16,7 @@ def check(json: Json = False) -> None:
     """Tell all that is wrong with the use case, with the line to write instead."""
     from streamflow.pipeline import check as step_check
     from streamflow.settings import load_settings
-    from streamflow.use_case_module import import_use_case
+    from streamflow.use_case.module import import_use_case
 
     settings = load_settings()
     use_case = import_use_case(settings.use_case)

@@ -54,7 +54,7 @@ def _is_utf8(text: str) -> bool:
 def _join_key() -> str:
     """The use case's join key; `id` if it can't be loaded, as help needs no use case."""
     from streamflow.settings import load_settings
-    from streamflow.use_case_module import load_use_case
+    from streamflow.use_case.module import load_use_case
 
     try:
         return load_use_case(load_settings().use_case).join_key

@@ -44,7 +44,7 @@ def generate(
     from streamflow.private_files import users_umask
     from streamflow.settings import load_settings
     from streamflow.use_case import Generation
-    from streamflow.use_case_module import load_use_case
+    from streamflow.use_case.module import load_use_case
 
     use_case = load_use_case(load_settings().use_case)
     if use_case.generate is None:

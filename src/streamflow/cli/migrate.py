@@ -15,7 +15,7 @@ def migrate(json: Json = False) -> None:
     from streamflow.bootstrap import connected
     from streamflow.postgres import migrations, roles
     from streamflow.settings import load_settings
-    from streamflow.use_case_module import load_use_case
+    from streamflow.use_case.module import load_use_case
 
     settings = load_settings()
     with connected(settings) as database, show_progress(json, "migrate"):

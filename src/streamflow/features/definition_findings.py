@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamflow.features.sources import history_source
-from streamflow.findings import Finding, raised
 from streamflow.history.contract_findings import contract_types
 from streamflow.training.dataset_table import LABEL
 from streamflow.use_case import Label, Table, UseCase
-from streamflow.use_case_module import nearest
+from streamflow.use_case.findings import Finding, raised
+from streamflow.use_case.module import nearest
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureService, FeatureView

@@ -20,10 +20,10 @@ from streamflow.errors import (
 )
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_types import FEATURE_TYPES
-from streamflow.findings import one_line
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
+from streamflow.use_case.findings import one_line
 
 if TYPE_CHECKING:
     from feast import FeatureStore

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from streamflow.features.definition_findings import definition_findings
-from streamflow.findings import Finding, require_none
 from streamflow.history.contract_findings import contract_findings
 from streamflow.use_case import UseCase
-from streamflow.use_case_module import use_case_findings
+from streamflow.use_case.findings import Finding, require_none
+from streamflow.use_case.module import use_case_findings
 
 
 def findings(use_case: UseCase) -> list[Finding]:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
-from streamflow.findings import Finding, raised, require_none
 from streamflow.history.validation import POSTGRES_TYPES
 from streamflow.use_case import Absent, Label, Table, UseCase
-from streamflow.use_case_module import nearest
+from streamflow.use_case.findings import Finding, raised, require_none
+from streamflow.use_case.module import nearest
 
 if TYPE_CHECKING:
     from pandera.pandas import Column

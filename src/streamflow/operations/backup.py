@@ -31,7 +31,7 @@ from streamflow.postgres.database import Database
 from streamflow.progress import Progress, silent
 from streamflow.scratch import scratch
 from streamflow.settings import Settings
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 Members = list[tuple[str, ReadMember]]
 

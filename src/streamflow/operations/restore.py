@@ -30,7 +30,7 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, identifier, literal
 from streamflow.progress import Progress, silent
 from streamflow.settings import Settings
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from streamflow.operations import processes, running_servers
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
 from streamflow.settings import Settings
-from streamflow.use_case_module import load_use_case
+from streamflow.use_case.module import load_use_case
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streamflow.features import use_case_check
-from streamflow.findings import Finding
 from streamflow.progress import Progress, silent
 from streamflow.scratch import scratch
 from streamflow.training import estimator_findings
 from streamflow.use_case import UseCase
+from streamflow.use_case.findings import Finding
 
 
 def check(use_case: UseCase, folder: Path, progress: Progress = silent) -> list[Finding]:

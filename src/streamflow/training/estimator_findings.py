@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel
-from streamflow.findings import Finding, raised, require_none
 from streamflow.training import export
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.fit import fit
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import Estimator, EstimatorBuilder, UseCase
+from streamflow.use_case.findings import Finding, raised, require_none
 
 METHODS = ("get_params", "fit", "predict", "predict_proba")
 

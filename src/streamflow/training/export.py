@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamflow.errors import ServedFormDiffers, UnservableModel
-from streamflow.findings import one_line
 from streamflow.training.fit import Fitted
 from streamflow.training.onnx_forest import onnx_forest
 from streamflow.training.onnx_forest_float32 import is_exact, onnx_forest_in_float32
 from streamflow.training.served_model import FORMS, SCHEMA_FILE, load
 from streamflow.use_case import Estimator
+from streamflow.use_case.findings import one_line
 
 if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeClassifier

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from typing import get_args
 
 from streamflow.errors import InvalidSettings
-from streamflow.findings import Finding, require_none
-from streamflow.use_case import Label, Unseen, UseCase
+from streamflow.use_case.contract import Label, Unseen, UseCase
+from streamflow.use_case.findings import Finding, require_none
 
 # Metrics of which more is better, so that a least value can be asked for.
 ACCEPTANCE_METRICS = ("auc", "f1", "accuracy", "average_precision")

@@ -1,0 +1,30 @@
+"""The contract between StreamFlow and a use case; finding it, and what is wrong with it.
+
+May import: errors, progress.
+"""
+
+from streamflow.use_case.contract import (
+    Absent,
+    Csv,
+    Estimator,
+    EstimatorBuilder,
+    Generation,
+    Label,
+    Table,
+    Unseen,
+    UseCase,
+)
+
+__all__ = [
+    "Absent",
+    "Csv",
+    "Estimator",
+    "EstimatorBuilder",
+    "Generation",
+    "Label",
+    "Table",
+    "Unseen",
+    "UseCase",
+    "findings",
+    "module",
+]
