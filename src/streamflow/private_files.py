@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-HOME_FOLDERS = ("data", "locks", "logs", "metrics", "mlflow", "models", "reports", "scratch")
+HOME_FOLDERS = (
+    "checked",
+    "data",
+    "locks",
+    "logs",
+    "metrics",
+    "mlflow",
+    "models",
+    "reports",
+    "scratch",
+)
 _OTHERS = 0o077
 # The umask of the user, while `keep_private` has replaced it.
 _users_umask: int | None = None

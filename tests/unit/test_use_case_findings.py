@@ -18,7 +18,7 @@ from tests import tiny_case
 import churn
 from streamflow.cli.main import main
 from streamflow.features import use_case_check
-from streamflow.pipeline import apply, ingest, materialize, train
+from streamflow.pipeline import apply, checked_use_case, ingest, materialize, train
 from streamflow.pipeline import check as step_check
 from streamflow.platform import Platform
 from streamflow.settings import Settings
@@ -379,6 +379,38 @@ def test_a_step_refuses_a_wrong_use_case_before_it_touches_any_service(
     with pytest.raises(UseCaseRefused, match="the label has the type Float64"):
         STEPS[step](platform)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_refuses_wrong_definitions_too(step: str, tmp_path: Path) -> None:
+    wrong = with_features(lambda named: [one for one in named.values() if one.name != "machine"])
+    nothing: Any = None
+    platform = Platform(Settings(home=tmp_path, _env_file=None), wrong, nothing, nothing, nothing)
+    with pytest.raises(UseCaseRefused, match="machine"):
+        STEPS[step](platform)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sources_that_were_found_right_are_checked_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "workshop.py"
+    module.write_text("from tests.tiny_case import use_case as use_case\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    nothing: Any = None
+    settings = Settings(home=tmp_path / "home", use_case="workshop", _env_file=None)
+    platform = Platform(settings, tiny_case.use_case, nothing, nothing, nothing)
+    checks: list[UseCase] = []
+    monkeypatch.setattr(checked_use_case.use_case_check, "require_usable", checks.append)
+    for _ in range(2):
+        checked_use_case.require_usable(platform)
+    assert len(checks) == 1
+    module.write_text(module.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    checked_use_case.require_usable(platform)
+    assert len(checks) == 2
+    made_at_run_time = replace(platform, use_case=replace(tiny_case.use_case))
+    checked_use_case.require_usable(made_at_run_time)
+    assert len(checks) == 3
 
 
 def svc(random_state: int) -> Any:

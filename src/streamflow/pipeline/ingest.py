@@ -7,6 +7,7 @@ from pathlib import Path
 
 from streamflow.history import contract_findings
 from streamflow.history import ingest as history
+from streamflow.pipeline import checked_use_case
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 
@@ -25,6 +26,7 @@ def ingest(
     `recorded_at` (UTC) is `now` if it is None.
     """
     contract_findings.require_contracts(platform.use_case)
+    checked_use_case.require_usable(platform)
     return history.ingest(
         platform.database,
         platform.use_case,
