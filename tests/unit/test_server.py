@@ -13,6 +13,7 @@ from streamflow.api.http_protocol import http_protocol
 from streamflow.api.middleware import RequestBoundary
 from streamflow.operations import api_server
 from streamflow.postgres.database import Database
+from streamflow.registry.model_cache import ModelCache
 from streamflow.settings import Settings
 
 URL = "postgresql://nobody@localhost/nothing"
@@ -33,7 +34,9 @@ def serve(tmp_path, monkeypatch):
             settings=settings,
             database=database,
             use_case=SimpleNamespace(registered_model="example_model", join_key="user_id"),
-            registry=SimpleNamespace(model="example_model"),
+            registry=SimpleNamespace(
+                model="example_model", cache=ModelCache(tmp_path / "models", tmp_path / "mlflow")
+            ),
         )
         monkeypatch.setattr(uvicorn, "run", during)
         monkeypatch.setattr(
