@@ -387,7 +387,7 @@ WRONG_USAGE = [
     (("train",), "--as-of"),
     (("train", "--as-of", "yesterday"), "'yesterday'"),
     (("promote", "1", "--to", "mars", "--why", "x"), "'mars'"),
-    (("promote", "one", "--to", "production", "--why", "x"), "'version'"),
+    (("promote", "one", "--to", "production", "--why", "x"), "'VERSION'"),
     (("ingest", "month", "--as-of", "2024-01-31", "--recorded-at", "noon"), "'noon'"),
     (("conjure",), "'conjure'"),
 ]

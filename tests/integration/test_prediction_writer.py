@@ -229,6 +229,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.written = self.dropped = self.waiting = 0
+        self.looked = threading.Event()
 
     def record_log_added(self, rows: int) -> None:
         pass
@@ -237,6 +238,7 @@ class Counted:
         self.written += written
         self.dropped += dropped
         self.waiting = waiting
+        self.looked.set()
 
     def record_log_seconds(self, seconds: float) -> None:
         assert seconds >= 0
@@ -288,8 +290,10 @@ def test_while_the_database_is_away_nothing_is_lost_within_the_bound(
 
 
 def test_what_waits_at_the_end_is_written(database: Database, url: str) -> None:
-    log = PredictionLog(writer(url), Counted(), pause_seconds=60)
+    metrics = Counted()
+    log = PredictionLog(writer(url), metrics, pause_seconds=60)
     log.start()
+    assert metrics.looked.wait(60)  # it looks once at its start, and then pauses
     for number in range(100):
         put(log, str(number))
     assert counted(database) == 0

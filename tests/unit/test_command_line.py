@@ -449,6 +449,7 @@ class Interrupted:
         if name == "typer":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Interrupted())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
 from streamflow.__main__ import main
 main()
 """
