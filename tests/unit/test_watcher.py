@@ -387,6 +387,28 @@ def test_after_a_start_the_last_good_version_serves_while_another_is_tried():
     assert world.version() == 1
 
 
+def test_a_version_that_is_tried_after_a_start_is_not_tried_again_inside_its_own_trial():
+    tried = []
+
+    def trial(version, folder, wanted):
+        tried.append(version.version)
+        assert len(tried) == 1
+        assert wanted()
+
+    class LastServed:
+        def read(self):
+            return world.registry.current, Path("hash-1")
+
+        def record(self, version):
+            pass
+
+    world = World(trial=trial, last_served=LastServed())
+    world.registry.promote(1, model(0.1))
+    world.look()
+    assert tried == [1]
+    assert world.version() == 1
+
+
 def test_what_takes_long_to_refuse_is_tried_the_less_often():
     tried = []
 

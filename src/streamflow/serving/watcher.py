@@ -207,7 +207,7 @@ class Watcher:
         self.state = replace(self.state, polled_at=self._now())
         self._metrics.record_registry_poll()
         if self._predictor.served is None:
-            self._fall_back(being_tried(version))
+            self._fall_back(being_tried(version), but_not=version)
         return current is not None and _identity(current) == _identity(version)
 
     def _goes_on(self) -> bool:
@@ -232,15 +232,16 @@ class Watcher:
             self._recorded = version
             self._log_problem("last_good", None)
 
-    def _fall_back(self, reason: StreamFlowError) -> None:
-        """If no model is served, serve the version that was served last, if its files are intact;
-        else each request fails with `reason`."""
+    def _fall_back(self, reason: StreamFlowError, but_not: ModelVersion | None = None) -> None:
+        """If no model is served, serve the version that was served last, if its files are intact
+        and it isn't `but_not`; else each request fails with `reason`."""
         if self._predictor.served is not None:
             return
         self._predictor.withdraw(reason)
         try:
             recorded = self._last_served.read() if self._last_served is not None else None
-            if recorded is not None:
+            # A version under trial would wait for its own trial.
+            if recorded and not (but_not and _identity(recorded[0]) == _identity(but_not)):
                 self._serve(self._prepared(*recorded, self._goes_on))
         except Exception as error:
             problem = _as_ours(error, ServiceUnavailable, "It can't be recalled")
