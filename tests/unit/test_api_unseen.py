@@ -14,6 +14,7 @@ from tests.fakes import (
     JANUARY,
     PLAN,
     VISITS,
+    FakeKeyStore,
     FakeOnlineFeatures,
     FakeRegistry,
     Service,
@@ -95,6 +96,20 @@ def test_a_null_that_training_never_saw_is_a_problem_of_its_own(plainly: bool) -
         warned = service.predict("eve").json()
         assert warned["warnings"] == [body["detail"]]
         assert service.predict("ann").json()["warnings"] == []
+
+
+@paths
+def test_no_problem_of_an_entitys_data_is_audited_as_an_attempt(plainly: bool) -> None:
+    store = FakeKeyStore()
+    nullable = replace(COUPON, null_seen=False)
+    with asked(VISITS, PLAN, plainly=plainly, key_store=store) as service:
+        assert_problem(service.predict("eve"), 422, "unseen_category")
+    with asked(VISITS, nullable, plainly=plainly, key_store=store) as service:
+        assert_problem(service.predict("eve"), 422, "unseen_null")
+    assert store.entries == []
+    with asked(VISITS, plainly=plainly, key_store=store) as service:
+        assert_problem(service.predict("nobody"), 404, "unknown_entity")
+    assert [entry.request.code for entry in store.entries] == ["unknown_entity"]
 
 
 @paths
