@@ -22,9 +22,11 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
+from streamflow.private_files import make_folder
 from streamflow.registry.model_cache import ModelCache
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.unservable import package_missing, unservable
+from streamflow.scratch import replacement
 
 # Under a heavy load a model that needs half a second waits for much longer.
 CPU_SECONDS, WALL_SECONDS = 10, 20
@@ -131,7 +133,7 @@ class Trials:
         Where nothing can be written, each process tries for itself.
         """
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._folder)
             descriptor = os.open(self._file(version, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
             yield lambda: True
@@ -169,15 +171,8 @@ class Trials:
             "tried_at": self.now().isoformat(),
             "conditions": self._conditions(),
         }
-        unfinished = self._file(version, f"json.{os.getpid()}")
-        with suppress(OSError):  # it is tried again
-            try:
-                descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(document, file)
-                unfinished.replace(self._file(version, "json"))
-            finally:
-                unfinished.unlink(missing_ok=True)
+        with suppress(OSError), replacement(self._file(version, "json")) as file:
+            file.write_text(json.dumps(document), encoding="utf-8")  # if not, it is tried again
 
     def _conditions(self) -> dict[str, object]:
         libraries: dict[str, str] = {}

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from streamflow.training import served_model
-from streamflow.training.served_model import Feature, FeatureSchema
+from streamflow.training.served_model import Feature, FeatureSchema, Labels, Matrix
 
 # Their own memory isn't the model's.
 _LIBRARIES = {
@@ -61,7 +61,11 @@ def _fault(folder: Path) -> str | None:
     model = served_model.load(folder)
     columns = rows(model.schema)
     labels, probabilities = model.predict(columns)
-    number = max(map(len, columns.values()), default=0)
+    return scores_fault(labels, probabilities, max(map(len, columns.values()), default=0))
+
+
+def scores_fault(labels: Labels, probabilities: Matrix, number: int) -> str | None:
+    """What is wrong with a model's scores of `number` rows, in words that follow its name."""
     if len(labels) != number or len(probabilities) != number:
         return f"it returns {len(labels)} labels for {number} rows"
     for label, probability in zip(labels.tolist(), probabilities.tolist(), strict=True):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from streamflow.registry.trial_process import plain_value
+from streamflow.registry.trial_process import plain_value, scores_fault
 from streamflow.registry.unservable import unservable
 from streamflow.serving.scoring import Served
 from streamflow.training.served_model import ServedModel
@@ -29,8 +28,7 @@ def warmed_up(
     candidate = Served(version, model, online.plan(model.schema))
     row = {feature.name: [plain_value(feature)] for feature in model.schema.features}
     labels, probabilities = model.predict(row)
-    label, probability = int(labels[0]), float(probabilities[0])
-    if label not in (0, 1) or not 0.0 <= probability <= 1.0 or math.isnan(probability):
-        raise unservable(version, f"it returns label {label}, probability {probability}")
+    if (fault := scores_fault(labels, probabilities, 1)) is not None:
+        raise unservable(version, fault)
     online.read(candidate.plan, ["warm-up"])
     return candidate
