@@ -45,7 +45,7 @@ class Case:
 
     def changes(self, was: Code) -> SourceChanges:
         read = sources.recorded(self, "a run", was, self.folder)  # type: ignore[arg-type]
-        return source_changes(was, self.code(), read, sources.installed)
+        return source_changes(was, self.code(), read, sources.installed())
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -36,6 +36,10 @@ class Code:
     commit: str | None
     diff_hash: Sha256 | None
     packages: dict[str, Package]
+
+    def files(self, name: str) -> Mapping[str, Sha256]:
+        """The hashes of the package's files; none if it isn't among the packages."""
+        return self.packages[name].files if name in self.packages else {}
 
     @property
     def dirty(self) -> bool:
@@ -98,9 +102,7 @@ def changed_files(before: Code, after: Code) -> list[tuple[str, str]]:
     """The files that differ, or that only one of them has, each with its package."""
     changed = []
     for name in sorted(before.packages.keys() | after.packages.keys()):
-        old, new = (
-            each.packages[name].files if name in each.packages else {} for each in (before, after)
-        )
+        old, new = before.files(name), after.files(name)
         changed += [(name, file) for file in sorted({*old, *new}) if old.get(file) != new.get(file)]
     return changed
 

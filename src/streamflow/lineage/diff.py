@@ -47,7 +47,7 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
             sources.recorded(registry, each.run.run_id, each.lineage.code, folder / name)
             for each, name in ((one, "before"), (other, "after"))
         )
-        changes = sources.source_changes(one.lineage.code, other.lineage.code, was, is_now)
+        without_effect = sources.without_effect(one.lineage.code, other.lineage.code, was, is_now)
     progress("compare")
     difference = None
     if one.table is not None and other.table is not None:
@@ -61,7 +61,7 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
     return RunDifference(
         before=one.run.run_id,
         after=other.run.run_id,
-        factors=compare.compare(one.lineage, other.lineage, difference, changes.without_effect),
+        factors=compare.compare(one.lineage, other.lineage, difference, without_effect),
         metrics={
             name: (one.run.metrics.get(name), other.run.metrics.get(name))
             for name in sorted(metrics)

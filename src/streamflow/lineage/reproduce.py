@@ -70,7 +70,7 @@ def reproduce(
     An error that prevents the training, foreseen or not, is the verdict "can't tell". Raises
     MlflowUnavailable if the tags can't be written.
     """
-    source = SourceChanges([], frozenset())
+    source: SourceChanges | None = None
     with scratch(platform.settings.scratch) as folder:
         try:
             recorded = recorded_run.read(platform.registry, run, folder / "recorded")
@@ -115,7 +115,7 @@ def _source_changes(platform: Platform, recorded: RecordedRun, folder: Path) -> 
         was,
         code([*OWN_PACKAGES, platform.settings.use_case]),
         sources.recorded(platform.registry, recorded.run.run_id, was, folder),
-        sources.installed,
+        sources.installed(),
     )
 
 

@@ -6,8 +6,9 @@ import ast
 import difflib
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from streamflow.lineage import code
@@ -65,11 +66,15 @@ def recorded(registry: Registry, run_id: str, was: Code, folder: Path) -> Read:
     kept = registry.artifact(run_id, FOLDER, folder)
 
     def read(module: str, file: str) -> bytes | None:
-        files = was.packages[module].files if module in was.packages else {}
-        for content in (_kept(kept, module, file, files), _committed(was, module, file)):
+        files = was.files(module)
+        for content in candidates(module, file, files):
             if content is not None and hashlib.sha256(content).hexdigest() == files.get(file):
                 return content
         return None
+
+    def candidates(module: str, file: str, files: Iterable[str]) -> Iterator[bytes | None]:
+        yield _kept(kept, module, file, files)
+        yield _committed(was, module, file)
 
     return read
 
@@ -84,36 +89,46 @@ def _committed(was: Code, module: str, file: str) -> bytes | None:
     return code.committed(root, was.commit, file) if root and was.commit else None
 
 
-def installed(module: str, file: str) -> bytes | None:
-    """A file as it is today."""
-    path = code.source_files(module).get(file)
-    return path.read_bytes() if path is not None else None
+def installed() -> Read:
+    """Reads files as they are today; which ones there are is looked up once for each package."""
+    source_files = cache(code.source_files)
+
+    def read(module: str, file: str) -> bytes | None:
+        path = source_files(module).get(file)
+        return path.read_bytes() if path is not None else None
+
+    return read
 
 
 def source_changes(before: Code, after: Code, was: Read, is_now: Read) -> SourceChanges:
     """What changed in the files of both codes' packages, as far as they can be read."""
+    return SourceChanges(
+        _changed_lines(before, after, was, is_now), without_effect(before, after, was, is_now)
+    )
+
+
+def _changed_lines(before: Code, after: Code, was: Read, is_now: Read) -> list[str]:
     lines: list[str] = []
-    without_effect: set[str] = set()
     for name, file in code.changed_files(before, after):
         texts = [_text(read(name, file)) for read in (was, is_now)]
         shown = code.shown(name, file)
         known = [
-            text is not None or not _has(each, name, file)
+            text is not None or file not in each.files(name)
             for text, each in zip(texts, (before, after), strict=True)
         ]
         if all(known):
             old, new = ((text or "").splitlines() for text in texts)
             names = (f"{shown} (recorded)", f"{shown} (today)")
             lines += difflib.unified_diff(old, new, *names, lineterm="")
-    for name in (before.packages.keys() & after.packages.keys()) - set(OWN_PACKAGES):
-        without_effect |= _without_effect(name, before, after, was, is_now)
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"… and {len(lines) - MAX_LINES:,} more lines"]
-    return SourceChanges(lines, frozenset(without_effect))
+    return lines
 
 
-def _has(each: Code, name: str, file: str) -> bool:
-    return name in each.packages and file in each.packages[name].files
+def without_effect(before: Code, after: Code, was: Read, is_now: Read) -> frozenset[str]:
+    """The changed files of use cases in which nothing changed that a training depends on."""
+    names = (before.packages.keys() & after.packages.keys()) - set(OWN_PACKAGES)
+    return frozenset().union(*(_without_effect(name, before, after, was, is_now) for name in names))
 
 
 def _without_effect(name: str, before: Code, after: Code, was: Read, is_now: Read) -> set[str]:
