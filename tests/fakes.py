@@ -30,7 +30,7 @@ from streamflow.keys.audit import Audit, AuditEntry
 from streamflow.keys.key_sync import KeySync
 from streamflow.registry.records import ModelVersion
 from streamflow.serving.feast_online_store import ThreadConnection
-from streamflow.serving.feature_status import EntityRow
+from streamflow.serving.feature_status import Clock, EntityRow
 from streamflow.settings import Settings
 from streamflow.training.served_model import Feature, FeatureSchema, ServedModel
 
@@ -184,6 +184,11 @@ def stocked() -> FakeOnlineFeatures:
     online.put("activity_view", "eve", JANUARY, visits=5)
     online.put("billing_view", "eve", JANUARY, **{**billing, "plan": "platinum"})
     return online
+
+
+def from_now(moment: datetime) -> Clock:
+    """A clock by which every age is measured from `moment`."""
+    return Clock(moment, {}, from_now=True)
 
 
 def eventually(what: Callable[[], bool], seconds: float = 5.0) -> None:

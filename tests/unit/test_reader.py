@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, VISITS, schema
+from tests.fakes import AMOUNT, COUPON, FEBRUARY, JANUARY, VISITS, from_now, schema
 
 from streamflow.errors import UnknownEntity
 from streamflow.serving.feature_status import MISSING, Clock, EntityRow, feature_readings
@@ -58,12 +58,12 @@ def test_a_feature_is_stale_beyond_its_allowed_age_and_not_at_it():
     allowed = timedelta(seconds=VISITS.max_age_seconds)
     instant = timedelta(microseconds=1)
     stored = row(3, JANUARY)
-    assert status_of(VISITS, stored, Clock(JANUARY + allowed)) == "present"
-    assert status_of(VISITS, stored, Clock(JANUARY + allowed + instant)) == "stale"
+    assert status_of(VISITS, stored, from_now(JANUARY + allowed)) == "present"
+    assert status_of(VISITS, stored, from_now(JANUARY + allowed + instant)) == "stale"
 
 
 def test_a_feature_without_an_allowed_age_is_never_stale():
-    assert status_of(AMOUNT, row(1.0, JANUARY), Clock(FEBRUARY)) == "present"
+    assert status_of(AMOUNT, row(1.0, JANUARY), from_now(FEBRUARY)) == "present"
 
 
 def test_the_materialized_clock_measures_from_the_newest_month_of_the_same_view():

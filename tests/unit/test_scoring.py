@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.fakes import AMOUNT, COUPON, FEATURES, FEBRUARY, JANUARY, MEMBER, PLAN, VISITS, schema
+from tests.fakes import (
+    AMOUNT,
+    COUPON,
+    FEATURES,
+    FEBRUARY,
+    JANUARY,
+    MEMBER,
+    PLAN,
+    VISITS,
+    from_now,
+    schema,
+)
 
 from streamflow.errors import (
     MissingFeatures,
@@ -114,7 +125,7 @@ def test_a_model_that_answers_for_fewer_or_more_rows_than_it_was_given_is_not_be
 def test_old_features_are_refused_or_warned_of_as_the_setting_says():
     model = served()
     new, old = rows(GOOD, time=JANUARY + 30 * DAY), rows(GOOD)
-    clock = Clock(JANUARY + 30 * DAY)
+    clock = from_now(JANUARY + 30 * DAY)
     good, stale = answers(model, new + old, clock)
     assert isinstance(good, Prediction)
     assert isinstance(stale, StaleFeatures)
@@ -131,19 +142,19 @@ def test_of_a_view_s_old_features_the_one_furthest_beyond_its_age_is_told(first_
     day = 86400.0
     allowed = (first_allowed * day, (21 - first_allowed) * day)
     features = [Feature(f"f{age}", "activity_view", "INT64", True, age) for age in allowed]
-    (stale,) = answers(served(*features), rows((1, 2), views=1), Clock(JANUARY + 30 * DAY))
+    (stale,) = answers(served(*features), rows((1, 2), views=1), from_now(JANUARY + 30 * DAY))
     assert stale.ages == {"activity_view": (30 * day, day)}
 
 
 def test_what_is_missing_is_told_rather_than_what_is_old():
-    (told,) = answers(served(), rows((3, None, 0.5, None, True)), Clock(FEBRUARY), "warn")
+    (told,) = answers(served(), rows((3, None, 0.5, None, True)), from_now(FEBRUARY), "warn")
     assert isinstance(told, MissingFeatures)
     assert told.features == ["plan"]
 
 
 def test_features_are_as_of_the_oldest_view():
     given = EntityRow((FEBRUARY, JANUARY), GOOD)
-    (one,) = answers(served(), [given], Clock(FEBRUARY))
+    (one,) = answers(served(), [given], from_now(FEBRUARY))
     assert one.features_as_of == JANUARY
     assert one.feature_times == {"activity_view": FEBRUARY, "billing_view": JANUARY}
 
@@ -314,7 +325,7 @@ moments = shifts.map(lambda shift: JANUARY - shift)
 # Mostly there, so that a good part of the rows is good.
 times = st.one_of(*[moments] * 5, st.none())
 clocks = st.one_of(
-    moments.map(Clock),
+    moments.map(from_now),
     st.builds(
         Clock,
         st.just(FEBRUARY),
@@ -437,6 +448,6 @@ def test_a_view_of_which_nothing_was_ever_seen_has_no_oldest_time():
 def test_the_strictest_feature_of_a_view_decides_its_oldest_time():
     strict = Feature("logins", "activity_view", "INT64", nullable=True, max_age_seconds=86400.0)
     needs = schema(VISITS, strict, AMOUNT, MEMBER, PLAN)
-    activity, billing = Clock(FEBRUARY).oldest(allowed_ages(needs))
+    activity, billing = from_now(FEBRUARY).oldest(allowed_ages(needs))
     assert activity == FEBRUARY - timedelta(days=1)
     assert billing.year == 1

@@ -39,16 +39,16 @@ class Clock:
     """The moment, in UTC, that a feature's age is measured from.
 
     It is the newest event timestamp of the feature's own view, which is right for archives and
-    month-end batches; or `now`, if `newest` isn't known, or with `from_now`.
+    month-end batches; or `now`, with `from_now`.
     """
 
     now: datetime
-    newest: Mapping[str, datetime] | None = None
+    newest: Mapping[str, datetime]
     from_now: bool = False
 
     def age_seconds(self, feature_view: str, event_timestamp: datetime) -> float:
         """Seconds from `event_timestamp` to the clock's moment, never below zero."""
-        if self.newest is None or self.from_now:
+        if self.from_now:
             moment = self.now
         else:
             # A row itself proves that its view is at least as new: it may have arrived since
@@ -64,7 +64,7 @@ class Clock:
 
         So it is None if the view has never been materialized.
         """
-        newest = None if self.newest is None else self.newest.get(view)
+        newest = self.newest.get(view)
         if newest is None or event_timestamp is None or allowed is None:
             return newest if event_timestamp is None else None
         return newest if newest - event_timestamp > allowed else None
@@ -75,8 +75,7 @@ class Clock:
         return tuple(self._oldest(view, allowed) for view, allowed in allowed_ages)
 
     def _oldest(self, view: str, allowed: timedelta | None) -> datetime:
-        by_now = self.newest is None or self.from_now
-        moment = self.now if by_now else (self.newest or {}).get(view, _BEFORE_ALL)
+        moment = self.now if self.from_now else self.newest.get(view, _BEFORE_ALL)
         if allowed is None or moment - _BEFORE_ALL <= allowed:
             return _BEFORE_ALL
         return moment - allowed
