@@ -84,9 +84,11 @@ def require_free(host: str, port: int, variable: str) -> int:
 def next_free(host: str, port: int) -> int:
     """The first free port of the hundred from `port` on. Raises PortInUse if there is none,
     InvalidSettings as `require_free` does."""
-    for candidate in range(port, min(port + 100, 65536)):
-        if is_free(host, candidate):
-            return candidate
+    # The system chooses port 0: that fails only for an address that no port can be had of.
+    if _bind_error(host, 0) is None:
+        for candidate in range(port, min(port + 100, 65536)):
+            if is_free(host, candidate):
+                return candidate
     _require_address(host, port)
     raise PortInUse(
         f"Ports {port} to {port + 99} on {host} are all in use.", "Stop what listens there."
