@@ -97,6 +97,11 @@ def name_of(url: str) -> str:
     return str(conninfo_to_dict(url)["dbname"])
 
 
+def url_of(settings: Settings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()
+
+
 @pytest.fixture(scope="session")
 def new_database(server_url: str) -> Iterator[Callable[..., str]]:
     """Makes a database, empty or a copy of another one, and returns its URL."""
@@ -157,11 +162,10 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
     """What a command needs in its environment to work on `settings`."""
-    assert settings.database_url is not None
     return {
         **os.environ,
         "STREAMFLOW_HOME": str(settings.home),
-        "STREAMFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
+        "STREAMFLOW_DATABASE_URL": url_of(settings),
         "STREAMFLOW_USE_CASE": settings.use_case,
         "STREAMFLOW_API_WORKERS": "1",
         "PYTHONPATH": str(Path(__file__).parents[1]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -198,6 +199,24 @@ def eventually(what: Callable[[], bool], seconds: float = 5.0) -> None:
     while not what():
         assert time.monotonic() < deadline, "it never came to hold"
         pause.wait(0.005)
+
+
+@contextmanager
+def repeating(act: Callable[[], object], pause_seconds: float = 0.02) -> Iterator[None]:
+    """Do it again and again in a thread while the block runs; what it raises, the block raises."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(pause_seconds):
+            act()
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        repeated = pool.submit(repeat)
+        try:
+            yield
+        finally:
+            over.set()
+        repeated.result()
 
 
 class Service:

@@ -6,6 +6,7 @@ but those that were counted.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -13,20 +14,22 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from http.client import HTTPException
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 from tests import tiny_case
+from tests.conftest import turn_off
+from tests.fakes import repeating
 from tests.killing import KILLS
 
 from streamflow.bootstrap import platform
@@ -60,6 +63,7 @@ class Up:
     process: psutil.Process
     api: str
     mlflow: str
+    numbers: Iterator[int] = field(default_factory=itertools.count)
     answered: set[str] = field(default_factory=set)
 
     def child(self, word: str) -> psutil.Process:
@@ -80,14 +84,16 @@ class Up:
     def ready(self) -> bool:
         return all(map(processes.responds, (f"{self.api}/ready", f"{self.mlflow}/health")))
 
-    def ask(self, number: int) -> None:
+    def ask(self) -> None:
         """One prediction; what was answered is remembered."""
         request = urllib.request.Request(
             f"{self.api}/predict",
             json.dumps({"machine_id": "m-0001"}).encode(),
-            {"Content-Type": "application/json", "X-Request-Id": f"asked-{number}"},
+            {"Content-Type": "application/json", "X-Request-Id": f"asked-{next(self.numbers)}"},
         )
-        with suppress(OSError), urllib.request.urlopen(request, timeout=10) as answer:
+        # A worker that is killed may cut its answer anywhere.
+        cut = suppress(OSError, HTTPException, ValueError)
+        with cut, urllib.request.urlopen(request, timeout=10) as answer:
             self.answered.add(json.load(answer)["request_id"])
 
     def logged(self) -> set[str]:
@@ -131,32 +137,13 @@ def environment(home: Path, api_port: int, mlflow_port: int) -> dict[str, str]:
     }
 
 
-@contextmanager
-def asking(up: Up) -> Iterator[None]:
-    """Somebody asks for predictions meanwhile."""
-    over = threading.Event()
-
-    def ask() -> None:
-        number = len(up.answered) * 1000
-        while not over.wait(0.01):
-            number += 1
-            up.ask(number)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def up(homes: Path) -> Iterator[Up]:
     home, ports = homes / "up", (free_port(), free_port())
     settings = load_settings(home=home, use_case="tests.tiny_case")
     with pytest.MonkeyPatch.context() as patched, platform(settings) as ready:
         patched.setattr(plots, "draw", lambda *arguments: None)
+        turn_off(ready.database.url, "fsync", "full_page_writes")
         tiny_case.generate(Generation(home / "months", users=300, months=1, seed=5))
         ingest(ready, home / "months" / "month_000", JANUARY, None, NOW, "test")
         apply(ready)
@@ -183,7 +170,7 @@ def test_a_killed_server_is_ready_again_and_no_row_is_lost_but_those_counted(
     number: int, up: Up
 ) -> None:
     kind = KINDS[number % len(KINDS)]
-    with asking(up):
+    with repeating(up.ask, pause_seconds=0.01):
         until(lambda: up.answered - up.logged())
         victims = up.victims(kind)
         assert victims

@@ -28,6 +28,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 from tests import tiny_case
+from tests.conftest import url_of
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import InvalidSettings, NotPermitted, SchemaTooNew
@@ -75,11 +76,6 @@ class Source:
     rows: dict[str, list[str]]
     files: dict[str, str]
     answer: Answer
-
-
-def url_of(settings: Settings) -> str:
-    assert settings.database_url is not None
-    return settings.database_url.get_secret_value()
 
 
 def rows_in(url: str, schemas: list[str], location: str) -> dict[str, list[str]]:

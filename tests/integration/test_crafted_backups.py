@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests import crafted_backups, tiny_case
+from tests.conftest import url_of
 from tests.crafted_backups import ROOM
 
 from streamflow.bootstrap import platform
@@ -130,8 +131,3 @@ def restored(settings: Settings, file: Path) -> StreamFlowError | None:
     except StreamFlowError as refused:
         return refused
     return None
-
-
-def url_of(settings: Settings) -> str:
-    assert settings.database_url is not None
-    return settings.database_url.get_secret_value()

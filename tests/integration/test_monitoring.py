@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import httpx
 import pytest
 import uvicorn
 import yaml
-from tests.fakes import JANUARY, FakeRegistry, api, eventually, model, stocked
+from tests.fakes import JANUARY, FakeRegistry, api, eventually, model, repeating, stocked
 
 from streamflow.operations import processes
 
@@ -117,24 +117,15 @@ def listening(app: Any, port: int) -> Iterator[Callable[[], None]]:
 @contextmanager
 def asked(url: str) -> Iterator[None]:
     """Predictions are asked for all the time while the block runs."""
-    over = threading.Event()
+    with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
 
-    def ask() -> None:
-        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
-            while not over.wait(0.02):
-                try:
-                    client.post("/predict", json={"user_id": "ann"})
-                    client.post("/predict/batch", json=BATCH)
-                except httpx.TransportError:
-                    return  # it was stopped
+        def ask() -> None:
+            with suppress(httpx.TransportError):  # it was stopped
+                client.post("/predict", json={"user_id": "ann"})
+                client.post("/predict/batch", json=BATCH)
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        with repeating(ask):
+            yield
 
 
 class Prometheus:

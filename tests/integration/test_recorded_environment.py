@@ -14,33 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.git import commit, git
 
 from streamflow.errors import EnvironmentNotRestored
 from streamflow.lineage.code import Code, code, uncommitted
 from streamflow.lineage.recorded_environment import checkout
 
 ROOT = Path(__file__).parents[2]
-NAMED = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *NAMED, *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 def commit_all(folder: Path) -> str:
     git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--no-gpg-sign", "--no-verify", "-m", "a commit")
-    return git(folder, "rev-parse", "HEAD")
+    return commit(folder)
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A git repository with two commits of one file."""
-    if shutil.which("git") is None:
-        pytest.skip("git isn't installed")
     folder = tmp_path / "a repository"
     folder.mkdir()
     git(folder, "init", "--quiet")

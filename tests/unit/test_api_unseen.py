@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.fakes import (
     COUPON,
+    DAY,
     FEBRUARY,
     JANUARY,
     PLAN,
@@ -27,7 +28,6 @@ from streamflow.api import schemas
 from streamflow.training.served_model import Feature
 
 TICKETS = Feature("tickets", "support_view", "INT64", nullable=False, absent="null")
-DAY = 86400.0
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.git import commit, git
 from tests.training_tables import data_hash
 
 from streamflow.lineage.code import Code, code, package, uncommitted
@@ -154,18 +153,12 @@ def test_an_integer_beyond_64_bits_is_refused_and_not_cut() -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A git checkout with one commit."""
-    if shutil.which("git") is None:
-        pytest.skip("git isn't installed")
     folder = tmp_path / "a checkout"
     folder.mkdir()
     (folder / "file").write_text("1")
-    named = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
-    for arguments in (
-        ("init", "--quiet"),
-        ("add", "file"),
-        (*named, "commit", "--quiet", "--no-gpg-sign", "--no-verify", "-m", "first"),
-    ):
-        subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "file")
+    commit(folder)
     return folder
 
 

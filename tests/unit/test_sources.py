@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.git import commit, git
 
 from streamflow.lineage import code, sources
 from streamflow.lineage.code import Code
@@ -135,24 +134,18 @@ def test_a_long_difference_is_cut_and_data_isnt_source(case: Case) -> None:
     assert found.lines[-1].endswith("more lines")
 
 
-Git = Callable[..., None]
-
-
 @pytest.fixture
-def git(case: Case) -> Git:
-    def run(*arguments: str) -> None:
-        named = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
-        command = ["git", "-C", str(case.folder.parent), *named, *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-
-    run("init", "--quiet")
-    (case.folder.parent / ".gitignore").write_text("a_case/secret.py\n")
-    run("add", "a_case", ".gitignore")
-    run("commit", "--quiet", "--no-gpg-sign", "--no-verify", "-m", "first")
-    return run
+def checkout(case: Case) -> Path:
+    """A git checkout with one commit of the case."""
+    folder = case.folder.parent
+    git(folder, "init", "--quiet")
+    (folder / ".gitignore").write_text("a_case/secret.py\n")
+    git(folder, "add", "a_case", ".gitignore")
+    commit(folder)
+    return folder
 
 
-def test_what_the_commit_has_is_read_from_it(case: Case, git: Git) -> None:
+def test_what_the_commit_has_is_read_from_it(case: Case, checkout: Path) -> None:
     files = code.source_files("a_case")
     assert code.is_committed(files.values(), case.folder)
     was = case.code()
@@ -162,7 +155,7 @@ def test_what_the_commit_has_is_read_from_it(case: Case, git: Git) -> None:
 
 
 @pytest.mark.parametrize("file", ["untracked.py", "secret.py"])
-def test_a_file_that_the_commit_lacks_is_noticed(case: Case, git: Git, file: str) -> None:
+def test_a_file_that_the_commit_lacks_is_noticed(case: Case, checkout: Path, file: str) -> None:
     case.write(file, "x = 1\n")
     assert not code.is_committed(code.source_files("a_case").values(), case.folder)
 

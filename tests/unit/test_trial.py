@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.fakes import FEATURES, schema
@@ -154,14 +155,14 @@ def test_a_model_that_never_comes_back_is_refused_and_its_process_is_gone(models
     assert not list(children())
 
 
-def children() -> list[Path]:
+def children() -> list[psutil.Process]:
     """The processes that try a model, below this one."""
-    return [
-        process
-        for process in Path("/proc").glob("[0-9]*")
-        if process.joinpath("stat").read_text().rpartition(")")[2].split()[1] == str(os.getpid())
-        and b"trial_process" in process.joinpath("cmdline").read_bytes()
-    ]
+    found = []
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if any("trial_process" in word for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,7 @@ def with_view(view: str, **given_: Any) -> UseCase:
             "schema": list(old.features),
             "source": old.batch_source,
         }
-        kind = given_.get("kind", type(old))
-        arguments |= {name: value for name, value in given_.items() if name != "kind"}
-        named[view] = kind(**{name: v() if callable(v) else v for name, v in arguments.items()})
+        named[view] = type(old)(**(arguments | given_))
         views = [named["machines_fv"], named["readings_fv"]]
         named["failures_v1"] = FeatureService(name="failures_v1", features=views)
         return list(named.values())
