@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streamflow.errors import ContractViolation, InvalidSettings
-from streamflow.history import csv_file
+from streamflow.history.files import csv_file
 from streamflow.history.validation import read_checked
 from streamflow.history.violations import SHOWN_CHARACTERS, SHOWN_VIOLATIONS, Violation, Violations
 from streamflow.use_case import Csv, Table

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamflow.errors import MissingFiles
-from streamflow.history.month_folder import find_files
+from streamflow.history.files.month_folder import find_files
 from streamflow.use_case import Table
 
 USERS, LABELS = Table("users", None), Table("labels", None, arrives_later=True)  # type: ignore[arg-type]

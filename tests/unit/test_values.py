@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamflow.errors import InvalidSettings
-from streamflow.history.plain_columns import shown
+from streamflow.history.files.plain_columns import shown
 from streamflow.history.validation import read_checked
 from streamflow.history.values import checked
 from streamflow.history.violations import Violation

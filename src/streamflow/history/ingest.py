@@ -15,8 +15,8 @@ from pathlib import Path
 from streamflow.errors import AsOfRefused, RecordedAtRefused
 from streamflow.hashes import Sha256, sha256_of
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.files.month_folder import find_files
 from streamflow.history.history_table import content_columns, create_history_table, history_table
-from streamflow.history.month_folder import find_files
 from streamflow.history.staging import stage, staging_table
 from streamflow.history.violations import Violations
 from streamflow.postgres.database import Database

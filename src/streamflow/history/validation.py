@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.errors import InvalidSettings
-from streamflow.history.month_file import read_batches
-from streamflow.history.plain_columns import plain, shown
+from streamflow.history.files.month_file import read_batches
+from streamflow.history.files.plain_columns import plain, shown
 from streamflow.history.values import RULES, checked
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 from streamflow.use_case import Table

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamflow.history.plain_columns import as_text, plain
+from streamflow.history.files.plain_columns import as_text, plain
 from streamflow.use_case import Csv
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamflow.history.header import columns_fit
+from streamflow.history.files.header import columns_fit
 from streamflow.history.violations import Report, Violation
 from streamflow.use_case import Table
 

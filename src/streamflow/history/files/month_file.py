@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamflow.history import csv_file, parquet_file
+from streamflow.history.files import csv_file, parquet_file
 from streamflow.history.violations import Report
 from streamflow.use_case import Table
 

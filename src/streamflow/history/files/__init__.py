@@ -1,0 +1,6 @@
+"""The files of a month: which there are, and their rows in chunks, CSV and Parquet alike.
+
+May import: history's violations, use_case, top modules.
+"""
+
+__all__ = ["header", "month_file", "month_folder", "plain_columns"]
