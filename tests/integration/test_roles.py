@@ -31,6 +31,7 @@ from streamflow.keys.audit import AuditEntry, RejectedRequest
 from streamflow.keys.key_sync import DatabaseKeyStore
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
+from streamflow.pipeline.evaluate import evaluate
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.predict import predict
@@ -108,6 +109,7 @@ def server(
         apply(ready)
         trained = train.train(ready, JANUARY, None, 1, NOW)
         deployment.promote(ready, trained.version, "Production", "a test", "test", NOW)
+        evaluate(ready, trained.version, JANUARY, "test", NOW)
         materialize(ready, JANUARY, NOW)
     return made
 
@@ -217,6 +219,7 @@ def test_a_reader_reads(server: Server) -> None:
     with psycopg.connect(server.url("reader")) as connection:
         for table in (
             *("streamflow.promotions", "streamflow.predictions", "streamflow.audit"),
+            "streamflow.evaluations",
             *("mlflow.runs", "feast.feature_views", "streamflow.migrations"),
             *(first_table(connection, "online"), first_table(connection, HISTORY)),
         ):
@@ -250,6 +253,13 @@ FORBIDDEN = {
     "UPDATE streamflow.predictions SET prediction = 1": EVERYBODY,
     "DELETE FROM streamflow.promotions": EVERYBODY,
     "UPDATE streamflow.promotions SET why = ''": EVERYBODY,
+    "DELETE FROM streamflow.evaluations": EVERYBODY,
+    "UPDATE streamflow.evaluations SET version = 2": EVERYBODY,
+    "TRUNCATE streamflow.evaluations": EVERYBODY,
+    "INSERT INTO streamflow.evaluations OVERRIDING SYSTEM VALUE TABLE streamflow.evaluations": (
+        EVERYBODY
+    ),
+    "SELECT * FROM streamflow.evaluations": ("api", "feast"),
     "DELETE FROM streamflow.audit": EVERYBODY,
     "UPDATE streamflow.ingestions SET ingested_by = ''": EVERYBODY,
     "DELETE FROM streamflow.migrations": EVERYBODY,
@@ -343,7 +353,7 @@ def test_nobody_logs_in_as_the_owner_of_history_and_the_server_says_who_wrote(
             "WHERE pronamespace = 'streamflow'::regnamespace"
         ).fetchall()
         assert functions == [("streamflow_owner",)]
-        for table in ("promotions", "ingestions"):
+        for table in ("promotions", "ingestions", "evaluations"):
             written = connection.execute(
                 f"SELECT DISTINCT written_by FROM streamflow.{table} WHERE written_at > %s",  # type: ignore[arg-type]
                 [NOW],

@@ -18,13 +18,13 @@ import typer
 
 from streamflow import log, private_files
 from streamflow.cli import (
-    backup,
     check,
     data,
+    database,
+    evaluate,
     explain,
     keys,
     lineage,
-    migrate,
     models,
     predict,
     servers,
@@ -43,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(check, data, train, models, lineage, servers, predict, explain, keys, migrate, backup),
+    *(check, data, train, evaluate, models, lineage, servers, predict, explain, keys, database),
 ):
     for command in group.app.registered_commands:
         command.cls = Command

@@ -6,6 +6,7 @@ May import: promotion, lineage, serving, and what these may.
 __all__ = [
     "apply",
     "check",
+    "evaluate",
     "explain",
     "ingest",
     "materialize",

@@ -4,6 +4,7 @@ May import: training, postgres, top modules.
 """
 
 __all__ = [
+    "evaluations",
     "mlflow_registry",
     "mlflow_rest",
     "model_cache",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Run
+from streamflow.registry.records import EVALUATED, MODEL_HASH_TAG, ModelVersion, Run
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -45,6 +45,10 @@ def our_run(run: MlflowRun) -> Run:
         status=run.info.status,
         started_at=run.info.start_time / 1000,
         params=run.data.params,
-        metrics=run.data.metrics,
+        metrics={
+            name: value
+            for name, value in run.data.metrics.items()
+            if not name.startswith(EVALUATED)
+        },
         tags=run.data.tags,
     )

@@ -182,6 +182,14 @@ class Registry:
                 for version in versions:
                     self._client.set_model_version_tag(self.model, version, key, value)
 
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the run; those that it has with the same values stay as they are."""
+        from mlflow.entities import Metric
+
+        with mlflow_errors():
+            measured = [Metric(key, value, 0, 0) for key, value in metrics.items()]
+            self._client.log_batch(run_id, metrics=measured)
+
     def _search_versions(self) -> list[MlflowVersion]:
         """All versions, newest first."""
         quoted = "'" + self.model.replace("'", "''") + "'"

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 MODEL_HASH_TAG = "streamflow.model_hash"
 
+# Metrics of a run whose names begin so were measured afterwards, on another month's rows.
+EVALUATED = "evaluated/"
+
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version; `metrics` are of its run, `model_hash` is of its served form."""
+    """A registered version; `metrics` are those of its training, `model_hash` is of its served
+    form."""
 
     name: str
     version: int
@@ -30,7 +34,7 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class Run:
-    """A training in MLflow, finished or not."""
+    """A training in MLflow, finished or not; `metrics` are those of the training alone."""
 
     run_id: str
     status: str

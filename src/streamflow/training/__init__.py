@@ -11,6 +11,7 @@ __all__ = [
     "estimator_findings",
     "evaluation",
     "feature_importance",
+    "judged_rows",
     "plots",
     "served_model",
     "training_set_warnings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -77,6 +78,26 @@ def too_few_to_tell(labels: Labels) -> list[str]:
         f"How good the model is can't be told: only {positives:,} rows with the label true and "
         f"{negatives:,} with false judge it, {FEWEST_OF_A_CLASS} of each are needed."
     ]
+
+
+def can_tell(figures: Mapping[str, float]) -> bool:
+    """Whether enough rows of each label were behind the figures, named as MLflow stores them.
+
+    Figures without an interval were measured before there was one: then it isn't known.
+    """
+    return (figures.get("auc_low", 0.5), figures.get("auc_high", 0.5)) != (0.0, 1.0)
+
+
+def auc_in_words(figures: Mapping[str, float]) -> str:
+    """The AUC with its interval, or that it can't be told; `figures` as MLflow stores them."""
+    if "auc" not in figures:
+        return "not measured"
+    auc = f"{figures['auc']:.4f}"
+    if not can_tell(figures):
+        return f"can't tell ({auc} by fewer than {FEWEST_OF_A_CLASS} rows of a label)"
+    if "auc_low" not in figures or "auc_high" not in figures:
+        return auc
+    return f"{auc} ({figures['auc_low']:.4f} to {figures['auc_high']:.4f})"
 
 
 def auc_interval(labels: Labels, probabilities: Matrix, random_state: int) -> tuple[float, float]:

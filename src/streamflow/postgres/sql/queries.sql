@@ -334,6 +334,25 @@ FROM streamflow.promotions
 WHERE model = %(model)s
 ORDER BY promotion_id
 
+-- name: record_evaluation
+INSERT INTO streamflow.evaluations
+    (model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,
+     positives, trained_on, rows_hash, data_hash, figures)
+VALUES (%(model)s, %(version)s, %(run_id)s, %(model_hash)s, %(as_of)s, %(known_at)s,
+        %(evaluated_at)s, %(evaluated_by)s, %(rows)s, %(positives)s, %(trained_on)s,
+        %(rows_hash)s, %(data_hash)s, %(figures)s)
+
+-- name: evaluations
+SELECT model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,
+       positives, trained_on, rows_hash, data_hash, figures
+FROM streamflow.evaluations
+WHERE model = %(model)s
+ORDER BY evaluation_id
+
+-- name: lock_evaluation
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
+       pg_advisory_xact_lock(hashtext('streamflow evaluation'), hashtext(%(model)s))
+
 -- name: lock_promotion
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
        pg_advisory_xact_lock(hashtext('streamflow promotion'), hashtext(%(model)s))

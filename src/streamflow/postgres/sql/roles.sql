@@ -47,9 +47,13 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamflow FROM PUBLIC;
 
 -- pipeline: history, features, models; reads predictions, and drops those that are too old. What the
 -- server writes down of each line (`written_at`, `written_by`, `finished_at`), nobody else can.
-REVOKE ALL ON streamflow.ingestions, streamflow.materializations, streamflow.promotions
+REVOKE ALL ON
+    streamflow.ingestions, streamflow.materializations, streamflow.promotions,
+    streamflow.evaluations
     FROM streamflow_pipeline;
-GRANT SELECT ON streamflow.ingestions, streamflow.materializations, streamflow.promotions
+GRANT SELECT ON
+    streamflow.ingestions, streamflow.materializations, streamflow.promotions,
+    streamflow.evaluations
     TO streamflow_pipeline;
 GRANT INSERT (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_by, tables)
     ON streamflow.ingestions TO streamflow_pipeline;
@@ -58,6 +62,9 @@ GRANT INSERT (use_case, feature_view, as_of, event_timestamp, known_at, rows, se
 GRANT INSERT (promoted_at, promoted_by, model, version, action, from_stage, to_stage, replaced, why,
               verdict)
     ON streamflow.promotions TO streamflow_pipeline;
+GRANT INSERT (model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,
+              positives, trained_on, rows_hash, data_hash, figures)
+    ON streamflow.evaluations TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION
     streamflow.create_history(text, text, text, json), streamflow.analyze_history(text, text)
     TO streamflow_pipeline;
@@ -79,7 +86,7 @@ GRANT EXECUTE ON FUNCTION streamflow.create_prediction_partition(date) TO stream
 -- reader: reads everything but the hashes of keys, and writes nothing.
 GRANT SELECT ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions,
-    streamflow.served_models, streamflow.predictions, streamflow.audit,
+    streamflow.evaluations, streamflow.served_models, streamflow.predictions, streamflow.audit,
     streamflow.api_key_revocations
     TO streamflow_reader;
 GRANT SELECT (key_id, name, scopes, created_at, created_by, expires_at) ON streamflow.api_keys

@@ -1,0 +1,238 @@
+"""The step that judges a version on a month: in training's terms, by the file that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamflow.errors import KnownAtRefused, NoLineage, UnservableModel, UntrainableData
+from streamflow.features import point_in_time, use_case_check
+from streamflow.lineage import recorded_run
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
+from streamflow.registry import evaluations
+from streamflow.registry.evaluations import RecordedEvaluation
+from streamflow.registry.records import EVALUATED, ModelVersion
+from streamflow.registry.trial import Trials
+from streamflow.scratch import scratch
+from streamflow.training import canonical, evaluation, judged_rows, served_model
+from streamflow.training.dataset_table import LABEL
+from streamflow.training.served_model import FeatureSchema, Labels, Matrix, ServedModel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Of the resamples behind the interval: the same for all versions, so that they are drawn alike.
+RANDOM_STATE = 0
+_ROWS_AT_A_TIME = 65_536
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A version judged on a month.
+
+    `recorded` is False if the same evaluation was there already: then `evaluation` is that one.
+    `without_label` and `without_features` count the entities of the month that were left out,
+    `problems` those that the version has no prediction for, by the problem's code. `warnings` say
+    what can't be told, and what should be known beside the figures.
+    """
+
+    evaluation: RecordedEvaluation
+    recorded: bool
+    without_label: int
+    without_features: int
+    problems: dict[str, int]
+    warnings: list[str]
+
+
+def evaluate(
+    platform: Platform,
+    version: int,
+    as_of: date,
+    who: str,
+    now: datetime,
+    progress: Progress = silent,
+    known_at: datetime | None = None,
+) -> Evaluated:
+    """Judge the version's served form on the entities of `as_of`, and record the figures.
+
+    Features are those that were valid at `as_of`; rows and labels those that were recorded by
+    `known_at` (UTC; `now` if it is None). The same evaluation again adds nothing.
+    Raises UnknownVersion, KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData,
+    UnservableModel, FeatureStoreUnavailable, MlflowUnavailable.
+    """
+    known_at = known_at or now
+    if known_at > now:
+        raise KnownAtRefused(
+            f"--known-at {known_at.isoformat()} is in the future; it is {now.isoformat()} now.",
+            "Name a time in the past, or leave it out.",
+        )
+    use_case_check.require_usable(platform.use_case)
+    registered = platform.registry.version(version)
+    progress("fetch the version")
+    model = _load(platform, registered)
+    progress("point-in-time join")
+    assembled = point_in_time.assemble(platform.database, platform.use_case, as_of, known_at)
+    _require_features(registered, model.schema, assembled.training_set.schema)
+    judged = judged_rows.predictable(assembled.table, model.schema)
+    if not judged.table.num_rows:
+        raise UntrainableData(
+            f"Version {version} has a prediction for none of the {assembled.table.num_rows:,} "
+            f"entities at AS_OF {as_of}: {_counted(judged.problems)}.",
+            "Train a version on months that have these values: `streamflow train --as-of DATE`.",
+        )
+    progress("score")
+    labels = np.asarray(judged.table[LABEL].to_pylist(), dtype=np.int64)
+    predictions, probabilities = _scores(model, judged.table)
+    figures = evaluation.evaluate(labels, predictions, probabilities, RANDOM_STATE)
+    entities = judged.table.column(0).to_pylist()
+    rows = judged_rows.judged_rows([as_of] * len(entities), entities, labels)
+    progress("compare with training")
+    made = RecordedEvaluation(
+        model=registered.name,
+        version=version,
+        run_id=registered.run_id,
+        model_hash=registered.model_hash,
+        as_of=as_of,
+        known_at=known_at,
+        evaluated_at=now,
+        evaluated_by=who,
+        rows=rows.rows,
+        positives=rows.positives,
+        trained_on=_trained_on(platform, registered, as_of, entities),
+        rows_hash=rows.hash,
+        data_hash=canonical.hashes(_data(judged.table, model.schema))[0],
+        figures=figures.as_metrics(),
+    )
+    progress("record")
+    kept, others = _record(platform, made)
+    return Evaluated(
+        evaluation=kept,
+        recorded=kept is made,
+        without_label=assembled.without_label,
+        without_features=assembled.without_features,
+        problems=judged.problems,
+        warnings=[*evaluation.too_few_to_tell(labels), *_seen_in_training(kept), *others],
+    )
+
+
+def _load(platform: Platform, version: ModelVersion) -> ServedModel:
+    """The version's served form, whose hash was checked and which passed its trial."""
+    folder = platform.production.download(version)
+    Trials(platform.registry.cache).require_passed(version, folder)
+    return served_model.load(folder)
+
+
+def _require_features(version: ModelVersion, needed: FeatureSchema, there: FeatureSchema) -> None:
+    types = {(one.feature_view, one.name): one.type for one in there.features}
+    for feature in needed.features:
+        kind = types.get((feature.feature_view, feature.name))
+        if kind != feature.type:
+            is_now = f"has the type {kind} now" if kind else "isn't there any more"
+            raise UnservableModel(
+                f"Version {version.version} of {version.name!r} needs the feature "
+                f"{feature.feature_view}:{feature.name} ({feature.type}), which {is_now} in the "
+                f"feature service {there.feature_service!r}.",
+                "Bring it back in the use case and run `streamflow apply`, or evaluate a version "
+                "that was trained since; see `streamflow models`.",
+            )
+
+
+def _data(table: pa.Table, schema: FeatureSchema) -> pa.Table:
+    """The columns that decide the figures, in the order of the version's schema."""
+    key = table.schema.names[0]
+    return table.select([key, *(one.name for one in schema.features), LABEL])
+
+
+def _scores(model: ServedModel, table: pa.Table) -> tuple[Labels, Matrix]:
+    """The model's labels and probabilities of 1, one per row."""
+
+    def parts() -> Iterator[tuple[Labels, Matrix]]:
+        for start in range(0, table.num_rows, _ROWS_AT_A_TIME):
+            part = table.slice(start, _ROWS_AT_A_TIME)
+            yield model.predict({one.name: part[one.name].to_pylist() for one in features})
+
+    features = model.schema.features
+    labels, probabilities = zip(*parts(), strict=True)
+    return np.concatenate(labels), np.concatenate(probabilities)
+
+
+def _trained_on(
+    platform: Platform, version: ModelVersion, as_of: date, entities: Sequence[str]
+) -> int | None:
+    """How many of the rows the version was fitted to; None if its run doesn't tell."""
+    registry = platform.registry
+    with scratch(platform.settings.scratch) as folder:
+        try:
+            recorded = recorded_run.read(registry, registry.run(version.run_id), folder)
+        except NoLineage:
+            return None
+    if recorded.lineage.data.as_of != as_of:
+        return 0
+    if recorded.table is None or recorded.scores is None:
+        return None
+    fitted = {*recorded.table.column(0).to_pylist()} - {*recorded.scores.column(0).to_pylist()}
+    return len(fitted.intersection(entities))
+
+
+def _seen_in_training(made: RecordedEvaluation) -> list[str]:
+    if made.trained_on is None:
+        return [
+            f"How many of the {made.rows:,} rows version {made.version} was trained on can't be "
+            "told: its run doesn't keep its training set."
+        ]
+    if not made.trained_on:
+        return []
+    return [
+        f"{made.trained_on:,} of {made.rows:,} rows were trained on: on new rows the version is "
+        "likely to be worse."
+    ]
+
+
+def _record(platform: Platform, made: RecordedEvaluation) -> tuple[RecordedEvaluation, list[str]]:
+    """Record the evaluation unless it is there; returns the one that is there, and warnings.
+
+    MLflow's metrics come first, the row of the table second: if the command is killed in between,
+    repeating it writes the same metrics again, and the row.
+    """
+    database, registry = platform.database, platform.registry
+    warnings: list[str] = []
+    with database.transaction():
+        database.execute("lock_evaluation", model=made.model)
+        for before in evaluations.evaluations(database, made.model):
+            if _judged(before) != _judged(made):
+                continue
+            if before.figures == made.figures:
+                return before, warnings
+            warnings = [
+                f"At {before.evaluated_at:%Y-%m-%d %H:%M} UTC the same model had other figures on "
+                "the same data: another library or another processor computes them today."
+            ]
+        day = made.as_of.isoformat()
+        registry.log_metrics(
+            made.run_id, {f"{EVALUATED}{day}/{name}": value for name, value in made.figures.items()}
+        )
+        registry.tag(made.run_id, {f"streamflow.evaluated.{day}": _in_words(made)})
+        evaluations.record(database, made)
+    return made, warnings
+
+
+def _judged(one: RecordedEvaluation) -> tuple[object, ...]:
+    """What decides an evaluation's figures."""
+    return one.version, one.run_id, one.model_hash, one.as_of, one.rows_hash, one.data_hash
+
+
+def _in_words(made: RecordedEvaluation) -> str:
+    seen = "an unknown number" if made.trained_on is None else f"{made.trained_on:,}"
+    return (
+        f"auc {made.figures['auc']:.4f} on {made.rows:,} rows (hash {made.rows_hash[:12]}), "
+        f"{seen} of them trained on; known at {made.known_at.isoformat()}"
+    )
+
+
+def _counted(problems: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {code}" for code, count in problems.items())

@@ -1,0 +1,103 @@
+"""The rows that a figure is measured on: which of them have a prediction, and which rows they are.
+
+Figures of two models say which is better only if both were measured on the same rows, so each
+figure is kept with the hash of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from streamflow.hashes import Sha256
+from streamflow.training import canonical
+from streamflow.training.dataset_table import LABEL
+from streamflow.training.served_model import Feature, FeatureSchema, Labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """`hash` is over each row's as_of, entity and label, in this order, sorted; `positives` counts
+    the labels that are true."""
+
+    months: tuple[date, ...]
+    rows: int
+    positives: int
+    hash: Sha256
+
+
+def judged_rows(as_ofs: Sequence[date], entities: Sequence[str], labels: Labels) -> JudgedRows:
+    """What identifies the rows, given in any order by their as_of, entity and label (0 or 1)."""
+    order = sorted(range(len(entities)), key=lambda row: (as_ofs[row], entities[row]))
+    table = canonical.table(
+        [
+            ("as_of", "STRING", [as_ofs[row].isoformat() for row in order]),
+            ("entity", "STRING", [entities[row] for row in order]),
+            (LABEL, "BOOL", [bool(labels[row]) for row in order]),
+        ]
+    )
+    return JudgedRows(
+        months=tuple(sorted(set(as_ofs))),
+        rows=len(order),
+        positives=sum(table[LABEL].to_pylist()),
+        hash=canonical.hashes(table)[0],
+    )
+
+
+@dataclass(frozen=True)
+class Predictable:
+    """The rows of a table that a model has a prediction for; the others are counted by the code of
+    the problem that serving has with them."""
+
+    table: pa.Table
+    problems: dict[str, int]
+
+
+def predictable(table: pa.Table, schema: FeatureSchema) -> Predictable:
+    """The rows of a training set's table for which a model with this schema would be served."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept: pa.ChunkedArray | pa.Array = pa.array([True] * table.num_rows, pa.bool_())
+    problems: dict[str, int] = {}
+
+    def leave_out(code: str, refused: pa.ChunkedArray | pa.Array) -> None:
+        nonlocal kept
+        count = pc.sum(pc.and_(kept, refused)).as_py() or 0
+        if count:
+            problems[code] = problems.get(code, 0) + count
+        kept = pc.and_(kept, pc.invert(refused))
+
+    # In serving's order: a missing feature is found before a value that training never saw.
+    for feature in schema.features:
+        if not feature.may_be_null:
+            leave_out("missing_features", _is_null(table[feature.name]))
+    for feature in schema.features:
+        if feature.unseen == "refuse":
+            if not feature.takes_null:
+                leave_out("unseen_null", _is_null(table[feature.name]))
+            if feature.type == "STRING":
+                leave_out("unseen_category", _unseen(table[feature.name], feature))
+    return Predictable(table.filter(kept), problems)
+
+
+def _is_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(column.type):  # NaN and infinity have no meaning to a model
+        return pc.invert(pc.fill_null(pc.is_finite(column), False))
+    return column.is_null()
+
+
+def _unseen(column: pa.ChunkedArray, feature: Feature) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    seen = pa.array(feature.categories, pa.large_string())
+    return pc.and_(column.is_valid(), pc.invert(pc.is_in(column, value_set=seen)))

@@ -1,0 +1,283 @@
+"""A version judged on a month, with the real registry, feature store and database."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+from mlflow import MlflowClient
+from pydantic import SecretStr
+from sklearn.metrics import brier_score_loss, roc_auc_score
+from tests import tiny_case
+
+from streamflow.bootstrap import platform
+from streamflow.cli.main import main
+from streamflow.errors import (
+    KnownAtRefused,
+    LabelsNotMatured,
+    UnknownVersion,
+    UnservableModel,
+    UntrainableData,
+)
+from streamflow.pipeline import evaluate as step
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.evaluate import Evaluated
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.train import train
+from streamflow.platform import Platform
+from streamflow.postgres.database import Database
+from streamflow.registry import evaluations
+from streamflow.settings import Settings, load_settings
+from streamflow.training import served_model
+from streamflow.use_case import Generation
+
+JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
+MONTHS = (JANUARY, FEBRUARY, MARCH)
+KNOWN = {month: datetime(2024, number + 2, 3, 6, tzinfo=UTC) for number, month in enumerate(MONTHS)}
+CORRECTED = datetime(2024, 5, 1, tzinfo=UTC)
+NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def world(
+    new_database: Callable[..., str],
+    prepared_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Platform]:
+    """Three months of machines, and a version trained on January."""
+    home = tmp_path_factory.mktemp("a home")
+    tiny_case.generate(Generation(home / "months", users=300, months=3, seed=5))
+    url = new_database(prepared_database)
+    settings = load_settings(home=home, database_url=url, use_case="tests.tiny_case")
+    with platform(settings) as ready:
+        for number, month in enumerate(MONTHS):
+            folder = home / "months" / f"month_{number:03}"
+            ingest(ready, folder, month, KNOWN[month], KNOWN[month], "test")
+        apply(ready)
+        train(ready, JANUARY, None, 1, NOW)
+        yield ready
+
+
+@pytest.fixture
+def settings(world: Platform, new_database: Callable[..., str]) -> Settings:
+    """Those of a copy of that world."""
+    url = SecretStr(new_database(world.database.url))
+    return world.settings.model_copy(update={"database_url": url})
+
+
+def evaluate(ready: Platform, as_of: date, version: int = 1, **how: Any) -> Evaluated:
+    return step.evaluate(ready, version, as_of, **{"who": "ada", "now": NOW, **how})
+
+
+def correct(ready: Platform, table: str, number: int, **columns: Callable[[str], str]) -> None:
+    """Load a month again with other values in one table."""
+    source = ready.settings.home / "months" / f"month_{number:03}"
+    folder = ready.settings.home / f"corrected {table} {number}"
+    folder.mkdir(exist_ok=True)
+    for file in source.iterdir():
+        with file.open(newline="") as rows:
+            read = list(csv.DictReader(rows))
+        if file.stem == table:
+            read = [
+                row | {name: change(row[name]) for name, change in columns.items()} for row in read
+            ]
+        with (folder / file.name).open("w", newline="") as target:
+            writer = csv.DictWriter(target, read[0])
+            writer.writeheader()
+            writer.writerows(read)
+    ingest(ready, folder, MONTHS[number], CORRECTED, CORRECTED, "test")
+
+
+def month(home: Path, number: int) -> pandas.DataFrame:
+    """A month's files side by side, as anybody would read them."""
+    folder = home / "months" / f"month_{number:03}"
+    frames = [pandas.read_csv(file).set_index("machine_id") for file in sorted(folder.iterdir())]
+    return pandas.concat(frames, axis=1).sort_index()
+
+
+def test_the_figures_are_those_of_the_served_file_on_the_months_rows(ready: Platform) -> None:
+    found = evaluate(ready, FEBRUARY)
+    rows = month(ready.settings.home, 1)
+    model = served_model.load(ready.registry.download(ready.registry.version(1)))
+    columns = {
+        one.name: [None if pandas.isna(value) else value for value in rows[one.name]]
+        for one in model.schema.features
+    }
+    _, probabilities = model.predict(columns)
+    figures = found.evaluation.figures
+    assert figures["auc"] == roc_auc_score(rows["fails"], probabilities)
+    assert figures["brier"] == pytest.approx(brier_score_loss(rows["fails"], probabilities))
+    assert figures["auc_low"] < figures["auc"] < figures["auc_high"]
+    assert (found.evaluation.rows, found.evaluation.positives) == (300, rows["fails"].sum())
+    assert found.evaluation.trained_on == 0
+    assert found.warnings == []
+
+
+def test_the_same_again_adds_nothing_and_says_so(ready: Platform) -> None:
+    first = evaluate(ready, FEBRUARY)
+    again = evaluate(ready, FEBRUARY, who="bob", now=NOW + timedelta(days=1))
+    assert (first.recorded, again.recorded) == (True, False)
+    assert again.evaluation == first.evaluation
+    assert evaluations.evaluations(ready.database, ready.registry.model) == [first.evaluation]
+
+
+def test_mlflow_has_the_figures_beside_those_of_training(ready: Platform) -> None:
+    before = ready.registry.version(1)
+    found = evaluate(ready, FEBRUARY)
+    client = MlflowClient(ready.mlflow_uri, ready.mlflow_uri)
+    kept = client.get_run(before.run_id).data
+    assert kept.metrics["evaluated/2024-02-29/auc"] == found.evaluation.figures["auc"]
+    assert kept.metrics["auc"] == before.metrics["auc"] != found.evaluation.figures["auc"]
+    assert "300 rows" in kept.tags["streamflow.evaluated.2024-02-29"]
+    # Nobody takes the one for the other.
+    assert ready.registry.version(1) == before
+    assert ready.registry.run(before.run_id).metrics == before.metrics
+
+
+def test_rows_that_were_trained_on_are_counted(ready: Platform) -> None:
+    found = evaluate(ready, JANUARY)
+    assert (found.evaluation.rows, found.evaluation.trained_on) == (300, 225)
+    assert found.warnings[0].startswith("225 of 300 rows were trained on")
+
+
+def test_what_was_recorded_after_known_at_changes_nothing(ready: Platform) -> None:
+    before = evaluate(ready, FEBRUARY)
+    correct(ready, "readings", 1, temperature_c=lambda _: "60.0")
+    correct(ready, "failures", 2, fails=lambda value: str(value != "True"))
+    then = evaluate(ready, FEBRUARY, known_at=CORRECTED - timedelta(seconds=1))
+    assert not then.recorded
+    assert then.evaluation == before.evaluation
+    now = evaluate(ready, FEBRUARY)
+    assert now.recorded
+    assert now.evaluation.rows_hash == before.evaluation.rows_hash  # the same entities and labels
+    assert now.evaluation.figures["auc"] < before.evaluation.figures["auc"]
+    told, corrected = (
+        evaluate(ready, MARCH, known_at=known_at).evaluation
+        for known_at in (CORRECTED - timedelta(seconds=1), NOW)
+    )
+    assert told.rows_hash != corrected.rows_hash
+    assert corrected.figures["auc"] == pytest.approx(1 - told.figures["auc"])
+
+
+def test_labels_that_arent_known_yet_judge_nobody(ready: Platform) -> None:
+    label = replace(tiny_case.use_case.label, horizon=timedelta(90))
+    late = replace(tiny_case.use_case, label=label)
+    with pytest.raises(LabelsNotMatured):
+        evaluate(replace(ready, use_case=late), MARCH)
+    with pytest.raises(KnownAtRefused):
+        evaluate(ready, MARCH, known_at=NOW + timedelta(seconds=1))
+    with pytest.raises(UnknownVersion):
+        evaluate(ready, MARCH, version=99)
+
+
+def test_an_entity_that_the_version_has_no_prediction_for_is_counted(ready: Platform) -> None:
+    correct(ready, "readings", 1, guard_open=lambda value: value or "False")
+    train(ready, FEBRUARY, None, 1, NOW)  # saw no null
+    found = evaluate(ready, MARCH, version=2)
+    assert found.problems == {"unseen_null": 100}
+    assert found.evaluation.rows == 200
+
+
+def test_a_version_whose_feature_is_gone_says_what_to_do(ready: Platform) -> None:
+    def without_alarms() -> list[Any]:
+        from feast import FeatureService, FeatureView
+        from feast.types import Int64
+
+        entity, machines, readings, _ = tiny_case.features()
+        fields = [one for one in readings.schema if one.name != "alarms"]
+        assert len(fields) < len(readings.schema), Int64
+        readings = FeatureView(
+            name=readings.name,
+            entities=[entity],
+            ttl=readings.ttl,
+            schema=[one for one in fields if one.name != "machine_id"],
+            source=readings.batch_source,
+        )
+        service = FeatureService(name="failures_v1", features=[machines, readings])
+        return [entity, machines, readings, service]
+
+    changed = replace(ready, use_case=replace(tiny_case.use_case, features=without_alarms))
+    apply(changed)
+    with pytest.raises(UnservableModel, match="readings_fv:alarms") as refused:
+        evaluate(changed, FEBRUARY)
+    assert "streamflow apply" in refused.value.next
+
+
+def test_a_file_that_isnt_the_registered_one_isnt_judged(ready: Platform) -> None:
+    version = ready.registry.version(1)
+    with ready.database.connection() as connection:
+        connection.execute("UPDATE mlflow.model_version_tags SET value = %s", ["0" * 64])
+    assert ready.registry.version(1).model_hash != version.model_hash
+    with pytest.raises(UnservableModel, match="hash differs"):
+        evaluate(ready, FEBRUARY)
+
+
+def test_an_evaluation_that_was_killed_before_its_row_is_completed(
+    ready: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluations, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(ready, FEBRUARY)
+    assert evaluations.evaluations(ready.database, ready.registry.model) == []
+    found = evaluate(ready, FEBRUARY)
+    client = MlflowClient(ready.mlflow_uri, ready.mlflow_uri)
+    history = client.get_metric_history(found.evaluation.run_id, "evaluated/2024-02-29/auc")
+    assert [one.value for one in history] == [found.evaluation.figures["auc"]]
+
+
+def test_other_figures_for_the_same_rows_are_recorded_and_told(ready: Platform) -> None:
+    first = evaluate(ready, FEBRUARY).evaluation
+    other = replace(first, figures={**first.figures, "auc": 0.123}, evaluated_by="another machine")
+    with Database(ready.database.url) as database:
+        with database.connection() as connection:
+            connection.execute("TRUNCATE streamflow.evaluations")
+        evaluations.record(database, other)
+    again = evaluate(ready, FEBRUARY)
+    assert again.recorded
+    assert "other figures" in again.warnings[0]
+    assert len(evaluations.evaluations(ready.database, ready.registry.model)) == 2
+
+
+def test_one_label_judges_nobody(ready: Platform) -> None:
+    correct(ready, "failures", 1, fails=lambda _: "False")
+    with pytest.raises(UntrainableData, match="the same label"):
+        evaluate(ready, FEBRUARY)
+
+
+def test_the_command_tells_it_in_words_and_in_json(
+    ready: Platform,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["streamflow", "evaluate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    text = run("1", "--as-of", "2024-01-31")
+    assert "version 1 judged on 2024-01-31" in text
+    assert "warning: 225 of 300 rows were trained on" in text
+    again = json.loads(run("1", "--as-of", "2024-01-31", "--json"))
+    (kept,) = evaluations.evaluations(ready.database, ready.registry.model)
+    assert again["recorded"] is False
+    assert again["evaluation"]["figures"] == kept.figures
+    assert f"{kept.figures['auc']:.4f}" in text
+    assert "nothing is added" in run("1", "--as-of", "2024-01-31")
