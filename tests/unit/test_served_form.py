@@ -14,10 +14,11 @@ from tests.orchard import orchard, real_month, small_forest
 
 from churn.model import MODELS
 from streamflow.errors import ServedFormDiffers, UnservableModel
-from streamflow.training import export, onnx_forest_float32
+from streamflow.training import export
 from streamflow.training.export import prove, write
 from streamflow.training.fit import Fitted, fit
-from streamflow.training.onnx_forest_float32 import is_exact
+from streamflow.training.onnx import forest_float32
+from streamflow.training.onnx.forest_float32 import is_exact
 from streamflow.training.served_model import SCHEMA_FILE, digest, load
 
 
@@ -238,7 +239,7 @@ def test_a_forest_of_several_groups_of_trees_is_the_same(
     fitted = fit(orchard(), forest_of_50, 42)
     write(fitted, tmp_path)
     whole = load(tmp_path).score(fitted.validation_matrix)
-    monkeypatch.setattr(onnx_forest_float32, "_NODES_TOGETHER", 400)
+    monkeypatch.setattr(forest_float32, "_NODES_TOGETHER", 400)
     write(fitted, tmp_path)
     assert (tmp_path / "model.onnx").read_bytes().count(b"TreeEnsembleRegressor") > 5
     parted = load(tmp_path).score(fitted.validation_matrix)

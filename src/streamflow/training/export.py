@@ -1,6 +1,6 @@
 """From a fitted estimator to the folder that is served, and the proof that the two are equal.
 
-Forests and single trees are written by `onnx_forest`, to the last bit; LightGBM and XGBoost in
+Forests and single trees are written by `onnx.forest`, to the last bit; LightGBM and XGBoost in
 their own text forms; anything else by skl2onnx, if it can. What can't be proved equal isn't served.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from streamflow.errors import ServedFormDiffers, UnservableModel
 from streamflow.training.fit import Fitted
-from streamflow.training.onnx_forest import onnx_forest
-from streamflow.training.onnx_forest_float32 import is_exact, onnx_forest_in_float32
+from streamflow.training.onnx.forest import onnx_forest
+from streamflow.training.onnx.forest_float32 import is_exact, onnx_forest_in_float32
 from streamflow.training.served_model import FORMS, SCHEMA_FILE, load
 from streamflow.use_case import Estimator
 from streamflow.use_case.findings import one_line

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from streamflow.training.onnx_graph import constant, model, node
+from streamflow.training.onnx.graph import constant, model, node
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto, ValueInfoProto
