@@ -202,6 +202,12 @@ def table_name(project: str, feature_view: str, version: int = 0) -> str:
     return f"{version_prefix(project, feature_view)}{version}"
 
 
+def referenced_table(project: str, reference: str) -> str:
+    """The name of the table of `view`, or of `view@vN`, which is version N of it."""
+    name, _, version = reference.partition("@v")
+    return table_name(project, name, int(version or 0))
+
+
 def version_prefix(project: str, feature_view: str) -> str:
     """The name of the table of each version of a feature view, but for the number at its end."""
     # No feature view's name has an @, so no view shares a table with another's version.

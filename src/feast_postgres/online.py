@@ -12,7 +12,7 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from psycopg import Connection, sql
 from pydantic import model_validator
 
-from feast_postgres.columns import table_layout, table_name
+from feast_postgres.columns import table_layout
 from feast_postgres.connections import Connections, Result
 from feast_postgres.online_fetch import Request, fetch, fetch_async
 from feast_postgres.online_request import Grouped, Plans, populate
@@ -31,7 +31,7 @@ from feast_postgres.unsupported import (
     refuse_vector_index,
     without_unsupported,
 )
-from feast_postgres.versions import missing_table_named, served_version, versioned
+from feast_postgres.versions import known_table, missing_table_named, served_table
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView
@@ -156,10 +156,8 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 
         Raises ValueError for keys whose join keys aren't the view's.
         """
-        [version] = self._versions(config, [table])
-        selection, statement = _read_request(
-            config, table, version, entity_keys, requested_features
-        )
+        [name] = self._tables(config, [table])
+        selection, statement = _read_request(config, table, name, entity_keys, requested_features)
         return online_read_results(selection, fetch(self._connections, config, [statement])[0])
 
     async def online_read_async(
@@ -170,10 +168,8 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         requested_features: list[str] | None = None,
     ) -> list[ReadResult]:
         """`online_read` without blocking the event loop."""
-        [version] = await self._versions_async(config, [table])
-        selection, statement = _read_request(
-            config, table, version, entity_keys, requested_features
-        )
+        [name] = await self._tables_async(config, [table])
+        selection, statement = _read_request(config, table, name, entity_keys, requested_features)
         return online_read_results(
             selection, (await fetch_async(self._connections, config, [statement]))[0]
         )
@@ -199,9 +195,9 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        versions = self._versions(config, [view for view, _ in grouped_refs])
+        tables = self._tables(config, [view for view, _ in grouped_refs])
         reads, statements = self._plans.prepare(
-            config, grouped_refs, versions, join_key_values, entity_name_to_join_key_map
+            config, grouped_refs, tables, join_key_values, entity_name_to_join_key_map
         )
         populate(
             online_features_response,
@@ -222,9 +218,9 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        versions = await self._versions_async(config, [view for view, _ in grouped_refs])
+        tables = await self._tables_async(config, [view for view, _ in grouped_refs])
         reads, statements = self._plans.prepare(
-            config, grouped_refs, versions, join_key_values, entity_name_to_join_key_map
+            config, grouped_refs, tables, join_key_values, entity_name_to_join_key_map
         )
         populate(
             online_features_response,
@@ -235,19 +231,21 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
             include_feature_view_version_metadata,
         )
 
-    def _versions(self, config: RepoConfig, views: Sequence[FeatureView]) -> list[int]:
-        if not versioned(config):
-            return [0] * len(views)
+    def _tables(self, config: RepoConfig, views: Sequence[FeatureView]) -> list[str]:
+        known = [name for view in views if (name := known_table(config, view)) is not None]
+        if len(known) == len(views):
+            return known
 
-        def work(connection: Connection[object]) -> list[int]:
-            return [served_version(connection, config, view) for view in views]
+        def work(connection: Connection[object]) -> list[str]:
+            return [served_table(connection, config, view) for view in views]
 
         return self._connections.run(config.online_store, work)
 
-    async def _versions_async(self, config: RepoConfig, views: Sequence[FeatureView]) -> list[int]:
-        if not versioned(config):
-            return [0] * len(views)
-        return await asyncio.to_thread(self._versions, config, views)
+    async def _tables_async(self, config: RepoConfig, views: Sequence[FeatureView]) -> list[str]:
+        known = [name for view in views if (name := known_table(config, view)) is not None]
+        if len(known) == len(views):
+            return known
+        return await asyncio.to_thread(self._tables, config, views)
 
     def run(self, config: RepoConfig, work: Callable[[Connection[object]], Result]) -> Result:
         """Call `work` with a connection in autocommit and return its result.
@@ -264,15 +262,13 @@ class PostgresOnlineStore(OnlineStore):  # type: ignore[misc]
 def _read_request(
     config: RepoConfig,
     view: FeatureView,
-    version: int,
+    table_name: str,
     entity_keys: Sequence[EntityKey],
     names: Sequence[str] | None,
 ) -> tuple[Selection, Request]:
     layout = table_layout(view)
     known = [name for name in names or layout.features if name in layout.features]
-    table = sql.Identifier(
-        config.online_store.db_schema, table_name(config.project, view.name, version)
-    )
+    table = sql.Identifier(config.online_store.db_schema, table_name)
     selection = select_features(table, layout, known)
     arrays = key_arrays(layout, entity_keys, config.entity_key_serialization_version)
     return selection, (select([selection]).as_bytes(None), arrays)

@@ -12,7 +12,7 @@ from feast import utils
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from psycopg import sql
 
-from feast_postgres.columns import Column, table_layout, table_name
+from feast_postgres.columns import Column, table_layout
 from feast_postgres.online_fetch import Request
 from feast_postgres.online_rows import (
     ResultRows,
@@ -78,16 +78,16 @@ class Plans:
         self,
         config: RepoConfig,
         grouped: Grouped,
-        versions: Sequence[int],
+        tables: Sequence[str],
         join_key_values: Mapping[str, Sequence[Value]],
         join_key_by_entity: Mapping[str, str],
     ) -> tuple[list[Read], list[Request]]:
-        """The reads of a request for these versions of the views, and the statement of each with
-        its parameters.
+        """The reads of a request for views with these tables, and the statement of each with its
+        parameters.
 
         Raises KeyError, as Feast does, if the request has none of a feature view's join keys.
         """
-        reads = self._reads(config, grouped, versions, join_key_values, join_key_by_entity)
+        reads = self._reads(config, grouped, tables, join_key_values, join_key_by_entity)
         version = config.entity_key_serialization_version
         return reads, [
             (read.statement, read.parameters(join_key_values, version)) for read in reads
@@ -97,16 +97,15 @@ class Plans:
         self,
         config: RepoConfig,
         grouped: Grouped,
-        versions: Sequence[int],
+        tables: Sequence[str],
         join_key_values: Mapping[str, Sequence[Value]],
         join_key_by_entity: Mapping[str, str],
     ) -> list[Read]:
-        schema, project = config.online_store.db_schema, config.project
+        schema = config.online_store.db_schema
         inputs = [_inputs(view, join_key_values, join_key_by_entity) for view, _ in grouped]
         key = (
             schema,
-            project,
-            *versions,
+            *tables,
             *(
                 (id(view), tuple(names), keys)
                 for (view, names), keys in zip(grouped, inputs, strict=True)
@@ -116,12 +115,8 @@ class Plans:
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            tables = [
-                sql.Identifier(schema, table_name(project, view.name, version))
-                for (view, _), version in zip(grouped, versions, strict=True)
-            ]
             # Store the views too: as long as they exist, no other object has the same id.
-            reads = _plan(grouped, inputs, tables)
+            reads = _plan(grouped, inputs, [sql.Identifier(schema, name) for name in tables])
             plan = [view for view, _ in grouped], reads
             self._plans[key] = plan
         return plan[1]

@@ -5,8 +5,8 @@ The columns of the tables come from the database's catalog: importing Feast take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -14,7 +14,15 @@ from psycopg import Connection, RawCursor, sql
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
-from feast_postgres.columns import Column, TableLayout, column_name, column_of_type, table_name
+from feast_postgres.columns import (
+    Column,
+    TableLayout,
+    column_name,
+    column_of_type,
+    referenced_table,
+    table_name,
+    version_prefix,
+)
 from feast_postgres.online_rows import (
     ResultRows,
     Selection,
@@ -22,7 +30,7 @@ from feast_postgres.online_rows import (
     select,
     select_features,
 )
-from feast_postgres.tables import existing_columns
+from feast_postgres.tables import existing_columns, has_values, versions
 
 _ResultRow = tuple[Any, ...]
 
@@ -48,10 +56,40 @@ class Statement:
     text: bytes
     value_types: tuple[str, ...]
     result_types: tuple[int, ...]
-    times: Callable[[_ResultRow], _ResultRow]
-    unwritten: Callable[[_ResultRow], _ResultRow]
-    values: Callable[[_ResultRow], _ResultRow]
+    times: Callable[[_ResultRow], _ResultRow] = field(compare=False)
+    unwritten: Callable[[_ResultRow], _ResultRow] = field(compare=False)
+    values: Callable[[_ResultRow], _ResultRow] = field(compare=False)
     columns: tuple[tuple[int, str], ...]  # per feature the number of its view, and its column
+
+
+def readable_version(
+    connection: Connection[object],
+    schema: str,
+    project: str,
+    join_key: str,
+    view: str,
+    features: Mapping[str, str],
+) -> str:
+    """The newest version of the view, as `view` or `view@vN`, that has the features in these Feast
+    types, and has values of them if it has rows. The view itself if no version has all of them.
+
+    A version whose columns are new has no values of them before it is materialized.
+    """
+    columns = {column_name(name, join_key): value_type for name, value_type in features.items()}
+    found = versions(connection, schema, version_prefix(project, view))
+    if not found:
+        return view
+    without_values = []
+    for version in [*sorted(found, reverse=True), 0]:
+        table = sql.Identifier(schema, table_name(project, view, version))
+        stored = {name: value_type for name, value_type, _ in existing_columns(connection, table)}
+        if not columns.items() <= stored.items():
+            continue
+        reference = f"{view}@v{version}" if version else view
+        if has_values(connection, table, columns):
+            return reference
+        without_values.append(reference)
+    return (*without_values, view)[0]
 
 
 def prepare_statement(
@@ -72,8 +110,7 @@ def prepare_statement(
     starts: list[int] = []
     start = 1
     for view in views:
-        name, _, version = view.partition("@v")
-        table = sql.Identifier(schema, table_name(project, name, int(version or 0)))
+        table = sql.Identifier(schema, referenced_table(project, view))
         layout = _layout(view, existing_columns(connection, table), join_key)
         names = {name: column_name(name, join_key) for one, name in requested if one == view}
         absent = [name for name, column in names.items() if column not in layout.features]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import LiteralString
 
@@ -60,6 +60,16 @@ UPDATE {table} SET unwritten = (
     SELECT array_agg(DISTINCT name)
     FROM unnest(coalesce(unwritten, '{{}}') || {names}::text[]) AS name
 )
+"""
+
+_COPY = """
+INSERT INTO {new} ({keys}, event_timestamp, created_timestamp, unwritten {shared})
+SELECT {keys}, event_timestamp, created_timestamp, (
+    SELECT array_agg(DISTINCT name)
+    FROM unnest(coalesce(unwritten, '{{}}') || {lacking}::text[]) AS name
+    WHERE name = ANY({columns}::text[])
+) {shared}
+FROM {old}
 """
 
 _EXISTING = """
@@ -145,6 +155,32 @@ def reconcile(connection: Connection[object], table: sql.Identifier, layout: Tab
     _comment(connection, table, added)
 
 
+def copy_rows(
+    connection: Connection[object], old: sql.Identifier, new: sql.Identifier, layout: TableLayout
+) -> None:
+    """Copy all rows of `old` to `new`, an empty table of this layout, if it has the same keys.
+
+    Of a column that isn't in `old`, or of another type there, there is no value yet.
+    """
+    found = existing_columns(connection, old)
+    if {(name, kind) for name, kind, is_key in found if is_key} != {
+        (key.name, key.value_type) for key in layout.keys
+    }:
+        return
+    known = {name: value_type for name, value_type, _ in found}
+    columns = layout.feature_columns
+    shared = [column for column in columns if known.get(column.name) == column.value_type]
+    statement = sql.SQL(_COPY).format(
+        old=old,
+        new=new,
+        keys=_names(layout.keys),
+        shared=sql.SQL("").join(sql.SQL(", {}").format(_names([one])) for one in shared),
+        lacking=sql.Literal([column.name for column in columns if column not in shared]),
+        columns=sql.Literal([column.name for column in columns]),
+    )
+    connection.execute(statement)
+
+
 def existing_columns(
     connection: Connection[object], table: sql.Identifier
 ) -> list[tuple[str, str | None, bool]]:
@@ -198,6 +234,18 @@ def insert(
             sql.SQL(", {}").format(sql.Identifier(column.name)) for column in given
         ),
     )
+
+
+def has_values(
+    connection: Connection[object], table: sql.Identifier, columns: Collection[str]
+) -> bool:
+    """Whether the table has no row, or one in which all of these columns were written."""
+    written = sql.SQL(
+        "SELECT NOT EXISTS (SELECT FROM {table}) OR EXISTS (SELECT FROM {table} "
+        "WHERE unwritten IS NULL OR NOT unwritten && {names}::text[])"
+    ).format(table=table, names=sql.Literal(list(columns)))
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return bool((cursor.execute(written).fetchone() or (False,))[0])
 
 
 def lock_if_empty(connection: Connection[object], table: sql.Identifier) -> bool:

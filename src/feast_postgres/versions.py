@@ -1,6 +1,7 @@
 """Versions of a feature view side by side: which one a view is, and its table.
 
-With `enable_online_feature_view_versioning` in the registry's configuration, each version has a
+A tag `feast_postgres.table` of a view names its table: `view`, or `view@vN` for version N. Without
+it, with `enable_online_feature_view_versioning` in the registry's configuration, each version has a
 table of its own: version 0 the table that the view has without versions, version N one that is
 named `view@vN`, as Feast names it in a reference to a feature (`view@vN:feature`).
 """
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING
 
 from psycopg import Connection, errors, sql
 
-from feast_postgres.columns import TableLayout, table_layout, table_name, version_prefix
+from feast_postgres.columns import (
+    TableLayout,
+    referenced_table,
+    table_layout,
+    table_name,
+    version_prefix,
+)
 from feast_postgres.tables import existing_columns, versions
 
 if TYPE_CHECKING:
@@ -21,9 +28,25 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
 
 
+# The tag of a feature view that says which table is its own.
+TABLE_TAG = "feast_postgres.table"
+
+
 def versioned(config: RepoConfig) -> bool:
-    """Whether versions of a feature view have tables of their own."""
+    """Whether Feast's versions of a feature view have tables of their own."""
     return bool(getattr(config.registry, "enable_online_feature_view_versioning", False))
+
+
+def table_reference(view: FeatureView) -> str | None:
+    """The table that the view's tag names; None without a tag."""
+    return (view.tags or {}).get(TABLE_TAG)
+
+
+def known_table(config: RepoConfig, view: FeatureView) -> str | None:
+    """The name of the view's table; None if the database must be asked for it."""
+    if (reference := table_reference(view)) is not None:
+        return referenced_table(config.project, reference)
+    return None if versioned(config) else table_name(config.project, view.name)
 
 
 def known_version(view: FeatureView) -> int | None:
@@ -54,12 +77,18 @@ def served_version(connection: Connection[object], config: RepoConfig, view: Fea
     return version or 0
 
 
+def served_table(connection: Connection[object], config: RepoConfig, view: FeatureView) -> str:
+    """The name of the table of a feature view."""
+    return known_table(config, view) or table_name(
+        config.project, view.name, served_version(connection, config, view)
+    )
+
+
 def online_table(
     connection: Connection[object], config: RepoConfig, view: FeatureView
 ) -> sql.Identifier:
     """The table of a feature view, in the schema that the configuration names."""
-    name = table_name(config.project, view.name, served_version(connection, config, view))
-    return sql.Identifier(config.online_store.db_schema, name)
+    return sql.Identifier(config.online_store.db_schema, served_table(connection, config, view))
 
 
 @contextmanager

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
         description="what a feature's age is measured from: the newest month in the online store "
         "(right for archives and month-end batches), or the present moment",
     )
+    rollback_versions: int = Field(
+        3,
+        ge=0,
+        description="how many of the versions that were in Production before `apply` keeps "
+        "servable, for `rollback`",
+    )
     registry_poll_seconds: float = Field(
         1.0, gt=0, le=5, description="seconds between two checks which version is in Production"
     )

@@ -13,10 +13,12 @@ from typing import Any
 import pandas as pd
 import psycopg
 import pytest
-from feast import FeatureService, FeatureView
+from feast import FeatureService, FeatureView, Field, FileSource
 from feast.types import Float64, Int64, String
 from psycopg import sql
-from tests.feast_stores import JANUARY, StoreUnderTest, number
+from tests.feast_stores import JANUARY, USER, StoreUnderTest, number
+
+from feast_postgres.online_statement import readable_version
 
 pytest_plugins = "tests.feast_stores"
 
@@ -183,6 +185,88 @@ def test_versions_of_views_with_long_names_stay_apart(
     assert len(tables(database_url, postgres_config)) == 6
     postgres.online.teardown(postgres.config, [view], [])
     assert len(tables(database_url, postgres_config)) == 3
+
+
+def profile(name: str, table: str, **types: Any) -> FeatureView:
+    """A view that its tag gives a table."""
+    fields = [Field(name=feature, dtype=kind) for feature, kind in types.items()]
+    source = FileSource(name=f"{name}_source", path="none", timestamp_field="event_timestamp")
+    tags = {"feast_postgres.table": table}
+    return FeatureView(name=name, entities=[USER], schema=fields, source=source, tags=tags)
+
+
+@pytest.fixture
+def tagged(
+    tmp_path: Path, postgres_config: dict[str, Any], project: str
+) -> Iterator[StoreUnderTest]:
+    """Version 0 of a profile with a fee and an age, its second version with a fee and a plan."""
+    sut = StoreUnderTest(tmp_path, postgres_config, project)
+    sut.view(fee=Float64, age=Int64)
+    write(sut, fee=1.0, age=30)
+    kept = profile("profile_v0", "profile", fee=Float64, age=Int64)
+    sut.feast.apply([kept, profile("profile", "profile@v1", fee=Float64, plan=String)])
+    yield sut
+    asyncio.run(sut.online.close())
+
+
+def test_a_view_has_the_table_that_its_tag_names(tagged: StoreUnderTest) -> None:
+    write(tagged, fee=2.0, plan="basic")
+    assert read(tagged, ["profile_v0:fee", "profile_v0:age"]) == {"fee": 1.0, "age": 30}
+    assert read(tagged, ["profile:fee", "profile:plan"]) == {"fee": 2.0, "plan": "basic"}
+    service = FeatureService(name="service", features=[tagged.feast.get_feature_view("profile")])
+    tagged.feast.apply([service])
+    assert read(tagged, tagged.feast.get_feature_service("service"))["plan"] == "basic"
+
+
+def test_a_new_table_of_a_tag_has_the_rows_of_the_version_before(tagged: StoreUnderTest) -> None:
+    """A column that is new, or of another type, has no value in them."""
+    view = tagged.feast.get_feature_view("profile")
+    assert tagged.read(view, "ada") == [(JANUARY, number(1.0))]
+    again = profile("profile", "profile@v2", plan=Int64, fee=Float64, age=Int64)
+    tagged.feast.apply([again])
+    assert tagged.read(again, "ada") == [(JANUARY, number(1.0))]
+    assert read(tagged, ["profile_v0:fee", "profile_v0:age"]) == {"fee": 1.0, "age": 30}
+
+
+@pytest.mark.parametrize(
+    ("features", "version"),
+    [
+        ({"fee": "DOUBLE", "age": "INT64"}, "profile"),
+        ({"fee": "DOUBLE"}, "profile@v1"),
+        ({"fee": "INT64"}, "profile"),  # none has it
+    ],
+)
+def test_the_newest_version_that_has_all_features_is_read(
+    tagged: StoreUnderTest, database_url: str, features: dict[str, str], version: str
+) -> None:
+    schema, project = tagged.config.online_store.db_schema, tagged.config.project
+    with psycopg.connect(database_url) as connection:
+        found = readable_version(connection, schema, project, "user_id", "profile", features)
+    assert found == version
+
+
+def test_a_version_without_values_is_read_when_no_other_has_any(
+    tagged: StoreUnderTest, database_url: str
+) -> None:
+    schema, project = tagged.config.online_store.db_schema, tagged.config.project
+    tagged.feast.apply([profile("profile", "profile@v2", age=Int64, plan=String)])
+
+    def readable(**features: str) -> str:
+        with psycopg.connect(database_url) as connection:
+            return readable_version(connection, schema, project, "user_id", "profile", features)
+
+    assert readable(age="INT64") == "profile"
+    assert readable(age="INT64", plan="STRING") == "profile@v2"
+    write(tagged, age=31, plan="basic")
+    assert readable(age="INT64") == "profile@v2"
+
+
+def test_the_table_of_a_tag_goes_with_its_view_alone(
+    tagged: StoreUnderTest, database_url: str, postgres_config: dict[str, Any], project: str
+) -> None:
+    view = tagged.feast.get_feature_view("profile")
+    tagged.online.update(tagged.config, [view], [], [], [], partial=False)
+    assert tables(database_url, postgres_config) == {f"{project}.profile"}
 
 
 def test_without_versions_the_active_definition_has_the_one_table(

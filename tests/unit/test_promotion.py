@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamflow.errors import GateFailed, NothingToRollBack
 from streamflow.promotion.gates import check_gates, require_passed
-from streamflow.promotion.history import rollback_target
+from streamflow.promotion.history import rollback_target, rollback_targets
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGES
 
 Audit = list[dict[str, Any]]
@@ -156,14 +156,18 @@ def test_a_rollback_leads_to_another_version_that_was_in_production(story: list[
 
 
 @given(STORIES)
-def test_rollbacks_come_to_an_end(story: list[Any]) -> None:
+def test_what_rollbacks_would_take_is_told_before_they_do(story: list[Any]) -> None:
     audit, current = told(story)
+    targets = rollback_targets(audit, current)
+    taken = []
     promoted_so_far = sum(row["action"] == "promote" for row in audit)
     for _ in range(promoted_so_far + 1):
         try:
             current = rollback_target(audit, current)
         except NothingToRollBack:
+            assert targets == list(dict.fromkeys(taken))
             return
+        taken.append(current)
         audit.append(rolled_back(current))
     pytest.fail("there are more rollbacks than promotions")
 

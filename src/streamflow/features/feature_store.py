@@ -20,6 +20,7 @@ from streamflow.errors import (
 )
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_types import FEATURE_TYPES
+from streamflow.features.view_changes import Kept, view_changes
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
@@ -99,19 +100,25 @@ def open_store(
 
 @dataclass(frozen=True)
 class Applied:
-    """The names of the definitions in Feast's registry, and of those that were removed."""
+    """The names of the definitions in Feast's registry, and of those that were removed.
+
+    `kept` has the versions by the feature view that is there for them alone.
+    """
 
     entities: list[str]
     feature_views: list[str]
     feature_services: list[str]
     removed: list[str]
+    kept: dict[str, list[int]]
 
 
-def apply(store: FeatureStore, use_case: UseCase) -> Applied:
-    """Write the use case's definitions to Feast's registry and remove all others from it.
+def apply(store: FeatureStore, use_case: UseCase, kept: Kept | None = None) -> Applied:
+    """Write the use case's definitions to Feast's registry and remove all others from it, but for
+    those without which a `kept` version can't be served.
 
-    The online store's tables follow. Raises InvalidSettings if the feature service is missing,
-    FeatureStoreUnavailable.
+    The online store's tables follow. It may be killed at any point and run again. Raises
+    InvalidSettings if the feature service is missing, or if a view that a kept version reads would
+    come from another table; FeatureStoreUnavailable.
     """
     from feast import Entity, FeatureService, FeatureView
 
@@ -122,17 +129,32 @@ def apply(store: FeatureStore, use_case: UseCase) -> Applied:
             f"{use_case.feature_service!r}.",
             "Add it to the use case's features module.",
         )
-    named = {(type(object), object.name) for object in objects}
-    existing = [*store.list_feature_services(), *store.list_feature_views()]
-    removed = [object for object in existing if (type(object), object.name) not in named]
+    views = [object for object in objects if isinstance(object, FeatureView)]
+    entities = [object for object in objects if isinstance(object, Entity)]
+    services = [object for object in objects if isinstance(object, FeatureService)]
+    with unavailable("Feast's registry can't be read"):
+        registered, known = store.list_feature_views(), store.list_feature_services()
+        known_entities = {entity.name: entity for entity in store.list_entities()}
+    changes = view_changes(use_case, views, registered, known_entities.values(), kept or {})
+    before = {view.name: view for view in registered}
+    gone = {object.name for object in known} - {object.name for object in services}
+    removed = [before[change.feature_view] for change in changes if change.change == "removed"]
+    staying = [one.definition for one in changes if one.change == "kept"]
     with unavailable("Feast's definitions can't be applied"), quiet():
-        store.apply(objects, objects_to_delete=removed, partial=False)
-
+        # First what stays: if this is killed, no definition that a model needs is lost.
+        if staying:
+            store.apply(staying)
+        store.apply(
+            objects,
+            objects_to_delete=[*removed, *(object for object in known if object.name in gone)],
+            partial=False,
+        )
     return Applied(
-        entities=[object.name for object in objects if isinstance(object, Entity)],
-        feature_views=[object.name for object in objects if isinstance(object, FeatureView)],
-        feature_services=[object.name for object in objects if isinstance(object, FeatureService)],
-        removed=[object.name for object in removed],
+        entities=[object.name for object in entities],
+        feature_views=[object.name for object in views],
+        feature_services=[object.name for object in services],
+        removed=[*sorted(gone), *(view.name for view in removed)],
+        kept={one.feature_view: one.versions for one in changes if one.change == "kept"},
     )
 
 

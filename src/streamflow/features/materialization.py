@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.feature_store import open_store, quiet, unavailable
+from streamflow.features.kept_views import history_rows, model_view
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
@@ -64,27 +65,28 @@ def materialize(
     for view in views:
         progress(view.name)
         names = {
-            "history": identifier(
-                use_case.name, view.batch_source.get_table_query_string().strip('"')
-            ),
+            "history": history_rows(use_case, view),
             "key": identifier(use_case.join_key),
         }
-        oldest = database.row("oldest_as_of", names)["as_of"]
+        oldest = database.row("oldest_event", names)["event_timestamp"]
         started = time.perf_counter()
-        with unavailable(f"Materializing {view.name} failed"), quiet():
-            store.materialize(event_timestamp(oldest) - timedelta(days=1), end, [view.name])
+        if oldest is not None:
+            with unavailable(f"Materializing {view.name} failed"), quiet():
+                store.materialize(oldest - timedelta(days=1), end, [view.name])
         seconds = time.perf_counter() - started
         rows = database.row("count_window", names, end=end, known_at=now)["entities"]
-        database.execute(
-            "record_materialization",
-            use_case=use_case.name,
-            feature_view=view.name,
-            as_of=as_of,
-            event_timestamp=end,
-            known_at=now,
-            rows=rows,
-            seconds=seconds,
-        )
+        # Models ask for a kept view by the name of the one that it was, which has its own line.
+        if view.name == model_view(view):
+            database.execute(
+                "record_materialization",
+                use_case=use_case.name,
+                feature_view=view.name,
+                as_of=as_of,
+                event_timestamp=end,
+                known_at=now,
+                rows=rows,
+                seconds=seconds,
+            )
         before = newest.get(view.name, as_of)
         done.append(Materialized(view.name, rows, seconds, as_of, max(before, as_of)))
     return done

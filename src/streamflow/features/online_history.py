@@ -14,6 +14,7 @@ from math import isfinite
 
 from streamflow.features.feature_store import open_store, unavailable
 from streamflow.features.feature_types import typed
+from streamflow.features.kept_views import source_table
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier
 from streamflow.training.dataset import FeatureValue
@@ -62,12 +63,12 @@ class OnlineHistory:
         ]
         store = open_store(database.url, use_case)
         with unavailable("Feast's registry can't be read"):
-            self._sources = {view.name: view.batch_source for view in store.list_feature_views()}
+            self._views = {view.name: view for view in store.list_feature_views()}
 
     @property
     def feature_views(self) -> set[str]:
         """The names of the feature views in Feast's registry."""
-        return {*self._sources}
+        return {*self._views}
 
     def possible_states(self, feature_view: str, moment: datetime) -> Iterator[OnlineState]:
         """The states that the view may have had online at `moment` (UTC).
@@ -96,11 +97,12 @@ class OnlineHistory:
 
         `types` holds the model's type of each requested feature.
         """
-        source = self._sources[feature_view]
+        view = self._views[feature_view]
+        source = view.batch_source
         mapped = {feature: column for column, feature in source.field_mapping.items()}
         column_of = {feature: mapped.get(feature, feature) for feature in types}
         names = {
-            "history": identifier(self._use_case.name, source.get_table_query_string().strip('"')),
+            "history": identifier(self._use_case.name, f"{source_table(view)}_history"),
             "key": identifier(self._use_case.join_key),
             "columns": columns(list(column_of.values()), "history"),
         }

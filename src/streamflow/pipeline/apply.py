@@ -7,20 +7,25 @@ from pathlib import Path
 from streamflow.features import feature_store, use_case_check
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
+from streamflow.promotion.kept_versions import kept_versions
 from streamflow.scratch import replacement
 
 
 def apply(platform: Platform) -> feature_store.Applied:
     """Write the definitions into Feast's registry, and create their tables in the online store.
 
-    Raises UseCaseRefused, FeatureStoreUnavailable.
+    What a version in Production or Staging needs, or one that a rollback would take, stays. Raises
+    UseCaseRefused, InvalidSettings, FeatureStoreUnavailable, MlflowUnavailable.
     """
     use_case_check.require_usable(platform.use_case)
     store = feature_store.open_store(
         platform.database.url, platform.use_case, online_store=platform.settings.online_store
     )
-    with one_step(platform.database):
-        return feature_store.apply(store, platform.use_case)
+    with one_step(platform.database, platform.registry.model):
+        kept = {
+            one.version: one.features for one in kept_versions(platform) if one.features is not None
+        }
+        return feature_store.apply(store, platform.use_case, kept)
 
 
 def write_feast_config(platform: Platform, folder: Path) -> Path:

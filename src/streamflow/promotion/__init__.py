@@ -3,4 +3,4 @@
 May import: lineage, serving, keys, and what lineage may.
 """
 
-__all__ = ["promote", "promoter"]
+__all__ = ["kept_versions", "promote", "promoter"]

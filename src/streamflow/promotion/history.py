@@ -58,3 +58,15 @@ def rollback_target(promotions: Sequence[PromotionRow], current: int | None) -> 
             "See `streamflow models`; name a version with `streamflow promote VERSION`.",
         )
     return stack[-1]
+
+
+def rollback_targets(promotions: Sequence[PromotionRow], current: int | None) -> list[int]:
+    """The versions that one rollback after another would take, the next one first."""
+    rows, targets = [*promotions], list[int]()
+    while True:
+        try:
+            current = rollback_target(rows, current)
+        except NothingToRollBack:
+            return list(dict.fromkeys(targets))
+        targets.append(current)
+        rows.append({"version": current, "action": "rollback", "to_stage": PRODUCTION})

@@ -46,19 +46,33 @@ class PostgresStore:
         return newest_materialized(self._database, self._use_case)
 
     def plan(self, schema: FeatureSchema) -> Statement:
-        """The statement that reads the features.
+        """The statement that reads the features, of each feature view from the newest of its
+        tables that has them all in the model's types.
 
         Raises UnservableModel for the first one that is missing or of another type,
         FeatureStoreUnavailable.
         """
-        requested = [(feature.feature_view, feature.name) for feature in schema.features]
+        types: dict[str, dict[str, str]] = {}
+        for feature in schema.features:
+            types.setdefault(feature.feature_view, {})[feature.name] = VALUE_TYPES[feature.type]
+        project = self._use_case.name
         try:
             with (
                 unavailable("The online store's tables can't be read"),
                 self._database.connection() as connection,
             ):
+                tables = {
+                    view: online_statement.readable_version(
+                        connection, ONLINE_SCHEMA, project, schema.join_key, view, features
+                    )
+                    for view, features in types.items()
+                }
                 statement = online_statement.prepare_statement(
-                    connection, ONLINE_SCHEMA, self._use_case.name, schema.join_key, requested
+                    connection,
+                    ONLINE_SCHEMA,
+                    project,
+                    schema.join_key,
+                    [(tables[feature.feature_view], feature.name) for feature in schema.features],
                 )
         except FeatureStoreUnavailable as error:
             if isinstance(error.__cause__, NotReadable):

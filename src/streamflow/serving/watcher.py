@@ -153,12 +153,17 @@ class Watcher:
             self._record(None)
             return None
         if served is not None and _identity(served.version) == _identity(version):
-            if (problem := self._unreadable(served)) is not None:
+            try:
+                plan = self._online.plan(served.schema)
+            except UnservableModel as problem:
                 self._predictor.withdraw(problem)
                 self._metrics.model_withdrawn()
                 return self._reject(version, problem, 0.0)
-            if served.version != version:  # another alias or metric, the same model
-                self._predictor.serve(replace(served, version=version))
+            except Exception:  # of the store, not of the model: `_read_newest` reports it
+                plan = served.plan
+            if served.version != version or served.plan != plan:
+                # Another alias or metric, or another table of the same features; the same model.
+                self._predictor.serve(replace(served, version=version, plan=plan))
             self._record(version)
             return None
         rejection = self.state.rejection
@@ -179,16 +184,6 @@ class Watcher:
         self._serve(candidate)
         self._logged.pop("model", None)
         self._record(version)
-        return None
-
-    def _unreadable(self, served: Served) -> UnservableModel | None:
-        """Why the store no longer has what the served model needs."""
-        try:
-            self._online.plan(served.schema)
-        except UnservableModel as problem:
-            return problem
-        except Exception:  # of the store, not of the model: `_read_newest` reports it
-            return None
         return None
 
     def _prepared(self, version: ModelVersion, folder: Path, wanted: Callable[[], bool]) -> Served:

@@ -281,11 +281,11 @@ WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
 
 -- name: count_window
 SELECT count(DISTINCT {key}) AS entities
-FROM {history}
+FROM {history} AS history
 WHERE event_timestamp <= %(end)s AND recorded_at <= %(known_at)s
 
--- name: oldest_as_of
-SELECT min(as_of) AS as_of FROM {history}
+-- name: oldest_event
+SELECT min(event_timestamp) AS event_timestamp FROM {history} AS history
 
 -- name: record_materialization
 INSERT INTO streamflow.materializations

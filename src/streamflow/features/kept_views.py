@@ -1,0 +1,123 @@
+"""Feature views of older definitions, which stay in Feast's registry for models that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from feast_postgres.versions import TABLE_TAG
+from streamflow.features.feature_types import FEATURE_TYPES
+from streamflow.postgres.queries import Composable, identifier, subquery
+from streamflow.training.served_model import FeatureSchema
+from streamflow.use_case import UseCase
+
+if TYPE_CHECKING:
+    from feast import Entity, FeatureView
+
+# Tags of a kept view: the name under which models ask for it, and the table of the use case that
+# it is made from.
+KEPT_TAG, TABLE_OF_TAG = "streamflow.kept", "streamflow.table"
+
+
+def model_view(view: FeatureView) -> str:
+    """The feature view's name in models: a kept one has a name of its own in Feast's registry."""
+    return str(view.tags.get(KEPT_TAG, view.name))
+
+
+def is_kept(view: FeatureView) -> bool:
+    """Whether the view is there for models of before, and isn't the use case's any more."""
+    return KEPT_TAG in view.tags
+
+
+def source_table(view: FeatureView) -> str:
+    """The table of the use case that the view is made from."""
+    return str(view.tags.get(TABLE_OF_TAG, view.batch_source.name))
+
+
+def online_table(view: FeatureView) -> str:
+    """The view's table online, as `view` or `view@vN`."""
+    return str(view.tags.get(TABLE_TAG, view.name))
+
+
+def version(view: FeatureView) -> int:
+    """Which one of the tables of this name the view has: 0 is the first one."""
+    return int(online_table(view).partition("@v")[2] or 0)
+
+
+def feature_types(view: FeatureView) -> dict[str, str]:
+    """A model's type by feature; Feast's type where no model has it."""
+    kinds = {field.name: str(field.dtype) for field in view.features}
+    return {name: FEATURE_TYPES.get(kind, kind) for name, kind in kinds.items()}
+
+
+def meets(view: FeatureView, schema: FeatureSchema) -> bool:
+    """Whether the view has all that the model reads of the view of its name, in its types."""
+    types = feature_types(view)
+    return all(
+        types.get(feature.name) == feature.type
+        for feature in schema.features
+        if feature.feature_view == model_view(view)
+    )
+
+
+def reads(schema: FeatureSchema, name: str) -> bool:
+    """Whether the model reads the feature view of this name."""
+    return any(feature.feature_view == name for feature in schema.features)
+
+
+def kept_view(
+    use_case: UseCase,
+    view: FeatureView,
+    entities: Iterable[Entity],
+    name: str,
+    schemas: Sequence[FeatureSchema],
+) -> FeatureView:
+    """The view under another name, with the table online that it has, for these models.
+
+    Its rows are those in which their features were recorded: an entity keeps its last one.
+    """
+    from feast import FeatureView, Field
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
+        PostgreSQLSource,
+    )
+
+    kept = {KEPT_TAG: model_view(view), TABLE_OF_TAG: source_table(view)}
+    types = {field.name: field.dtype for field in view.features}
+    return FeatureView(
+        name=name,
+        entities=[one for one in entities if one.name in view.entities],
+        ttl=view.ttl,
+        schema=[Field(name=feature, dtype=kind) for feature, kind in types.items()],
+        source=PostgreSQLSource(
+            name=f"{name}_source",
+            query=_recorded_rows(use_case, source_table(view), types, schemas),
+            timestamp_field="event_timestamp",
+            created_timestamp_column="recorded_at",
+        ),
+        tags={**view.tags, **kept, TABLE_TAG: online_table(view)},
+    )
+
+
+def history_rows(use_case: UseCase, view: FeatureView) -> Composable:
+    """What the view is made from, for a FROM clause: its table's history, or a query of it."""
+    rows = view.batch_source.get_table_query_string()
+    if rows.startswith("("):
+        return subquery(rows.replace("%", "%%"))
+    return identifier(use_case.name, rows.strip('"'))
+
+
+def _recorded_rows(
+    use_case: UseCase, table: str, features: Iterable[str], schemas: Sequence[FeatureSchema]
+) -> str:
+    required = {
+        feature.name for schema in schemas for feature in schema.features if not feature.nullable
+    }
+    columns = [use_case.join_key, "event_timestamp", "recorded_at", *features]
+    conditions = [f"{_quoted(one)} IS NOT NULL" for one in features if one in required]
+    rows = f"SELECT {', '.join(map(_quoted, columns))} FROM {_quoted(use_case.name)}."
+    rows += _quoted(f"{table}_history")
+    return f"{rows} WHERE {' AND '.join(conditions)}" if conditions else rows
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
