@@ -111,7 +111,7 @@ def test_a_crafted_backup_is_restored_or_refused_and_nothing_of_it_runs(
         assert "streamflow" in schemas_of(url), case.name
         assert code_in(url) == {
             *("create_prediction_partition", "drop_prediction_partition"),
-            *("create_history", "analyze_history"),
+            *("create_history", "analyze_history", "change_history"),
         }
         (tmp_path / "months").mkdir()
         tiny_case.generate(Generation(tmp_path / "months", users=40, months=1, seed=6))

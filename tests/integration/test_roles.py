@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import ScoringRequest, Served
 from streamflow.settings import Settings, load_settings
-from streamflow.use_case import Generation
+from streamflow.use_case import Generation, Table
 
 JANUARY = date(2024, 1, 31)
 KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
@@ -301,6 +301,23 @@ FORBIDDEN = {
     "SELECT streamflow.create_history('failures', 'another', 'key', '[[\"a\", \"xml\"]]')": (
         EVERYBODY
     ),
+    "SELECT streamflow.change_history('streamflow', 'audit', 'added', 'x', NULL, 'text')": (
+        EVERYBODY
+    ),
+    "SELECT streamflow.change_history('failures', 'machines_history', 'added', 'x', NULL, 'xml')": (
+        EVERYBODY
+    ),
+    "SELECT streamflow.change_history("
+    "'failures', 'machines_history', 'renamed', 'x', 'machine_id', 'text')": EVERYBODY,
+    "SELECT streamflow.change_history("
+    "'failures', 'machines_history', 'renamed', 'x', 'ingestion_id', 'bigint')": EVERYBODY,
+    "SELECT streamflow.change_history("
+    "'failures', 'machines_history', 'widened', 'kind', 'text', 'double precision')": EVERYBODY,
+    "SELECT streamflow.change_history("
+    "'failures', 'machines_history', 'added', 'x', NULL, 'text')": (*("api", "feast", "reader"),),
+    "INSERT INTO streamflow.history_changes (use_case, history, kind, column_name, type) "
+    "VALUES ('failures', 'machines_history', 'added', 'x', 'text')": EVERYBODY,
+    "DELETE FROM streamflow.history_changes": EVERYBODY,
     "INSERT INTO streamflow.promotions (promoted_at, promoted_by, model, version, action, "
     "from_stage, to_stage, why, verdict, written_by) VALUES "
     "(now(), 'ann', 'm', 1, 'promote', '', '', '', '{}', 'ann')": EVERYBODY,
@@ -409,3 +426,28 @@ def test_roles_may_come_after_the_tables(
     with platform(theirs) as ready:
         apply(ready)
         materialize(ready, JANUARY, NOW)
+
+
+def test_a_role_that_owns_no_table_brings_history_to_a_changed_contract(
+    server: Server, opened: Callable[[str], Platform]
+) -> None:
+    from pandera.pandas import Column
+
+    def tables() -> tuple[Table, ...]:
+        machines, *others = tiny_case.tables()
+        contract = machines.contract.add_columns(
+            {"maker": Column("string", nullable=True, required=False)}
+        )
+        return replace(machines, contract=contract), *others
+
+    ready = opened("pipeline")
+    changed = replace(ready, use_case=replace(ready.use_case, tables=tables))
+    apply(changed)
+    materialize(changed, JANUARY, NOW)
+    month = server.settings.home / "months" / "month_000"
+    assert ingest(changed, month, JANUARY, None, NOW, "test").tables["machines"].added == 0
+    with psycopg.connect(server.owner) as connection:
+        written = connection.execute(
+            "SELECT column_name, changed_by FROM streamflow.history_changes"
+        ).fetchall()
+    assert written == [("maker", "streamflow_pipeline")]

@@ -174,6 +174,22 @@ def wrong_contracts(draw: st.DrawFn) -> Fault:
     def with_rule(tables: dict[str, Table]) -> None:
         tables[any_table] = replace(tables[any_table], absent="nulls")  # type: ignore[arg-type]
 
+    wrong_names, right_line = draw(
+        st.sampled_from(
+            [
+                ({"kinds": "sort"}, 'renamed_from={"kind": "sort"}'),
+                ({"machine_id": "id"}, "leave it out"),
+                ({"kind": "age_weeks"}, "without renamed_from"),
+                ({"kind": "sort", "age_weeks": "sort"}, "one of them"),
+                ({"kind": ""}, "renamed_from={"),
+                (("kind", "sort"), 'renamed_from={"new_name": "old_name"}'),
+            ]
+        )
+    )
+
+    def with_names(tables: dict[str, Table]) -> None:
+        tables["machines"] = replace(tables["machines"], renamed_from=wrong_names)  # type: ignore[arg-type]
+
     def misnamed(tables: dict[str, Table]) -> list[Table]:
         name = draw_name
         return [*tables.values(), replace(tables["failures"], name=name)]
@@ -203,9 +219,19 @@ def wrong_contracts(draw: st.DrawFn) -> Fault:
             f'"x": Column("{ours}")',
         ),
         Fault(
-            with_column(table, column, required=False),
-            f"table {table!r}, column {column!r}",
-            "nullable=True",
+            with_column(any_table, "machine_id", required=False),
+            f"table {any_table!r}, column 'machine_id'",
+            '"machine_id": Column("string")',
+        ),
+        Fault(
+            with_column("failures", "fails", required=False),
+            "table 'failures', column 'fails'",
+            "arrives_later=True",
+        ),
+        Fault(
+            with_tables(with_names),
+            "table 'machines', renamed_from",
+            right_line,
         ),
         Fault(with_contract(any_table, with_reserved), f"table {any_table!r}, column", "Column("),
         Fault(

@@ -92,6 +92,8 @@ def ingest(
         if not any(table.added for table in done.tables.values()):
             print("Nothing is new: all of it was known before.")
         for name, one in done.tables.items():
+            for change in one.changes:
+                print(f"{name}: {change}.")
             if one.null_labels:
                 print(f"{name}: {one.null_labels:,} labels are null: not known, never learnt from.")
             if one.without_row:

@@ -11,6 +11,7 @@ from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.feature_store import open_store, quiet, unavailable
 from streamflow.features.kept_views import history_rows, model_view
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.history_changes import require_history
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
@@ -48,6 +49,7 @@ def materialize(
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, now)
+    require_history(database, use_case)
     end = event_timestamp(as_of)
     store = open_store(database.url, use_case, now, online_store)
     done = []

@@ -16,6 +16,7 @@ from streamflow.features.complete_rows import complete_rows, entities_without_ro
 from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.history_changes import require_history
 from streamflow.history.ingestions import Ingestion, ingestions
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
@@ -60,6 +61,7 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, known_at)
+    require_history(database, use_case)
     label = use_case.label
     names = {
         "key": identifier(use_case.join_key),

@@ -3,4 +3,12 @@
 May import: postgres, top modules.
 """
 
-__all__ = ["as_of", "contract_findings", "ingest", "ingestions", "months"]
+__all__ = [
+    "as_of",
+    "contract_findings",
+    "history_changes",
+    "ingest",
+    "ingestions",
+    "months",
+    "recorded_columns",
+]

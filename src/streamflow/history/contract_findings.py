@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
@@ -52,6 +53,7 @@ def contract_findings(use_case: UseCase) -> tuple[list[Finding], tuple[Table, ..
     for table in readable:
         findings += _name_findings(table, [one.name for one in readable])
         findings += _column_findings(table, use_case.join_key)
+        findings += _renamed_findings(table, use_case.join_key)
     if len(readable) < len(given):
         return findings, ()
     tables = {table.name: table for table in readable}
@@ -139,8 +141,8 @@ def _column_findings(table: Table, key: str) -> Iterator[Finding]:
         if (bad := _bad_column_name(name)) is not None:
             yield Finding(where, bad, f'"{_as_name(name)}_": Column("{_supported(kind)}")')
         elif name == key:
-            if kind != "string" or column.nullable:
-                said = "may be null" if kind == "string" else f"has the type {kind}"
+            if kind != "string" or column.nullable or not column.required:
+                said = f"has the type {kind}" if kind != "string" else "may be missing"
                 yield Finding(
                     where,
                     f"the key {said}; a key is text and always there",
@@ -152,12 +154,31 @@ def _column_findings(table: Table, key: str) -> Iterator[Finding]:
                 f"the type {kind} isn't one of {', '.join(POSTGRES_TYPES)}",
                 f'"{name}": Column("{_supported(kind)}"{_null(column)})',
             )
-        elif not column.required:
+
+
+def _renamed_findings(table: Table, key: str) -> Iterator[Finding]:
+    where = f"table {table.name!r}, renamed_from"
+    columns = table.contract.columns
+    if not isinstance(table.renamed_from, Mapping):
+        yield Finding(where, "it isn't a mapping", 'renamed_from={"new_name": "old_name"}')
+        return
+    for name, old in table.renamed_from.items():
+        line = f'renamed_from={{"{nearest(name, columns)}": "{old}"}}'
+        if name not in columns:
+            yield Finding(where, f"the contract has no column {name!r}", line)
+        elif name == key:
+            yield Finding(where, f"the key {name!r} keeps its name", "leave it out")
+        elif old in columns:
             yield Finding(
                 where,
-                "required=False isn't possible: a file has every column",
-                f'"{name}": Column("{kind}", nullable=True)',
+                f"{old!r} is a column of the contract itself",
+                f'"{name}" alone, or "{old}" without renamed_from',
             )
+        elif _bad_column_name(old) is not None:
+            yield Finding(where, f"{old!r} was no column's name", line)
+    repeated = [one for one, count in Counter(table.renamed_from.values()).items() if count > 1]
+    for old in repeated:
+        yield Finding(where, f"{old!r} can have one new name", "one of them, and no other")
 
 
 def _bad_column_name(name: object) -> str | None:
@@ -217,6 +238,12 @@ def _label_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[
             "label",
             f"{label.column!r} {said}",
             f'Label(table="{label.table}", column="{nearest(label.column, flags)}")',
+        )
+    elif not table.contract.columns[label.column].required:
+        yield Finding(
+            f"table {label.table!r}, column {label.column!r}",
+            "a file of labels without the label says nothing",
+            f'Table("{label.table}", …, arrives_later=True), and the column without required=False',
         )
     elif types[label.column] != "boolean":
         nullable = _null(table.contract.columns[label.column])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 
-from streamflow.errors import InvalidSettings
 from streamflow.history.validation import POSTGRES_TYPES, column_types
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, definitions, identifier
@@ -20,10 +19,7 @@ def history_table(use_case: UseCase, table: Table) -> Composable:
 
 
 def create_history_table(database: Database, use_case: UseCase, table: Table) -> None:
-    """Create the table's history if it doesn't exist.
-
-    Raises InvalidSettings if it exists with other columns than the contract has.
-    """
+    """Create the table's history if it doesn't exist; see `streamflow.history.history_changes`."""
     # IF NOT EXISTS would need the right to create schemas even if it exists.
     if not database.row("schema_exists", schema=use_case.name)["exists"]:
         database.execute("create_history_schema", {"schema": identifier(use_case.name)})
@@ -34,17 +30,12 @@ def create_history_table(database: Database, use_case: UseCase, table: Table) ->
         key=use_case.join_key,
         columns=json.dumps(list(_content_types(use_case, table).items())),
     )
-    existing = {
-        row["column_name"]: row["data_type"]
-        for row in database.rows("history_columns", schema=use_case.name, table=table.history)
-    }
-    for name, kind in column_types(table).items():
-        if existing.get(name) != POSTGRES_TYPES[kind]:
-            raise InvalidSettings(
-                f"The contract has {table.name}.{name} as {POSTGRES_TYPES[kind]}, history has "
-                f"{existing.get(name, 'no such column')}.",
-                "History is never rewritten: give the changed table a new name in the use case.",
-            )
+
+
+def existing_columns(database: Database, use_case: UseCase, table: Table) -> dict[str, str]:
+    """The columns of the table's history with PostgreSQL's types; none if there is no history."""
+    rows = database.rows("history_columns", schema=use_case.name, table=table.history)
+    return {row["column_name"]: row["data_type"] for row in rows}
 
 
 def content_columns(use_case: UseCase, table: Table) -> list[str]:

@@ -7,16 +7,19 @@ ever changed or removed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 
 from streamflow.errors import AsOfRefused, RecordedAtRefused
 from streamflow.hashes import Sha256, sha256_of
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.files.month_file import as_in_file
 from streamflow.history.files.month_folder import find_files
-from streamflow.history.history_table import content_columns, create_history_table, history_table
+from streamflow.history.history_changes import follow_contract
+from streamflow.history.history_table import content_columns, history_table
+from streamflow.history.recorded_columns import RecordedColumns, recorded_columns
 from streamflow.history.staging import stage, staging_table
 from streamflow.history.violations import Violations
 from streamflow.postgres.database import Database
@@ -33,6 +36,8 @@ class IngestedTable:
     `only_in_history` counts entities that history has at this as_of and the file hasn't; they stay.
     `null_labels` counts the rows of the label's table whose label is null, which means not known.
     `without_row` counts the entities of the as_of of which history has no row in this table at it.
+    `columns` are those of the file that the contract has; `changes` say in words what is another
+    than in the ingestion before.
     """
 
     file: str
@@ -43,6 +48,8 @@ class IngestedTable:
     only_in_history: int
     null_labels: int = 0
     without_row: int = 0
+    columns: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,9 @@ def ingest(
         database.execute("lock_ingestion", use_case=use_case.name)
         database.execute("enlarge_memory")
         # A table that arrives later is created too, so that it can be queried from now on.
-        for table in tables:
-            create_history_table(database, use_case, table)
-        arrived = [table for table in tables if table.name in files]
+        changed = {table.name: follow_contract(database, use_case, table) for table in tables}
+        recorded = recorded_columns(database, use_case)
+        arrived = [as_in_file(one, files[one.name]) for one in tables if one.name in files]
         hashes = {}
         for table in arrived:
             progress(table.name)
@@ -96,7 +103,9 @@ def ingest(
         for table in arrived:
             progress(table.name)
             file = files[table.name]
-            ingested[table.name] = _append(database, ingestion, table, file, hashes[table.name])
+            appended = _append(database, ingestion, table, file, hashes[table.name], recorded)
+            changes = [*map(str, changed[table.name]), *_other_columns(table, recorded)]
+            ingested[table.name] = replace(appended, changes=list(dict.fromkeys(changes)))
         ingested = _with_rows_counted(ingested, use_case.entity_table)
         _record(database, ingestion, ingested, now, who)
     return IngestedMonth(as_of, recorded_at, ingested)
@@ -124,7 +133,12 @@ def _require_past(as_of: date, recorded_at: datetime, now: datetime) -> None:
 
 
 def _append(
-    database: Database, ingestion: _Ingestion, table: Table, file: Path, sha256: Sha256
+    database: Database,
+    ingestion: _Ingestion,
+    table: Table,
+    file: Path,
+    sha256: Sha256,
+    recorded: RecordedColumns,
 ) -> IngestedTable:
     """Append the staged rows that are new to the table's history, and count them.
 
@@ -148,12 +162,13 @@ def _append(
         "recorded_at": recorded_at,
         "ingestion_id": ingestion.ingestion_id,
     }
+    narrower = recorded.not_recorded(table.history, stored)
     rows, only_in_history = database.row("count_staging", names)["rows"], 0
     if not database.row("month_exists", names, as_of=as_of)["exists"]:
         added = database.execute("add_all", names, **values).rowcount
     else:
         database.execute("create_latest", names, as_of=as_of)
-        before = database.row("recorded_before", names, recorded_at=recorded_at)
+        before = database.row("recorded_before", names, recorded_at=recorded_at, narrower=narrower)
         if before["conflicts"]:
             raise RecordedAtRefused(
                 f"{before['conflicts']} changed row(s) of {table.name!r} at AS_OF {as_of} are "
@@ -161,7 +176,7 @@ def _append(
                 f"{recorded_at.isoformat()} isn't after that.",
                 "Leave --recorded-at out, or name the later time at which the correction arrived.",
             )
-        added = database.execute("add_changed", names, **values).rowcount
+        added = database.execute("add_changed", names, **values, narrower=narrower).rowcount
         only_in_history = database.row("count_only_in_history", names)["entities"]
     database.execute("analyze_history", use_case=ingestion.use_case.name, history=table.history)
     return IngestedTable(
@@ -172,7 +187,21 @@ def _append(
         unchanged=rows - added,
         only_in_history=only_in_history,
         null_labels=_null_labels(database, ingestion.use_case, table),
+        columns=list(table.contract.columns),
     )
+
+
+def _other_columns(table: Table, recorded: RecordedColumns) -> Iterator[str]:
+    """In words, the columns that the newest file hadn't, and those that this one hasn't."""
+    before = recorded.newest(table.history)
+    if before is None:
+        return
+    for name in table.contract.columns:
+        if name not in before:
+            yield f"column {name!r} is new: rows of before haven't recorded it"
+    for name in before:
+        if name not in table.contract.columns:
+            yield f"column {name!r} is gone: new rows don't record it, history keeps it"
 
 
 def _null_labels(database: Database, use_case: UseCase, table: Table) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamflow.features import feature_store, use_case_check
+from streamflow.history import history_changes
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
 from streamflow.promotion.kept_versions import kept_versions
@@ -14,7 +15,8 @@ from streamflow.scratch import replacement
 def apply(platform: Platform) -> feature_store.Applied:
     """Write the definitions into Feast's registry, and create their tables in the online store.
 
-    What a version in Production or Staging needs, or one that a rollback would take, stays. Raises
+    History follows the contracts first, so that months of before can be read by them. What a
+    version in Production or Staging needs, or one that a rollback would take, stays. Raises
     UseCaseRefused, InvalidSettings, FeatureStoreUnavailable, MlflowUnavailable.
     """
     use_case_check.require_usable(platform.use_case)
@@ -25,6 +27,7 @@ def apply(platform: Platform) -> feature_store.Applied:
         kept = {
             one.version: one.features for one in kept_versions(platform) if one.features is not None
         }
+        history_changes.prepare_history(platform.database, platform.use_case)
         return feature_store.apply(store, platform.use_case, kept)
 
 

@@ -65,6 +65,8 @@ class Table:
 
     `contract` is a pandera `DataFrameSchema` with one `Column` per column of the file, the entity
     key among them. Column types: `string`, `Int64`, `Float64`, `boolean` or `date`.
+    A file may lack a column with `required=False`; its rows haven't recorded it then. A column that
+    has another name than before is in `renamed_from`, by its name of today the one before.
     A month folder may lack the file of a table that `arrives_later` (labels with a horizon). With
     `extra_columns="ignore"`, files may have columns that the contract doesn't have.
     `absent` is for an entity without a row in this table that is young enough for the feature
@@ -79,11 +81,17 @@ class Table:
     read: Csv = Csv()
     extra_columns: Literal["refuse", "ignore"] = "refuse"
     absent: Absent = "refuse"
+    renamed_from: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def history(self) -> str:
         """The name of the table with its history."""
-        return f"{self.name}_history"
+        return self.history_of(self.name)
+
+    @staticmethod
+    def history_of(name: str) -> str:
+        """The name of the table with the history of the table `name`."""
+        return f"{name}_history"
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,38 @@ line, and reading goes on as far as possible, so that one run reports all.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.history.files import csv_file, parquet_file
+from streamflow.history.files.header import read_header
 from streamflow.history.violations import Report
 from streamflow.use_case import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+def as_in_file(table: Table, path: Path) -> Table:
+    """The table as the file has it: without the columns that it needn't have and hasn't.
+
+    What is wrong with the file's header or its columns otherwise is for `read_batches` to report.
+    """
+    optional = [name for name, column in table.contract.columns.items() if not column.required]
+    if not optional:
+        return table
+    try:
+        if path.suffix == ".parquet":
+            names = parquet_file.column_names(path)
+        else:
+            names, _ = read_header(path, table.read.separator)
+    except (OSError, ValueError, csv.Error):
+        return table
+    lacking = [name for name in optional if name not in names]
+    return replace(table, contract=table.contract.remove_columns(lacking)) if lacking else table
 
 
 def read_batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch]:

@@ -45,6 +45,11 @@ def batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch
         report(Violation(path.name, line, None, None, f"a file has its {rows} rows"))
 
 
+def column_names(path: Path) -> list[str]:
+    """The names of the file's columns. Raises ValueError or OSError if it isn't Parquet."""
+    return _names_and_rows(path)[0]
+
+
 def _names_and_rows(path: Path) -> tuple[list[str], int]:
     import pyarrow.parquet
 

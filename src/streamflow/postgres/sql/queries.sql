@@ -59,6 +59,30 @@ SELECT column_name, data_type
 FROM information_schema.columns
 WHERE table_schema = %(schema)s AND table_name = %(table)s
 
+-- name: history_changes
+SELECT history, kind, column_name, before, type
+FROM streamflow.history_changes
+WHERE use_case = %(use_case)s
+ORDER BY change_id
+
+-- name: change_history
+SELECT streamflow.change_history(
+    %(use_case)s, %(history)s, %(kind)s, %(column_name)s, %(before)s, %(type)s)
+
+-- name: count_beyond_float
+-- Whole numbers that a number of 64 bits with a point can't tell from their neighbours.
+SELECT count(*) AS values, min({column}) AS least, max({column}) AS greatest
+FROM {history}
+WHERE {column} NOT BETWEEN -9007199254740992 AND 9007199254740992
+
+-- name: recorded_columns
+-- The columns that each ingestion's file of a table had; null before that was recorded.
+SELECT ingestion_id, file.key AS table, file.value -> 'columns' AS columns
+FROM streamflow.ingestions
+CROSS JOIN LATERAL jsonb_each(tables) AS file
+WHERE use_case = %(use_case)s
+ORDER BY ingestion_id
+
 -- name: create_staging
 CREATE TEMPORARY TABLE {staging} (line bigint NOT NULL, {key} text {definitions}) ON COMMIT DROP
 
@@ -159,17 +183,19 @@ SELECT EXISTS (
 
 -- name: create_latest
 CREATE TEMPORARY TABLE {latest} ON COMMIT DROP AS
-SELECT DISTINCT ON ({key}) recorded_at, {columns}
+SELECT DISTINCT ON ({key}) recorded_at, ingestion_id, {columns}
 FROM {history}
 WHERE as_of = %(as_of)s
 ORDER BY {key}, recorded_at DESC
 
 -- name: recorded_before
+-- A value differs from one that the older row's ingestion hasn't recorded, even if it is null.
 SELECT count(*) AS conflicts, max(latest.recorded_at) AS recorded_at
 FROM {staging} AS staging
 JOIN {latest} AS latest USING ({key})
 WHERE latest.recorded_at >= %(recorded_at)s
-  AND ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+  AND (ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+       OR latest.ingestion_id = ANY(%(narrower)s))
 
 -- name: add_all
 INSERT INTO {history} (as_of, recorded_at, ingestion_id, {columns})
@@ -184,6 +210,7 @@ FROM {staging} AS staging
 LEFT JOIN {latest} AS latest USING ({key})
 WHERE latest.{key} IS NULL
    OR ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+   OR latest.ingestion_id = ANY(%(narrower)s)
 
 -- name: analyze_history
 -- Without statistics the planner expects few rows in a new month and joins by nested loops.

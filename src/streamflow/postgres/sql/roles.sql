@@ -66,8 +66,10 @@ GRANT INSERT (model, version, run_id, model_hash, as_of, known_at, evaluated_at,
               positives, trained_on, rows_hash, data_hash, figures)
     ON streamflow.evaluations TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION
-    streamflow.create_history(text, text, text, json), streamflow.analyze_history(text, text)
+    streamflow.create_history(text, text, text, json), streamflow.analyze_history(text, text),
+    streamflow.change_history(text, text, text, text, text, text)
     TO streamflow_pipeline;
+GRANT SELECT ON streamflow.history_changes TO streamflow_pipeline;
 GRANT USAGE ON SEQUENCE streamflow.ingestions_ingestion_id_seq TO streamflow_pipeline;
 GRANT SELECT ON streamflow.served_models, streamflow.predictions TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION streamflow.drop_prediction_partition(date) TO streamflow_pipeline;
@@ -86,7 +88,8 @@ GRANT EXECUTE ON FUNCTION streamflow.create_prediction_partition(date) TO stream
 -- reader: reads everything but the hashes of keys, and writes nothing.
 GRANT SELECT ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions,
-    streamflow.evaluations, streamflow.served_models, streamflow.predictions, streamflow.audit,
+    streamflow.history_changes, streamflow.evaluations, streamflow.served_models,
+    streamflow.predictions, streamflow.audit,
     streamflow.api_key_revocations
     TO streamflow_reader;
 GRANT SELECT (key_id, name, scopes, created_at, created_by, expires_at) ON streamflow.api_keys
