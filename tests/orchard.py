@@ -37,6 +37,7 @@ def orchard(rows: int = 400, seed: int = 7) -> TrainingSet:
     return TrainingSet(
         schema=SCHEMA,
         entities=[f"t{i:06}" for i in range(rows)],
+        as_ofs=[date(2024, 1, 31)] * rows,
         columns={
             "age_years": age.tolist(),
             "height_m": random.uniform(1, 9, rows).tolist(),
@@ -45,7 +46,6 @@ def orchard(rows: int = 400, seed: int = 7) -> TrainingSet:
             "noise": random.normal(size=rows).tolist(),
         },
         labels=(risk > np.quantile(risk, 0.7)).tolist(),
-        as_of=date(2024, 1, 31),
         known_at=datetime(2024, 2, 1, tzinfo=UTC),
     )
 
@@ -107,6 +107,7 @@ def real_month() -> TrainingSet:
     return TrainingSet(
         schema=schema,
         entities=users,
+        as_ofs=[date(2024, 1, 31)] * len(users),
         columns={
             feature.name: [
                 READ[feature.type](text) if (text := rows[user][feature.name]) else None
@@ -115,6 +116,5 @@ def real_month() -> TrainingSet:
             for feature in schema.features
         },
         labels=[rows[user]["churn_label"] == "True" for user in users],
-        as_of=date(2024, 1, 31),
         known_at=datetime(2024, 2, 1, tzinfo=UTC),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from streamflow.training import canonical
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.dataset_table import LABEL
@@ -16,10 +18,20 @@ def table_of(training_set: TrainingSet) -> Any:
     return canonical.table(
         [
             (schema.join_key, "STRING", training_set.entities),
-            *((one.name, one.type, training_set.columns[one.name]) for one in schema.features),
+            *((one.name, one.type, listed(training_set, one.name)) for one in schema.features),
             (LABEL, "BOOL", training_set.labels),
         ]
     )
+
+
+def listed(training_set: TrainingSet, feature: str) -> list[Any]:
+    """A Python value per row, None for null."""
+    values = training_set.columns[feature]
+    if not isinstance(values, np.ndarray):
+        return list(values)
+    kinds = {one.name: one.type for one in training_set.schema.features}
+    read = {"BOOL": bool, "INT64": int, "FLOAT64": float}[kinds[feature]]
+    return [None if np.isnan(value) else read(value) for value in values]
 
 
 def data_hash(training_set: TrainingSet) -> str:

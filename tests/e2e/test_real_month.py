@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.training_tables import listed
 
 from streamflow import bootstrap
 from streamflow.bootstrap import platform
@@ -155,13 +156,12 @@ def test_a_subscriber_without_internet_service_gets_a_prediction(
 def test_features_are_the_same_from_the_api_from_feast_and_in_training(january: January) -> None:
     opened = january.platform
     use_case = opened.use_case
-    assembled = point_in_time.assemble(opened.database, use_case, JANUARY, FIRST_OF_FEBRUARY)
+    assembled = point_in_time.assemble(opened.database, use_case, [JANUARY], FIRST_OF_FEBRUARY)
     training_set = assembled.training_set
     chosen = random.Random(1).sample(range(len(training_set.entities)), 1000)
     users = [training_set.entities[i] for i in chosen]
-    offline = [
-        {name: training_set.columns[name][i] for name in training_set.columns} for i in chosen
-    ]
+    columns = {name: listed(training_set, name) for name in training_set.columns}
+    offline = [{name: columns[name][i] for name in columns} for i in chosen]
 
     store = feature_store.open_store(opened.database.url, use_case)
     by_feast = store.get_online_features(
@@ -209,7 +209,7 @@ def test_a_second_month_with_other_answers_leaves_january_as_it_was(
     assert repeatable(again.metrics) == repeatable(january.trained.metrics)
 
     february = point_in_time.assemble(
-        opened.database, opened.use_case, FEBRUARY, FIRST_OF_MARCH
+        opened.database, opened.use_case, [FEBRUARY], FIRST_OF_MARCH
     ).training_set
     january_labels = column(real_month, "labels", "churn_label")
     differing = sum(

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from tests import tiny_case
 from tests.statements import execute
+from tests.training_tables import listed
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import MissingFeatures, UnseenCategory, UnseenNull
@@ -266,10 +267,11 @@ def test_by_null_a_row_that_is_too_old_is_none_in_training_serving_and_replay(
         assert one.from_log.verdict == "same"
         assert one.from_history.verdict == "different"
         assert "had none in the log" in one.from_history.why[0]
-    trained_on = point_in_time.assemble(february.database, february.use_case, FEBRUARY, NOW)
+    trained_on = point_in_time.assemble(february.database, february.use_case, [FEBRUARY], NOW)
     assert trained_on.taken_as_null == {"repairs": 16}
     # What is trained on and what is served are the same values.
-    columns = trained_on.training_set.columns
+    names = trained_on.training_set.columns
+    columns = {name: listed(trained_on.training_set, name) for name in names}
     for row, machine in enumerate(trained_on.training_set.entities):
         if machine != GEARED:
             used = answers[machine].features_used

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.statements import execute
-from tests.training_tables import data_hash, table_of
+from tests.training_tables import data_hash, listed, table_of
 
 from churn import use_case
 from churn.generator import generate
@@ -138,7 +138,7 @@ def assemble(
     known_at: datetime = NOW,
     use_case: UseCase = use_case,
 ) -> Assembled:
-    return point_in_time.assemble(database, use_case, as_of, known_at)
+    return point_in_time.assemble(database, use_case, [as_of], known_at)
 
 
 def training_set(database: Database, **arguments: Any) -> TrainingSet:
@@ -155,9 +155,9 @@ def test_a_training_set_holds_each_users_own_values_in_order_of_users(
     with (january / "subscriptions.csv").open(newline="") as lines:
         file = {row["user_id"]: row for row in csv.DictReader(lines)}
     rows = [file[user] for user in found.entities]
-    assert found.columns["monthly_fee"] == [float(row["monthly_fee"]) for row in rows]
-    assert found.columns["months_active"] == [int(row["months_active"]) for row in rows]
-    assert found.columns["plan_stream_tv"] == [
+    assert listed(found, "monthly_fee") == [float(row["monthly_fee"]) for row in rows]
+    assert listed(found, "months_active") == [int(row["months_active"]) for row in rows]
+    assert listed(found, "plan_stream_tv") == [
         {"": None, "True": True, "False": False}[row["plan_stream_tv"]] for row in rows
     ]
     with (january / "labels.csv").open(newline="") as lines:
@@ -402,7 +402,7 @@ def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
     ]
     # Where a null is a value, it isn't missing.
     position = found.training_set.entities.index(unknown_plan)
-    assert found.training_set.columns["plan_stream_tv"][position] is None
+    assert listed(found.training_set, "plan_stream_tv")[position] is None
 
 
 @pytest.mark.parametrize(

@@ -879,7 +879,7 @@ def test_a_training_that_was_programmed_otherwise_is_named(
         tmp_path / "src",
         ignore=shutil.ignore_patterns("__pycache__", ".*"),
     )
-    module = source / "streamflow" / "training" / "fit.py"
+    module = source / "streamflow" / "training" / "split.py"
     text = module.read_text(encoding="utf-8")
     assert "np.arange(len(labels))," in text
     module.write_text(
@@ -894,5 +894,5 @@ def test_a_training_that_was_programmed_otherwise_is_named(
     assert done.returncode == 1, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert [one["name"] for one in answer["factors"] if not one["same"]] == ["code", "model"]
-    assert answer["factors"][1]["said"][0].endswith(", 1 file: streamflow/training/fit.py")
+    assert answer["factors"][1]["said"][0].endswith(", 1 file: streamflow/training/split.py")
     assert answer["why"].startswith("code moved: ")

@@ -24,10 +24,11 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.postgres import embedded_server
 from streamflow.postgres.embedded_cluster import SUPPORTED, find_binaries
 from streamflow.settings import Settings, load_settings
+from streamflow.training.split import Choice
 from streamflow.use_case import Generation
 
-JANUARY = date(2024, 1, 31)
-NOW = datetime(2024, 2, 5, 9, tzinfo=UTC)
+JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
+NOW = datetime(2024, 3, 5, 9, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +73,16 @@ def test_runs_come_out_identical_on_a_restored_database_and_back(
     here = settings("here", new_database(prepared_database))
     there = settings("there", another)
     back = settings("back", new_database())
-    generate(Generation(tmp_path / "months", users=300, months=1, seed=7))
+    generate(Generation(tmp_path / "months", users=300, months=2, seed=7))
     with platform(here) as ready:
-        ingest(ready, tmp_path / "months" / "month_000", JANUARY, None, NOW, "test")
+        for number, as_of in enumerate((JANUARY, FEBRUARY)):
+            ingest(ready, tmp_path / "months" / f"month_{number:03}", as_of, None, NOW, "test")
         apply(ready)
         train.train(ready, JANUARY, None, 42, NOW)
     backup(here, tmp_path / "of here", NOW)
     restore(there, tmp_path / "of here")
     with platform(there) as ready:
-        train.train(ready, JANUARY, "lightgbm", 7, NOW)
+        train.train(ready, FEBRUARY, "lightgbm", 7, NOW, choice=Choice(months=2))
     backup(there, tmp_path / "of there", NOW)
     restore(back, tmp_path / "of there")
 

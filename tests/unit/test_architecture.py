@@ -58,7 +58,8 @@ HEAVY = (
 )
 PURE = (
     *("training/dataset.py", "training/evaluation.py", "training/feature_importance.py"),
-    *("training/fit.py", "promotion/gates.py", "promotion/history.py"),
+    *("training/fit.py", "training/split.py", "training/values_seen.py"),
+    *("promotion/gates.py", "promotion/history.py"),
 )
 INPUT_AND_OUTPUT = {
     *("asyncio", "ftplib", "http", "io", "logging", "multiprocessing", "os", "pathlib", "pickle"),

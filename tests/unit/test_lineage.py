@@ -34,6 +34,7 @@ SCHEMA = FeatureSchema(
 EXAMPLE = TrainingSet(
     schema=SCHEMA,
     entities=["ann", "bob", "zoë"],
+    as_ofs=[date(2024, 1, 31)] * 3,
     columns={
         "visits": [3, -(2**63), None],
         "fee": [29.85, None, -0.0],
@@ -41,7 +42,6 @@ EXAMPLE = TrainingSet(
         "plan": ["basic", "", None],
     },
     labels=[True, False, True],
-    as_of=date(2024, 1, 31),
     known_at=datetime(2024, 3, 1, tzinfo=UTC),
 )
 
@@ -87,6 +87,7 @@ CHANGES: dict[str, Change] = {
     "a row less": lambda e: replace(
         e,
         entities=e.entities[:2],
+        as_ofs=e.as_ofs[:2],
         labels=e.labels[:2],
         columns={name: values[:2] for name, values in e.columns.items()},
     ),
@@ -104,7 +105,7 @@ def test_no_two_of_these_changes_have_the_same_hash() -> None:
 
 
 SAME: dict[str, Change] = {
-    "the as_of": lambda e: replace(e, as_of=date(2024, 2, 29)),
+    "the as_of": lambda e: replace(e, as_ofs=[date(2024, 2, 29)] * 3),
     "when it was known": lambda e: replace(e, known_at=datetime(2025, 1, 1, tzinfo=UTC)),
     "the order of the columns' dict": lambda e: replace(
         e, columns=dict(reversed(list(e.columns.items())))
@@ -131,9 +132,9 @@ def test_the_data_hash_is_over_these_bytes() -> None:
     little = TrainingSet(
         schema=replace(SCHEMA, features=(VISITS, PLAN)),
         entities=["a"],
+        as_ofs=EXAMPLE.as_ofs[:1],
         columns={"visits": [258], "plan": [None]},
         labels=[True],
-        as_of=EXAMPLE.as_of,
         known_at=EXAMPLE.known_at,
     )
     written = (

@@ -16,7 +16,12 @@ from tests.training_tables import encoded_names
 from churn.model import ACCEPTANCE, MODELS
 from streamflow.errors import DataRefused
 from streamflow.training.dataset import TrainingSet
-from streamflow.training.evaluation import auc_interval, evaluate, too_few_to_tell
+from streamflow.training.evaluation import (
+    auc_interval,
+    auc_interval_of_entities,
+    evaluate,
+    too_few_to_tell,
+)
 from streamflow.training.feature_importance import feature_importances
 from streamflow.training.fit import Fitted, fit
 from streamflow.training.served_model import digest, encode
@@ -80,7 +85,12 @@ def test_a_training_set_in_another_order_cant_be_made(entities: list[str]) -> No
     schema = replace(SCHEMA, features=SCHEMA.features[:1])
     with pytest.raises(ValueError, match="ascend"):
         TrainingSet(
-            schema, entities, columns, [True, False], date(2024, 1, 31), datetime.now(tz=UTC)
+            schema,
+            entities,
+            [date(2024, 1, 31)] * 2,
+            columns,
+            [True, False],
+            datetime.now(tz=UTC),
         )
 
 
@@ -100,7 +110,11 @@ def test_too_few_of_a_class_are_refused_with_the_counts(labels: list[bool]) -> N
 
 def test_an_empty_training_set_is_refused() -> None:
     empty = replace(
-        orchard(1), entities=[], labels=[], columns={f.name: [] for f in SCHEMA.features}
+        orchard(1),
+        entities=[],
+        as_ofs=[],
+        labels=[],
+        columns={f.name: [] for f in SCHEMA.features},
     )
     with pytest.raises(DataRefused, match="0 rows"):
         fit(empty, small_forest, 42)
@@ -267,3 +281,22 @@ def test_on_the_real_month_the_default_model_is_as_good_as_published() -> None:
     row = month.entities.index("3413-BMNZE")
     subscriber = {name: values[row : row + 1] for name, values in month.columns.items()}
     assert fitted.estimator.predict(encode(fitted.schema, subscriber)).tolist() == [0]
+
+
+def test_the_interval_of_a_panel_resamples_entities_with_all_their_rows() -> None:
+    random = np.random.default_rng(3)
+    people, months = 150, 6
+    labels = np.repeat(random.integers(0, 2, people), months)
+    probabilities = np.repeat(random.random(people), months) * 0.7 + labels * 0.3
+    entities = [f"e-{number:03}" for number in range(people) for _ in range(months)]
+    low, high = auc_interval(labels, probabilities, 42)
+    wide_low, wide_high = auc_interval_of_entities(labels, probabilities, entities, 42)
+    # The same 150 people six times say no more than once: the interval is about √6 as wide.
+    assert 2.0 < (wide_high - wide_low) / (high - low) < 3.0
+    once = slice(None, None, months)
+    single = auc_interval(labels[once], probabilities[once], 42)
+    assert (wide_low, wide_high) == pytest.approx(single, abs=0.02)
+    found = evaluate(labels, labels, probabilities, 42, entities)
+    assert (found.auc_low, found.auc_high) == (wide_low, wide_high)
+    alone = evaluate(labels[once], labels[once], probabilities[once], 42, entities[once])
+    assert (alone.auc_low, alone.auc_high) == single  # one row per entity: as it always was

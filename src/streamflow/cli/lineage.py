@@ -125,6 +125,8 @@ def diff(
         ]
         print()
         print_table("metrics", ["", "before", "after"], metrics)
+        for which, sentence in zip(("before", "after"), done.judged_on, strict=True):
+            print(f"{which}: {sentence}")
         if done.judged is not None:
             print(f"\n{done.flipped:,} of {done.judged:,} validation predictions change side.")
 

@@ -97,6 +97,9 @@ def models(json: Json = False) -> None:
 
     def print_text() -> None:
         print_table(name, columns, rows)
+        for sentence in dict.fromkeys(one.judged_on for one in done):
+            which = [str(one.version) for one in done if one.judged_on == sentence]
+            print(f"Version{'s' if len(which) > 1 else ''} {', '.join(which)}: {sentence}")
         if not done:
             _print_nothing_yet("version", hint)
 
@@ -146,3 +149,4 @@ def _print_promotion(done: Promoted) -> None:
         return
     replaced = f", in place of version {done.replaced}" if done.replaced else ""
     print(f"Version {done.version}: {done.from_stage} -> {done.to_stage}{replaced}.")
+    print(done.judged_on)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from streamflow.cli.terminal import Json, open_platform, print_result, print_table, show_progress
-from streamflow.cli.times import AsOf, parse_time
+from streamflow.cli.times import AsOf, parse_day, parse_time
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: streamflow train --as-of 2024-01-31 --model logistic_regression")
+class Validation(StrEnum):
+    """How a model is judged, as it is typed."""
+
+    OUT_OF_TIME = "out-of-time"
+    ENTITIES = "entities"
+    RANDOM = "random"
+
+
+@app.command(epilog="Example: streamflow train --as-of 2024-06-30 --months 6 --model lightgbm")
 def train(
     as_of: AsOf,
     model: Annotated[str | None, typer.Option(help="By name; default: the use case's.")] = None,
@@ -28,34 +37,87 @@ def train(
             help="See only what was recorded by then (ISO; UTC if it names no zone); default: now.",
         ),
     ] = None,
+    months: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn from so many months, up to AS_OF; default: that one."),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            parser=parse_day,
+            metavar="YYYY-MM-DD",
+            help="Learn from all months from this day on, up to AS_OF.",
+        ),
+    ] = None,
+    validation: Annotated[
+        Validation | None,
+        typer.Option(
+            help="What judges the model: the newest months, held-out entities, or random rows. "
+            "Default: the first of them that the months allow; one month allows random alone."
+        ),
+    ] = None,
+    validation_months: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many of the newest months judge it out of time: 1."),
+    ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Serve a model fitted to all rows; its twin is judged."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train at a fixed AS_OF, prove the served form, register a version."""
     from streamflow.pipeline import train as step_train
+    from streamflow.training.split import Choice
 
     known = parse_time(known_at)
+    if months is not None and since is not None:
+        raise typer.BadParameter("Name --months or --from, not both.")
+    if validation_months is not None and validation not in (None, Validation.OUT_OF_TIME):
+        raise typer.BadParameter(f"--validation-months isn't for --validation {validation}.")
+    choice = Choice(
+        months,
+        since.date() if since else None,
+        validation.value if validation else None,
+        validation_months,
+        refit,
+    )
     with open_platform() as platform, show_progress(json, "train") as progress:
         done = step_train.train(
-            platform, as_of.date(), model, random_state, datetime.now(UTC), progress, known_at=known
+            platform,
+            as_of.date(),
+            model,
+            random_state,
+            datetime.now(UTC),
+            progress,
+            known_at=known,
+            choice=choice,
         )
 
     def print_text() -> None:
         metrics = done.metrics
+        several = f" of {len(done.months)} months" if len(done.months) > 1 else ""
         rows = [
             ["version", f"{done.version} (run {done.run_id})"],
-            ["rows", f"{done.rows:,}, categorical: {', '.join(done.categorical) or 'none'}"],
             [
-                "AUC",
-                f"{metrics['auc']:.4f} ({metrics['auc_low']:.4f} to {metrics['auc_high']:.4f})"
-                if (metrics["auc_low"], metrics["auc_high"]) != (0, 1)
-                else f"can't tell ({metrics['auc']:.4f} by too few rows)",
+                "rows",
+                f"{done.rows:,}{several}, categorical: {', '.join(done.categorical) or 'none'}",
             ],
+            ["AUC", _auc(metrics)],
+            *([f"AUC {month}", _auc(figures)] for month, figures in done.by_month.items()),
             ["F1, accuracy", f"{metrics['f1']:.4f}, {metrics['accuracy']:.4f}"],
             ["served form", f"equal, largest difference {done.largest_difference:.1e}"],
             ["data hash", done.data_hash],
             ["model hash", done.model_hash],
         ]
         print_table(f"{done.model} as of {done.as_of}, known at {done.known_at}", ["", ""], rows)
+        print(done.judged_on)
+        if done.gap_months:
+            print(
+                f"Left out between: {', '.join(map(str, done.gap_months))}, whose labels weren't "
+                "known yet at the first month of validation."
+            )
         if done.without_label or done.without_features:
             unknown = f" ({done.null_labels:,} of them null: not known)" if done.null_labels else ""
             print(
@@ -71,3 +133,10 @@ def train(
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     print_result(asdict(done), json, print_text)
+
+
+def _auc(metrics: dict[str, float]) -> str:
+    low, high = metrics["auc_low"], metrics["auc_high"]
+    if (low, high) == (0, 1):
+        return f"can't tell ({metrics['auc']:.4f} by too few rows)"
+    return f"{metrics['auc']:.4f} ({low:.4f} to {high:.4f})"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
 
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
+from streamflow.training.dataset_table import AS_OF, row_names
 from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import UseCase
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompleteRows:
-    """The rows that are trained on, and by table how many entities have no row there.
+    """The rows that are trained on, and by table how many of all rows lack one there.
 
     Those `without_row` were left out. Those `taken_as_null` are among the rows, with nulls.
     """
@@ -36,9 +37,14 @@ def entities_without_row(
     view: FeatureViewDefinition,
     entity_rows: str,
     known_at: datetime,
-) -> list[str]:
+) -> pa.Table:
     """The entities of the query `entity_rows` for which the view's table has no row to join: none
-    at their event time or before, young enough for the view, and recorded by `known_at` (UTC)."""
+    at their event time or before, young enough for the view, and recorded by `known_at` (UTC).
+
+    A table with the columns of the key and `as_of`, as text.
+    """
+    import pyarrow as pa
+
     names = {
         "key": identifier(use_case.join_key),
         "query": subquery(entity_rows.replace("%", "%%")),
@@ -46,27 +52,33 @@ def entities_without_row(
     }
     ttl = timedelta(seconds=view.ttl_seconds) if view.ttl_seconds is not None else None
     rows = database.rows("entities_without_row", names, ttl=ttl, known_at=known_at)
-    return [row[use_case.join_key] for row in rows]
+    entities = [row[use_case.join_key] for row in rows]
+    as_ofs = [row["event_timestamp"].astimezone(UTC).date().isoformat() for row in rows]
+    text = pa.large_string()
+    return pa.table({use_case.join_key: pa.array(entities, text), AS_OF: pa.array(as_ofs, text)})
 
 
 def complete_rows(
     joined: pa.Table,
     schema: FeatureSchema,
     views: Mapping[str, FeatureViewDefinition],
-    absent: Mapping[str, list[str]],
+    absent: Mapping[str, pa.Table],
 ) -> CompleteRows:
     """The rows of `joined` (as `dataset_table` makes it) by the rules that serving follows.
 
-    `absent` has by feature view the entities without a row. They are left out where the table's
-    rule is "refuse". Where it is "null", their features of this view are null; but an entity
-    without any row is left out, as it isn't known online. So is one with a null that a row of the
-    table may not have.
+    `absent` has by feature view the entities without a row, as `entities_without_row` finds them.
+    They are left out where the table's rule is "refuse". Where it is "null", their features of
+    this view are null; but an entity without any row is left out, as it isn't known online. So is
+    one with a null that a row of the table may not have.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
+    rows = row_names(joined)
+    several = AS_OF in joined.column_names
     lacks = {
-        name: pc.is_in(joined.column(0), value_set=pa.array(absent[name], pa.large_string()))
+        name: pc.is_in(
+            rows, value_set=row_names(absent[name] if several else absent[name].drop(AS_OF))
+        )
         for name in schema.views
     }
     kept = pc.invert(reduce(pc.and_, lacks.values()))

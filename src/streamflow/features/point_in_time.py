@@ -1,9 +1,10 @@
-"""The training set of an as_of, by Feast's point-in-time join."""
+"""The training set of one or several as_ofs, by Feast's point-in-time join."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from streamflow.errors import (
@@ -23,6 +24,7 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training import dataset_table
 from streamflow.training.dataset import TrainingSet
+from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assembled:
-    """A training set, with the number of entities of its as_of that were left out, by reason.
+    """A training set, with the number of rows of its months that were left out, by reason.
 
-    Of those `without_label`, `null_labels` have a null one: not known. `without_row` counts by
-    table those without features that have no row there, `taken_as_null` those that have none and
-    are in the training set, with nulls. `table` holds the same rows. `feature_views` are the
-    definitions that were joined, `ingestions` the ones that the rows come from.
+    A row is an entity at an as_of. Of those `without_label`, `null_labels` have a null one: not
+    known. `without_row` counts by table those without features that have no row there,
+    `taken_as_null` those that have none and are in the training set, with nulls. `table` holds the
+    same rows. `feature_views` are the definitions that were joined, `ingestions` the ones that the
+    rows come from.
     """
 
     training_set: TrainingSet
@@ -50,17 +53,22 @@ class Assembled:
     ingestions: list[Ingestion]
 
 
-def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> Assembled:
-    """The training set of all entities with a row at `as_of`, as known at `known_at` (UTC).
+def assemble(
+    database: Database, use_case: UseCase, months: Sequence[date], known_at: datetime
+) -> Assembled:
+    """The training set of all entities with a row at each of the as_ofs `months`.
 
-    Rows are sorted by entity, one per entity. An entity without a label or with a null one, without
-    a row in a table whose rule is `absent="refuse"`, or with a null in a feature that isn't
-    nullable, is left out and counted.
-    Raises AsOfRefused if there are no rows, UntrainableData if none of them is complete,
+    There is one row per entity and as_of, each with the features of its own as_of and before, and
+    all as known at `known_at` (UTC). Rows are sorted by as_of and entity. A row without a label or
+    with a null one, without a row in a table whose rule is `absent="refuse"`, or with a null in a
+    feature that isn't nullable, is left out and counted.
+    Raises AsOfRefused if a month has no rows, UntrainableData if none of them is complete,
     LabelsNotMatured, FeatureStoreUnavailable.
     """
+    months = sorted(set(months))
     database.execute("wait_for_ingestion", use_case=use_case.name)
-    require_month(database, use_case, as_of, known_at)
+    for as_of in months:
+        require_month(database, use_case, as_of, known_at)
     require_history(database, use_case)
     label = use_case.label
     names = {
@@ -69,44 +77,29 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
         "entity_history": identifier(use_case.name, f"{use_case.entity_table}_history"),
         "label_history": identifier(use_case.name, f"{label.table}_history"),
     }
-    query = database.render("entity_rows", names, as_of=as_of, known_at=known_at)
-    matured_at = event_timestamp(as_of) + label.horizon
-    counts = {"as_of": as_of, "known_at": known_at}
+    moment = {"as_ofs": months, "known_at": known_at}
+    query = database.render("entity_rows", names, **moment)
     entities = database.row(
-        "count_entities", {**names, "history": names["entity_history"]}, **counts
-    )
-    labelled = database.row("count_labelled", {"query": subquery(query)})["labelled"]
-    null_labels = 0
-    if labelled < entities["entities"]:
-        null_labels = database.row("count_null_labels", names, **counts)["nulls"]
-    if known_at < matured_at:
-        raise LabelsNotMatured(
-            f"{labelled or entities['entities']} label(s) of AS_OF {as_of} mature at "
-            f"{matured_at.isoformat()}, after known_at {known_at.isoformat()}.",
-            "Train on an earlier AS_OF: `streamflow train --as-of DATE`; "
-            "or name a later --known-at.",
-        )
-    if not labelled:
-        raise AsOfRefused(
-            f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}.",
-            f"Load {label.table} with `streamflow ingest`, or name a later --known-at.",
-        )
+        "count_entities", {**names, "history": names["entity_history"]}, **moment
+    )["entities"]
+    labelled = {
+        row["event_timestamp"].astimezone(UTC).date(): row["labelled"]
+        for row in database.rows("count_labelled", {"query": subquery(query)})
+    }
+    _require_labels(use_case, months, labelled, known_at, entities)
+    expected, null_labels = sum(labelled.values()), 0
+    if expected < entities:
+        null_labels = database.row("count_null_labels", names, **moment)["nulls"]
     store = open_store(database.url, use_case, known_at)
     schema = feature_schema(store, use_case)
     with unavailable("Feast's point-in-time join failed"), quiet():
         service = store.get_feature_service(use_case.feature_service)
         definitions = feature_views(store, schema)
         joined = store.get_historical_features(entity_df=query, features=service).to_arrow()
-    rows = joined.sort_by(use_case.join_key)
-    keys = rows[use_case.join_key].to_pylist()
-    if len(keys) != labelled or len(set(keys)) != labelled:
-        raise FeatureStoreUnavailable(
-            f"The point-in-time join made {len(keys)} rows ({len(set(keys))} entities) "
-            f"out of {labelled}.",
-            "Look for rows with the same key and time in the history tables.",
-        )
+    table = _in_order(joined, schema, label.column, several=len(months) > 1)
+    _require_unique(table, expected)
     complete = complete_rows(
-        dataset_table.dataset_table(rows, schema, label.column),
+        table,
         schema,
         definitions,
         {
@@ -115,29 +108,79 @@ def assemble(database: Database, use_case: UseCase, as_of: date, known_at: datet
         },
     )
     if not complete.table.num_rows:
-        raise _nothing_complete(as_of, labelled, complete.without_row)
+        raise _nothing_complete(months, expected, complete.without_row)
     return Assembled(
-        dataset_table.training_set(complete.table, schema, as_of, known_at),
+        dataset_table.training_set(complete.table, schema, months[-1], known_at),
         complete.table,
-        without_label=entities["entities"] - labelled,
-        without_features=labelled - complete.table.num_rows,
+        without_label=entities - expected,
+        without_features=expected - complete.table.num_rows,
         null_labels=null_labels,
         without_row=complete.without_row,
         taken_as_null=complete.taken_as_null,
         feature_views=definitions,
         ingestions=ingestions(
             database.rows(
-                "ingestions_known_at", use_case=use_case.name, as_of=as_of, known_at=known_at
+                "ingestions_known_at", use_case=use_case.name, as_of=months[-1], known_at=known_at
             ),
             {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
         ),
     )
 
 
-def _nothing_complete(as_of: date, labelled: int, without_row: dict[str, int]) -> UntrainableData:
+def _require_labels(
+    use_case: UseCase,
+    months: Sequence[date],
+    labelled: Mapping[date, int],
+    known_at: datetime,
+    entities: int,
+) -> None:
+    """Raise LabelsNotMatured or AsOfRefused for the newest month without labels."""
+    label = use_case.label
+    for as_of in reversed(months):
+        matured_at = event_timestamp(as_of) + label.horizon
+        if known_at < matured_at:
+            raise LabelsNotMatured(
+                f"{labelled.get(as_of) or entities} label(s) of AS_OF {as_of} mature at "
+                f"{matured_at.isoformat()}, after known_at {known_at.isoformat()}.",
+                "Train on an earlier AS_OF: `streamflow train --as-of DATE`; "
+                "or name a later --known-at.",
+            )
+        if not labelled.get(as_of):
+            raise AsOfRefused(
+                f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}.",
+                f"Load {label.table} with `streamflow ingest`, or name a later --known-at.",
+            )
+
+
+def _in_order(joined: pa.Table, schema: FeatureSchema, label: str, several: bool) -> pa.Table:
+    """Feast's rows, sorted by as_of and entity, as a training set's table."""
+    import pyarrow as pa
+
+    rows = joined.sort_by([("event_timestamp", "ascending"), (schema.join_key, "ascending")])
+    # Feast's times are in UTC, without a zone.
+    as_ofs = rows["event_timestamp"].cast(pa.date32()).cast(pa.string()) if several else None
+    return dataset_table.dataset_table(rows, schema, label, as_ofs)
+
+
+def _require_unique(table: pa.Table, expected: int) -> None:
+    import pyarrow.compute as pc
+
+    rows = pc.count_distinct(dataset_table.row_names(table)).as_py()
+    if table.num_rows != expected or rows != expected:
+        raise FeatureStoreUnavailable(
+            f"The point-in-time join made {table.num_rows} rows ({rows} entities) "
+            f"out of {expected}.",
+            "Look for rows with the same key and time in the history tables.",
+        )
+
+
+def _nothing_complete(
+    months: Sequence[date], labelled: int, without_row: dict[str, int]
+) -> UntrainableData:
+    as_ofs = ", ".join(map(str, months))
     lacking = ", ".join(f"{count:,} have no row in {table}" for table, count in without_row.items())
     return UntrainableData(
-        f"None of the {labelled:,} entities with a label at AS_OF {as_of} has all features"
+        f"None of the {labelled:,} entities with a label at AS_OF {as_ofs} has all features"
         f"{f': {lacking}' if lacking else ''}.",
         "Load the month's complete tables with `streamflow ingest`; or, where a missing row says "
         'something itself, write Table(..., absent="null") in the use case.',

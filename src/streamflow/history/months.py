@@ -20,6 +20,41 @@ def other_use_cases(database: Database, use_case: UseCase) -> list[str]:
     return [row["name"] for row in database.rows("other_use_cases", use_case=use_case.name)]
 
 
+def months_up_to(
+    database: Database,
+    use_case: UseCase,
+    as_of: date,
+    known_at: datetime,
+    count: int | None = None,
+    since: date | None = None,
+) -> list[date]:
+    """The as_ofs of the months that are learned from together, ascending, `as_of` the last.
+
+    They are the newest `count` that were recorded by `known_at` (UTC), or all from `since` on;
+    `as_of` alone if both are None. Raises AsOfRefused if there aren't so many, or `since` is later.
+    """
+    require_month(database, use_case, as_of, known_at)
+    if since is not None and since > as_of:
+        raise AsOfRefused(
+            f"--from {since} is after --as-of {as_of}.",
+            "Name the oldest month with --from and the newest with --as-of.",
+        )
+    known = [
+        row["as_of"]
+        for row in database.rows("months", use_case=use_case.name)
+        if row["recorded_at"] <= known_at and row["as_of"] <= as_of
+    ]
+    if count is not None and count > len(known):
+        raise AsOfRefused(
+            f"{count} months up to AS_OF {as_of} are asked for; {len(known)} were known at "
+            f"{known_at.isoformat()}: {', '.join(map(str, known))}.",
+            f"Load the others with `streamflow ingest`, or name `--months {len(known)}`.",
+        )
+    if since is not None:
+        return [month for month in known if month >= since]
+    return known[-count:] if count is not None else [as_of]
+
+
 def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:
     """Raise AsOfRefused unless `as_of` had ended and been recorded by `known_at` (UTC)."""
     if event_timestamp(as_of) > known_at:

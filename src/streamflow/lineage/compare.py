@@ -173,6 +173,8 @@ def _possible_causes(old: Data, new: Data) -> Iterator[str]:
     """What may have caused a difference: another time, other ingestions."""
     if old.as_of != new.as_of:
         yield f"as_of {old.as_of} → {new.as_of}"
+    if old.every_month != new.every_month:
+        yield f"months {_months(old)} → {_months(new)}"
     if old.known_at != new.known_at:
         yield f"known_at {old.known_at.isoformat()} → {new.known_at.isoformat()}"
     for reason in ("without_label", "without_features"):
@@ -192,6 +194,11 @@ def _possible_causes(old: Data, new: Data) -> Iterator[str]:
             f"ingestion {number} (as of {one.as_of}, recorded {one.recorded_at.isoformat()}, "
             f"loaded {one.ingested_at.isoformat()}) {'came' if number in after else 'is gone'}"
         )
+
+
+def _months(data: Data) -> str:
+    months = data.every_month
+    return f"{len(months)} ({months[0]} to {months[-1]})" if len(months) > 1 else "1"
 
 
 def _code(before: Code, after: Code, without_effect: frozenset[str]) -> Factor:

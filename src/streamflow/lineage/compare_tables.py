@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from streamflow.training.dataset_table import AS_OF, row_names
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -47,23 +49,28 @@ class Difference:
 
 
 def table_difference(before: pa.Table, after: pa.Table) -> Difference:
-    """Compare two tables entity by entity, values to the last bit.
+    """Compare two tables row by row, values to the last bit.
 
-    The first column of each has the entities. Columns that only one table has are left out.
+    The first column of each has the entities; with several months, a row's name has its as_of too.
+    Columns that only one table has are left out.
     """
     import pyarrow.compute as pc
 
-    keys, other_keys = before.column(0).combine_chunks(), after.column(0).combine_chunks()
+    keys, other_keys = row_names(before).combine_chunks(), row_names(after).combine_chunks()
     removed = keys.filter(pc.invert(pc.is_in(keys, other_keys))).to_pylist()
     added = other_keys.filter(pc.invert(pc.is_in(other_keys, keys))).to_pylist()
     if removed or added:
         both = keys.filter(pc.is_in(keys, other_keys))
         before = before.take(pc.index_in(both, keys))
         after = after.take(pc.index_in(both, other_keys))
-    entities = before.column(0)
+    entities = row_names(before)
     columns = []
     for field in list(before.schema)[1:]:
-        if field.name not in after.column_names or after.schema.field(field.name) != field:
+        if (
+            field.name == AS_OF
+            or field.name not in after.column_names
+            or after.schema.field(field.name) != field
+        ):
             continue
         old, new = before[field.name].combine_chunks(), after[field.name].combine_chunks()
         rows = pc.indices_nonzero(_unequal(old, new)).to_pylist()

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.lineage.environment import Parameter, is_randomness_parameter
+from streamflow.training.candidate import Recipe
 from streamflow.training.served_model import FeatureSchema
+from streamflow.training.split import Method, Validation
 from streamflow.use_case import Estimator, UseCase
 
 
@@ -26,6 +28,8 @@ class Configuration:
     """`parameters` are the estimator's, but for those of randomness.
 
     A parameter that is an object itself is given by its class; its own parameters are there too.
+    `validation` names how the model is judged, over the newest `validation_months` where that is
+    out of time; the defaults are for documents of old.
     """
 
     use_case: str
@@ -37,6 +41,14 @@ class Configuration:
     estimator: str
     parameters: dict[str, Parameter]
     validation_share: float
+    validation: Method = "random"
+    validation_months: int | None = None
+    refit: bool = False
+
+    @property
+    def judged(self) -> Validation:
+        """How the model is judged, as `split` takes it."""
+        return Validation(self.validation, self.validation_share, self.validation_months or 1)
 
 
 def configuration(
@@ -45,9 +57,10 @@ def configuration(
     feature_views: dict[str, FeatureViewDefinition],
     model: str,
     estimator: Estimator,
+    recipe: Recipe,
 ) -> Configuration:
     """Today's configuration; `features` and `feature_views` are as Feast's registry has them."""
-    label = use_case.label
+    label, validation = use_case.label, recipe.validation
     return Configuration(
         use_case=use_case.name,
         entity_table=use_case.entity_table,
@@ -61,7 +74,10 @@ def configuration(
             for name, value in parameters(estimator).items()
             if not is_randomness_parameter(name)
         },
-        validation_share=use_case.validation_share,
+        validation_share=validation.share,
+        validation=validation.method,
+        validation_months=validation.months if validation.method == "out-of-time" else None,
+        refit=recipe.refit,
     )
 
 

@@ -16,8 +16,9 @@ from streamflow.training.canonical import Column
 
 @dataclass(frozen=True)
 class Data:
-    """The training set of `as_of` as known at `known_at` (UTC), and who isn't in it, by reason.
+    """The training set of `months` as known at `known_at` (UTC), and who isn't in it, by reason.
 
+    `as_of` is the newest month, and the only one where `months` is empty (as in documents of old).
     `without_row` counts by table those who aren't in it because they have no row there,
     `taken_as_null` those who have none and are in it, with nulls.
     """
@@ -32,6 +33,12 @@ class Data:
     ingestions: list[Ingestion]
     without_row: dict[str, int] = field(default_factory=dict)
     taken_as_null: dict[str, int] = field(default_factory=dict)
+    months: list[date] = field(default_factory=list)
+
+    @property
+    def every_month(self) -> list[date]:
+        """The as_ofs whose rows are trained on or judged, ascending."""
+        return self.months or [self.as_of]
 
 
 def data(assembled: Assembled) -> Data:
@@ -48,4 +55,5 @@ def data(assembled: Assembled) -> Data:
         ingestions=assembled.ingestions,
         without_row=assembled.without_row,
         taken_as_null=assembled.taken_as_null,
+        months=assembled.training_set.months,
     )

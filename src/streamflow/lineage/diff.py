@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from streamflow.lineage import compare, compare_tables, recorded_run, sources
 from streamflow.lineage.compare import Factor
 from streamflow.lineage.compare_tables import Change
+from streamflow.lineage.recorded_run import RecordedRun
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.scratch import scratch
+from streamflow.training import dataset_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
 class RunDifference:
     """From `before` to `after`, both run ids.
 
-    `metrics` has the value of each run, None if a run hasn't measured it. `judged` counts the
+    `metrics` has the value of each run, None if a run hasn't measured it; `judged_on` says for each
+    run which rows they are of. `judged` counts the
     validation rows that both runs scored, `flipped` those of them with another prediction; None if
     scores weren't stored. `gone` and `came` are entities that left or joined the training set;
     `changes` are single values, the first thousand of each column.
@@ -26,6 +34,7 @@ class RunDifference:
     after: str
     factors: list[Factor]
     metrics: dict[str, tuple[float | None, float | None]]
+    judged_on: tuple[str, str]
     judged: int | None
     flipped: int | None
     gone: list[str]
@@ -51,7 +60,7 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
     progress("compare")
     difference = None
     if one.table is not None and other.table is not None:
-        difference = compare_tables.table_difference(one.table, other.table)
+        difference = compare_tables.table_difference(*_comparable(one, other))
     judged = flipped = None
     if one.scores is not None and other.scores is not None:
         scores = compare_tables.table_difference(one.scores, other.scores)
@@ -66,9 +75,19 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
             name: (one.run.metrics.get(name), other.run.metrics.get(name))
             for name in sorted(metrics)
         },
+        judged_on=(one.run.judged_on, other.run.judged_on),
         judged=judged,
         flipped=flipped,
         gone=difference.removed if difference else [],
         came=difference.added if difference else [],
         changes=list(difference.changes) if difference else [],
     )
+
+
+def _comparable(one: RecordedRun, other: RecordedRun) -> Iterator[pa.Table]:
+    """Their training sets; if only one is of several months, the other's rows get their as_of."""
+    several = [len(each.lineage.data.every_month) > 1 for each in (one, other)]
+    for each in (one, other):
+        if each.table is not None:
+            as_of = each.lineage.data.as_of if any(several) else None
+            yield dataset_table.with_as_of(each.table, as_of) if as_of else each.table

@@ -107,7 +107,7 @@ def describe(
         code=code([*OWN_PACKAGES, module]),
         environment=environment(),
         configuration=configuration(
-            use_case, training_set.schema, assembled.feature_views, model, estimator
+            use_case, training_set.schema, assembled.feature_views, model, estimator, recipe
         ),
         randomness=randomness(recipe.random_state, parameters(estimator)),
         model=fingerprint(candidate),
@@ -118,7 +118,7 @@ def fingerprint(candidate: Candidate | None) -> Model:
     """The model's fingerprint; its hashes are empty without a candidate."""
     if candidate is None:
         return Model("", "", 0)
-    return Model(candidate.model_hash, candidate.scores_hash, len(candidate.fitted.validation_rows))
+    return Model(candidate.model_hash, candidate.scores_hash, len(candidate.judged.validation_rows))
 
 
 def tags(lineage: Lineage, document: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,8 @@ from streamflow.lineage.environment import Parameter, is_randomness_parameter
 from streamflow.progress import Progress
 from streamflow.training import candidate, dataset_table
 from streamflow.training.candidate import Recipe
+from streamflow.training.dataset import FeatureValues
+from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import Estimator, EstimatorBuilder
 
 if TYPE_CHECKING:
@@ -111,7 +114,7 @@ def _data(recorded: Recorded, recipe: Recipe) -> Recipe:
     names = [one.name for one in today.schema.features if one.name not in recorded.changed_features]
     if len(names) < len(today.schema.features) and not _same_rows(table, recipe):
         raise NotRestorable("the rows differ today, and so do definitions of features")
-    columns = {**today.columns, **{name: table[name].to_pylist() for name in names}}
+    columns = {**today.columns, **_values(table, today.schema, names)}
     stored = dataset_table.training_set(
         table, replace(today.schema, features=()), data.as_of, data.known_at
     )
@@ -132,11 +135,13 @@ def _configuration(recorded: Recorded, recipe: Recipe) -> Recipe:
         table = _recorded_table(recorded)
         if not _same_rows(table, recipe):
             raise NotRestorable("definitions of features differ today, and so do the rows")
-        columns |= {name: table[name].to_pylist() for name in names}
+        columns |= _values(table, was.feature_schema, names)
     return replace(
         recipe,
         training_set=replace(today, schema=was.feature_schema, columns=columns),
-        validation_share=was.validation_share,
+        validation=was.judged,
+        horizon=timedelta(seconds=was.label.horizon_seconds),
+        refit=was.refit,
         build=_built(recipe.build, was.parameters, chance=False),
     )
 
@@ -157,9 +162,16 @@ def _recorded_table(recorded: Recorded) -> pa.Table:
     return recorded.table
 
 
+def _values(table: pa.Table, schema: FeatureSchema, names: list[str]) -> dict[str, FeatureValues]:
+    features = {one.name: one for one in schema.features}
+    return {name: dataset_table.values(table, features[name]) for name in names}
+
+
 def _same_rows(table: pa.Table, recipe: Recipe) -> bool:
+    today = recipe.training_set
     entities: list[str] = table.column(0).to_pylist()
-    return entities == recipe.training_set.entities
+    as_ofs = dataset_table.as_ofs(table, today.as_of)
+    return entities == list(today.entities) and as_ofs == list(today.as_ofs)
 
 
 def _built(build: EstimatorBuilder, wanted: dict[str, Parameter], chance: bool) -> EstimatorBuilder:

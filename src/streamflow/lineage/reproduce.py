@@ -178,13 +178,17 @@ def _train_again(
     use_case_check.require_usable(use_case)
     progress("point-in-time join")
     assembled = point_in_time.assemble(
-        platform.database, use_case, lineage.data.as_of, lineage.data.known_at
+        platform.database, use_case, lineage.data.every_month, lineage.data.known_at
     )
+    # How a model is judged is chosen when it's trained, as its name is; the share is the code's.
+    configuration = lineage.configuration
     recipe = Recipe(
         assembled.training_set,
         build,
         lineage.randomness.random_state,
-        use_case.validation_share,
+        replace(configuration.judged, share=use_case.validation_share),
+        use_case.label.horizon,
+        configuration.refit,
     )
     difference = (
         compare_tables.table_difference(recorded.table, assembled.table)

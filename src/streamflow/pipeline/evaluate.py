@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +20,9 @@ from streamflow.registry.records import EVALUATED, ModelVersion
 from streamflow.registry.trial import Trials
 from streamflow.scratch import scratch
 from streamflow.training import canonical, evaluation, judged_rows, served_model
-from streamflow.training.dataset_table import LABEL
+from streamflow.training.dataset_table import AS_OF, LABEL
 from streamflow.training.served_model import FeatureSchema, Labels, Matrix, ServedModel
+from streamflow.training.split import divided
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +77,7 @@ def evaluate(
     progress("fetch the version")
     model = _load(platform, registered)
     progress("point-in-time join")
-    assembled = point_in_time.assemble(platform.database, platform.use_case, as_of, known_at)
+    assembled = point_in_time.assemble(platform.database, platform.use_case, [as_of], known_at)
     _require_features(registered, model.schema, assembled.training_set.schema)
     judged = judged_rows.predictable(assembled.table, model.schema)
     if not judged.table.num_rows:
@@ -171,12 +172,28 @@ def _trained_on(
             recorded = recorded_run.read(registry, registry.run(version.run_id), folder)
         except NoLineage:
             return None
-    if recorded.lineage.data.as_of != as_of:
+    data, configuration = recorded.lineage.data, recorded.lineage.configuration
+    months = data.every_month
+    if configuration.validation == "out-of-time" and not configuration.refit:
+        horizon = timedelta(seconds=configuration.label.horizon_seconds)
+        months, _gap, _judging = divided(months, horizon, configuration.validation_months or 1)
+    if as_of not in months:
         return 0
     if recorded.table is None or recorded.scores is None:
         return None
-    fitted = {*recorded.table.column(0).to_pylist()} - {*recorded.scores.column(0).to_pylist()}
+    fitted = _entities_at(recorded.table, as_of)
+    if not configuration.refit:
+        fitted -= _entities_at(recorded.scores, as_of)
     return len(fitted.intersection(entities))
+
+
+def _entities_at(table: pa.Table, as_of: date) -> set[str]:
+    """The entities of the table's rows at `as_of`; of a month alone, those of all rows."""
+    if AS_OF in table.column_names:
+        import pyarrow.compute as pc
+
+        table = table.filter(pc.equal(table[AS_OF], as_of.isoformat()))
+    return {*table.column(0).to_pylist()}
 
 
 def _seen_in_training(made: RecordedEvaluation) -> list[str]:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from streamflow.features.point_in_time import Assembled
 from streamflow.lineage.document import Lineage
-from streamflow.registry.records import RunRecord
-from streamflow.training.candidate import Candidate
-from streamflow.training.evaluation import Evaluation
+from streamflow.registry.records import JUDGED_ON_TAG, RunRecord
+from streamflow.training.candidate import Candidate, Recipe
+from streamflow.training.judgement import Judgement
 from streamflow.use_case import Estimator
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-    from streamflow.training.dataset import TrainingSet
 
 WARNINGS_TAG = "streamflow.warnings"
 MOST_TAG_CHARACTERS = 4000
@@ -24,8 +22,9 @@ MOST_TAG_CHARACTERS = 4000
 def run_record(
     name: str,
     assembled: Assembled,
+    recipe: Recipe,
     trained: Candidate,
-    evaluated: Evaluation,
+    judgement: Judgement,
     lineage: Lineage,
     tags: dict[str, str],
     warnings: list[str],
@@ -36,12 +35,15 @@ def run_record(
     return RunRecord(
         params={
             "as_of": training_set.as_of,
+            "months": ", ".join(map(str, training_set.months)),
             "known_at": training_set.known_at.isoformat(),
             "model": name,
             "random_state": fitted.random_state,
             "feature_service": fitted.schema.feature_service,
             "rows": len(training_set.labels),
-            "validation_rows": len(fitted.validation_rows),
+            "validation": recipe.validation.method,
+            "validation_rows": len(trained.judged.validation_rows),
+            "refit": recipe.refit,
             "categorical": ", ".join(fitted.schema.categorical),
             "without_label": assembled.without_label,
             "null_labels": assembled.null_labels,
@@ -51,15 +53,19 @@ def run_record(
             **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
         },
         metrics={
-            **evaluated.as_metrics(),
+            **judgement.as_metrics(),
             "train_time_sec": fitted.train_time_sec,
             "served_form_largest_difference": trained.proof.largest_difference,
         },
-        tags={**tags, WARNINGS_TAG: "\n".join(warnings)[:MOST_TAG_CHARACTERS]},
+        tags={
+            **tags,
+            JUDGED_ON_TAG: judgement.judged_on,
+            WARNINGS_TAG: "\n".join(warnings)[:MOST_TAG_CHARACTERS],
+        },
         artifacts=artifacts,
         served_form=trained.served,
         schema=fitted.schema,
-        input_example=_example(training_set, rows=5),
+        input_example=_example(assembled, rows=5),
         requirements=_requirements(lineage.environment.versions, trained.served),
     )
 
@@ -69,10 +75,12 @@ def _parameters(estimator: Estimator) -> dict[str, object]:
     return {key: value for key, value in estimator.get_params().items() if isinstance(value, plain)}
 
 
-def _example(training_set: TrainingSet, rows: int) -> DataFrame:
+def _example(assembled: Assembled, rows: int) -> DataFrame:
     import pandas
 
-    return pandas.DataFrame({name: values[:rows] for name, values in training_set.columns.items()})
+    first = assembled.table.slice(0, rows)
+    names = [feature.name for feature in assembled.training_set.schema.features]
+    return pandas.DataFrame({name: first[name].to_pylist() for name in names})
 
 
 def _requirements(versions: dict[str, str], served: Path) -> list[str]:

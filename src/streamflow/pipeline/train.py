@@ -11,6 +11,7 @@ from pathlib import Path
 from streamflow.errors import KnownAtRefused
 from streamflow.features import point_in_time, use_case_check
 from streamflow.features.point_in_time import Assembled
+from streamflow.history.months import months_up_to
 from streamflow.lineage import code, document, sources
 from streamflow.lineage.document import Lineage
 from streamflow.pipeline.run_record import run_record
@@ -28,14 +29,21 @@ from streamflow.training import (
     training_set_warnings,
 )
 from streamflow.training.candidate import Candidate, Recipe
-from streamflow.training.evaluation import Evaluation
 from streamflow.training.feature_importance import feature_importances
+from streamflow.training.fit import Fitted
+from streamflow.training.judgement import Judgement, judge
+from streamflow.training.split import AS_OF_ALONE, Choice, Method
 
 
 @dataclass(frozen=True)
 class Trained:
     """A training and its registered version.
 
+    `months` are the as_ofs that were learned from or judged on; `gap_months` those between, whose
+    labels weren't known yet at the first month of validation. `judged_on` says in a sentence what
+    the figures in `metrics` are of; `by_month` has them for each month of validation, without a
+    month whose rows all have one label. With `refit`, they are of a twin of the model, which hadn't
+    seen the validation rows.
     `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
     `without_features` count the entities that were left out; `null_labels` of the former have a
     label that is null: not known. `without_row` counts by table those of the latter that have no
@@ -63,6 +71,13 @@ class Trained:
     model_hash: str
     largest_difference: float
     warnings: list[str]
+    months: list[date]
+    validation: Method
+    judged_on: str
+    validation_rows: int
+    by_month: dict[str, dict[str, float]]
+    gap_months: list[date]
+    refit: bool
 
 
 def train(
@@ -73,8 +88,10 @@ def train(
     now: datetime,
     progress: Progress = silent,
     known_at: datetime | None = None,
+    choice: Choice = AS_OF_ALONE,
 ) -> Trained:
-    """Train on every entity with a snapshot at `as_of`, and register the model as a version.
+    """Train on every entity with a snapshot at `as_of` and in the months before that `choice`
+    names, and register the model as a version.
 
     Only rows that were recorded by `known_at` (UTC; `now` if it is None) are used.
     Raises UnknownModel, KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData,
@@ -86,13 +103,24 @@ def train(
     _require_past(known_at, now)
     use_case_check.require_usable(platform.use_case)
     estimator_findings.require_estimator(platform.use_case, name)
-    assembled = _join(platform, as_of, known_at, progress)
-    recipe = Recipe(assembled.training_set, build, random_state, platform.use_case.validation_share)
+    months = months_up_to(
+        platform.database, platform.use_case, as_of, known_at, choice.months, choice.since
+    )
+    validation = choice.validation_of(months, platform.use_case)
+    assembled = _join(platform, months, known_at, progress)
+    recipe = Recipe(
+        assembled.training_set,
+        build,
+        random_state,
+        validation,
+        platform.use_case.label.horizon,
+        choice.refit,
+    )
     with scratch(platform.settings.scratch) as folder:
         artifacts = folder / "artifacts"
         artifacts.mkdir()
         trained = candidate.make_candidate(recipe, folder / "served", progress)
-        evaluated = _evaluate(trained, random_state)
+        judgement = judge(recipe, trained)
         _draw(trained, artifacts / "plots", progress)
         lineage = _fingerprint(platform, assembled, name, recipe, trained, progress)
         tags = _write_documents(
@@ -100,9 +128,13 @@ def train(
         )
         sources.keep(platform.settings.use_case, artifacts)
         warnings = _warnings(trained, assembled, progress)
-        record = run_record(name, assembled, trained, evaluated, lineage, tags, warnings, artifacts)
+        record = run_record(
+            name, assembled, recipe, trained, judgement, lineage, tags, warnings, artifacts
+        )
         run_id, version = _register(platform, f"{name} {as_of}", record, progress)
-    return _summary(run_id, version, name, assembled, trained, record, lineage, warnings)
+    return _summary(
+        run_id, version, name, assembled, recipe, trained, judgement, record, lineage, warnings
+    )
 
 
 def _require_past(known_at: datetime, now: datetime) -> None:
@@ -113,30 +145,34 @@ def _require_past(known_at: datetime, now: datetime) -> None:
         )
 
 
-def _join(platform: Platform, as_of: date, known_at: datetime, progress: Progress) -> Assembled:
+def _join(
+    platform: Platform, months: list[date], known_at: datetime, progress: Progress
+) -> Assembled:
     progress("point-in-time join")
-    return point_in_time.assemble(platform.database, platform.use_case, as_of, known_at)
-
-
-def _evaluate(trained: Candidate, random_state: int) -> Evaluation:
-    """The metrics on the validation rows."""
-    return evaluation.evaluate(
-        trained.fitted.validation_labels, trained.predictions, trained.probabilities, random_state
-    )
+    return point_in_time.assemble(platform.database, platform.use_case, months, known_at)
 
 
 def _warnings(trained: Candidate, assembled: Assembled, progress: Progress) -> list[str]:
     progress("look at each feature")
     return [
-        *evaluation.too_few_to_tell(trained.fitted.validation_labels),
+        *evaluation.too_few_to_tell(trained.judged.validation_labels),
+        *_unjudged(trained.judged),
         *training_set_warnings.training_set_warnings(assembled.table, trained.fitted.schema),
     ]
+
+
+def _unjudged(judged: Fitted) -> Iterator[str]:
+    if judged.unjudged_rows:
+        yield (
+            f"{judged.unjudged_rows:,} validation rows have a value that training never saw: the "
+            "model has no prediction for them, and they don't judge it."
+        )
 
 
 def _draw(trained: Candidate, folder: Path, progress: Progress) -> None:
     progress("draw")
     plots.draw(
-        trained.fitted.validation_labels,
+        trained.judged.validation_labels,
         trained.probabilities,
         trained.predictions,
         feature_importances(trained.fitted),
@@ -214,7 +250,9 @@ def _summary(
     version: int,
     name: str,
     assembled: Assembled,
+    recipe: Recipe,
     trained: Candidate,
+    judgement: Judgement,
     record: RunRecord,
     lineage: Lineage,
     warnings: list[str],
@@ -240,4 +278,11 @@ def _summary(
         model_hash=trained.model_hash,
         largest_difference=trained.proof.largest_difference,
         warnings=warnings,
+        months=training_set.months,
+        validation=recipe.validation.method,
+        judged_on=judgement.judged_on,
+        validation_rows=len(trained.judged.validation_rows),
+        by_month={str(month): one.as_metrics() for month, one in judgement.by_month.items()},
+        gap_months=list(trained.judged.gap_months),
+        refit=recipe.refit,
     )

@@ -19,9 +19,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class GateReport:
-    """The results of all gates for one version."""
+    """The results of all gates for one version; `judged_on` says which rows its metrics are of."""
 
     gates: tuple[Gate, ...]
+    judged_on: str = ""
 
     @property
     def passed(self) -> bool:
@@ -30,13 +31,16 @@ class GateReport:
 
     def as_dict(self) -> dict[str, str]:
         """The results in words by the gate's name, as the promotion's record has them."""
-        return {
+        results = {
             gate.name: f"{'passed' if gate.passed else 'failed'}: {gate.message}"
             for gate in self.gates
         }
+        return {**results, "judged_on": self.judged_on} if self.judged_on else results
 
 
-def check_gates(metrics: Mapping[str, float], acceptance: Mapping[str, float]) -> GateReport:
+def check_gates(
+    metrics: Mapping[str, float], acceptance: Mapping[str, float], judged_on: str = ""
+) -> GateReport:
     """Compare a version's metrics with the use case's acceptance bar, the least allowed values."""
     gates = []
     for name, bar in acceptance.items():
@@ -47,7 +51,7 @@ def check_gates(metrics: Mapping[str, float], acceptance: Mapping[str, float]) -
             else "not measured"
         )
         gates.append(Gate(name, value is not None and value >= bar, message))
-    return GateReport(tuple(gates))
+    return GateReport(tuple(gates), judged_on)
 
 
 def require_passed(report: GateReport, version: int) -> None:
@@ -56,6 +60,7 @@ def require_passed(report: GateReport, version: int) -> None:
     if failed:
         raise GateFailed(
             f"Version {version} may not go to Production: "
-            f"{'; '.join(gate.message for gate in failed)}.",
+            f"{'; '.join(gate.message for gate in failed)}."
+            f"{f' {report.judged_on}' if report.judged_on else ''}",
             "Train a better one with `streamflow train`, or change the use case's acceptance bar.",
         )

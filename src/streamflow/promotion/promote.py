@@ -17,6 +17,7 @@ class Promoted:
     """A promotion; `changed` is False if the version already was in the stage, with a record of it.
 
     `replaced` is the version that was in the stage before; `who` is the promoter, `why` the reason.
+    `judged_on` says which rows the version's figures are of.
     """
 
     version: int
@@ -26,6 +27,7 @@ class Promoted:
     why: str
     who: str
     changed: bool
+    judged_on: str
 
 
 def promote(
@@ -47,7 +49,9 @@ def promote(
         # is killed in between, repeating it finds the moved stage without a row, and writes it.
         database.execute("lock_promotion", model=registry.model)
         candidate = registry.version(version)
-        report = gates.check_gates(candidate.metrics, platform.use_case.acceptance)
+        report = gates.check_gates(
+            candidate.metrics, platform.use_case.acceptance, candidate.judged_on
+        )
         if to_stage == stages.PRODUCTION:
             gates.require_passed(report, version)
         promotions = database.rows("promotions", model=registry.model)
@@ -79,7 +83,16 @@ def promote(
                 why=why,
                 verdict=json.dumps(report.as_dict()),
             )
-    return Promoted(version, from_stage, to_stage, replaced, why, who, changed=not recorded)
+    return Promoted(
+        version,
+        from_stage,
+        to_stage,
+        replaced,
+        why,
+        who,
+        changed=not recorded,
+        judged_on=candidate.judged_on,
+    )
 
 
 def _version_in_stage(registry: Registry, stage: str) -> int | None:

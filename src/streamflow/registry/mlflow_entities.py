@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from streamflow.registry.records import EVALUATED, MODEL_HASH_TAG, ModelVersion, Run
@@ -24,17 +24,18 @@ def pages(read: Callable[[str | None], Any]) -> Iterator[Any]:
 def model_version(
     version: MlflowVersion,
     aliases: Sequence[str] = (),
-    metrics: Mapping[str, float] | None = None,
+    run: Run | None = None,
 ) -> ModelVersion:
-    """MLflow's version as ours."""
+    """MLflow's version as ours; what its `run` has stays empty without it."""
     return ModelVersion(
         name=version.name,
         version=int(version.version),
         run_id=version.run_id,
         stage=version.current_stage,
         aliases=tuple(sorted(aliases)),
-        metrics=dict(metrics or {}),
+        metrics=dict(run.metrics) if run else {},
         model_hash=version.tags.get(MODEL_HASH_TAG, ""),
+        judged_on=run.judged_on if run else "",
     )
 
 

@@ -210,14 +210,14 @@ class Registry:
             return []
         with mlflow_errors():
             model = self._client.get_registered_model(self.model)
-        metrics = {run.run_id: run.metrics for run in self.runs()}
+        runs = {run.run_id: run for run in self.runs()}
         return [
             model_version(
                 one,
                 aliases=[
                     alias for alias, version in model.aliases.items() if version == one.version
                 ],
-                metrics=metrics.get(one.run_id, {}),
+                run=runs.get(one.run_id),
             )
             for one in found
         ]

@@ -17,11 +17,18 @@ MODEL_HASH_TAG = "streamflow.model_hash"
 # Metrics of a run whose names begin so were measured afterwards, on another month's rows.
 EVALUATED = "evaluated/"
 
+# Which rows judged the model, in a sentence. A run of old has no such tag: there was one way then.
+JUDGED_ON_TAG = "streamflow.judged_on"
+JUDGED_AT_RANDOM = (
+    "Judged on a random part of the same month's rows: this says nothing about next month."
+)
+
 
 @dataclass(frozen=True)
 class ModelVersion:
     """A registered version; `metrics` are those of its training, `model_hash` is of its served
-    form."""
+    form. `judged_on` says in a sentence which rows the metrics are of.
+    """
 
     name: str
     version: int
@@ -30,6 +37,7 @@ class ModelVersion:
     aliases: tuple[str, ...]
     metrics: dict[str, float]
     model_hash: str
+    judged_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,11 @@ class Run:
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
+
+    @property
+    def judged_on(self) -> str:
+        """Which rows the metrics are of, in a sentence."""
+        return self.tags.get(JUDGED_ON_TAG, JUDGED_AT_RANDOM)
 
 
 @dataclass(frozen=True)

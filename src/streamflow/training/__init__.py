@@ -11,8 +11,11 @@ __all__ = [
     "estimator_findings",
     "evaluation",
     "feature_importance",
+    "fit",
     "judged_rows",
+    "judgement",
     "plots",
     "served_model",
+    "split",
     "training_set_warnings",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from streamflow.errors import UnknownModel
 from streamflow.progress import Progress, silent
 from streamflow.training import canonical, export, fit, served_model
 from streamflow.training.dataset import TrainingSet
-from streamflow.training.dataset_table import LABEL
+from streamflow.training.dataset_table import AS_OF, LABEL
 from streamflow.training.export import Proof
 from streamflow.training.fit import Fitted
 from streamflow.training.served_model import Labels, Matrix
+from streamflow.training.split import Validation
 from streamflow.use_case import EstimatorBuilder, UseCase
 
 if TYPE_CHECKING:
@@ -25,23 +27,33 @@ SCORES_FILE = "validation_scores.parquet"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a fit takes. `threads` are per kind of numerical library; None leaves them alone."""
+    """What a fit takes.
+
+    `horizon` is the label's. With `refit`, the model that is served is fitted on all rows, and a
+    twin that hasn't seen the validation rows is judged. `threads` are per kind of numerical
+    library; None leaves them alone.
+    """
 
     training_set: TrainingSet
     build: EstimatorBuilder
     random_state: int
-    validation_share: float
+    validation: Validation
+    horizon: timedelta = timedelta(0)
+    refit: bool = False
     threads: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """`served` is the folder with the served form; `scores` has a row per validation row.
+    """`fitted` is what is served, from the folder `served`. `judged` is what the validation rows
+    judge: the same, or the twin of a model that was fitted to all rows.
 
-    `predictions` and `probabilities` (of 1) are the estimator's, one per validation row.
+    `predictions` and `probabilities` (of 1) are of `judged`, one per validation row; `scores` has a
+    row for each.
     """
 
     fitted: Fitted
+    judged: Fitted
     predictions: Labels
     probabilities: Matrix
     scores: pa.Table
@@ -58,16 +70,25 @@ def make_candidate(recipe: Recipe, served: Path, progress: Progress = silent) ->
     """
     progress("fit")
     with _limited(recipe.threads):
-        fitted = fit.fit(
-            recipe.training_set, recipe.build, recipe.random_state, recipe.validation_share
+        judged = fit.fit(
+            recipe.training_set,
+            recipe.build,
+            recipe.random_state,
+            recipe.validation,
+            recipe.horizon,
         )
-        predictions, probabilities = fitted.predict()
+        predictions, probabilities = judged.predict()
+        fitted = judged
+        if recipe.refit:
+            progress("fit to all rows")
+            fitted = fit.refit(judged, recipe.training_set, recipe.build)
     progress("prove the served form")
     export.write(fitted, served)
     proof = export.prove(fitted, served)
-    scores = _scores(recipe.training_set, fitted, predictions, probabilities)
+    scores = _scores(recipe.training_set, judged, predictions, probabilities)
     return Candidate(
         fitted=fitted,
+        judged=judged,
         predictions=predictions,
         probabilities=probabilities,
         scores=scores,
@@ -88,15 +109,18 @@ def _limited(threads: dict[str, int] | None) -> AbstractContextManager[object]:
 
 
 def _scores(
-    training_set: TrainingSet, fitted: Fitted, predictions: Labels, probabilities: Matrix
+    training_set: TrainingSet, judged: Fitted, predictions: Labels, probabilities: Matrix
 ) -> pa.Table:
-    """The validation rows, sorted by entity, each with its label and the model's prediction."""
-    order = fitted.validation_rows.argsort()
-    entities = [training_set.entities[row] for row in fitted.validation_rows[order]]
+    """The validation rows in the training set's order, each with its label and its prediction."""
+    order = judged.validation_rows.argsort()
+    rows = judged.validation_rows[order].tolist()
+    as_ofs = [training_set.as_ofs[row].isoformat() for row in rows]
+    several = len(training_set.months) > 1
     return canonical.table(
         [
-            (training_set.schema.join_key, "STRING", entities),
-            (LABEL, "BOOL", fitted.validation_labels[order].astype(bool)),
+            (training_set.schema.join_key, "STRING", [training_set.entities[row] for row in rows]),
+            *([(AS_OF, "STRING", as_ofs)] if several else []),
+            (LABEL, "BOOL", judged.validation_labels[order].astype(bool)),
             ("prediction", "INT64", predictions[order]),
             ("probability", "FLOAT64", probabilities[order]),
         ]

@@ -108,6 +108,7 @@ def _made_up_rows(rows: int = 400) -> TrainingSet:
     return TrainingSet(
         schema=schema,
         entities=[f"{row:06}" for row in range(rows)],
+        as_ofs=[date(2024, 1, 31)] * rows,
         columns={
             "number": [None if row % 9 == 0 else float(number[row]) for row in range(rows)],
             "count": count.tolist(),
@@ -115,6 +116,5 @@ def _made_up_rows(rows: int = 400) -> TrainingSet:
             "word": word.tolist(),
         },
         labels=(risk > np.median(risk)).tolist(),
-        as_of=date(2024, 1, 31),
         known_at=datetime(2024, 2, 1, tzinfo=UTC),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -40,11 +40,17 @@ class Evaluation:
 
 
 def evaluate(
-    labels: Labels, predictions: Labels, probabilities: Matrix, random_state: int
+    labels: Labels,
+    predictions: Labels,
+    probabilities: Matrix,
+    random_state: int,
+    entities: Sequence[str] | None = None,
 ) -> Evaluation:
     """Compare `predictions` and `probabilities` of 1 with the true `labels` (0 or 1).
 
-    Raises UntrainableData if `labels` are of one class, where an AUC doesn't exist.
+    `entities` names each row's entity where one may have several rows (months): the interval then
+    resamples entities, because the rows of one aren't independent of each other. Raises
+    UntrainableData if `labels` are of one class, where an AUC doesn't exist.
     """
     from sklearn import metrics
 
@@ -55,7 +61,10 @@ def evaluate(
         )
     low, high = 0.0, 1.0
     if not too_few_to_tell(labels):
-        low, high = auc_interval(labels, probabilities, random_state)
+        if entities is not None and len(set(entities)) < len(entities):
+            low, high = auc_interval_of_entities(labels, probabilities, entities, random_state)
+        else:
+            low, high = auc_interval(labels, probabilities, random_state)
     return Evaluation(
         auc=float(metrics.roc_auc_score(labels, probabilities)),
         auc_low=low,
@@ -119,5 +128,31 @@ def auc_interval(labels: Labels, probabilities: Matrix, random_state: int) -> tu
         # In whole numbers, so that the order of summing can't show.
         twice_won[i] = above @ (2 * np.cumsum(below) - below)
     areas = twice_won / (2 * len(positive) * len(negative))
+    low, high = np.percentile(areas, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def auc_interval_of_entities(
+    labels: Labels, probabilities: Matrix, entities: Sequence[str], random_state: int
+) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of the AUC over 1,000 resamples of the entities.
+
+    An entity that is drawn brings all its rows (the cluster bootstrap; Cameron, Gelbach and Miller,
+    2008). A resample without both labels has no AUC and is left out.
+    """
+    scores, rank = np.unique(probabilities, return_inverse=True)
+    unique, entity_of_row = np.unique(np.asarray(entities, dtype=object), return_inverse=True)
+    is_positive = labels == 1
+    random = np.random.default_rng(random_state)
+    areas = []
+    for _ in range(RESAMPLES):
+        drawn = np.bincount(random.integers(0, len(unique), len(unique)), minlength=len(unique))
+        times = drawn[entity_of_row]
+        above = np.bincount(rank[is_positive], times[is_positive], minlength=len(scores))
+        below = np.bincount(rank[~is_positive], times[~is_positive], minlength=len(scores))
+        # Weights are whole numbers, exact in float64, so that the order of summing can't show.
+        pairs = above.sum() * below.sum()
+        if pairs:
+            areas.append((above @ (2 * np.cumsum(below) - below)) / (2 * pairs))
     low, high = np.percentile(areas, [2.5, 97.5])
     return float(low), float(high)

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import numpy as np
-import numpy.typing as npt
 
-from streamflow.errors import UntrainableData
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import FeatureSchema, Labels, Matrix, encode
+from streamflow.training.split import Split, Validation, split
+from streamflow.training.values_seen import (
+    RowNumbers,
+    columns_of_rows,
+    rows_with_unseen_values,
+    with_values_seen,
+)
 from streamflow.use_case import Estimator, EstimatorBuilder
-
-MOST_CATEGORIES = 1000
-
-RowNumbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Fitted:
     """A fitted estimator, the rows that it was fitted on, and the rows that judge it.
 
     `schema` says what was seen. `training_rows` and `validation_rows` are positions in the training
-    set; `validation_matrix` is (validation rows, encoded columns). `train_time_sec` is the only
+    set; `validation_matrix` is (validation rows, encoded columns). `gap_months` are in neither
+    part. `unjudged_rows` counts validation rows for which the model has no prediction, because of
+    a value that it never saw; they aren't among `validation_rows`. `train_time_sec` is the only
     number here that another run does not repeat.
     """
 
@@ -39,6 +43,8 @@ class Fitted:
     validation_matrix: Matrix
     validation_labels: Labels
     train_time_sec: float
+    gap_months: tuple[date, ...] = ()
+    unjudged_rows: int = 0
 
     def predict(self) -> tuple[Labels, Matrix]:
         """The estimator's own labels and probabilities of 1, one per validation row."""
@@ -51,29 +57,63 @@ def fit(
     training_set: TrainingSet,
     build: EstimatorBuilder,
     random_state: int,
-    validation_share: float = 0.25,
+    validation: Validation | None = None,
+    horizon: timedelta = timedelta(0),
 ) -> Fitted:
-    """Fit what `build` makes on all rows but a stratified `validation_share` of them.
+    """Fit what `build` makes on all rows but those that judge it; see `split`.
 
+    `validation` is a random quarter of the rows if it is None; `horizon` is the label's.
     Raises UntrainableData if the training set is too small, has one class only, has a null where
     none may be, or a STRING feature with more than 1,000 values.
     """
-    from sklearn.model_selection import train_test_split
-
-    schema = with_values_seen(training_set)
+    validation = validation or Validation("random", 0.25)
     labels = np.asarray(training_set.labels, dtype=np.int64)
-    classes, counts = np.unique(labels, return_counts=True)
-    if len(classes) < 2 or counts.min() * min(validation_share, 1 - validation_share) < 1:
-        raise _too_small(training_set, int(labels.sum()))
-    training_rows, validation_rows = train_test_split(
-        np.arange(len(labels)),
-        test_size=validation_share,
-        stratify=labels,
-        random_state=random_state,
+    every_row = np.arange(len(labels))
+    if validation.method == "random":
+        # Both parts are of the same months, and versions of old were trained in this way: what any
+        # row has is taken as seen.
+        schema = with_values_seen(training_set)
+    rows = (training_set.entities, training_set.as_ofs, labels)
+    parts = split(validation, *rows, horizon, random_state)
+    if validation.method != "random":
+        with_values_seen(training_set)  # its errors are of all rows
+        schema = with_values_seen(training_set, parts.training_rows)
+    unseen = rows_with_unseen_values(schema, training_set, parts.validation_rows)
+    judging = np.setdiff1d(parts.validation_rows, unseen) if len(unseen) else parts.validation_rows
+    parts = replace(parts, validation_rows=judging)
+    taken = every_row if validation.method == "random" else np.union1d(parts.training_rows, judging)
+    return replace(
+        _fitted(training_set, schema, build, random_state, parts, taken),
+        gap_months=parts.gap_months,
+        unjudged_rows=len(unseen),
     )
-    matrix = encode(schema, training_set.columns)
+
+
+def refit(judged: Fitted, training_set: TrainingSet, build: EstimatorBuilder) -> Fitted:
+    """What `judged` would be if it had been fitted on all rows of the training set.
+
+    It has seen its validation rows, so they can't judge it: the figures are those of `judged`.
+    """
+    every_row = np.arange(len(training_set.labels))
+    parts = Split(every_row, judged.validation_rows)
+    schema = with_values_seen(training_set)
+    return _fitted(training_set, schema, build, judged.random_state, parts, every_row)
+
+
+def _fitted(
+    training_set: TrainingSet,
+    schema: FeatureSchema,
+    build: EstimatorBuilder,
+    random_state: int,
+    parts: Split,
+    rows: RowNumbers,
+) -> Fitted:
+    """Fit on the training rows of `parts`. `rows`, ascending, are those of either part."""
+    labels = np.asarray(training_set.labels, dtype=np.int64)
+    matrix = encode(schema, columns_of_rows(training_set, rows))
+    training = np.searchsorted(rows, parts.training_rows)
     estimator = build(random_state)
-    training_matrix, training_labels = matrix[training_rows], labels[training_rows]
+    training_matrix, training_labels = matrix[training], labels[parts.training_rows]
     started = time.perf_counter()
     estimator.fit(training_matrix, training_labels)
     train_time_sec = time.perf_counter() - started
@@ -81,49 +121,9 @@ def fit(
         estimator=estimator,
         schema=schema,
         random_state=random_state,
-        training_rows=training_rows,
-        validation_rows=validation_rows,
-        validation_matrix=matrix[validation_rows],
-        validation_labels=labels[validation_rows],
+        training_rows=parts.training_rows,
+        validation_rows=parts.validation_rows,
+        validation_matrix=matrix[np.searchsorted(rows, parts.validation_rows)],
+        validation_labels=labels[parts.validation_rows],
         train_time_sec=train_time_sec,
-    )
-
-
-def with_values_seen(training_set: TrainingSet) -> FeatureSchema:
-    """The training set's schema with which features are null in it, and with the categories that
-    its STRING features take, sorted.
-
-    Raises UntrainableData for a null where none may be and for more than 1,000 categories.
-    """
-    features = []
-    for feature in training_set.schema.features:
-        values = training_set.columns[feature.name]
-        nulls = sum(value is None or value != value for value in values)
-        if nulls and not feature.may_be_null:
-            raise UntrainableData(
-                f"Feature {feature.name!r} is null for {nulls:,} of {len(values):,} entities at "
-                f"{training_set.as_of}, and its contract allows no null.",
-                "Load the month's complete tables with `streamflow ingest`, "
-                "or make the column nullable in its table's contract.",
-            )
-        feature = replace(feature, null_seen=nulls > 0)
-        if feature.type == "STRING":
-            categories = {str(value) for value in values if value is not None and value == value}
-            if len(categories) > MOST_CATEGORIES:
-                raise UntrainableData(
-                    f"Feature {feature.name!r} takes {len(categories):,} values at "
-                    f"{training_set.as_of}; up to {MOST_CATEGORIES:,} can be learnt from.",
-                    "Take it out of the feature service, or group its values in the feature view.",
-                )
-            feature = replace(feature, categories=tuple(sorted(categories)))
-        features.append(feature)
-    return replace(training_set.schema, features=tuple(features))
-
-
-def _too_small(training_set: TrainingSet, positives: int) -> UntrainableData:
-    rows = len(training_set.labels)
-    return UntrainableData(
-        f"The training set at {training_set.as_of} has {rows:,} rows, {positives:,} of them "
-        f"with the label true and {rows - positives:,} with false: too few to learn and to judge.",
-        "Choose an --as-of with more labels, or load them with `streamflow ingest`.",
     )

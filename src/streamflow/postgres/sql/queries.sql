@@ -251,36 +251,37 @@ WHERE use_case = %(use_case)s AND as_of <= %(as_of)s AND recorded_at <= %(known_
 ORDER BY ingestion_id
 
 -- name: entity_rows
--- All entities with a row at the as_of, with their label as known at known_at: the newest one,
+-- All entities with a row at each as_of, with their label as known at known_at: the newest one,
 -- unless that is null, which says that it is not known.
 SELECT entities.{key}, entities.event_timestamp, labels.{label}
 FROM (
-    SELECT DISTINCT {key}, event_timestamp
+    SELECT DISTINCT {key}, as_of, event_timestamp
     FROM {entity_history}
-    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
 ) AS entities
 JOIN (
-    SELECT DISTINCT ON ({key}) {key}, {label}
+    SELECT DISTINCT ON ({key}, as_of) {key}, as_of, {label}
     FROM {label_history}
-    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
-    ORDER BY {key}, recorded_at DESC
-) AS labels USING ({key})
+    WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
+    ORDER BY {key}, as_of, recorded_at DESC
+) AS labels USING ({key}, as_of)
 WHERE labels.{label} IS NOT NULL
 
 -- name: count_labelled
-SELECT count(*) AS labelled FROM ({query}) AS entity_rows
+SELECT event_timestamp, count(*) AS labelled FROM ({query}) AS entity_rows GROUP BY event_timestamp
 
 -- name: count_null_labels
 SELECT count(*) AS nulls
 FROM (
-    SELECT DISTINCT ON ({key}) {key}, {label}
+    SELECT DISTINCT ON ({key}, as_of) {key}, as_of, {label}
     FROM {label_history}
-    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
-    ORDER BY {key}, recorded_at DESC
+    WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
+    ORDER BY {key}, as_of, recorded_at DESC
 ) AS labels
 WHERE {label} IS NULL AND EXISTS (
     SELECT FROM {entity_history} AS entities
-    WHERE entities.{key} = labels.{key} AND as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    WHERE entities.{key} = labels.{key} AND entities.as_of = labels.as_of
+      AND recorded_at <= %(known_at)s
 )
 
 -- name: count_nulls
@@ -289,7 +290,7 @@ SELECT count(*) AS nulls FROM {staging} WHERE {column} IS NULL
 -- name: entities_without_row
 -- Those for which a point-in-time join finds no row, with the bounds that Feast has: none at their
 -- event time or before, at most `ttl` (null: of any age) older, that was known at known_at.
-SELECT entity_rows.{key}
+SELECT entity_rows.{key}, entity_rows.event_timestamp
 FROM ({query}) AS entity_rows
 WHERE NOT EXISTS (
     SELECT FROM {history} AS history
@@ -299,12 +300,15 @@ WHERE NOT EXISTS (
            OR history.event_timestamp >= entity_rows.event_timestamp - %(ttl)s::interval)
       AND history.recorded_at <= %(known_at)s
 )
-ORDER BY entity_rows.{key}
+ORDER BY entity_rows.event_timestamp, entity_rows.{key}
 
 -- name: count_entities
-SELECT count(DISTINCT {key}) AS entities
-FROM {history}
-WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+SELECT count(*) AS entities
+FROM (
+    SELECT DISTINCT as_of, {key}
+    FROM {history}
+    WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
+) AS entities
 
 -- name: count_window
 SELECT count(DISTINCT {key}) AS entities

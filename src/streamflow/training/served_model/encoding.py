@@ -12,7 +12,9 @@ import numpy.typing as npt
 from .feature_schema import Feature, FeatureSchema
 
 Matrix = npt.NDArray[np.float64]
-Columns = Mapping[str, Sequence[Any]]  # by feature, a value per row
+# A value per row; numbers alone, NaN for null, may be an array.
+Values = Sequence[Any] | npt.NDArray[np.float64]
+Columns = Mapping[str, Values]  # by feature
 
 
 class UnseenCategory(ValueError):
@@ -83,7 +85,7 @@ def encoded_columns(schema: FeatureSchema) -> list[slice]:
 
 
 def _found(
-    feature: Feature, offsets: Mapping[object, int], values: Sequence[object]
+    feature: Feature, offsets: Mapping[object, int], values: Values
 ) -> tuple[npt.NDArray[np.intp], list[int]]:
     """Per row the offset of its value, and the rows whose value has none."""
     found = np.fromiter((offsets.get(value, -1) for value in values), np.intp, len(values))

@@ -1,0 +1,66 @@
+"""What the validation rows say of a model, as a whole and month by month."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from streamflow.training.candidate import Candidate, Recipe
+from streamflow.training.evaluation import Evaluation, evaluate
+from streamflow.training.split import judged_on
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`judged_on` says in words which rows the figures are of, and what they say.
+
+    `by_month` is empty where the rows are of one month, and lacks a month whose rows all have the
+    same label.
+    """
+
+    overall: Evaluation
+    by_month: dict[date, Evaluation]
+    judged_on: str
+
+    def as_metrics(self) -> dict[str, float]:
+        """The figures by the names that MLflow stores them under; slashes make groups there."""
+        months = {
+            f"validation_{month}/{name}": value
+            for month, one in self.by_month.items()
+            for name, value in one.as_metrics().items()
+        }
+        return {**self.overall.as_metrics(), **months}
+
+
+def judge(recipe: Recipe, trained: Candidate) -> Judgement:
+    """The figures of a candidate that was made by the recipe.
+
+    Where an entity has several rows, intervals resample entities. Raises UntrainableData if the
+    validation rows all have the same label.
+    """
+    judged, training_set = trained.judged, recipe.training_set
+    rows = judged.validation_rows.tolist()
+    entities = [training_set.entities[row] for row in rows]
+    as_ofs = np.array([training_set.as_ofs[row] for row in rows], dtype="datetime64[D]")
+    labels = judged.validation_labels
+    months: list[date] = np.unique(as_ofs).tolist()
+    by_month = {}
+    for month in months if len(months) > 1 else []:
+        here = as_ofs == np.datetime64(month)
+        if len(np.unique(labels[here])) > 1:
+            by_month[month] = evaluate(
+                labels[here],
+                trained.predictions[here],
+                trained.probabilities[here],
+                recipe.random_state,
+            )
+    overall = evaluate(
+        labels, trained.predictions, trained.probabilities, recipe.random_state, entities
+    )
+    learned = {training_set.as_ofs[row] for row in judged.training_rows.tolist()}
+    said = judged_on(recipe.validation, sorted(learned), months)
+    if recipe.refit:
+        said += " The model that is served was fitted to all rows; these figures are of its twin."
+    return Judgement(overall, by_month, said)

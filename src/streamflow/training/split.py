@@ -1,0 +1,236 @@
+"""Which rows a model is fitted on, and which rows judge it.
+
+Pure. Only `out-of-time` says something about the months to come; the other methods judge a model
+on months that it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from streamflow.errors import UntrainableData
+from streamflow.training.values_seen import RowNumbers
+from streamflow.use_case import UseCase
+
+Method = Literal["out-of-time", "entities", "random"]
+METHODS: tuple[Method, ...] = ("out-of-time", "entities", "random")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a model is judged.
+
+    `out-of-time`: on the newest `months` months. No label of a training row is known later than
+    the first of them, so a longer horizon leaves months out in between.
+    `entities`: on a `share` of the entities, none of which is trained on in any month.
+    `random`: on a `share` of the rows.
+    """
+
+    method: Method
+    share: float
+    months: int = 1
+
+    @property
+    def about_the_future(self) -> bool:
+        """Whether its figures say something about months after those of training."""
+        return self.method == "out-of-time"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions in the training set. Rows of `gap_months` are in neither part."""
+
+    training_rows: RowNumbers
+    validation_rows: RowNumbers
+    gap_months: tuple[date, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a model is to learn from and how it is to be judged, where somebody says so.
+
+    Of the months up to the as_of the newest `months`, or all `since` a day; else the as_of alone.
+    `validation_months` is for `out-of-time`. With `refit`, the model that is served is fitted to
+    all rows.
+    """
+
+    months: int | None = None
+    since: date | None = None
+    validation: Method | None = None
+    validation_months: int | None = None
+    refit: bool = False
+
+    def validation_of(self, months: Sequence[date], use_case: UseCase) -> Validation:
+        """The chosen validation; without a choice, the best that the `months` allow: `out-of-time`
+        if some can be trained on, else `entities`, and `random` for a single month."""
+        method = self.validation or ("out-of-time" if self.validation_months else None)
+        if method is None and len(months) < 2:
+            method = "random"
+        if method is None:
+            training, _, _ = divided(months, use_case.label.horizon, 1)
+            method = "out-of-time" if training else "entities"
+        return Validation(method, use_case.validation_share, self.validation_months or 1)
+
+
+AS_OF_ALONE = Choice()
+
+
+def judged_on(validation: Validation, training: Sequence[date], judging: Sequence[date]) -> str:
+    """In a sentence, the rows that judge a model and what their figures say. `training` and
+    `judging` are the months of either part."""
+    if validation.method == "out-of-time":
+        return (
+            f"Judged on {_named(judging)}, after training on {_named(training)}: "
+            "what a month says that the model hasn't seen."
+        )
+    share = f"{validation.share:.0%}"
+    rows = (
+        f"{share} of the entities, held out in all months"
+        if validation.method == "entities"
+        else f"a random {share} of the same month's rows"
+        if len(judging) == 1
+        else f"a random {share} of the same months' rows"
+    )
+    return f"Judged on {rows}: this says nothing about next month."
+
+
+def _named(months: Sequence[date]) -> str:
+    ordered = sorted(months)
+    return str(ordered[0]) if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
+
+
+def divided(
+    months: Sequence[date], horizon: timedelta, validation_months: int
+) -> tuple[list[date], list[date], list[date]]:
+    """The months to train on, those left out in between, and the newest to validate on.
+
+    A label of an as_of is known `horizon` after it. At the first as_of of validation, a model could
+    only have learned from labels that were known by then.
+    """
+    ordered = sorted(months)
+    judging = ordered[-validation_months:]
+    earlier = ordered[: len(ordered) - len(judging)]
+    training = [month for month in earlier if month + horizon <= judging[0]]
+    return training, [month for month in earlier if month not in training], judging
+
+
+def split(
+    validation: Validation,
+    entities: Sequence[str],
+    as_ofs: Sequence[date],
+    labels: npt.NDArray[np.int64],
+    horizon: timedelta,
+    random_state: int,
+) -> Split:
+    """Divide the rows, each given by its entity, its as_of and its label (0 or 1).
+
+    Raises UntrainableData if either part would be without one of the labels.
+    """
+    methods = {"out-of-time": _out_of_time, "entities": _by_entity, "random": _at_random}
+    found = methods[validation.method](validation, entities, as_ofs, labels, horizon, random_state)
+    _require_both_labels(validation, found, labels)
+    return found
+
+
+def _out_of_time(
+    validation: Validation,
+    entities: Sequence[str],
+    as_ofs: Sequence[date],
+    labels: npt.NDArray[np.int64],
+    horizon: timedelta,
+    random_state: int,
+) -> Split:
+    months = sorted(set(as_ofs))
+    training, gap, judging = divided(months, horizon, validation.months)
+    if not training:
+        raise UntrainableData(
+            f"Judging on the newest {validation.months} of {len(months)} month(s) leaves no month "
+            f"to train on whose labels were known at {judging[0]} (horizon {horizon}).",
+            "Take in more months with `--months`, or judge with `--validation entities`.",
+        )
+    days = np.array(as_ofs, dtype="datetime64[D]")
+    return Split(
+        np.flatnonzero(np.isin(days, np.array(training, dtype="datetime64[D]"))),
+        np.flatnonzero(np.isin(days, np.array(judging, dtype="datetime64[D]"))),
+        tuple(gap),
+    )
+
+
+def _by_entity(
+    validation: Validation,
+    entities: Sequence[str],
+    as_ofs: Sequence[date],
+    labels: npt.NDArray[np.int64],
+    horizon: timedelta,
+    random_state: int,
+) -> Split:
+    """Stratified by whether an entity's label was true in any of its months, where some was."""
+    from sklearn.model_selection import train_test_split
+
+    unique, entity_of_row = np.unique(np.asarray(entities, dtype=object), return_inverse=True)
+    ever = np.zeros(len(unique), dtype=np.int64)
+    np.maximum.at(ever, entity_of_row, labels)
+    _, counts = np.unique(ever, return_counts=True)
+    # With too few of either kind, chance alone decides; both labels are asked for afterwards.
+    both_kinds = counts.min() * min(validation.share, 1 - validation.share) >= 1
+    stratified = len(counts) == 2 and both_kinds
+    if len(unique) * min(validation.share, 1 - validation.share) < 1:
+        raise UntrainableData(
+            f"{len(unique):,} entities are too few to learn from and to judge by.",
+            "Take in more months with `--months`, or load more entities.",
+        )
+    _, held_out = train_test_split(
+        np.arange(len(unique)),
+        test_size=validation.share,
+        stratify=ever if stratified else None,
+        random_state=random_state,
+    )
+    is_held_out = np.zeros(len(unique), dtype=np.bool_)
+    is_held_out[held_out] = True
+    judging = is_held_out[entity_of_row]
+    return Split(np.flatnonzero(~judging), np.flatnonzero(judging))
+
+
+def _at_random(
+    validation: Validation,
+    entities: Sequence[str],
+    as_ofs: Sequence[date],
+    labels: npt.NDArray[np.int64],
+    horizon: timedelta,
+    random_state: int,
+) -> Split:
+    from sklearn.model_selection import train_test_split
+
+    _, counts = np.unique(labels, return_counts=True)
+    if len(counts) < 2 or counts.min() * min(validation.share, 1 - validation.share) < 1:
+        positives, months = int(labels.sum()), ", ".join(map(str, sorted(set(as_ofs))))
+        raise UntrainableData(
+            f"The training set at {months} has {len(labels):,} rows, {positives:,} of them with "
+            f"the label true and {len(labels) - positives:,} with false: too few to learn and to "
+            "judge.",
+            "Choose an --as-of with more labels, or load them with `streamflow ingest`.",
+        )
+    training_rows, validation_rows = train_test_split(
+        np.arange(len(labels)),
+        test_size=validation.share,
+        stratify=labels,
+        random_state=random_state,
+    )
+    return Split(training_rows, validation_rows)
+
+
+def _require_both_labels(
+    validation: Validation, split: Split, labels: npt.NDArray[np.int64]
+) -> None:
+    for rows, purpose in ((split.training_rows, "train on"), (split.validation_rows, "judge by")):
+        if len(np.unique(labels[rows])) < 2:
+            raise UntrainableData(
+                f"All {len(rows):,} rows to {purpose} ({validation.method}) have the same label.",
+                "Take in more months with `--months`, or choose another `--validation`.",
+            )
