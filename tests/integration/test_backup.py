@@ -282,7 +282,7 @@ def test_a_backup_waits_for_a_step_under_way(
     with platform(source.settings) as ready, pytest.raises(InterruptedError):
         match step:
             case "apply":
-                monkeypatch.setattr("streamflow.features.feature_store.apply", held_up)
+                monkeypatch.setattr("streamflow.features.definitions.apply", held_up)
                 apply(ready)
             case "materialize":
                 monkeypatch.setattr("streamflow.features.materialization.materialize", held_up)

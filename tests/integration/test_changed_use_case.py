@@ -12,7 +12,7 @@ from tests import tiny_case
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.pipeline import train
-from streamflow.pipeline.apply import apply
+from streamflow.pipeline.apply import ConcernedVersion, apply, plan
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
@@ -138,8 +138,9 @@ def answers(ready: Platform) -> list[Any]:
 def test_a_column_that_production_needs_is_dropped(ready: Platform) -> None:
     before = answers(ready)
     without = by(ready, use_case(machines=MACHINES_COLUMNS, readings={"alarms": "Int64"}))
-    done = apply(without)
-    assert done.kept == {"readings_fv__v0": [1]}
+    assert plan(without) == (done := apply(without))
+    assert done.registry.kept == {"readings_fv__v0": [1]}
+    assert done.versions == [ConcernedVersion(1, "Production", True, ["readings_fv__v0"], [])]
     assert answers(without) == before
     materialize(without, JANUARY, NOW)
     assert answers(without) == before

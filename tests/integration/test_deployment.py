@@ -28,7 +28,7 @@ from streamflow.errors import (
     UnknownVersion,
     UnservableModel,
 )
-from streamflow.features import feature_store
+from streamflow.features import definitions, feature_store
 from streamflow.pipeline import train as training_run
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.train import Trained
@@ -60,7 +60,7 @@ def shared(
     url = new_database(prepared_database)
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
         ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-        feature_store.apply(feature_store.open_store(url, ready.use_case), ready.use_case)
+        definitions.apply(feature_store.open_store(url, ready.use_case), ready.use_case)
         # A model of so few users is judged by chance.
         yield replace(ready, use_case=replace(ready.use_case, acceptance={"auc": 0.5}))
 

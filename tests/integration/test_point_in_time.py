@@ -26,7 +26,7 @@ from streamflow.errors import (
     InvalidSettings,
     LabelsNotMatured,
 )
-from streamflow.features import feature_store, materialization, point_in_time
+from streamflow.features import definitions, feature_store, materialization, point_in_time
 from streamflow.features.point_in_time import Assembled
 from streamflow.history import months as history_months
 from streamflow.history.as_of import event_timestamp
@@ -69,7 +69,7 @@ def january_loaded(
     home = tmp_path_factory.mktemp("january")
     with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
         load(ready.database, months / "month_000", JANUARY, JANUARY_KNOWN)
-        feature_store.apply(feature_store.open_store(url, use_case), use_case)
+        definitions.apply(feature_store.open_store(url, use_case), use_case)
     return url
 
 
@@ -297,7 +297,7 @@ def test_the_order_of_a_files_rows_doesnt_matter(
     url = new_database(prepared_database)
     with Database(url) as other:
         load(other, january, JANUARY, JANUARY_KNOWN)
-        feature_store.apply(feature_store.open_store(url, use_case), use_case)
+        definitions.apply(feature_store.open_store(url, use_case), use_case)
         assert data_hash(training_set(other)) == data_hash(training_set(database))
 
 
@@ -393,7 +393,7 @@ def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
     url = new_database(prepared_database)
     with Database(url) as database:
         load(database, january, JANUARY, JANUARY_KNOWN)
-        feature_store.apply(feature_store.open_store(url, use_case), use_case)
+        definitions.apply(feature_store.open_store(url, use_case), use_case)
         found = assemble(database)
 
     assert (found.without_label, found.without_features, found.null_labels) == (1, 1, 0)

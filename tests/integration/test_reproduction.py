@@ -27,7 +27,7 @@ from churn.generator import generate
 from streamflow.bootstrap import platform
 from streamflow.cli import main as command_line
 from streamflow.errors import NoLineage
-from streamflow.features import feature_store
+from streamflow.features import definitions, feature_store
 from streamflow.hashes import sha256_of
 from streamflow.lineage import code as code_fingerprint
 from streamflow.lineage import compare_tables, diff, reproduce
@@ -395,7 +395,7 @@ def with_definitions(use_case: UseCase, change: Callable[[dict[str, Any]], None]
 
 
 def applied(ready: Platform, use_case: UseCase) -> Platform:
-    feature_store.apply(feature_store.open_store(ready.database.url, use_case), use_case)
+    definitions.apply(feature_store.open_store(ready.database.url, use_case), use_case)
     return replace(ready, use_case=use_case)
 
 

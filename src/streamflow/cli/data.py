@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,10 @@ from streamflow.cli.terminal import (
     show_progress,
 )
 from streamflow.cli.times import AsOf, parse_day, parse_time
+
+if TYPE_CHECKING:
+    from streamflow.features.definitions import ViewChange
+    from streamflow.pipeline.apply import ConcernedVersion, Plan
 
 app = typer.Typer()
 
@@ -103,21 +107,22 @@ def ingest(
     print_result(result, json, print_text)
 
 
-@app.command(epilog="Example: streamflow apply")
-def apply(json: Json = False) -> None:
-    """Bring Feast's registry and online store to the use case's definitions."""
+@app.command(epilog="Example: streamflow apply --plan")
+def apply(
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would change, and change nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Bring Feast's registry and online store to the use case's definitions.
+
+    What the version in Production or Staging needs stays, and what a rollback would bring back.
+    """
     from streamflow.pipeline import apply as step_apply
 
     with open_platform() as platform, show_progress(json, "apply"):
-        done = step_apply.apply(platform)
-
-    def print_text() -> None:
-        print(f"feature views: {', '.join(done.feature_views)}")
-        print(f"feature services: {', '.join(done.feature_services)}")
-        if done.removed:
-            print(f"removed: {', '.join(done.removed)}")
-
-    print_result(asdict(done), json, print_text)
+        done = step_apply.plan(platform) if plan else step_apply.apply(platform)
+    print_result(_apply_document(done), json, lambda: _print_apply(done, plan))
 
 
 @app.command(epilog="Example: streamflow materialize --as-of 2024-01-31")
@@ -177,3 +182,67 @@ def feast_config(
     with open_platform() as platform:
         file = step_apply.write_feast_config(platform, folder)
     print_result({"file": str(file)}, json, lambda: print(file))
+
+
+def _apply_document(done: Plan) -> dict[str, Any]:
+    return {
+        "history": asdict(done.history),
+        "feature_views": {
+            one.feature_view: {
+                "change": one.change,
+                "table": one.table,
+                "added": one.added,
+                "dropped": one.dropped,
+                "retyped": one.retyped,
+                "versions": one.versions,
+            }
+            for one in done.registry.feature_views
+        },
+        "feature_services": done.registry.feature_services,
+        "entities": done.registry.entities,
+        "versions": [asdict(one) for one in done.versions],
+    }
+
+
+def _print_apply(done: Plan, plan: bool) -> None:
+    views = [
+        [one.feature_view, one.change, one.table, _difference(one)]
+        for one in done.registry.feature_views
+    ]
+    services = [[name, change, "", ""] for name, change in done.registry.feature_services.items()]
+    for table in done.history.new_tables:
+        print(f"history: table {table!r} is new.")
+    for change in done.history.changes:
+        print(f"history: {change}.")
+    if done.history.not_recorded:
+        stays = ", ".join(done.history.not_recorded)
+        print(f"history: no file has {stays} any more; what is known of it stays.")
+    title = "what apply would do" if plan else "applied"
+    print_table(title, ["definition", "", "table online", "features"], [*views, *services])
+    for version in done.versions:
+        if said := _meaning(version):
+            print(said)
+    if any(one.added or one.retyped for one in done.registry.feature_views):
+        print("New features are online after `streamflow materialize`.")
+    if plan:
+        print("Nothing is changed.")
+
+
+def _difference(one: ViewChange) -> str:
+    return ", ".join(
+        [
+            *(f"+ {name} {kind}" for name, kind in one.added.items()),
+            *(f"- {name} {kind}" for name, kind in one.dropped.items()),
+            *(f"{name} {old} -> {new}" for name, (old, new) in one.retyped.items()),
+            *(f"for version {number}" for number in one.versions),
+        ]
+    )
+
+
+def _meaning(version: ConcernedVersion) -> str | None:
+    named = f"Version {version.version} ({version.stage})"
+    if version.lacks:
+        return f"{named} can't be served any more: {', '.join(version.lacks)} goes."
+    if version.reads:
+        return f"{named} goes on with {', '.join(version.reads)}, as it was."
+    return None

@@ -6,6 +6,7 @@ May import: history, training, postgres, top modules.
 from streamflow.features.sources import history_source
 
 __all__ = [
+    "definitions",
     "feature_store",
     "feature_types",
     "feature_views",

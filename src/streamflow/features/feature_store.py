@@ -1,4 +1,4 @@
-"""Feast's configuration, its feature store, and the definitions in its registry.
+"""Feast's configuration, its feature store, and the features in its registry.
 
 Registry, offline store and online store are in the same PostgreSQL, configured from Settings: there
 is no feature_store.yaml to maintain. Feast takes seconds to import, so functions import it.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from streamflow.errors import (
 )
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_types import FEATURE_TYPES
-from streamflow.features.view_changes import Kept, view_changes
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
@@ -96,66 +94,6 @@ def open_store(
     with unavailable("Feast's registry can't be opened"):
         described = configuration(database_url, use_case, known_at, online_store)
         return FeatureStore(config=RepoConfig(**described))
-
-
-@dataclass(frozen=True)
-class Applied:
-    """The names of the definitions in Feast's registry, and of those that were removed.
-
-    `kept` has the versions by the feature view that is there for them alone.
-    """
-
-    entities: list[str]
-    feature_views: list[str]
-    feature_services: list[str]
-    removed: list[str]
-    kept: dict[str, list[int]]
-
-
-def apply(store: FeatureStore, use_case: UseCase, kept: Kept | None = None) -> Applied:
-    """Write the use case's definitions to Feast's registry and remove all others from it, but for
-    those without which a `kept` version can't be served.
-
-    The online store's tables follow. It may be killed at any point and run again. Raises
-    InvalidSettings if the feature service is missing, or if a view that a kept version reads would
-    come from another table; FeatureStoreUnavailable.
-    """
-    from feast import Entity, FeatureService, FeatureView
-
-    objects = use_case.features()
-    if use_case.feature_service not in {object.name for object in objects}:
-        raise InvalidSettings(
-            f"The definitions of {use_case.name!r} have no feature service "
-            f"{use_case.feature_service!r}.",
-            "Add it to the use case's features module.",
-        )
-    views = [object for object in objects if isinstance(object, FeatureView)]
-    entities = [object for object in objects if isinstance(object, Entity)]
-    services = [object for object in objects if isinstance(object, FeatureService)]
-    with unavailable("Feast's registry can't be read"):
-        registered, known = store.list_feature_views(), store.list_feature_services()
-        known_entities = {entity.name: entity for entity in store.list_entities()}
-    changes = view_changes(use_case, views, registered, known_entities.values(), kept or {})
-    before = {view.name: view for view in registered}
-    gone = {object.name for object in known} - {object.name for object in services}
-    removed = [before[change.feature_view] for change in changes if change.change == "removed"]
-    staying = [one.definition for one in changes if one.change == "kept"]
-    with unavailable("Feast's definitions can't be applied"), quiet():
-        # First what stays: if this is killed, no definition that a model needs is lost.
-        if staying:
-            store.apply(staying)
-        store.apply(
-            objects,
-            objects_to_delete=[*removed, *(object for object in known if object.name in gone)],
-            partial=False,
-        )
-    return Applied(
-        entities=[object.name for object in entities],
-        feature_views=[object.name for object in views],
-        feature_services=[object.name for object in services],
-        removed=[*sorted(gone), *(view.name for view in removed)],
-        kept={one.feature_view: one.versions for one in changes if one.change == "kept"},
-    )
 
 
 def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:

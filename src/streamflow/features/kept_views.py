@@ -60,6 +60,23 @@ def meets(view: FeatureView, schema: FeatureSchema) -> bool:
     )
 
 
+def lacking(schema: FeatureSchema, views: Sequence[FeatureView]) -> list[str]:
+    """What the model reads and can't read from one of the views, as `view:feature as TYPE`."""
+    found: list[str] = []
+    for name in schema.views:
+        named = [view for view in views if model_view(view) == name]
+        if any(meets(view, schema) for view in named):
+            continue
+        newest = max(named, key=version, default=None)
+        types = feature_types(newest) if newest is not None else {}
+        found += [
+            f"{name}:{one.name} as {one.type}"
+            for one in schema.features
+            if one.feature_view == name and types.get(one.name) != one.type
+        ]
+    return found
+
+
 def reads(schema: FeatureSchema, name: str) -> bool:
     """Whether the model reads the feature view of this name."""
     return any(feature.feature_view == name for feature in schema.features)

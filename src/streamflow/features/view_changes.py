@@ -51,7 +51,7 @@ class ViewChange:
     dropped: dict[str, str] = field(default_factory=dict)
     retyped: dict[str, tuple[str, str]] = field(default_factory=dict)
     versions: list[int] = field(default_factory=list)
-    definition: FeatureView | None = None
+    definition: FeatureView | None = field(default=None, compare=False, repr=False)
 
 
 def view_changes(

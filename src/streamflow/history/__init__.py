@@ -7,6 +7,7 @@ __all__ = [
     "as_of",
     "contract_findings",
     "history_changes",
+    "history_plan",
     "ingest",
     "ingestions",
     "months",

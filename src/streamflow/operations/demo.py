@@ -125,7 +125,7 @@ def _pipeline(platform: Platform, users: int, operator: str, progress: Progress)
         rows = sum(table.rows for table in ingested.tables.values())
         progress(f"ingested {folder.name} as of {as_of}: {rows:,} rows, {added:,} of them new")
     applied = apply(platform)
-    progress(f"applied {len(applied.feature_views)} feature views to Feast")
+    progress(f"applied {len(applied.registry.feature_views)} feature views to Feast")
     views = materialize(platform, MONTHS[-1], _now())
     progress(
         f"materialized {sum(view.rows for view in views):,} feature rows into the online store"

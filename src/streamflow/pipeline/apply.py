@@ -1,34 +1,97 @@
-"""The step that writes the use case's definitions to Feast's registry; a file for Feast's CLI."""
+"""The step that brings all that follows a use case to it; what it would change."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from streamflow.features import feature_store, use_case_check
+from streamflow.features import definitions, feature_store, use_case_check
+from streamflow.features.definitions import Changes, lacking
 from streamflow.history import history_changes
+from streamflow.history.history_plan import HistoryPlan, history_plan
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
-from streamflow.promotion.kept_versions import kept_versions
+from streamflow.promotion.kept_versions import VersionNeeds, kept_versions, newest_versions
 from streamflow.scratch import replacement
 
 
-def apply(platform: Platform) -> feature_store.Applied:
-    """Write the definitions into Feast's registry, and create their tables in the online store.
+@dataclass(frozen=True)
+class ConcernedVersion:
+    """A version of the model that an apply concerns.
 
-    History follows the contracts first, so that months of before can be read by them. What a
-    version in Production or Staging needs, or one that a rollback would take, stays. Raises
-    UseCaseRefused, InvalidSettings, FeatureStoreUnavailable, MlflowUnavailable.
+    One that is `kept`, because it is in Production or Staging or a rollback would take it, is
+    served as before; `reads` names the views that stay for it alone. `lacks` has what the version
+    needs and won't find, as `view:feature as TYPE`.
+    """
+
+    version: int
+    stage: str
+    kept: bool
+    reads: list[str]
+    lacks: list[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an apply changes in history, in Feast's registry and online, and the versions that it
+    concerns."""
+
+    history: HistoryPlan
+    registry: Changes
+    versions: list[ConcernedVersion]
+
+
+def plan(platform: Platform) -> Plan:
+    """What `apply` would do now; nothing is changed.
+
+    Raises UseCaseRefused, InvalidSettings, FeatureStoreUnavailable, MlflowUnavailable.
     """
     use_case_check.require_usable(platform.use_case)
-    store = feature_store.open_store(
+    return _plan(platform)
+
+
+def apply(platform: Platform) -> Plan:
+    """Write the definitions into Feast's registry, and create their tables in the online store.
+
+    History follows the contracts first, so that months of before can be read by them. What a version in Production or Staging needs, or one that a rollback would take, stays. Returns
+    what it has changed. Raises as `plan` does.
+    """
+    use_case_check.require_usable(platform.use_case)
+    with one_step(platform.database, platform.registry.model):
+        done = _plan(platform)
+        history_changes.prepare_history(platform.database, platform.use_case)
+        definitions.apply(_store(platform), platform.use_case, done.registry)
+    return done
+
+
+def _store(platform: Platform) -> Any:
+    return feature_store.open_store(
         platform.database.url, platform.use_case, online_store=platform.settings.online_store
     )
-    with one_step(platform.database, platform.registry.model):
-        kept = {
-            one.version: one.features for one in kept_versions(platform) if one.features is not None
-        }
-        history_changes.prepare_history(platform.database, platform.use_case)
-        return feature_store.apply(store, platform.use_case, kept)
+
+
+def _plan(platform: Platform) -> Plan:
+    kept = kept_versions(platform)
+    needs = {one.version: one.features for one in kept if one.features is not None}
+    changes = definitions.planned(_store(platform), platform.use_case, needs)
+    others = newest_versions(platform, but_not=[one.version for one in kept])
+    concerned = [_concerned(one, changes, kept=one in kept) for one in (*kept, *others)]
+    history = history_plan(platform.database, platform.use_case)
+    return Plan(history, changes, [one for one in concerned if one.kept or one.lacks])
+
+
+def _concerned(one: VersionNeeds, changes: Changes, *, kept: bool) -> ConcernedVersion:
+    lacks: list[str] = []
+    if one.features is not None and not lacking(one.features, changes.before):
+        lacks = lacking(one.features, changes.after)
+    return ConcernedVersion(
+        one.version,
+        one.stage,
+        kept,
+        [view for view, versions in changes.kept.items() if one.version in versions],
+        lacks,
+    )
 
 
 def write_feast_config(platform: Platform, folder: Path) -> Path:

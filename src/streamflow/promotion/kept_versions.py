@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from streamflow.errors import UnservableModel
 from streamflow.platform import Platform
 from streamflow.promotion.history import rollback_targets
+from streamflow.registry.records import ModelVersion
 from streamflow.registry.stages import ALIASES
+from streamflow.scratch import scratch
 from streamflow.training.served_model import SCHEMA_FILE, FeatureSchema
+
+# An apply says of so many others what it takes from them.
+_OTHERS = 10
 
 
 @dataclass(frozen=True)
-class KeptVersion:
-    """A version in Production or Staging, or one that a rollback would take.
-
-    `features` is None if its files aren't a model of ours, so that it can't be served anyway.
-    """
+class VersionNeeds:
+    """A version and what its model reads; None if its files aren't a model of ours, which can't be
+    served anyway."""
 
     version: int
     stage: str
     features: FeatureSchema | None
 
 
-def kept_versions(platform: Platform) -> list[KeptVersion]:
+def kept_versions(platform: Platform) -> list[VersionNeeds]:
     """The versions in Production and Staging, and as many of those that were in Production before
-    as the settings say, newest promotion first. Raises MlflowUnavailable."""
+    as the settings say, the next one that a rollback takes first. Raises MlflowUnavailable."""
     if not _has_registry(platform):
         return []
     registry = platform.registry
@@ -33,19 +37,40 @@ def kept_versions(platform: Platform) -> list[KeptVersion]:
     production = registry.production()
     promotions = platform.database.rows("promotions", model=registry.model)
     before = rollback_targets(promotions, production.version if production else None)
-    in_stages = [number for number, version in versions.items() if version.stage in ALIASES]
     before = [number for number in before if number in versions]
-    wanted = dict.fromkeys([*in_stages, *before[: platform.settings.rollback_versions]])
-    found = []
-    for number in wanted:
-        version = versions[number]
-        try:
-            text = (platform.production.download(version) / SCHEMA_FILE).read_text("utf-8")
-            features = FeatureSchema.from_json(text)
-        except UnservableModel:
-            features = None
-        found.append(KeptVersion(number, version.stage, features))
-    return found
+    wanted = [
+        *(number for number, version in versions.items() if version.stage in ALIASES),
+        *before[: platform.settings.rollback_versions],
+    ]
+    return [_served(platform, versions[number]) for number in dict.fromkeys(wanted)]
+
+
+def newest_versions(platform: Platform, but_not: Collection[int]) -> list[VersionNeeds]:
+    """The newest of the other versions. Raises MlflowUnavailable."""
+    if not _has_registry(platform):
+        return []
+    versions = [one for one in platform.registry.versions() if one.version not in but_not]
+    return [_recorded(platform, version) for version in versions[:_OTHERS]]
+
+
+def _served(platform: Platform, version: ModelVersion) -> VersionNeeds:
+    """By the files that are served, whose hash was checked."""
+    try:
+        folder = platform.production.download(version)
+    except UnservableModel:
+        return VersionNeeds(version.version, version.stage, None)
+    text = (folder / SCHEMA_FILE).read_text(encoding="utf-8")
+    return VersionNeeds(version.version, version.stage, FeatureSchema.from_json(text))
+
+
+def _recorded(platform: Platform, version: ModelVersion) -> VersionNeeds:
+    """By the document of its run: the files of many models would be large."""
+    features = None
+    with scratch(platform.settings.scratch) as folder:
+        file = platform.registry.artifact(version.run_id, SCHEMA_FILE, folder)
+        if file is not None:
+            features = FeatureSchema.from_json(file.read_text(encoding="utf-8"))
+    return VersionNeeds(version.version, version.stage, features)
 
 
 def _has_registry(platform: Platform) -> bool:

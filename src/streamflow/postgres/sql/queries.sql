@@ -59,6 +59,12 @@ SELECT column_name, data_type
 FROM information_schema.columns
 WHERE table_schema = %(schema)s AND table_name = %(table)s
 
+-- name: history_tables
+SELECT table_name
+FROM information_schema.tables
+WHERE table_schema = %(schema)s AND right(table_name, 8) = '_history'
+ORDER BY table_name
+
 -- name: history_changes
 SELECT history, kind, column_name, before, type
 FROM streamflow.history_changes
