@@ -1,85 +1,62 @@
-"""A use case that changes while a model of before is in Production, from apply to the answer."""
+"""A use case that changes while a model of before is in Production: that goes on as it did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny_case
+from tests.changing_case import ITEMS, Column, Shape, month, shaped, use_case, write_month
+from tests.conftest import url_of
 
 from streamflow.bootstrap import platform, production_predictor
+from streamflow.errors import InvalidSettings
+from streamflow.features import history_source
 from streamflow.pipeline import train
-from streamflow.pipeline.apply import ConcernedVersion, apply, plan
+from streamflow.pipeline.apply import apply, plan
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.serving.scoring import Prediction, ScoringRequest
-from streamflow.settings import load_settings
-from streamflow.use_case import Generation, Table, UseCase
+from streamflow.settings import Settings, load_settings
 
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 NOW = datetime(2024, 3, 10, tzinfo=UTC)
-MACHINES = [f"m-{number:04}" for number in range(90)]
-MACHINES_COLUMNS = {"kind": "String", "age_weeks": "Int64"}
-READINGS = {"temperature_c": "Float64", "alarms": "Int64", "guard_open": "Bool"}
-_CONTRACT = {"String": "string", "Bool": "boolean"}
+ITEM_IDS = [f"i{number:03}" for number in range(40)]
 
-
-def use_case(**tables: Mapping[str, str]) -> UseCase:
-    """The workshop with these columns, each a feature of the type; a `?` after it: nullable."""
-
-    def contract(name: str, columns: Mapping[str, str]) -> Table:
-        from pandera.pandas import Column, DataFrameSchema
-
-        return Table(
-            name,
-            DataFrameSchema(
-                {
-                    "machine_id": Column("string"),
-                    **{
-                        column: Column(
-                            _CONTRACT.get(kind.strip("?"), kind.strip("?")),
-                            nullable=kind.endswith("?"),
-                        )
-                        for column, kind in columns.items()
-                    },
-                }
-            ),
-        )
-
-    def features() -> list[Any]:
-        from feast import FeatureService, FeatureView, Field, types
-
-        from streamflow.features import history_source
-
-        machine = tiny_case.features()[0]
-        views = [
-            FeatureView(
-                name=f"{name}_fv",
-                entities=[machine],
-                ttl=timedelta(days=45),
-                schema=[
-                    Field(name=column, dtype=getattr(types, kind.strip("?")))
-                    for column, kind in columns.items()
-                ],
-                source=history_source(name),
-            )
-            for name, columns in tables.items()
-        ]
-        return [machine, *views, FeatureService(name="failures_v1", features=views)]
-
-    contracts = [contract(name, columns) for name, columns in tables.items()]
-    failures = tiny_case.tables()[2]
-    return replace(
-        tiny_case.use_case, tables=lambda: (*contracts, failures), features=features, acceptance={}
-    )
-
-
-BEFORE = use_case(machines=MACHINES_COLUMNS, readings={**READINGS, "guard_open": "Bool?"})
+WITHOUT_HEAT = ITEMS.without_column("readings", "heat")
+WIDER = ITEMS.with_column("items", "age", Column("Float64"))
+WITHOUT_READINGS = Shape({"items": ITEMS.tables["items"]})
+# What a team does to its use case, and the features that the next model has of it.
+CHANGES = {
+    "a column is dropped": (WITHOUT_HEAT, ["age", "kind", "on"]),
+    "a column is added": (
+        ITEMS.with_column("readings", "size", Column("Float64")),
+        ["age", "kind", "heat", "on", "size"],
+    ),
+    "a type is widened": (WIDER, ["kind", "age", "heat", "on"]),
+    "a column is renamed": (
+        ITEMS.renamed("readings", "heat", "warmth"),
+        ["age", "kind", "warmth", "on"],
+    ),
+    "a column has another type under a new name": (
+        WITHOUT_HEAT.with_column("readings", "heat_2", Column("string")),
+        ["age", "kind", "on", "heat_2"],
+    ),
+    "a table and its view are removed": (WITHOUT_READINGS, ["age", "kind"]),
+    "a table and its view are added": (
+        Shape({**ITEMS.tables, "visits": {"count": Column("Int64")}}),
+        ["age", "kind", "heat", "on", "count"],
+    ),
+    "a feature is removed and its column stays": (
+        ITEMS.with_column("readings", "heat", Column("Float64", feature=False)),
+        ["age", "kind", "on"],
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +64,15 @@ def trained(
     tmp_path_factory: pytest.TempPathFactory,
     new_database: Callable[..., str],
     prepared_database: str,
-) -> Iterator[Any]:
-    """Settings with January online and version 1 in Production."""
+) -> Settings:
+    """January is online, and version 1 in Production."""
     home = tmp_path_factory.mktemp("changed")
     settings = load_settings(
         home=home, database_url=new_database(prepared_database), use_case="tests.tiny_case"
     )
-    tiny_case.generate(Generation(home / "months", users=len(MACHINES), months=2, seed=5))
-    with platform(settings) as ready:
-        ready = by(ready, BEFORE)
-        ingest(ready, home / "months" / "month_000", JANUARY, None, NOW, "test")
+    with platform(settings) as opened:
+        ready = shaped(opened, ITEMS)
+        ingest(ready, write_month(home / "january", month(ITEMS, 1)), JANUARY, None, NOW, "test")
         apply(ready)
         materialize(ready, JANUARY, NOW)
         promote_new(ready)
@@ -104,17 +80,12 @@ def trained(
 
 
 @pytest.fixture
-def ready(trained: Any, new_database: Callable[..., str]) -> Iterator[Platform]:
-    """A copy of the database in which version 1 is in Production."""
-    url = new_database(trained.database_url.get_secret_value())
-    with platform(
-        load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
-    ) as one:
-        yield by(one, BEFORE)
-
-
-def by(ready: Platform, changed: UseCase) -> Platform:
-    return replace(ready, use_case=changed)
+def ready(trained: Settings, new_database: Callable[..., str]) -> Iterator[Platform]:
+    """A copy of it."""
+    url = new_database(url_of(trained))
+    copied = load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
+    with platform(copied) as opened:
+        yield shaped(opened, ITEMS)
 
 
 def promote_new(ready: Platform) -> int:
@@ -123,28 +94,108 @@ def promote_new(ready: Platform) -> int:
     return version
 
 
-def answers(ready: Platform) -> list[Any]:
-    """Every machine's answer, to the last bit, without the names of requests."""
-    requests = [ScoringRequest(machine, "request") for machine in MACHINES]
+def answers(ready: Platform) -> dict[str, Any]:
+    """Every item's answer, to the last bit."""
+    requests = [ScoringRequest(item, "request") for item in ITEM_IDS]
     found = production_predictor(ready).predict_many(requests, NOW)
-    return [
-        (one.prediction, one.probability.hex(), one.features_used, one.feature_times)
+    assert all(isinstance(one, Prediction) for one in found)
+    return {
+        item: (repr(one.probability), repr(one.features_used), one.feature_times)
+        for item, one in zip(ITEM_IDS, found, strict=True)
         if isinstance(one, Prediction)
-        else (one.code, one.message)
-        for one in found
-    ]
+    }
 
 
-def test_a_column_that_production_needs_is_dropped(ready: Platform) -> None:
+def features(ready: Platform) -> list[str]:
+    one = production_predictor(ready).predict("i000", NOW)
+    return list(one.features_used)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_model_in_production_goes_on_whatever_changes(
+    ready: Platform, tmp_path: Path, change: str
+) -> None:
     before = answers(ready)
-    without = by(ready, use_case(machines=MACHINES_COLUMNS, readings={"alarms": "Int64"}))
-    assert plan(without) == (done := apply(without))
-    assert done.registry.kept == {"readings_fv__v0": [1]}
-    assert done.versions == [ConcernedVersion(1, "Production", True, ["readings_fv__v0"], [])]
-    assert answers(without) == before
-    materialize(without, JANUARY, NOW)
-    assert answers(without) == before
-    assert promote_new(without) == 2
-    assert {"kind", "age_weeks", "alarms"} == {*answers(without)[0][2]}
-    promote.rollback(without, "a test", "somebody", NOW)
-    assert answers(without) == before
+    shape, _ = CHANGES[change]
+    after = shaped(ready, shape)
+    done = apply(after)
+    assert answers(after) == before
+    again = plan(after)
+    assert apply(after) == again
+    assert {one.change for one in again.registry.feature_views} <= {"unchanged", "kept"}
+    assert again.history.changes == []
+    assert [one.lacks for one in done.versions] == [[]]
+    materialize(after, JANUARY, NOW)
+    assert answers(after) == before
+
+
+@pytest.mark.parametrize("change", ["a column is dropped", "a type is widened"])
+def test_the_next_model_reads_the_new_definitions_and_a_rollback_the_old_ones(
+    ready: Platform, change: str
+) -> None:
+    before = answers(ready)
+    shape, names = CHANGES[change]
+    after = shaped(ready, shape)
+    apply(after)
+    materialize(after, JANUARY, NOW)
+    assert promote_new(after) == 2
+    assert features(after) == names
+    promote.rollback(after, "a test", "somebody", NOW)
+    assert answers(after) == before
+
+
+def test_what_is_not_recorded_any_more_stays_as_it_was_recorded_last(
+    ready: Platform, tmp_path: Path
+) -> None:
+    before = answers(ready)
+    after = shaped(ready, WITHOUT_HEAT)
+    apply(after)
+    rows = month(WITHOUT_HEAT, 2)
+    ingest(after, write_month(tmp_path / "february", rows), FEBRUARY, None, NOW, "test")
+    materialize(after, FEBRUARY, NOW)
+    then, now = before["i000"], answers(after)["i000"]
+    assert now[2]["readings_fv"] == then[2]["readings_fv"]
+    assert now[2]["items_fv"].date() == FEBRUARY
+    readings = ("'heat': ", "'on': ")
+    assert [_value(now[1], name) for name in readings] == [
+        _value(then[1], name) for name in readings
+    ]
+    assert promote_new(after) == 2
+    assert answers(after)["i000"][2]["readings_fv"].date() == FEBRUARY
+
+
+def test_a_model_of_whole_numbers_is_told_no_others(ready: Platform, tmp_path: Path) -> None:
+    after = shaped(ready, WIDER)
+    rows = month(WIDER, 2)
+    for number, row in enumerate(rows["items"]):
+        row["age"] = "7.5" if number % 2 else "7"
+    ingest(after, write_month(tmp_path / "february", rows), FEBRUARY, None, NOW, "test")
+    apply(after)
+    materialize(after, FEBRUARY, NOW)
+    found = answers(after)
+    assert (_value(found["i000"][1], "'age': "), found["i000"][2]["items_fv"].date()) == (
+        "7",
+        FEBRUARY,
+    )
+    assert found["i001"][2]["items_fv"].date() == JANUARY
+    assert "." not in _value(found["i001"][1], "'age': ")
+
+
+def _value(shown: str, name: str) -> str:
+    return shown.partition(name)[2].partition(",")[0].rstrip("}")
+
+
+def test_a_view_that_production_reads_comes_from_no_other_table(ready: Platform) -> None:
+    """The names would be the same, and the values others."""
+    moved = shaped(ready, Shape({**ITEMS.tables, "others": ITEMS.tables["readings"]}))
+
+    def features_of_another_table() -> list[Any]:
+        objects = use_case(Shape(ITEMS.tables)).features()
+        (view,) = (one for one in objects if one.name == "readings_fv")
+        view.batch_source = history_source("others")
+        return objects
+
+    changed = replace(moved, use_case=replace(moved.use_case, features=features_of_another_table))
+    with pytest.raises(InvalidSettings, match=r"'readings_fv' is made from table 'others'.*1"):
+        apply(changed)
+    assert plan(ready).history.new_tables == []

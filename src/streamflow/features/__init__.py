@@ -11,6 +11,7 @@ __all__ = [
     "feature_types",
     "feature_views",
     "history_source",
+    "kept_rows",
     "materialization",
     "online_history",
     "point_in_time",

@@ -66,7 +66,7 @@ def planned(store: FeatureStore, use_case: UseCase, kept: Kept | None = None) ->
     entities = {one.name: one for one in objects if isinstance(one, Entity)}
     return Changes(
         view_changes(
-            use_case, [*views.values()], [*registered.values()], known_entities.values(), kept or {}
+            [*views.values()], [*registered.values()], known_entities.values(), kept or {}
         ),
         _changes(before, {name: _selection(one, views) for name, one in services.items()}),
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,15 @@ from feast_postgres.versions import TABLE_TAG
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.postgres.queries import Composable, identifier, subquery
 from streamflow.training.served_model import FeatureSchema
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView
 
-# Tags of a kept view: the name under which models ask for it, and the table of the use case that
-# it is made from.
+# Tags of a kept view: the name under which models ask for it, the table of the use case that it is
+# made from, and the features of it that they need.
 KEPT_TAG, TABLE_OF_TAG = "streamflow.kept", "streamflow.table"
+NEEDED_TAG = "streamflow.needed"
 
 
 def model_view(view: FeatureView) -> str:
@@ -82,36 +84,56 @@ def reads(schema: FeatureSchema, name: str) -> bool:
     return any(feature.feature_view == name for feature in schema.features)
 
 
+def needed_features(view: FeatureView) -> list[str]:
+    """The features of a kept view without which its versions can't be served."""
+    return [str(name) for name in json.loads(view.tags.get(NEEDED_TAG, "[]"))]
+
+
 def kept_view(
-    use_case: UseCase,
     view: FeatureView,
     entities: Iterable[Entity],
     name: str,
     schemas: Sequence[FeatureSchema],
+    rows: str | None = None,
 ) -> FeatureView:
-    """The view under another name, with the table online that it has, for these models.
+    """The view under another name for models of before, with the table online that it has.
 
-    Its rows are those in which their features were recorded: an entity keeps its last one.
+    `rows` is the query of its source; without it, all rows of its table's history.
     """
     from feast import FeatureView, Field
     from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
         PostgreSQLSource,
     )
 
-    kept = {KEPT_TAG: model_view(view), TABLE_OF_TAG: source_table(view)}
-    types = {field.name: field.dtype for field in view.features}
+    models_name, table = model_view(view), source_table(view)
+    needed = {
+        feature.name
+        for schema in schemas
+        for feature in schema.features
+        if feature.feature_view == models_name
+    }
+    tags = {
+        KEPT_TAG: models_name,
+        TABLE_OF_TAG: table,
+        TABLE_TAG: online_table(view),
+        NEEDED_TAG: json.dumps(sorted(needed) or needed_features(view)),
+    }
     return FeatureView(
         name=name,
         entities=[one for one in entities if one.name in view.entities],
         ttl=view.ttl,
-        schema=[Field(name=feature, dtype=kind) for feature, kind in types.items()],
+        # With the key's column, so that Feast needn't ask the database for it.
+        schema=[
+            Field(name=field.name, dtype=field.dtype)
+            for field in (*view.entity_columns, *view.features)
+        ],
         source=PostgreSQLSource(
-            name=f"{name}_source",
-            query=_recorded_rows(use_case, source_table(view), types, schemas),
+            name=f"{name}_rows",
+            query=rows or f'SELECT * FROM "{Table.history_of(table)}"',
             timestamp_field="event_timestamp",
             created_timestamp_column="recorded_at",
         ),
-        tags={**view.tags, **kept, TABLE_TAG: online_table(view)},
+        tags={**view.tags, **tags},
     )
 
 
@@ -121,20 +143,3 @@ def history_rows(use_case: UseCase, view: FeatureView) -> Composable:
     if rows.startswith("("):
         return subquery(rows.replace("%", "%%"))
     return identifier(use_case.name, rows.strip('"'))
-
-
-def _recorded_rows(
-    use_case: UseCase, table: str, features: Iterable[str], schemas: Sequence[FeatureSchema]
-) -> str:
-    required = {
-        feature.name for schema in schemas for feature in schema.features if not feature.nullable
-    }
-    columns = [use_case.join_key, "event_timestamp", "recorded_at", *features]
-    conditions = [f"{_quoted(one)} IS NOT NULL" for one in features if one in required]
-    rows = f"SELECT {', '.join(map(_quoted, columns))} FROM {_quoted(use_case.name)}."
-    rows += _quoted(f"{table}_history")
-    return f"{rows} WHERE {' AND '.join(conditions)}" if conditions else rows
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

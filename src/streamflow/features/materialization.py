@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.feature_store import open_store, quiet, unavailable
+from streamflow.features.kept_rows import follow_history
 from streamflow.features.kept_views import history_rows, model_view
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
@@ -57,6 +58,7 @@ def materialize(
         row["feature_view"]: row["event_timestamp"].astimezone(UTC).date()
         for row in database.rows("newest_materialized", use_case=use_case.name)
     }
+    follow_history(database, use_case, store)
     with unavailable("Feast doesn't know the feature views"):
         views = store.list_feature_views()
     if not views:

@@ -25,7 +25,6 @@ from streamflow.features.kept_views import (
     version,
 )
 from streamflow.training.served_model import FeatureSchema
-from streamflow.use_case import UseCase
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView
@@ -55,7 +54,6 @@ class ViewChange:
 
 
 def view_changes(
-    use_case: UseCase,
     defined: Sequence[FeatureView],
     registered: Sequence[FeatureView],
     entities: Iterable[Entity],
@@ -70,24 +68,23 @@ def view_changes(
     changes: list[ViewChange] = []
     for view in defined:
         older = [one for one in registered if model_view(one) == view.name != one.name]
-        changes += [_kept(one, _needing(one, kept)) for one in older]
-        changes += _changed(use_case, view, before.get(view.name), older, entities, kept)
+        changes += [_still_kept(one, entities, kept) for one in older]
+        changes += _changed(view, before.get(view.name), older, entities, kept)
     for view in registered:
         if view.name in names or model_view(view) in names:
             continue
         users = _needing(view, kept)
         if is_kept(view):
-            changes.append(_kept(view, users))
+            changes.append(_still_kept(view, entities, kept))
         elif users:
             schemas = [kept[one] for one in users]
-            changes.append(_kept(kept_view(use_case, view, entities, view.name, schemas), users))
+            changes.append(_kept(kept_view(view, entities, view.name, schemas), users))
         else:
             changes.append(ViewChange(view.name, "removed", online_table(view)))
     return changes
 
 
 def _changed(
-    use_case: UseCase,
     view: FeatureView,
     old: FeatureView | None,
     older: Sequence[FeatureView],
@@ -114,7 +111,7 @@ def _changed(
     if lost:
         name = f"{view.name}__v{version(old)}"
         schemas = [kept[one] for one in lost]
-        yield _kept(kept_view(use_case, old, entities, name, schemas), lost)
+        yield _kept(kept_view(old, entities, name, schemas), lost)
     before, after = feature_types(old), feature_types(new)
     shared = before.keys() & after.keys()
     retyped = {name: (before[name], after[name]) for name in after if name in shared}
@@ -138,6 +135,14 @@ def _needing(view: FeatureView, kept: Kept) -> list[int]:
         for number, schema in kept.items()
         if reads(schema, model_view(view)) and meets(view, schema)
     ]
+
+
+def _still_kept(view: FeatureView, entities: Iterable[Entity], kept: Kept) -> ViewChange:
+    """A view that an apply of before has kept, for the versions that need it now."""
+    users = _needing(view, kept)
+    rows = view.batch_source.get_table_query_string()[1:-1]
+    schemas = [kept[one] for one in users]
+    return _kept(kept_view(view, entities, view.name, schemas, rows), users)
 
 
 def _kept(view: FeatureView, versions: list[int]) -> ViewChange:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamflow.history.contract_findings import RESERVED_COLUMNS
 from streamflow.history.history_changes import HistoryChange, planned_changes
 from streamflow.history.history_table import existing_columns
-from streamflow.history.validation import RESERVED_COLUMNS
 from streamflow.postgres.database import Database
 from streamflow.use_case import UseCase
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamflow.features import definitions, feature_store, use_case_check
+from streamflow.features import definitions, feature_store, kept_rows, use_case_check
 from streamflow.features.definitions import Changes, lacking
 from streamflow.history import history_changes
 from streamflow.history.history_plan import HistoryPlan, history_plan
@@ -54,14 +54,17 @@ def plan(platform: Platform) -> Plan:
 def apply(platform: Platform) -> Plan:
     """Write the definitions into Feast's registry, and create their tables in the online store.
 
-    History follows the contracts first, so that months of before can be read by them. What a version in Production or Staging needs, or one that a rollback would take, stays. Returns
-    what it has changed. Raises as `plan` does.
+    History follows the contracts first, so that months of before can be read by them. What a
+    version in Production or Staging needs, or one that a rollback would take, stays. Returns what
+    it has changed. Raises as `plan` does.
     """
     use_case_check.require_usable(platform.use_case)
     with one_step(platform.database, platform.registry.model):
         done = _plan(platform)
         history_changes.prepare_history(platform.database, platform.use_case)
-        definitions.apply(_store(platform), platform.use_case, done.registry)
+        store = _store(platform)
+        definitions.apply(store, platform.use_case, done.registry)
+        kept_rows.follow_history(platform.database, platform.use_case, store)
     return done
 
 
