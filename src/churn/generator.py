@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from churn import population
-from churn.population import Array
+from churn.rule import Array
 from streamflow.errors import InvalidSettings
 from streamflow.use_case import Generation
 
@@ -52,8 +52,10 @@ def generate(generation: Generation) -> None:
     - `drift` d shifts month m by s = d x m / 12 (at most 5) standard deviations: fewer hours and
       shorter sessions, more devices, skips and rebuffers, higher fees, and more churn at the same
       features.
+    - `rule_drift` r replaces what leads to churn by other features, all of it in 12 / r months:
+      sessions, skips, devices, resolution times, paperless bills.
 
-    The same users, months, seed and drift give the same bytes on any machine; more months don't
+    The same users, months, seed and drifts give the same bytes on any machine; more months don't
     change the earlier ones. A month that exists with the same bytes isn't changed,
     another is replaced as a whole, and months beyond `months` stay. A killed generation leaves no
     incomplete month. A second generation into the same folder waits for the first.
@@ -62,7 +64,11 @@ def generate(generation: Generation) -> None:
     _check(generation)
     with _writing(generation.folder):
         for month in population.panel(
-            generation.users, generation.months, generation.seed, generation.drift
+            generation.users,
+            generation.months,
+            generation.seed,
+            generation.drift,
+            generation.rule_drift,
         ):
             _write_month(generation, month)
 
@@ -81,11 +87,15 @@ def _check(generation: Generation) -> None:
         raise InvalidSettings(
             f"The seed {generation.seed} is negative.", "Give `--seed` a number of 0 or more."
         )
-    if not (generation.drift >= 0 and math.isfinite(generation.drift)):
-        raise InvalidSettings(
-            f"The drift {generation.drift} is not a number of 0 or more.",
-            "Give `--drift` 0 for months that are alike, 1 for one standard deviation a year.",
-        )
+    for name, drift, one in (
+        ("drift", generation.drift, "one standard deviation"),
+        ("rule-drift", generation.rule_drift, "another rule"),
+    ):
+        if not (drift >= 0 and math.isfinite(drift)):
+            raise InvalidSettings(
+                f"The {name} {drift} is not a number of 0 or more.",
+                f"Give `--{name}` 0 for months that are alike, 1 for {one} a year.",
+            )
 
 
 @contextmanager

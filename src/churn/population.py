@@ -12,12 +12,10 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from churn.rule import Array, churn_chance
 
 NET_SERVICES = ("DSL", "Fiber optic", "No")
 CONTRACT_TYPES = ("Month-to-month", "One year", "Two year")
@@ -97,10 +95,12 @@ class Month:
     observed: Array
 
 
-def panel(users: int, months: int, seed: int, drift: float) -> Iterator[Month]:
+def panel(
+    users: int, months: int, seed: int, drift: float, rule_drift: float = 0.0
+) -> Iterator[Month]:
     """The months in order. Each changes the arrays of the month before in place."""
     people = newcomers(seed, 0, users, 0, np.zeros(0, dtype=SUBSCRIBER))
-    observed = observe(seed, 0, people, 0.0)
+    observed = observe(seed, 0, people, 0.0, 0.0)
     yield Month(0, 0.0, people, observed)
     ever = users
     for number in range(1, months):
@@ -109,7 +109,7 @@ def panel(users: int, months: int, seed: int, drift: float) -> Iterator[Month]:
         stays, leaving = people[~observed["churns"]], np.flatnonzero(observed["churns"])
         people[leaving] = newcomers(seed, number, len(leaving), ever, stays)
         ever += len(leaving)
-        observed = observe(seed, number, people, shift)
+        observed = observe(seed, number, people, shift, rule_drift * number / 12)
         yield Month(number, shift, people, observed)
 
 
@@ -252,7 +252,7 @@ def age_by_a_month(seed: int, month: int, people: Array, shift: float) -> None:
     people["paid"] += price(people, shift)
 
 
-def observe(seed: int, month: int, people: Array, shift: float) -> Array:
+def observe(seed: int, month: int, people: Array, shift: float, turn: float) -> Array:
     """The usage of each of `people` in a month, and whether they churn; dtype OBSERVATION."""
     observed = np.zeros(len(people), dtype=OBSERVATION)
     skipping = np.stack([poisson(rate * (1 + 0.44 * shift), 60) for rate in (3.7, 5.0, 6.4)])
@@ -276,25 +276,7 @@ def observe(seed: int, month: int, people: Array, shift: float) -> Array:
         observed["failed_payments"][rows] = failing[late, uniform(stream, size)]
         observed["tickets"][rows] = calling[uniform(stream, size)]
         observed["resolution"][rows] = np.clip(100 + np.rint(bell(stream, size) * 39), 10, 250)
-        chance = churn_chance(some, observed[rows], month, shift)
+        fees, age = price(some, shift), months_active(some, month)
+        chance = churn_chance(some, observed[rows], age, fees, shift, turn)
         observed["churns"][rows] = happens(stream, size, chance)
     return observed
-
-
-def churn_chance(people: Array, observed: Array, month: int, shift: float) -> Array:
-    """The probability of churn: a logistic function of the model's features and of the contract.
-
-    The contract is no feature of the model. With `shift` the same features lead to more churn, and
-    loyalty protects less.
-    """
-    loyalty = 4.1 * 25 / (months_active(people, month) + 25.0)
-    logit = loyalty * (1 - 0.3 * min(shift, 2.0)) + (-3.78 + 1.2 * shift)
-    logit += np.array([0.0, 1.25, -0.75])[people["net"]]
-    logit += np.array([0.0, -0.8, -1.5])[people["contract"]]
-    logit += (price(people, shift) - 6_476) * (0.3 / 3_000)
-    logit += (296_000 - observed["watch"]) * (0.5 / 67_500)
-    logit += observed["failed_payments"] * 0.6 + observed["tickets"] * 0.4
-    chances = [round(65536 / (1 + math.exp(-step / 64))) / 65536 for step in range(-1024, 1025)]
-    steps = np.clip(np.rint(logit * 64), -1024, 1024).astype(np.int64)
-    chance: Array = np.array(chances)[steps + 1024]
-    return chance

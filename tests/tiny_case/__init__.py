@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from datetime import timedelta
+from math import cos, pi, sin
 from random import Random
 from typing import Any
 
@@ -61,16 +62,20 @@ def logistic_regression(random_state: int) -> Any:
 
 
 def generate(generation: Generation) -> None:
-    """`users` machines a month; the hot, old and alarmed ones fail. `drift` heats them up."""
+    """`users` machines a month; the hot, old and alarmed ones fail. `drift` heats them up. With
+    `rule_drift` 1 the cold ones fail a year later, and those without an alarm a year after that."""
     for month in range(generation.months):
         random = Random(f"{generation.seed} {month}")
+        turn = generation.rule_drift * month / 12 * pi / 2
+        of_heat, of_alarms = cos(turn) - sin(turn), cos(turn) + sin(turn)
         rows: dict[str, list[list[Any]]] = {"machines": [], "readings": [], "failures": []}
         for number in range(generation.users):
             machine, kind = f"m-{number:04}", KINDS[number % 3]
             age, alarms = 10 + number % 200 + 4 * month, random.choice((0, 0, 0, 1, 2))
             heat = random.gauss(60 + generation.drift * month, 8)
             guard = None if kind == "press" else random.random() < 0.2
-            risk = (heat - 60) / 8 + age / 100 + alarms + random.gauss(0, 0.8)
+            risk = of_heat * (heat - 60) / 8 + age / 100 + of_alarms * alarms + random.gauss(0, 0.8)
+            risk += 0.6 * (1 - of_alarms)  # as many fail as before
             rows["machines"].append([machine, kind, age])
             rows["readings"].append([machine, heat, alarms, guard])
             rows["failures"].append([machine, risk > 2.5])

@@ -40,8 +40,9 @@ def generate(
     seed: int = 1,
     drift: float = 0.0,
     progress: Callable[[str], None] = lambda file: None,
+    rule_drift: float = 0.0,
 ) -> Path:
-    generator.generate(Generation(folder, users, months, seed, drift, progress))
+    generator.generate(Generation(folder, users, months, seed, drift, progress, rule_drift))
     return folder
 
 
@@ -187,6 +188,24 @@ def test_without_drift_every_month_is_alike(a_year: Path) -> None:
     assert abs(last["churn_label"].mean() - first["churn_label"].mean()) < 0.05
 
 
+def test_rule_drift_one_replaces_what_leads_to_churn_in_a_year(tmp_path: Path) -> None:
+    folder = generate(tmp_path, users=3_000, months=13, seed=7, rule_drift=1.0)
+    first, last = month_of(folder, 0), month_of(folder, 12)
+
+    def gap(month: pd.DataFrame, column: str) -> float:
+        """How far those who churn are from the others, in standard deviations."""
+        means = month.groupby("churn_label")[column].mean()
+        return float((means[True] - means[False]) / month[column].std())
+
+    assert gap(first, "months_active") < -0.8
+    assert abs(gap(last, "months_active")) < 0.2
+    assert abs(gap(first, "skips_7d")) < 0.2
+    assert gap(last, "skips_7d") > 0.4
+    # As many churn as before, and the subscribers are alike.
+    assert abs(last["churn_label"].mean() - first["churn_label"].mean()) < 0.06
+    assert abs(last["watch_hours_30d"].mean() - first["watch_hours_30d"].mean()) < 0.5
+
+
 def test_drift_one_moves_usage_fee_and_churn_by_a_standard_deviation_a_year(
     tmp_path: Path, a_year: Path
 ) -> None:
@@ -255,6 +274,7 @@ def test_no_two_subscribers_share_an_id() -> None:
         ({"drift": -0.1}, "drift"),
         ({"drift": float("nan")}, "drift"),
         ({"drift": float("inf")}, "drift"),
+        ({"rule_drift": -0.1}, "rule-drift"),
     ],
 )
 def test_numbers_out_of_range_are_refused_with_the_fix(

@@ -41,6 +41,9 @@ def generate(
     months: Annotated[int, typer.Option(min=1, help="Folders month_000, month_001, …")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 42,
     drift: Annotated[float, typer.Option(min=0, help="0 keeps months alike, 1 moves them.")] = 0.0,
+    rule_drift: Annotated[
+        float, typer.Option(min=0, help="1 changes in a year what leads to the label.")
+    ] = 0.0,
     json: Json = False,
 ) -> None:
     """Make synthetic months of the use case's tables."""
@@ -62,7 +65,7 @@ def generate(
             files.append(file)
             progress(file)
 
-        use_case.generate(Generation(folder, users, months, seed, drift, record))
+        use_case.generate(Generation(folder, users, months, seed, drift, record, rule_drift))
     result = {"folder": str(folder), "users": users, "months": months, "seed": seed, "files": files}
     print_result(result, json, lambda: print(f"{users:,} users x {months} months in {folder}"))
 

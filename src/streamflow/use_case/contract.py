@@ -108,8 +108,9 @@ class Generation:
     """What to generate: `months` folders `month_000`, `month_001`, … of `users` entities each.
 
     The same generation gives the same bytes. `drift` 0 keeps every month alike; 1 moves the
-    distributions by about one standard deviation over a year. `progress` is called with each file
-    that was written.
+    distributions by about one standard deviation over a year. `rule_drift` 1 replaces the rule from
+    features to the label by another one over a year. `progress` is called with each file that was
+    written.
     """
 
     folder: Path
@@ -118,6 +119,7 @@ class Generation:
     seed: int
     drift: float = 0.0
     progress: Progress = field(default=silent, compare=False)
+    rule_drift: float = 0.0
 
 
 class Estimator(Protocol):
