@@ -4,6 +4,8 @@ May import: top modules.
 """
 
 __all__ = [
+    "backtest",
+    "backtest_conclusions",
     "candidate",
     "canonical",
     "dataset",

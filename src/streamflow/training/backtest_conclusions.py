@@ -1,0 +1,161 @@
+"""What a backtest says of each model: which reported figure can be believed, and whether more
+months help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from streamflow.training.backtest import Backtested
+from streamflow.training.evaluation import FEWEST_OF_A_CLASS, RESAMPLES, Evaluation
+
+# Of fewer as_ofs, a mean can't be told from chance.
+FEWEST_AS_OFS = 5
+_RANDOM_STATE = 0
+
+
+@dataclass(frozen=True)
+class Believed:
+    """A reported AUC beside what came true next, over `as_ofs` at which both can be told.
+
+    `reported` and `came_true` are means. The two agree at `agree` of the as_ofs: their difference
+    is within its 95 % interval; at `too_high` the report was above it.
+    """
+
+    as_ofs: int
+    reported: float
+    came_true: float
+    agree: int
+    too_high: int
+
+
+@dataclass(frozen=True)
+class MoreMonths:
+    """The AUC that came true with all months, minus that with the newest alone: the mean over
+    `as_ofs` and its 95 % interval over resamples of them, None with too few to tell."""
+
+    as_ofs: int
+    gain: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a backtest says of a model; None where it says nothing. `sentences` say the same."""
+
+    model: str
+    at_random: Believed | None
+    out_of_time: Believed | None
+    more_months: MoreMonths | None
+    sentences: tuple[str, ...]
+
+
+def conclusions(backtested: Sequence[Backtested]) -> list[Conclusion]:
+    """What the backtest says of each model, in its order."""
+    return [
+        _conclusion(model, [one for one in backtested if one.model == model])
+        for model in dict.fromkeys(one.model for one in backtested)
+    ]
+
+
+def _conclusion(model: str, backtested: Sequence[Backtested]) -> Conclusion:
+    several = [one for one in backtested if one.out_of_time is not None]
+    compared = several or backtested
+    at_random, out_of_time = _believed(compared, "at_random"), _believed(several, "out_of_time")
+    more = _more_months(backtested)
+    sentences = [
+        *_believed_in_words("At random", at_random),
+        *_believed_in_words("Out of time", out_of_time),
+        *_more_in_words(more),
+    ]
+    if not sentences:
+        sentences = [
+            "Can't tell: at no as_of are a report and what came true both of at least "
+            f"{FEWEST_OF_A_CLASS} rows of each label."
+        ]
+    return Conclusion(model, at_random, out_of_time, more, tuple(sentences))
+
+
+def _believed(backtested: Sequence[Backtested], report: str) -> Believed | None:
+    pairs = []
+    for one in backtested:
+        reported, true = getattr(one, report), one.next
+        if reported and true and reported.told and true.told:
+            pairs.append((reported.told, true.told))
+    if not pairs:
+        return None
+    return Believed(
+        as_ofs=len(pairs),
+        reported=fmean(reported.auc for reported, _ in pairs),
+        came_true=fmean(true.auc for _, true in pairs),
+        agree=sum(agree(reported, true) for reported, true in pairs),
+        too_high=sum(
+            reported.auc > true.auc and not agree(reported, true) for reported, true in pairs
+        ),
+    )
+
+
+def agree(one: Evaluation, other: Evaluation) -> bool:
+    """Whether 0 is within the 95 % interval of the difference of two AUCs on different rows.
+
+    The interval is made from theirs: Zou and Donner (2008), "Construction of confidence limits
+    about effect measures: a general approach", Statistics in Medicine 27, 1693-1702.
+    """
+    higher, lower = (one, other) if one.auc >= other.auc else (other, one)
+    margin = np.hypot(higher.auc - higher.auc_low, lower.auc_high - lower.auc)
+    return bool(higher.auc - lower.auc <= margin)
+
+
+def _more_months(backtested: Sequence[Backtested]) -> MoreMonths | None:
+    """On the same rows: those of the first month whose labels weren't known."""
+    alone = {one.as_of: one.next for one in backtested if len(one.months) == 1}
+    gains = []
+    for one in backtested:
+        single, several = alone.get(one.as_of), one.next if len(one.months) > 1 else None
+        if not (several and single and several.told and single.told):
+            continue
+        if (several.months, several.rows) == (single.months, single.rows):
+            gains.append(several.told.auc - single.told.auc)
+    if not gains:
+        return None
+    low = high = None
+    if len(gains) >= FEWEST_AS_OFS:
+        random = np.random.default_rng(_RANDOM_STATE)
+        drawn = random.choice(np.array(gains), (RESAMPLES, len(gains))).mean(axis=1)
+        low, high = (float(bound) for bound in np.percentile(drawn, [2.5, 97.5]))
+    return MoreMonths(len(gains), fmean(gains), low, high)
+
+
+def _believed_in_words(how: str, believed: Believed | None) -> Iterator[str]:
+    if believed is None:
+        return
+    yield (
+        f"{how} it would have reported {believed.reported:.3f} on average, and "
+        f"{believed.came_true:.3f} came true in the month after; the two agree at "
+        f"{believed.agree} of {believed.as_ofs} as_ofs"
+        + (f", and the report is too high at {believed.too_high}." if believed.too_high else ".")
+    )
+
+
+def _more_in_words(more: MoreMonths | None) -> Iterator[str]:
+    if more is None:
+        return
+    if more.low is None or more.high is None:
+        yield (
+            f"Whether more months are better than the newest alone can't be told from "
+            f"{more.as_ofs} as_ofs; {FEWEST_AS_OFS} would do."
+        )
+        return
+    if more.low > 0:
+        said = "More months are better than the newest alone"
+    elif more.high < 0:
+        said = "More months are worse than the newest alone: what led to the label changes"
+    else:
+        said = (
+            "More months are neither better nor worse than the newest alone, as far as can be told"
+        )
+    yield f"{said}; AUC {more.gain:+.3f} on average ({more.low:+.3f} to {more.high:+.3f})."
