@@ -38,6 +38,7 @@ class Shape:
     absent: str = "null"
     arrives_later: frozenset[str] = frozenset()
     label: str = LABEL
+    service: str = "items_v1"
     label_renamed_from: Mapping[str, str] = field(default_factory=dict)
 
     def with_column(self, table: str, name: str, column: Column) -> Shape:
@@ -49,6 +50,14 @@ class Shape:
         """With a column less."""
         columns = {one: kept for one, kept in self.tables[table].items() if one != name}
         return replace(self, tables={**self.tables, table: columns})
+
+    def with_table(self, name: str, columns: Mapping[str, Column]) -> Shape:
+        """With a table more."""
+        return replace(self, tables={**self.tables, name: columns})
+
+    def without_table(self, name: str) -> Shape:
+        """With a table less, and its feature view."""
+        return replace(self, tables={one: it for one, it in self.tables.items() if one != name})
 
     def renamed(self, table: str, old: str, new: str) -> Shape:
         """With another name for a column, in its place."""
@@ -125,7 +134,7 @@ def use_case(shape: Shape) -> UseCase:
                         source=history_source(name),
                     )
                 )
-        return [item, *views, FeatureService(name="items_v1", features=list(views))]
+        return [item, *views, FeatureService(name=shape.service, features=list(views))]
 
     return UseCase(
         name="changing",
@@ -135,7 +144,7 @@ def use_case(shape: Shape) -> UseCase:
         tables=tables,
         label=Label(OUTCOMES, shape.label),
         features=features,
-        feature_service="items_v1",
+        feature_service=shape.service,
         models={"tree": tree},
         default_model="tree",
         acceptance={"auc": 0.0},

@@ -7,6 +7,7 @@ from streamflow.features.sources import history_source
 
 __all__ = [
     "definitions",
+    "feature_join",
     "feature_store",
     "feature_types",
     "feature_views",

@@ -14,8 +14,13 @@ from streamflow.errors import (
     UntrainableData,
 )
 from streamflow.features.complete_rows import complete_rows, entities_without_row
-from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
-from streamflow.features.feature_views import FeatureViewDefinition, feature_views
+from streamflow.features.feature_join import FeatureJoin, join_of_today
+from streamflow.features.feature_views import FeatureViewDefinition
+from streamflow.features.unrecorded_features import (
+    UnrecordedFeature,
+    require_recorded,
+    unrecorded_features,
+)
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.ingestions import Ingestion, ingestions
@@ -39,7 +44,7 @@ class Assembled:
     known. `without_row` counts by table those without features that have no row there,
     `taken_as_null` those that have none and are in the training set, with nulls. `table` holds the
     same rows. `feature_views` are the definitions that were joined, `ingestions` the ones that the
-    rows come from.
+    rows come from. `unrecorded` are features that months haven't recorded.
     """
 
     training_set: TrainingSet
@@ -51,19 +56,25 @@ class Assembled:
     taken_as_null: dict[str, int]
     feature_views: dict[str, FeatureViewDefinition]
     ingestions: list[Ingestion]
+    unrecorded: list[UnrecordedFeature]
 
 
 def assemble(
-    database: Database, use_case: UseCase, months: Sequence[date], known_at: datetime
+    database: Database,
+    use_case: UseCase,
+    months: Sequence[date],
+    known_at: datetime,
+    join: FeatureJoin | None = None,
 ) -> Assembled:
     """The training set of all entities with a row at each of the as_ofs `months`.
 
     There is one row per entity and as_of, each with the features of its own as_of and before, and
     all as known at `known_at` (UTC). Rows are sorted by as_of and entity. A row without a label or
     with a null one, without a row in a table whose rule is `absent="refuse"`, or with a null in a
-    feature that isn't nullable, is left out and counted.
-    Raises AsOfRefused if a month has no rows, UntrainableData if none of them is complete,
-    LabelsNotMatured, FeatureStoreUnavailable.
+    feature that isn't nullable, is left out and counted. Features are joined as the use case has
+    them today, or by `join`.
+    Raises AsOfRefused if a month has no rows, UntrainableData if none of them is complete or a
+    month hasn't recorded a feature that is never null, LabelsNotMatured, FeatureStoreUnavailable.
     """
     months = sorted(set(months))
     database.execute("wait_for_ingestion", use_case=use_case.name)
@@ -90,13 +101,11 @@ def assemble(
     expected, null_labels = sum(labelled.values()), 0
     if expected < entities:
         null_labels = database.row("count_null_labels", names, **moment)["nulls"]
-    store = open_store(database.url, use_case, known_at)
-    schema = feature_schema(store, use_case)
-    with unavailable("Feast's point-in-time join failed"), quiet():
-        service = store.get_feature_service(use_case.feature_service)
-        definitions = feature_views(store, schema)
-        joined = store.get_historical_features(entity_df=query, features=service).to_arrow()
-    table = _in_order(joined, schema, label.column, several=len(months) > 1)
+    join = join or join_of_today(database, use_case, known_at)
+    schema, definitions = join.schema, join.views
+    unrecorded = unrecorded_features(database, use_case, schema, definitions, query, known_at)
+    require_recorded(unrecorded, labelled)
+    table = _in_order(join.rows(query), schema, label.column, several=len(months) > 1)
     _require_unique(table, expected)
     complete = complete_rows(
         table,
@@ -124,6 +133,7 @@ def assemble(
             ),
             {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
         ),
+        unrecorded=unrecorded,
     )
 
 

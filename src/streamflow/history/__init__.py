@@ -5,6 +5,7 @@ May import: postgres, top modules.
 
 __all__ = [
     "as_of",
+    "columns_before",
     "contract_findings",
     "history_changes",
     "history_plan",

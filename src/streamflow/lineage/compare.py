@@ -35,16 +35,19 @@ def compare(
     after: Lineage,
     difference: Difference | None,
     without_effect: frozenset[str] = frozenset(),
+    today: Configuration | None = None,
 ) -> list[Factor]:
     """The five factors, in the order in which a cause is searched, and the model.
 
     `difference` is None if a training set wasn't stored; `without_effect` are files of code whose
     changes decide no model. Values that a changed feature definition
-    changes are listed under configuration, because it is the cause.
+    changes are listed under configuration, because it is the cause. `today` is the use case's
+    configuration, where `after` has definitions that it has no more.
     """
     changed = changed_definitions(before.configuration, after.configuration)
     data, consequences = _data(before, after, difference, changed)
-    configuration = _leaf_differences(asdict(before.configuration), asdict(after.configuration))
+    now = today or after.configuration
+    configuration = _leaf_differences(asdict(before.configuration), asdict(now))
     randomness = _leaf_differences(asdict(before.randomness), asdict(after.randomness))
     return [
         data,

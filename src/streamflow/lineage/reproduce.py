@@ -12,10 +12,19 @@ from typing import Literal
 
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel, UntrainableData
 from streamflow.features import point_in_time, use_case_check
-from streamflow.lineage import compare, compare_tables, document, isolate, recorded_run, sources
+from streamflow.lineage import (
+    compare,
+    compare_tables,
+    definitions_then,
+    document,
+    isolate,
+    recorded_run,
+    sources,
+)
 from streamflow.lineage.code import OWN_PACKAGES, code
 from streamflow.lineage.compare import Factor
 from streamflow.lineage.compare_tables import Change, Difference
+from streamflow.lineage.configuration import Configuration
 from streamflow.lineage.document import Lineage
 from streamflow.lineage.isolate import Restored
 from streamflow.lineage.recorded_run import RecordedRun
@@ -123,12 +132,14 @@ def _source_changes(platform: Platform, recorded: RecordedRun, folder: Path) -> 
 class _Rerun:
     """Today's training by the recorded recipe.
 
+    `configuration` is the use case's of today, that of `lineage` has what was joined.
     `difference` is None if the recorded training set wasn't stored, `candidate` if the training
     failed; `failure` then has the reason.
     """
 
     recipe: Recipe
     lineage: Lineage
+    configuration: Configuration
     difference: Difference | None
     candidate: Candidate | None
     failure: list[str]
@@ -144,7 +155,11 @@ def _reproduce(
 ) -> Reproduction:
     rerun = _train_again(platform, recorded, folder, progress)
     *factors, model = compare.compare(
-        recorded.lineage, rerun.lineage, rerun.difference, source.without_effect
+        recorded.lineage,
+        rerun.lineage,
+        rerun.difference,
+        source.without_effect,
+        rerun.configuration,
     )
     restored, repeatable = _search_cause(recorded, rerun, [*factors, model], folder, progress)
     faults = _version_faults(platform, recorded, folder / "registered")
@@ -177,8 +192,11 @@ def _train_again(
     build = candidate.estimator_builder(use_case, model)
     use_case_check.require_usable(use_case)
     progress("point-in-time join")
+    database, today = platform.database, use_case
+    use_case = definitions_then.use_case_then(database, today, lineage.configuration)
+    join = definitions_then.join_then(database, today, lineage)
     assembled = point_in_time.assemble(
-        platform.database, use_case, lineage.data.every_month, lineage.data.known_at
+        database, use_case, lineage.data.every_month, lineage.data.known_at, join
     )
     # How a model is judged is chosen when it's trained, as its name is; the share is the code's.
     configuration = lineage.configuration
@@ -197,10 +215,11 @@ def _train_again(
     )
     trained, failure = _candidate(recipe, folder / "today", progress)
     progress("compare")
-    today = document.describe(
+    rerun = document.describe(
         use_case, platform.settings.use_case, assembled, model, recipe, trained
     )
-    return _Rerun(recipe, today, difference, trained, failure)
+    now = definitions_then.configuration_today(rerun.configuration, today, join)
+    return _Rerun(recipe, rerun, now, difference, trained, failure)
 
 
 def _candidate(

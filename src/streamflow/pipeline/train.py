@@ -157,6 +157,7 @@ def _warnings(trained: Candidate, assembled: Assembled, progress: Progress) -> l
     return [
         *evaluation.too_few_to_tell(trained.judged.validation_labels),
         *_unjudged(trained.judged),
+        *map(str, assembled.unrecorded),
         *training_set_warnings.training_set_warnings(assembled.table, trained.fitted.schema),
     ]
 

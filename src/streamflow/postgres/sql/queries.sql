@@ -308,6 +308,26 @@ WHERE NOT EXISTS (
 )
 ORDER BY entity_rows.event_timestamp, entity_rows.{key}
 
+-- name: rows_of_ingestions
+-- How many of the rows that a point-in-time join finds, see entities_without_row, are of these
+-- ingestions, by event time.
+SELECT entity_rows.event_timestamp, joined.ingestion_id, count(*) AS rows
+FROM ({query}) AS entity_rows
+CROSS JOIN LATERAL (
+    SELECT history.ingestion_id
+    FROM {history} AS history
+    WHERE history.{key} = entity_rows.{key}
+      AND history.event_timestamp <= entity_rows.event_timestamp
+      AND (%(ttl)s::interval IS NULL
+           OR history.event_timestamp >= entity_rows.event_timestamp - %(ttl)s::interval)
+      AND history.recorded_at <= %(known_at)s
+    ORDER BY history.event_timestamp DESC, history.recorded_at DESC
+    LIMIT 1
+) AS joined
+WHERE joined.ingestion_id = ANY(%(ingestions)s)
+GROUP BY entity_rows.event_timestamp, joined.ingestion_id
+ORDER BY entity_rows.event_timestamp, joined.ingestion_id
+
 -- name: count_entities
 SELECT count(*) AS entities
 FROM (

@@ -1,0 +1,195 @@
+"""Feast's point-in-time join, by the definitions of today or by those that a run recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
+from streamflow.features.feature_types import FEATURE_TYPES
+from streamflow.features.feature_views import FeatureViewDefinition, feature_views
+from streamflow.history.columns_before import rows_as_before
+from streamflow.postgres.database import Database
+from streamflow.training.served_model import Feature, FeatureSchema
+from streamflow.use_case import UseCase
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from feast import FeatureStore, FeatureView
+
+# PostgreSQL's type by the model's.
+_STORED_TYPES = {
+    "INT64": "bigint",
+    "FLOAT64": "double precision",
+    "BOOL": "boolean",
+    "STRING": "text",
+}
+
+
+@dataclass(frozen=True)
+class FeatureJoin:
+    """What the rows of a training set are joined by; `rows` joins those of a query of entity rows.
+
+    `today` are the features and views of the use case, also where others are joined. `rows` raises
+    FeatureStoreUnavailable.
+    """
+
+    schema: FeatureSchema
+    views: dict[str, FeatureViewDefinition]
+    today: tuple[FeatureSchema, dict[str, FeatureViewDefinition]]
+    rows: Callable[[str], pa.Table]
+
+
+def join_of_today(database: Database, use_case: UseCase, known_at: datetime) -> FeatureJoin:
+    """The join by the definitions in Feast's registry, cut at `known_at` (UTC).
+
+    Raises FeatureStoreUnavailable, InvalidSettings if they aren't those of the use case.
+    """
+    store = open_store(database.url, use_case, known_at)
+    schema = feature_schema(store, use_case)
+    with unavailable("Feast's registry can't be read"):
+        views = feature_views(store, schema)
+
+    def rows(query: str) -> pa.Table:
+        with unavailable("Feast's point-in-time join failed"), quiet():
+            service = store.get_feature_service(use_case.feature_service)
+            return store.get_historical_features(entity_df=query, features=service).to_arrow()
+
+    return FeatureJoin(schema, views, (schema, views), rows)
+
+
+def join_of_before(
+    database: Database,
+    use_case: UseCase,
+    known_at: datetime,
+    recorded: FeatureSchema,
+    recorded_views: Mapping[str, FeatureViewDefinition],
+) -> FeatureJoin:
+    """The join for a run with these recorded features.
+
+    A feature that the use case has no more, or has with another type or name, is joined as it was
+    recorded. One that the use case still has is joined as it is defined today, and one that it
+    still has in a view and no longer in the feature service isn't joined: so that what changed
+    shows. Features that came since are left out. Raises as `join_of_today`.
+    """
+    join = join_of_today(database, use_case, known_at)
+    schema, views = join.today
+    used = _features(recorded, schema, _defined(use_case))
+    header = replace(recorded, features=tuple(used))
+    if header.features == schema.features:
+        return replace(join, schema=header)
+    names = dict.fromkeys(feature.feature_view for feature in used)
+    used_views = {name: _view(name, used, views, recorded_views) for name in names}
+
+    def rows(query: str) -> pa.Table:
+        store = open_store(database.url, use_case, known_at)
+        made = [
+            _feast_view(database, use_case, header, name, view) for name, view in used_views.items()
+        ]
+        return _joined(store, made, query)
+
+    return FeatureJoin(header, used_views, join.today, rows)
+
+
+# A feature view's fields with a model's types, by the names of both.
+_Defined = Mapping[str, Mapping[str, str]]
+
+
+def _defined(use_case: UseCase) -> _Defined:
+    from feast import FeatureView
+
+    return {
+        view.name: {
+            field.name: FEATURE_TYPES.get(str(field.dtype), str(field.dtype))
+            for field in view.features
+        }
+        for view in use_case.features()
+        if isinstance(view, FeatureView)
+    }
+
+
+def _features(recorded: FeatureSchema, today: FeatureSchema, defined: _Defined) -> list[Feature]:
+    """Per recorded feature the one to join; in the recorded order, if today's isn't another."""
+    of_today = {feature.name: feature for feature in today.features}
+    used: list[Feature] = []
+    for was in recorded.features:
+        now = of_today.get(was.name)
+        if now is None:
+            if defined.get(was.feature_view, {}).get(was.name) != was.type:
+                used.append(was)
+        elif now.type != was.type or (
+            now.feature_view != was.feature_view and was.feature_view not in defined
+        ):
+            used.append(was)
+        else:
+            used.append(now)
+    place = {feature.name: number for number, feature in enumerate(today.features)}
+    shared = [place[feature.name] for feature in used if feature is of_today.get(feature.name)]
+    if shared == sorted(shared):
+        return used
+    return sorted(used, key=lambda feature: place.get(feature.name, len(place)))
+
+
+def _view(
+    name: str,
+    used: list[Feature],
+    today: Mapping[str, FeatureViewDefinition],
+    recorded: Mapping[str, FeatureViewDefinition],
+) -> FeatureViewDefinition:
+    """The view with the features that are joined from it."""
+    view = today.get(name) or recorded[name]
+    features = {one.name: _feast_type(one) for one in used if one.feature_view == name}
+    return replace(view, features=features)
+
+
+def _feast_type(feature: Feature) -> str:
+    return next(feast for feast, ours in FEATURE_TYPES.items() if ours == feature.type)
+
+
+def _feast_view(
+    database: Database,
+    use_case: UseCase,
+    schema: FeatureSchema,
+    name: str,
+    view: FeatureViewDefinition,
+) -> FeatureView:
+    """A view of Feast that is in no registry."""
+    from feast import Entity, FeatureView, Field, ValueType, types
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
+        PostgreSQLSource,
+    )
+
+    wanted = {
+        feature: _STORED_TYPES[FEATURE_TYPES[kind]] for feature, kind in view.features.items()
+    }
+    fields = {schema.join_key: "String", **view.features}
+    return FeatureView(
+        name=name,
+        entities=[
+            Entity(name=schema.entity, join_keys=[schema.join_key], value_type=ValueType.STRING)
+        ],
+        ttl=timedelta(seconds=view.ttl_seconds) if view.ttl_seconds is not None else None,
+        schema=[Field(name=one, dtype=getattr(types, kind)) for one, kind in fields.items()],
+        source=PostgreSQLSource(
+            name=view.source,
+            query=rows_as_before(database, use_case, view.table.strip('"'), wanted),
+            timestamp_field="event_timestamp",
+            created_timestamp_column="recorded_at",
+        ),
+    )
+
+
+def _joined(store: FeatureStore, views: list[FeatureView], query: str) -> pa.Table:
+    from feast_postgres.offline import PostgresOfflineStore
+
+    with unavailable("Feast's point-in-time join failed"), quiet():
+        return PostgresOfflineStore.get_historical_features(
+            store.config,
+            views,
+            [f"{view.name}:{field.name}" for view in views for field in view.features],
+            query,
+            store.registry,
+            store.project,
+        ).to_arrow()

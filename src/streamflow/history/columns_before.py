@@ -1,0 +1,50 @@
+"""History as it was defined before: columns by the names and types that they had then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streamflow.errors import InvalidSettings
+from streamflow.history.history_changes import name_now, recorded_changes
+from streamflow.postgres.database import Database
+from streamflow.use_case import UseCase
+
+# As far as whole numbers are told apart in a number with a point.
+_EXACT = 2**53
+
+
+def rows_as_before(
+    database: Database, use_case: UseCase, history: str, types: Mapping[str, str]
+) -> str:
+    """SQL of a history table's rows: the key, both times, and the columns in `types` by the names
+    and PostgreSQL types that they had.
+
+    A value that the type of then can't hold, such as 2.5 in whole numbers, is null. Raises
+    InvalidSettings if a column isn't there by any name.
+    """
+    changes = recorded_changes(database, use_case)
+    existing = {
+        row["column_name"]: row["data_type"]
+        for row in database.rows("history_columns", schema=use_case.name, table=history)
+    }
+    selected = [_quoted(name) for name in (use_case.join_key, "event_timestamp", "recorded_at")]
+    for name, wanted in types.items():
+        now = name_now(changes, history, name)
+        if now not in existing:
+            raise InvalidSettings(
+                f"History has no column {use_case.name}.{history}.{now}.",
+                "Restore it from a backup: a column of history is never dropped.",
+            )
+        selected.append(f"{_typed(_quoted(now), existing[now], wanted)} AS {_quoted(name)}")
+    return f"SELECT {', '.join(selected)} FROM {_quoted(use_case.name)}.{_quoted(history)}"
+
+
+def _typed(column: str, found: str, wanted: str) -> str:
+    if (found, wanted) == ("double precision", "bigint"):
+        whole = f"{column} = trunc({column}) AND {column} BETWEEN {-_EXACT} AND {_EXACT}"
+        return f"CASE WHEN {whole} THEN {column}::bigint END"
+    return column if found == wanted else f"{column}::{wanted}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
