@@ -5,53 +5,63 @@ What it still has, it has as it is defined today: a definition that changed show
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from streamflow.features import point_in_time
 from streamflow.features.feature_join import FeatureJoin, join_of_before
+from streamflow.features.point_in_time import Assembled
 from streamflow.history.history_changes import name_now, recorded_changes
 from streamflow.lineage.configuration import Configuration, LabelDefinition
 from streamflow.lineage.document import Lineage
 from streamflow.postgres.database import Database
-from streamflow.use_case import Label, UseCase
+from streamflow.use_case import Label, Table, UseCase
 
 
-def use_case_then(database: Database, use_case: UseCase, recorded: Configuration) -> UseCase:
-    """The use case with the recorded label and entity table, if they are gone from its tables."""
-    tables = {table.name: table for table in use_case.tables()}
-    was = recorded.label
-    column = name_now(recorded_changes(database, use_case), f"{was.table}_history", was.column)
-    label = use_case.label
-    if was.table not in tables or column not in tables[was.table].contract.columns:
-        label = Label(was.table, column, timedelta(seconds=was.horizon_seconds))
-    entities = use_case.entity_table
-    if recorded.entity_table not in tables:
-        entities = recorded.entity_table
-    return replace(use_case, label=label, entity_table=entities)
+@dataclass(frozen=True)
+class Then:
+    """The rows of a run, the join that they come from, and the use case with what is gone of it."""
+
+    use_case: UseCase
+    join: FeatureJoin
+    assembled: Assembled
+
+    def configuration_today(self, joined: Configuration, use_case: UseCase) -> Configuration:
+        """The configuration with all that the use case has today, joined or not."""
+        label = use_case.label
+        schema, views = self.join.today
+        return replace(
+            joined,
+            entity_table=use_case.entity_table,
+            label=LabelDefinition(label.table, label.column, label.horizon.total_seconds()),
+            feature_schema=schema,
+            feature_views=views,
+        )
 
 
-def join_then(database: Database, use_case: UseCase, lineage: Lineage) -> FeatureJoin:
-    """The join of the run's features; see `join_of_before`."""
-    configuration = lineage.configuration
-    return join_of_before(
+def assemble(database: Database, use_case: UseCase, lineage: Lineage) -> Then:
+    """The run's rows as history has them. Raises as `point_in_time.assemble` does."""
+    configuration, data = lineage.configuration, lineage.data
+    then = _with_recorded(database, use_case, configuration)
+    join = join_of_before(
         database,
         use_case,
-        lineage.data.known_at,
+        data.known_at,
         configuration.feature_schema,
         configuration.feature_views,
     )
+    rows = point_in_time.assemble(database, then, data.every_month, data.known_at, join)
+    return Then(then, join, rows)
 
 
-def configuration_today(
-    joined: Configuration, use_case: UseCase, join: FeatureJoin
-) -> Configuration:
-    """The configuration with all that the use case has today, joined or not."""
-    label = use_case.label
-    schema, views = join.today
-    return replace(
-        joined,
-        entity_table=use_case.entity_table,
-        label=LabelDefinition(label.table, label.column, label.horizon.total_seconds()),
-        feature_schema=schema,
-        feature_views=views,
-    )
+def _with_recorded(database: Database, use_case: UseCase, recorded: Configuration) -> UseCase:
+    """The use case with the recorded label and entity table, if they are gone from its tables."""
+    tables = {table.name: table for table in use_case.tables()}
+    was, history = recorded.label, Table.history_of(recorded.label.table)
+    column = name_now(recorded_changes(database, use_case), history, was.column)
+    label, entities = use_case.label, use_case.entity_table
+    if was.table not in tables or column not in tables[was.table].contract.columns:
+        label = Label(was.table, column, timedelta(seconds=was.horizon_seconds))
+    if recorded.entity_table not in tables:
+        entities = recorded.entity_table
+    return replace(use_case, label=label, entity_table=entities)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel, UntrainableData
-from streamflow.features import point_in_time, use_case_check
+from streamflow.features import use_case_check
 from streamflow.lineage import (
     compare,
     compare_tables,
@@ -192,12 +192,8 @@ def _train_again(
     build = candidate.estimator_builder(use_case, model)
     use_case_check.require_usable(use_case)
     progress("point-in-time join")
-    database, today = platform.database, use_case
-    use_case = definitions_then.use_case_then(database, today, lineage.configuration)
-    join = definitions_then.join_then(database, today, lineage)
-    assembled = point_in_time.assemble(
-        database, use_case, lineage.data.every_month, lineage.data.known_at, join
-    )
+    then = definitions_then.assemble(platform.database, use_case, lineage)
+    assembled = then.assembled
     # How a model is judged is chosen when it's trained, as its name is; the share is the code's.
     configuration = lineage.configuration
     recipe = Recipe(
@@ -205,7 +201,7 @@ def _train_again(
         build,
         lineage.randomness.random_state,
         replace(configuration.judged, share=use_case.validation_share),
-        use_case.label.horizon,
+        then.use_case.label.horizon,
         configuration.refit,
     )
     difference = (
@@ -216,9 +212,9 @@ def _train_again(
     trained, failure = _candidate(recipe, folder / "today", progress)
     progress("compare")
     rerun = document.describe(
-        use_case, platform.settings.use_case, assembled, model, recipe, trained
+        then.use_case, platform.settings.use_case, assembled, model, recipe, trained
     )
-    now = definitions_then.configuration_today(rerun.configuration, today, join)
+    now = then.configuration_today(rerun.configuration, use_case)
     return _Rerun(recipe, rerun, now, difference, trained, failure)
 
 
