@@ -21,6 +21,7 @@ from tests import tiny_case
 from streamflow.bootstrap import platform
 from streamflow.cli.main import main
 from streamflow.errors import (
+    GateFailed,
     KnownAtRefused,
     LabelsNotMatured,
     UnknownVersion,
@@ -34,14 +35,17 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.train import train
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
+from streamflow.promotion.promote import promote
 from streamflow.registry import evaluations
 from streamflow.settings import Settings, load_settings
 from streamflow.training import served_model
+from streamflow.training.split import Choice
 from streamflow.use_case import Generation
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 MONTHS = (JANUARY, FEBRUARY, MARCH)
 KNOWN = {month: datetime(2024, number + 2, 3, 6, tzinfo=UTC) for number, month in enumerate(MONTHS)}
+Run = Callable[..., str]
 CORRECTED = datetime(2024, 5, 1, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
@@ -71,6 +75,26 @@ def settings(world: Platform, new_database: Callable[..., str]) -> Settings:
     """Those of a copy of that world."""
     url = SecretStr(new_database(world.database.url))
     return world.settings.model_copy(update={"database_url": url})
+
+
+@pytest.fixture
+def run(
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Runs `streamflow …` in this process; returns what it printed, in one line."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["streamflow", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    return run
 
 
 def evaluate(ready: Platform, as_of: date, version: int = 1, **how: Any) -> Evaluated:
@@ -256,28 +280,58 @@ def test_one_label_judges_nobody(ready: Platform) -> None:
         evaluate(ready, FEBRUARY)
 
 
-def test_the_command_tells_it_in_words_and_in_json(
-    ready: Platform,
-    environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["streamflow", "evaluate", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert ended.value.code == 0
-        return capsys.readouterr().out
-
-    text = run("1", "--as-of", "2024-01-31")
+def test_the_command_tells_it_in_words_and_in_json(ready: Platform, run: Run) -> None:
+    text = run("evaluate", "1", "--as-of", "2024-01-31")
     assert "version 1 judged on 2024-01-31" in text
     assert "warning: 225 of 300 rows were trained on" in text
-    again = json.loads(run("1", "--as-of", "2024-01-31", "--json"))
+    again = json.loads(run("evaluate", "1", "--as-of", "2024-01-31", "--json"))
     (kept,) = evaluations.evaluations(ready.database, ready.registry.model)
     assert again["recorded"] is False
     assert again["evaluation"]["figures"] == kept.figures
     assert f"{kept.figures['auc']:.4f}" in text
-    assert "nothing is added" in run("1", "--as-of", "2024-01-31")
+    assert "nothing is added" in run("evaluate", "1", "--as-of", "2024-01-31")
+
+
+def test_versions_are_compared_on_the_same_rows_alone(ready: Platform, run: Run) -> None:
+    second = train(ready, FEBRUARY, None, 1, NOW)
+    twin = train(ready, FEBRUARY, None, 1, NOW, choice=Choice(refit=True))
+    for version in (1, second.version):
+        evaluate(ready, MARCH, version)
+    evaluate(ready, FEBRUARY)
+    text = run("models")
+    assert f"different rows but for those of versions {twin.version}, {second.version}" in text
+    assert "evaluated on 2024-03-31: 300 rows" in text
+    assert "evaluated on 2024-02-29: 300 rows" in text
+    assert "only those of one compare" in text
+    listed = {one["version"]: one for one in json.loads(run("models", "--json"))}
+    assert [one["as_of"] for one in listed[1]["evaluations"]] == ["2024-03-31", "2024-02-29"]
+    assert listed[twin.version]["evaluations"] == []
+
+    text = run("diff", "1", str(second.version))
+    assert "of different rows: they don't say which of the two is better" in text
+    assert "evaluated on 2024-03-31: the same 300 rows" in text
+    assert "evaluated on 2024-02-29" not in text
+    same = run("diff", str(second.version), str(twin.version))
+    assert "different rows" not in same
+
+
+def test_evaluations_of_other_rows_are_told_apart(ready: Platform, run: Run) -> None:
+    second = train(ready, FEBRUARY, None, 1, NOW)
+    evaluate(ready, MARCH)
+    correct(ready, "failures", 2, fails=lambda value: str(value != "True"))
+    evaluate(ready, MARCH, second.version)
+    assert "On 2024-03-31 the two were evaluated on different rows" in run(
+        "diff", "1", str(second.version)
+    )
+    assert run("models").count("evaluated on 2024-03-31: 300 rows") == 2
+
+
+def test_a_version_that_few_rows_judged_isnt_told_good(ready: Platform, run: Run) -> None:
+    few = iter(range(300))
+    correct(ready, "failures", 1, fails=lambda _: str(next(few) % 30 == 0))
+    version = train(ready, FEBRUARY, None, 1, NOW).version
+    evaluate(ready, MARCH, version)
+    assert "can't tell" in run("models")
+    with pytest.raises(GateFailed, match="10 of each would do"):
+        promote(ready, version, "Production", "a test", "ada", NOW)
+    assert promote(ready, version, "Staging", "a test", "ada", NOW).changed

@@ -5,6 +5,7 @@ Exit codes of `reproduce`: 0 identical, 1 different, 2 can't tell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ from streamflow.cli.terminal import (
 from streamflow.errors import EnvironmentNotRestored, NoLineage, UnknownVersion
 
 if TYPE_CHECKING:
+    from streamflow.lineage.diff import RunDifference
     from streamflow.platform import Platform
     from streamflow.progress import Progress
     from streamflow.registry.records import Run
@@ -127,10 +129,42 @@ def diff(
         print_table("metrics", ["", "before", "after"], metrics)
         for which, sentence in zip(("before", "after"), done.judged_on, strict=True):
             print(f"{which}: {sentence}")
+        _print_comparison(done)
         if done.judged is not None:
             print(f"\n{done.flipped:,} of {done.judged:,} validation predictions change side.")
 
     print_result(asdict(done), json, print_text)
+
+
+def _print_comparison(done: RunDifference) -> None:
+    """Whether the figures above may be compared, and those that may be."""
+    from streamflow.training import evaluation
+
+    if not done.same_rows:
+        known = "" if done.same_rows is False else ", as far as is known"
+        print(
+            f"These figures are of different rows{known}: they don't say which of the two is "
+            "better. `streamflow evaluate VERSION --as-of DATE` of both does."
+        )
+    for pair in done.evaluated:
+        figures = [one.figures for one in pair]
+        rows: list[Sequence[object]] = [
+            ["auc", *map(evaluation.auc_in_words, figures)],
+            *(
+                [name, *(f"{each[name]:.6g}" for each in figures)]
+                for name in pair[0].figures
+                if not name.startswith("auc") and name in pair[1].figures
+            ),
+            [
+                "rows trained on",
+                *("?" if one.trained_on is None else one.trained_on for one in pair),
+            ],
+        ]
+        title = f"evaluated on {pair[0].as_of}: the same {pair[0].rows:,} rows"
+        print()
+        print_table(title, ["", "before", "after"], rows)
+    for as_of in done.evaluated_apart:
+        print(f"On {as_of} the two were evaluated on different rows: that isn't compared.")
 
 
 def _print_reproduction(result: Document) -> None:

@@ -96,6 +96,8 @@ def train(
         )
 
     def print_text() -> None:
+        from streamflow.training import evaluation
+
         metrics = done.metrics
         several = f" of {len(done.months)} months" if len(done.months) > 1 else ""
         rows = [
@@ -104,8 +106,11 @@ def train(
                 "rows",
                 f"{done.rows:,}{several}, categorical: {', '.join(done.categorical) or 'none'}",
             ],
-            ["AUC", _auc(metrics)],
-            *([f"AUC {month}", _auc(figures)] for month, figures in done.by_month.items()),
+            ["AUC", evaluation.auc_in_words(metrics)],
+            *(
+                [f"AUC {month}", evaluation.auc_in_words(figures)]
+                for month, figures in done.by_month.items()
+            ),
             ["F1, accuracy", f"{metrics['f1']:.4f}, {metrics['accuracy']:.4f}"],
             ["served form", f"equal, largest difference {done.largest_difference:.1e}"],
             ["data hash", done.data_hash],
@@ -133,10 +138,3 @@ def train(
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     print_result(asdict(done), json, print_text)
-
-
-def _auc(metrics: dict[str, float]) -> str:
-    low, high = metrics["auc_low"], metrics["auc_high"]
-    if (low, high) == (0, 1):
-        return f"can't tell ({metrics['auc']:.4f} by too few rows)"
-    return f"{metrics['auc']:.4f} ({low:.4f} to {high:.4f})"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from streamflow.lineage import compare, compare_tables, recorded_run, sources
@@ -12,8 +13,9 @@ from streamflow.lineage.compare_tables import Change
 from streamflow.lineage.recorded_run import RecordedRun
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
+from streamflow.registry.evaluations import RecordedEvaluation, evaluations
 from streamflow.scratch import scratch
-from streamflow.training import dataset_table
+from streamflow.training import dataset_table, judged_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,10 +26,12 @@ class RunDifference:
     """From `before` to `after`, both run ids.
 
     `metrics` has the value of each run, None if a run hasn't measured it; `judged_on` says for each
-    run which rows they are of. `judged` counts the
-    validation rows that both runs scored, `flipped` those of them with another prediction; None if
-    scores weren't stored. `gone` and `came` are entities that left or joined the training set;
-    `changes` are single values, the first thousand of each column.
+    run which rows they are of, and `same_rows` whether those are the same, None if scores weren't
+    stored. `evaluated` has the evaluations of both on the same later rows, before and after;
+    `evaluated_apart` the months of which each has evaluations, on other rows than the other's.
+    `judged` counts the validation rows that both runs scored, `flipped` those of them with another
+    prediction; None if scores weren't stored. `gone` and `came` are entities that left or joined
+    the training set; `changes` are single values, the first thousand of each column.
     """
 
     before: str
@@ -35,6 +39,9 @@ class RunDifference:
     factors: list[Factor]
     metrics: dict[str, tuple[float | None, float | None]]
     judged_on: tuple[str, str]
+    same_rows: bool | None
+    evaluated: list[tuple[RecordedEvaluation, RecordedEvaluation]]
+    evaluated_apart: list[date]
     judged: int | None
     flipped: int | None
     gone: list[str]
@@ -61,12 +68,16 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
     difference = None
     if one.table is not None and other.table is not None:
         difference = compare_tables.table_difference(*_comparable(one, other))
-    judged = flipped = None
+    judged = flipped = same_rows = None
     if one.scores is not None and other.scores is not None:
+        same_rows = _judged_rows(one) == _judged_rows(other)
         scores = compare_tables.table_difference(one.scores, other.scores)
         judged = one.scores.num_rows - len(scores.removed)
         flipped = sum(column.rows for column in scores.columns if column.name == "prediction")
     metrics = one.run.metrics.keys() | other.run.metrics.keys()
+    evaluated, evaluated_apart = _evaluated(
+        evaluations(platform.database, registry.model), one.run.run_id, other.run.run_id
+    )
     return RunDifference(
         before=one.run.run_id,
         after=other.run.run_id,
@@ -76,12 +87,37 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
             for name in sorted(metrics)
         },
         judged_on=(one.run.judged_on, other.run.judged_on),
+        same_rows=same_rows,
+        evaluated=evaluated,
+        evaluated_apart=evaluated_apart,
         judged=judged,
         flipped=flipped,
         gone=difference.removed if difference else [],
         came=difference.added if difference else [],
         changes=list(difference.changes) if difference else [],
     )
+
+
+def _judged_rows(one: RecordedRun) -> judged_rows.JudgedRows | None:
+    if one.scores is None:
+        return None
+    return judged_rows.of_scores(one.scores, one.lineage.data.as_of)
+
+
+def _evaluated(
+    made: Sequence[RecordedEvaluation], before: str, after: str
+) -> tuple[list[tuple[RecordedEvaluation, RecordedEvaluation]], list[date]]:
+    """The evaluations of the two runs on the same rows, and the months without any such rows that
+    both were evaluated on; the newest month first."""
+    of_run = [
+        {(one.as_of, one.rows_hash): one for one in made if one.run_id == run_id}
+        for run_id in (before, after)
+    ]
+    one, other = of_run
+    both = [(one[rows], other[rows]) for rows in one.keys() & other.keys()]
+    both.sort(key=lambda pair: (pair[0].as_of, pair[0].rows_hash), reverse=True)
+    months, others = ({as_of for as_of, _ in each} for each in of_run)
+    return both, sorted(months & others - {pair[0].as_of for pair in both}, reverse=True)
 
 
 def _comparable(one: RecordedRun, other: RecordedRun) -> Iterator[pa.Table]:

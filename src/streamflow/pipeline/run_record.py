@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from streamflow.features.point_in_time import Assembled
 from streamflow.lineage.document import Lineage
-from streamflow.registry.records import JUDGED_ON_TAG, RunRecord
+from streamflow.registry.records import JUDGED_ON_TAG, JUDGED_ROWS_TAG, RunRecord
+from streamflow.training import judged_rows
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.judgement import Judgement
 from streamflow.use_case import Estimator
@@ -60,6 +61,7 @@ def run_record(
         tags={
             **tags,
             JUDGED_ON_TAG: judgement.judged_on,
+            JUDGED_ROWS_TAG: judged_rows.of_scores(trained.scores, training_set.as_of).hash,
             WARNINGS_TAG: "\n".join(warnings)[:MOST_TAG_CHARACTERS],
         },
         artifacts=artifacts,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamflow.errors import GateFailed
+from streamflow.training.evaluation import FEWEST_OF_A_CLASS, can_tell
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,20 @@ class GateReport:
 def check_gates(
     metrics: Mapping[str, float], acceptance: Mapping[str, float], judged_on: str = ""
 ) -> GateReport:
-    """Compare a version's metrics with the use case's acceptance bar, the least allowed values."""
+    """Compare a version's metrics with the use case's acceptance bar, the least allowed values.
+
+    A metric of too few rows to tell anything passes no gate.
+    """
     gates = []
     for name, bar in acceptance.items():
         value = metrics.get(name)
+        if value is not None and not can_tell(metrics):
+            message = (
+                f"{name} can't be told: fewer than {FEWEST_OF_A_CLASS} rows of a label judged it "
+                f"({value:.4f} by those), {FEWEST_OF_A_CLASS} of each would do"
+            )
+            gates.append(Gate(name, False, message))
+            continue
         message = (
             f"{name} is {value:.4f}, at least {bar} is asked"
             if value is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
@@ -40,6 +40,23 @@ class RecordedEvaluation:
 def evaluations(database: Database, model: str) -> list[RecordedEvaluation]:
     """The evaluations of all versions of the registered model, oldest first."""
     return [RecordedEvaluation(**row) for row in database.rows("evaluations", model=model)]
+
+
+def on_same_rows(
+    made: Sequence[RecordedEvaluation],
+) -> list[tuple[RecordedEvaluation, ...]]:
+    """The evaluations in groups whose figures are comparable, the newest month first.
+
+    The rows of a group are the same. It has the newest evaluation of each version, the highest
+    version first.
+    """
+    groups: dict[tuple[date, Sha256], dict[int, RecordedEvaluation]] = {}
+    for one in made:
+        groups.setdefault((one.as_of, one.rows_hash), {})[one.version] = one
+    return [
+        tuple(group[version] for version in sorted(group, reverse=True))
+        for _, group in sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    ]
 
 
 def record(database: Database, evaluation: RecordedEvaluation) -> None:

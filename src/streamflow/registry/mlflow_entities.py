@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streamflow.registry.records import EVALUATED, MODEL_HASH_TAG, ModelVersion, Run
+from streamflow.registry.records import (
+    EVALUATED,
+    JUDGED_ROWS_TAG,
+    MODEL_HASH_TAG,
+    ModelVersion,
+    Run,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -36,6 +42,7 @@ def model_version(
         metrics=dict(run.metrics) if run else {},
         model_hash=version.tags.get(MODEL_HASH_TAG, ""),
         judged_on=run.judged_on if run else "",
+        judged_rows=run.tags.get(JUDGED_ROWS_TAG, "") if run else "",
     )
 
 

@@ -17,6 +17,9 @@ MODEL_HASH_TAG = "streamflow.model_hash"
 # Metrics of a run whose names begin so were measured afterwards, on another month's rows.
 EVALUATED = "evaluated/"
 
+# The hash of the rows that judged the model: two figures are comparable where it is the same.
+JUDGED_ROWS_TAG = "streamflow.judged_rows_hash"
+
 # Which rows judged the model, in a sentence. A run of old has no such tag: there was one way then.
 JUDGED_ON_TAG = "streamflow.judged_on"
 JUDGED_AT_RANDOM = (
@@ -27,7 +30,8 @@ JUDGED_AT_RANDOM = (
 @dataclass(frozen=True)
 class ModelVersion:
     """A registered version; `metrics` are those of its training, `model_hash` is of its served
-    form. `judged_on` says in a sentence which rows the metrics are of.
+    form. `judged_on` says in a sentence which rows the metrics are of, `judged_rows` is their hash,
+    empty where it isn't known.
     """
 
     name: str
@@ -38,6 +42,7 @@ class ModelVersion:
     metrics: dict[str, float]
     model_hash: str
     judged_on: str = ""
+    judged_rows: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from streamflow.hashes import Sha256
-from streamflow.training import canonical
+from streamflow.training import canonical, dataset_table
 from streamflow.training.dataset_table import LABEL
 from streamflow.training.served_model import Feature, FeatureSchema, Labels
 
@@ -47,6 +49,12 @@ def judged_rows(as_ofs: Sequence[date], entities: Sequence[str], labels: Labels)
         positives=sum(table[LABEL].to_pylist()),
         hash=canonical.hashes(table)[0],
     )
+
+
+def of_scores(scores: pa.Table, as_of: date) -> JudgedRows:
+    """Those of a table of validation scores; `as_of` where all are of one month."""
+    as_ofs, entities = dataset_table.as_ofs(scores, as_of), scores.column(0).to_pylist()
+    return judged_rows(as_ofs, entities, np.asarray(scores[LABEL].to_pylist(), np.int64))
 
 
 @dataclass(frozen=True)
