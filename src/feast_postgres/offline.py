@@ -6,6 +6,9 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, time
+from functools import cache
+from importlib.resources import files
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -56,7 +59,8 @@ class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[
 class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
     """Feast's job, read in chunks; `to_df` keeps integers with nulls as Int32 or Int64."""
 
-    # Private parts of Feast used in this module: PostgreSQLRetrievalJob._to_arrow_internal
+    # Private parts of Feast used in this module: the name of the template of its point-in-time
+    # join and what is rendered into it, PostgreSQLRetrievalJob._to_arrow_internal
     # (overridden) and ._query_generator, connection_utils._get_conn, RepoConfig._offline_store, and
     # the __dict__ of a FeatureView.
 
@@ -119,7 +123,13 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
         **arguments: Any,
     ) -> PostgresRetrievalJob:
         """Features of each row of `entity_df` (a query, or a frame) as of its event timestamp."""
-        job = PostgreSQLOfflineStore.get_historical_features(
+        in_a_range = entity_df is None or (
+            arguments.get("start_date") is not None and arguments.get("end_date") is not None
+        )
+        get_historical_features = (
+            PostgreSQLOfflineStore.get_historical_features if in_a_range else _point_in_time_join()
+        )
+        job = get_historical_features(
             # Feast writes a frame to a table in both modes, but drops the table in this mode only.
             config if isinstance(entity_df, str) else _with_entity_table(config),
             [_view_without_later_rows(config, view) for view in feature_views],
@@ -157,6 +167,17 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
             config, source, join_key_columns, *positional, **named
         )
         return _retrieval_job(job if join_key_columns else _with_dummy_key(job))
+
+
+@cache
+def _point_in_time_join() -> Callable[..., PostgreSQLRetrievalJob]:
+    """Feast's function with our query in place of its own, which it takes from its module."""
+    theirs = PostgreSQLOfflineStore.get_historical_features
+    template = files("feast_postgres").joinpath("point_in_time.sql").read_text(encoding="utf-8")
+    names = {**theirs.__globals__, "MULTIPLE_FEATURE_VIEW_POINT_IN_TIME_JOIN": template}
+    ours = FunctionType(theirs.__code__, names, theirs.__name__, theirs.__defaults__)
+    ours.__kwdefaults__ = theirs.__kwdefaults__
+    return ours
 
 
 def _with_dummy_key(job: PostgreSQLRetrievalJob) -> PostgreSQLRetrievalJob:

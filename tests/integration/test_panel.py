@@ -24,7 +24,7 @@ from tests.training_tables import listed
 
 from streamflow.bootstrap import platform
 from streamflow.errors import AsOfRefused, LabelsNotMatured, UntrainableData
-from streamflow.features import feature_store, point_in_time
+from streamflow.features import point_in_time
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingest import ingest
 from streamflow.history.months import months_up_to
@@ -32,7 +32,6 @@ from streamflow.lineage import diff, reproduce
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.platform import Platform
-from streamflow.postgres.database import Database
 from streamflow.settings import load_settings
 from streamflow.training import plots
 from streamflow.training.split import Choice
@@ -165,12 +164,12 @@ def test_a_panel_is_what_a_brute_force_join_finds_in_any_history(
 ) -> None:
     history = data.draw(deliveries())
     folder, use_case = tmp_path_factory.mktemp("history"), tiny_case.use_case
-    url = new_database(prepared_database)
-    with Database(url) as database:
+    with opened(new_database(prepared_database), folder / "a home") as ready:
+        database = ready.database
         for number, one in enumerate(history):
             files = write(one, folder / str(number))
             ingest(database, use_case, files, one.as_of, one.recorded_at, NOW, "test", folder)
-        feature_store.apply(feature_store.open_store(url, use_case), use_case)
+        apply(ready)
         moments = [one.recorded_at for one in history[len(MONTHS) - 1 :]]
         for count in range(1, len(MONTHS) + 1):
             known_at = data.draw(st.sampled_from(moments), label="known at")
