@@ -17,10 +17,12 @@ from mlflow import MlflowClient
 from pydantic import SecretStr
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from tests import tiny_case
+from tests.month_files import MonthFiles
 
 from streamflow.bootstrap import platform
 from streamflow.cli.main import main
 from streamflow.errors import (
+    AsOfRefused,
     GateFailed,
     KnownAtRefused,
     LabelsNotMatured,
@@ -28,8 +30,10 @@ from streamflow.errors import (
     UnservableModel,
     UntrainableData,
 )
+from streamflow.pipeline import backtest
 from streamflow.pipeline import evaluate as step
 from streamflow.pipeline.apply import apply
+from streamflow.pipeline.backtest import Backtest, Choice
 from streamflow.pipeline.evaluate import Evaluated
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.train import train
@@ -38,8 +42,9 @@ from streamflow.postgres.database import Database
 from streamflow.promotion.promote import promote
 from streamflow.registry import evaluations
 from streamflow.settings import Settings, load_settings
-from streamflow.training import served_model
-from streamflow.training.split import Choice
+from streamflow.training import backtest as looking_back
+from streamflow.training import served_model, split
+from streamflow.training.backtest import Plan
 from streamflow.use_case import Generation
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
@@ -84,7 +89,7 @@ def run(
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Runs `streamflow …` in this process; returns what it printed, in one line."""
-    for name, value in environment.items():
+    for name, value in {**environment, "COLUMNS": "200"}.items():
         monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> str:
@@ -294,7 +299,7 @@ def test_the_command_tells_it_in_words_and_in_json(ready: Platform, run: Run) ->
 
 def test_versions_are_compared_on_the_same_rows_alone(ready: Platform, run: Run) -> None:
     second = train(ready, FEBRUARY, None, 1, NOW)
-    twin = train(ready, FEBRUARY, None, 1, NOW, choice=Choice(refit=True))
+    twin = train(ready, FEBRUARY, None, 1, NOW, choice=split.Choice(refit=True))
     for version in (1, second.version):
         evaluate(ready, MARCH, version)
     evaluate(ready, FEBRUARY)
@@ -335,3 +340,57 @@ def test_a_version_that_few_rows_judged_isnt_told_good(ready: Platform, run: Run
     with pytest.raises(GateFailed, match="10 of each would do"):
         promote(ready, version, "Production", "a test", "ada", NOW)
     assert promote(ready, version, "Staging", "a test", "ada", NOW).changed
+
+
+FEATURES = ("kind", "age_weeks", "temperature_c", "alarms", "guard_open")
+
+
+def look_back(ready: Platform, **how: Any) -> Backtest:
+    return backtest.backtest(ready, Choice(**{"first": FEBRUARY, "last": FEBRUARY, **how}), NOW)
+
+
+def test_a_backtest_is_what_the_months_files_say_and_registers_nothing(ready: Platform) -> None:
+    found = look_back(ready)
+    files = MonthFiles(ready.settings.home / "months", tiny_case.use_case, FEATURES)
+    horizon, models = timedelta(0), tiny_case.use_case.models
+    plan = Plan([FEBRUARY], MONTHS, horizon, models, 42, 0.25, ahead=3)
+    assert found.backtested == list(looking_back.backtest(plan, files.rows))
+    assert [len(one.months) for one in found.backtested] == [1, 2]
+    assert (found.as_known_now, found.left_out) == ([], {})
+    assert [version.version for version in ready.registry.versions()] == [1]
+    assert len(ready.registry.runs()) == 1
+
+
+def test_a_backtest_learns_from_what_was_known_then(ready: Platform) -> None:
+    before = look_back(ready)
+    correct(ready, "readings", 0, temperature_c=lambda _: "60.0")
+    correct(ready, "failures", 2, fails=lambda value: str(value != "True"))
+    after = look_back(ready)
+    for then, now in zip(before.backtested, after.backtested, strict=True):
+        assert (now.at_random, now.out_of_time) == (then.at_random, then.out_of_time)
+        assert now.next is not None
+        assert then.next is not None
+        assert now.next != then.next  # March's labels, as known today
+
+
+def test_the_backtest_of_a_history_that_was_loaded_later_says_so(ready: Platform) -> None:
+    with ready.database.connection() as connection:
+        connection.execute("UPDATE streamflow.ingestions SET recorded_at = %s", [NOW])
+    found = look_back(ready, first=JANUARY, ahead=1)
+    assert found.as_known_now == [JANUARY, FEBRUARY]
+    assert [len(one.months) for one in found.backtested] == [1, 1, 2]
+
+
+def test_a_month_without_both_labels_or_rows_is_told(ready: Platform, run: Run) -> None:
+    few = iter(range(300))
+    correct(ready, "failures", 2, fails=lambda _: str(next(few) == 0))
+    picture = ready.settings.home / "curve.png"
+    day = ("--from", "2024-02-29", "--to", "2024-02-29")
+    text = run("backtest", *day, "--plot", str(picture))
+    assert "can't tell (1 true of 300)" in text
+    assert "logistic_regression Can't tell: at no as_of" in text
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    told = json.loads(run("backtest", *day, "--json"))
+    assert told["backtested"][1]["came_true"][0]["positives"] == 1
+    with pytest.raises(AsOfRefused, match="2024-01-31, 2024-02-29, 2024-03-31"):
+        look_back(ready, first=date(2025, 1, 31), last=date(2025, 1, 31))

@@ -73,7 +73,7 @@ def test_where_the_rule_changes_only_the_out_of_time_figure_comes_true(
     use_case: UseCase, tmp_path: Path
 ) -> None:
     months = 24 if LONG else 8
-    within = above = worse = pairs = agreeing = 0
+    within = above = too_high = worse = pairs = agreeing = 0
     for seed in SEEDS:
         done = backtested(use_case, tmp_path / str(seed), seed, 2.0, months)
         several = [one for one in done if one.out_of_time and one.next and len(one.months) > 3]
@@ -84,11 +84,14 @@ def test_where_the_rule_changes_only_the_out_of_time_figure_comes_true(
         above += at_random > max(true, reported)
         (said,) = conclusions(done)
         assert said.out_of_time is not None
-        pairs += said.out_of_time.as_ofs
+        pairs += said.out_of_time.too_high.as_ofs
         agreeing += said.out_of_time.agree
+        assert said.at_random is not None
         assert said.more_months is not None
+        too_high += (said.at_random.too_high.low or 0) > 0
         worse += (said.more_months.high or 0) < 0
         assert any("what led to the label changes" in one for one in said.sentences) or LONG
+    assert too_high >= 0.9 * len(SEEDS)
     assert worse >= 0.9 * len(SEEDS)
     assert within >= 0.9 * len(SEEDS)
     assert above >= 0.9 * len(SEEDS)
@@ -107,7 +110,7 @@ def test_where_the_rule_stays_more_months_are_better_and_both_figures_come_true(
     assert any("More months are better" in one for one in said.sentences)
     for believed in (said.at_random, said.out_of_time):
         assert believed is not None
-        assert believed.agree >= 0.8 * believed.as_ofs
+        assert believed.agree >= 0.8 * believed.too_high.as_ofs
 
 
 SCHEMA = FeatureSchema(

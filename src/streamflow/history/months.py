@@ -7,12 +7,36 @@ from datetime import date, datetime
 from streamflow.errors import AsOfRefused
 from streamflow.history.as_of import event_timestamp
 from streamflow.postgres.database import Database
+from streamflow.postgres.queries import identifier
 from streamflow.use_case import UseCase
 
 
 def months(database: Database, use_case: UseCase) -> list[date]:
     """The as_of of every ingested month, oldest first."""
     return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
+
+
+def labelled_months(database: Database, use_case: UseCase, known_at: datetime) -> list[date]:
+    """The as_of of every month with a label that was recorded by `known_at` (UTC), and whose labels
+    could be known by then; oldest first."""
+    label = use_case.label
+    names = {
+        "label": identifier(label.column),
+        "label_history": identifier(use_case.name, f"{label.table}_history"),
+    }
+    there = {"schema": use_case.name, "table": f"{label.table}_history"}
+    if not database.rows("history_columns", **there):
+        return []
+    rows = database.rows("labelled_months", names, known_at=known_at)
+    found = [row["as_of"] for row in rows]
+    return [as_of for as_of in found if event_timestamp(as_of) + label.horizon <= known_at]
+
+
+def first_known(database: Database, use_case: UseCase) -> dict[date, datetime]:
+    """Per month when it was first known (UTC): the recorded_at of its first ingestion."""
+    return {
+        row["as_of"]: row["recorded_at"] for row in database.rows("months", use_case=use_case.name)
+    }
 
 
 def other_use_cases(database: Database, use_case: UseCase) -> list[str]:

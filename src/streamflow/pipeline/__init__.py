@@ -5,6 +5,7 @@ May import: promotion, lineage, serving, and what these may.
 
 __all__ = [
     "apply",
+    "backtest",
     "check",
     "evaluate",
     "explain",

@@ -8,8 +8,8 @@ rows come from a function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
@@ -74,7 +74,8 @@ class Plan:
     `months` are those of which rows with labels exist, in any order. A model learns from the newest
     `most_months` of those whose labels were known, all if None, and another from the newest alone.
     It is judged on the first `ahead` months whose labels weren't. `horizon` is how long after its
-    month a label is known; `share` of the rows judge at random.
+    month a label is known; `share` of the rows judge at random. Where an as_of is in `recorded`,
+    labels are known of those months at most.
     """
 
     as_ofs: Sequence[date]
@@ -85,10 +86,12 @@ class Plan:
     share: float
     most_months: int | None = None
     ahead: int | None = None
+    recorded: Mapping[date, Collection[date]] = field(default_factory=dict)
 
     def learned_from(self, as_of: date) -> list[date]:
         """The months whose labels are known on the day after `as_of`, oldest first."""
-        known = sorted(one for one in self.months if one + self.horizon <= as_of)
+        recorded = self.recorded.get(as_of, self.months)
+        known = sorted(one for one in recorded if one + self.horizon <= as_of)
         return known[-self.most_months :] if self.most_months else known
 
     def judged_on(self, as_of: date) -> list[date]:

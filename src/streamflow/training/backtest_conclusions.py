@@ -18,39 +18,39 @@ _RANDOM_STATE = 0
 
 
 @dataclass(frozen=True)
-class Believed:
-    """A reported AUC beside what came true next, over `as_ofs` at which both can be told.
-
-    `reported` and `came_true` are means. The two agree at `agree` of the as_ofs: their difference
-    is within its 95 % interval; at `too_high` the report was above it.
-    """
+class Mean:
+    """The mean of a difference of AUCs over `as_ofs`, and its 95 % interval over 1,000 resamples of
+    them, None with too few to tell."""
 
     as_ofs: int
-    reported: float
-    came_true: float
-    agree: int
-    too_high: int
-
-
-@dataclass(frozen=True)
-class MoreMonths:
-    """The AUC that came true with all months, minus that with the newest alone: the mean over
-    `as_ofs` and its 95 % interval over resamples of them, None with too few to tell."""
-
-    as_ofs: int
-    gain: float
+    mean: float
     low: float | None
     high: float | None
 
 
 @dataclass(frozen=True)
+class Believed:
+    """A reported AUC beside what came true next, over the as_ofs at which both can be told.
+
+    `reported` and `came_true` are means, `too_high` is of their difference. The two agree at
+    `agree` of the as_ofs: there, the difference may be due to chance.
+    """
+
+    reported: float
+    came_true: float
+    too_high: Mean
+    agree: int
+
+
+@dataclass(frozen=True)
 class Conclusion:
-    """What a backtest says of a model; None where it says nothing. `sentences` say the same."""
+    """What a backtest says of a model; None where it says nothing. `more_months` is the AUC that
+    came true with all months, minus that with the newest alone. `sentences` say the same."""
 
     model: str
     at_random: Believed | None
     out_of_time: Believed | None
-    more_months: MoreMonths | None
+    more_months: Mean | None
     sentences: tuple[str, ...]
 
 
@@ -89,14 +89,20 @@ def _believed(backtested: Sequence[Backtested], report: str) -> Believed | None:
     if not pairs:
         return None
     return Believed(
-        as_ofs=len(pairs),
         reported=fmean(reported.auc for reported, _ in pairs),
         came_true=fmean(true.auc for _, true in pairs),
+        too_high=_mean([reported.auc - true.auc for reported, true in pairs]),
         agree=sum(agree(reported, true) for reported, true in pairs),
-        too_high=sum(
-            reported.auc > true.auc and not agree(reported, true) for reported, true in pairs
-        ),
     )
+
+
+def _mean(differences: Sequence[float]) -> Mean:
+    low = high = None
+    if len(differences) >= FEWEST_AS_OFS:
+        random = np.random.default_rng(_RANDOM_STATE)
+        drawn = random.choice(np.array(differences), (RESAMPLES, len(differences))).mean(axis=1)
+        low, high = (float(bound) for bound in np.percentile(drawn, [2.5, 97.5]))
+    return Mean(len(differences), fmean(differences), low, high)
 
 
 def agree(one: Evaluation, other: Evaluation) -> bool:
@@ -110,7 +116,7 @@ def agree(one: Evaluation, other: Evaluation) -> bool:
     return bool(higher.auc - lower.auc <= margin)
 
 
-def _more_months(backtested: Sequence[Backtested]) -> MoreMonths | None:
+def _more_months(backtested: Sequence[Backtested]) -> Mean | None:
     """On the same rows: those of the first month whose labels weren't known."""
     alone = {one.as_of: one.next for one in backtested if len(one.months) == 1}
     gains = []
@@ -120,28 +126,30 @@ def _more_months(backtested: Sequence[Backtested]) -> MoreMonths | None:
             continue
         if (several.months, several.rows) == (single.months, single.rows):
             gains.append(several.told.auc - single.told.auc)
-    if not gains:
-        return None
-    low = high = None
-    if len(gains) >= FEWEST_AS_OFS:
-        random = np.random.default_rng(_RANDOM_STATE)
-        drawn = random.choice(np.array(gains), (RESAMPLES, len(gains))).mean(axis=1)
-        low, high = (float(bound) for bound in np.percentile(drawn, [2.5, 97.5]))
-    return MoreMonths(len(gains), fmean(gains), low, high)
+    return _mean(gains) if gains else None
 
 
 def _believed_in_words(how: str, believed: Believed | None) -> Iterator[str]:
     if believed is None:
         return
+    gap = believed.too_high
     yield (
-        f"{how} it would have reported {believed.reported:.3f} on average, and "
-        f"{believed.came_true:.3f} came true in the month after; the two agree at "
-        f"{believed.agree} of {believed.as_ofs} as_ofs"
-        + (f", and the report is too high at {believed.too_high}." if believed.too_high else ".")
+        f"{how}, {believed.reported:.3f} would have been reported on average, and "
+        f"{believed.came_true:.3f} came true next: {_gap_in_words(gap)}. The two agree at "
+        f"{believed.agree} of {gap.as_ofs} as_ofs."
     )
 
 
-def _more_in_words(more: MoreMonths | None) -> Iterator[str]:
+def _gap_in_words(gap: Mean) -> str:
+    if gap.low is None or gap.high is None:
+        return f"whether that is chance can't be told from fewer than {FEWEST_AS_OFS} as_ofs"
+    bounds = f"{gap.mean:+.3f}, {gap.low:+.3f} to {gap.high:+.3f}"
+    if gap.low > 0:
+        return f"too high ({bounds})"
+    return f"too low ({bounds})" if gap.high < 0 else f"as told, but for chance ({bounds})"
+
+
+def _more_in_words(more: Mean | None) -> Iterator[str]:
     if more is None:
         return
     if more.low is None or more.high is None:
@@ -155,7 +163,5 @@ def _more_in_words(more: MoreMonths | None) -> Iterator[str]:
     elif more.high < 0:
         said = "More months are worse than the newest alone: what led to the label changes"
     else:
-        said = (
-            "More months are neither better nor worse than the newest alone, as far as can be told"
-        )
-    yield f"{said}; AUC {more.gain:+.3f} on average ({more.low:+.3f} to {more.high:+.3f})."
+        said = "More months are neither better nor worse than the newest alone, but for chance"
+    yield f"{said}; AUC {more.mean:+.3f} on average ({more.low:+.3f} to {more.high:+.3f})."

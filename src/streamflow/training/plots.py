@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from streamflow.training.served_model import Labels, Matrix
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, BLUE, GREY, PALE = "#22272e", "#2b6cb0", "#9aa3ad", "#e6e9ed"
+    from streamflow.training.backtest import Backtested, Judged
+
+INK, BLUE, GREY, PALE, ORANGE = "#22272e", "#2b6cb0", "#9aa3ad", "#e6e9ed", "#c05621"
 
 
 def draw(
@@ -37,10 +40,76 @@ def draw(
         "feature_importance": lambda axes: _importance(axes, importances),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return [_picture(folder / f"{name}.png", paint) for name, paint in pictures.items()]
+    return [_picture(folder / f"{name}.png", [paint]) for name, paint in pictures.items()]
 
 
-def _picture(path: Path, paint: Callable[[Axes], None]) -> Path:
+def draw_backtest(backtested: Sequence[Backtested], file: Path) -> Path:
+    """Draw, for each model, what was reported and what came true over the as_ofs, with intervals.
+
+    Writes a PNG; figures of too few rows to tell are left out.
+    """
+    models = dict.fromkeys(one.model for one in backtested)
+
+    def paint(model: str) -> Callable[[Axes], None]:
+        return lambda axes: _curve(axes, model, [one for one in backtested if one.model == model])
+
+    return _picture(file, [paint(model) for model in models], (9.0, 1.2 + 3.4 * len(models)))
+
+
+def _curve(axes: Axes, model: str, backtested: Sequence[Backtested]) -> None:
+    # Where only one month was known, there's no other model.
+    several = {one.as_of: one for one in sorted(backtested, key=lambda one: len(one.months))}
+    alone = {one.as_of: one for one in backtested if len(one.months) == 1}
+    lines: list[tuple[str, str, str, list[tuple[date, Judged | None]]]] = [
+        (
+            *("Reported: random rows", ORANGE, "--"),
+            [(day, one.at_random) for day, one in several.items()],
+        ),
+        (
+            *("Reported: out of time", BLUE, "-"),
+            [(day, one.out_of_time) for day, one in several.items()],
+        ),
+        ("Came true next", INK, "-", [(day, one.next) for day, one in several.items()]),
+        (
+            "Came true next, newest month alone",
+            GREY,
+            ":",
+            [(d, one.next) for d, one in alone.items()],
+        ),
+    ]
+    for label, colour, style, points in lines:
+        told = sorted((day, one.told) for day, one in points if one is not None and one.told)
+        if not told:
+            continue
+        days: list[Any] = [day for day, _ in told]
+        aucs = [one.auc for _, one in told]
+        low, high = [one.auc_low for _, one in told], [one.auc_high for _, one in told]
+        axes.plot(
+            days,
+            aucs,
+            color=colour,
+            linestyle=style,
+            linewidth=1.8,
+            marker="o",
+            markersize=3.5,
+            label=label,
+        )
+        if colour == INK:
+            axes.vlines(days, low, high, color=colour, linewidth=1, alpha=0.6)
+        elif colour != GREY:
+            axes.fill_between(days, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.set(
+        title=model, ylabel="AUC (bars, bands: 95 % interval)", xlabel="Day of scoring (as_of)"
+    )
+    axes.grid(True)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=9)
+
+
+def _picture(
+    path: Path, panels: Sequence[Callable[[Axes], None]], size: tuple[float, float] = (6.0, 5.4)
+) -> Path:
+    """A PNG of `size` inches, with one panel below the other."""
     from matplotlib import rc_context, rcdefaults, rcParams
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,9 +136,12 @@ def _picture(path: Path, paint: Callable[[Axes], None]) -> Path:
                 "figure.constrained_layout.w_pad": 0.12,
             }
         )
-        figure = Figure(figsize=(6.0, 5.4), dpi=110, layout="constrained")
+        figure = Figure(figsize=size, dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
-        paint(figure.add_subplot())
+        for axes, paint in zip(
+            figure.subplots(len(panels), 1, squeeze=False).ravel(), panels, strict=True
+        ):
+            paint(axes)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         figure.savefig(unfinished, format="png", metadata={"Software": None})
     return unfinished.replace(path)

@@ -244,6 +244,12 @@ WHERE use_case = %(use_case)s
 GROUP BY as_of
 ORDER BY as_of
 
+-- name: labelled_months
+SELECT DISTINCT as_of
+FROM {label_history}
+WHERE recorded_at <= %(known_at)s AND {label} IS NOT NULL
+ORDER BY as_of
+
 -- name: other_use_cases
 SELECT DISTINCT use_case AS name
 FROM streamflow.ingestions
