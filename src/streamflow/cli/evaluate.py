@@ -114,7 +114,7 @@ def _print_backtest(done: Backtest, plot: Path | None) -> None:
         ]
         for one in done.backtested
     ]
-    columns = ["as of", "model", "months", "at random", "out of time", "came true next"]
+    columns = ["as of", "model", "months", "at random", "out of time", "came true"]
     print_table("reported and true, AUC", columns, rows)
     for problem in dict.fromkeys(one.problem for one in done.backtested if one.problem):
         print(f"warning: {problem}")
@@ -141,7 +141,7 @@ def _judged(one: Judged | None) -> str:
         return ""
     if one.told is None:
         return f"can't tell ({one.positives:,} true of {one.rows:,})"
-    return f"{one.told.auc:.3f} ({one.told.auc_low:.3f} to {one.told.auc_high:.3f})"
+    return f"{one.told.auc:.3f} ({one.told.auc_low:.2f} to {one.told.auc_high:.2f})"
 
 
 def _print_evaluation(done: Evaluated) -> None:
