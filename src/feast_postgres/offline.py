@@ -25,7 +25,7 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 )
 from feast.infra.utils.postgres.connection_utils import _get_conn
 from feast.type_map import pg_type_code_to_arrow
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -47,13 +47,18 @@ _CONVERTED: dict[str, Callable[[Any], Any]] = {
 
 
 class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[misc]
-    """With `known_at`, which needs a time zone, rows created later are left out."""
+    """With `known_at`, which needs a time zone, rows created later are left out.
+
+    `conditions` has, by the name of a source, a condition in SQL for its rows, named `known`. Rows
+    that don't meet it are left out.
+    """
 
     type: Literal[
         "feast_postgres.PostgresOfflineStore", "feast_postgres.offline.PostgresOfflineStore"
     ]
     entity_select_mode: EntitySelectMode = EntitySelectMode.embed_query
     known_at: AwareDatetime | None = None
+    conditions: dict[str, str] = Field(default_factory=dict)
 
 
 class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
@@ -205,32 +210,43 @@ def _view_without_later_rows(config: RepoConfig, view: FeatureView) -> FeatureVi
 
 
 def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
-    """The source without rows created after the configured `known_at`.
+    """The source without rows created after the configured `known_at`, or that don't meet the
+    configured condition.
 
     Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
     """
-    known_at = config.offline_store.known_at
-    if known_at is None:
+    conditions = _conditions(config, source)
+    if not conditions:
         return source
-    if known_at.utcoffset() is None:
-        raise ValueError(f"known_at {known_at} has no time zone")
-    mapped = {feature: column for column, feature in source.field_mapping.items()}
-    created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
-    if not created:
-        raise ValueError(
-            f"Source {source.name!r} has no created_timestamp_column, so its rows as of {known_at} "
-            "are unknown. Name the column, or leave known_at out."
-        )
-    column = '"' + created.replace('"', '""') + '"'
-    last = known_at.astimezone(UTC).isoformat()
     return PostgreSQLSource(
         name=source.name,
-        query=f"SELECT * FROM {source.get_table_query_string_with_alias('known')} "
-        f"WHERE {column} <= '{last}'::timestamptz",
+        query=f"SELECT * FROM {source.get_table_query_string()} AS known "
+        f"WHERE {' AND '.join(conditions)}",
         timestamp_field=source.timestamp_field,
         created_timestamp_column=source.created_timestamp_column,
         field_mapping=source.field_mapping,
     )
+
+
+def _conditions(config: RepoConfig, source: DataSource) -> list[str]:
+    found = []
+    known_at = config.offline_store.known_at
+    if known_at is not None:
+        if known_at.utcoffset() is None:
+            raise ValueError(f"known_at {known_at} has no time zone")
+        mapped = {feature: column for column, feature in source.field_mapping.items()}
+        created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
+        if not created:
+            raise ValueError(
+                f"Source {source.name!r} has no created_timestamp_column, so its rows as of "
+                f"{known_at} are unknown. Name the column, or leave known_at out."
+            )
+        column = '"' + created.replace('"', '""') + '"'
+        last = known_at.astimezone(UTC).isoformat()
+        found.append(f"{column} <= '{last}'::timestamptz")
+    if condition := config.offline_store.conditions.get(source.name):
+        found.append(f"({condition})")
+    return found
 
 
 def _convert(kind: str, values: Sequence[Any]) -> Sequence[Any]:

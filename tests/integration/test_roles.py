@@ -318,6 +318,18 @@ FORBIDDEN = {
     "INSERT INTO streamflow.history_changes (use_case, history, kind, column_name, type) "
     "VALUES ('failures', 'machines_history', 'added', 'x', 'text')": EVERYBODY,
     "DELETE FROM streamflow.history_changes": EVERYBODY,
+    "DELETE FROM streamflow.withdrawals": EVERYBODY,
+    "UPDATE streamflow.absences SET recorded_at = now()": EVERYBODY,
+    "SELECT * FROM streamflow.withdrawals": ("api", "feast"),
+    "SELECT * FROM streamflow.absences": ("api", "feast"),
+    "INSERT INTO streamflow.withdrawals (ingestion_id, recorded_at, withdrawn_by, why, tables) "
+    "SELECT ingestion_id, now(), 'ann', '', '{}' FROM streamflow.ingestions": (
+        *("api", "feast", "reader"),
+    ),
+    "INSERT INTO streamflow.withdrawals (ingestion_id, recorded_at, withdrawn_by, why, tables, "
+    "written_by) SELECT ingestion_id, now(), 'ann', '', '{}', 'ann' FROM streamflow.ingestions": (
+        EVERYBODY
+    ),
     "INSERT INTO streamflow.promotions (promoted_at, promoted_by, model, version, action, "
     "from_stage, to_stage, why, verdict, written_by) VALUES "
     "(now(), 'ann', 'm', 1, 'promote', '', '', '', '{}', 'ann')": EVERYBODY,

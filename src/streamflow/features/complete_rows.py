@@ -9,6 +9,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from streamflow.features.feature_views import FeatureViewDefinition
+from streamflow.history.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training.dataset_table import AS_OF, row_names
@@ -48,7 +49,7 @@ def entities_without_row(
     names = {
         "key": identifier(use_case.join_key),
         "query": subquery(entity_rows.replace("%", "%%")),
-        "history": identifier(use_case.name, view.table.strip('"')),
+        "history": known_rows(database, use_case, view.table.strip('"'), known_at),
     }
     ttl = timedelta(seconds=view.ttl_seconds) if view.ttl_seconds is not None else None
     rows = database.rows("entities_without_row", names, ttl=ttl, known_at=known_at)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from streamflow.features.feature_store import feature_schema, open_store, quiet, unavailable
+from streamflow.features.feature_store import feature_schema, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
+from streamflow.features.known_store import known_store
 from streamflow.history.columns_before import rows_as_before
 from streamflow.postgres.database import Database
 from streamflow.training.served_model import Feature, FeatureSchema
@@ -47,7 +48,7 @@ def join_of_today(database: Database, use_case: UseCase, known_at: datetime) -> 
 
     Raises FeatureStoreUnavailable, InvalidSettings if they aren't those of the use case.
     """
-    store = open_store(database.url, use_case, known_at)
+    store = known_store(database, use_case, known_at)
     schema = feature_schema(store, use_case)
     with unavailable("Feast's registry can't be read"):
         views = feature_views(store, schema)
@@ -84,7 +85,7 @@ def join_of_before(
     used_views = {name: _view(name, used, views, recorded_views) for name in names}
 
     def rows(query: str) -> pa.Table:
-        store = open_store(database.url, use_case, known_at)
+        store = known_store(database, use_case, known_at)
         made = [
             _feast_view(database, use_case, header, name, view) for name, view in used_views.items()
         ]

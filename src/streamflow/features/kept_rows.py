@@ -26,7 +26,7 @@ from streamflow.use_case import Table, UseCase
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-_KEYS = ("event_timestamp", "recorded_at")
+_KEYS = ("event_timestamp", "recorded_at", "ingestion_id")
 _LARGEST_EXACT = 2**53
 
 

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import FeatureStoreUnavailable
-from streamflow.features.feature_store import open_store, quiet, unavailable
+from streamflow.features.feature_store import quiet, unavailable
 from streamflow.features.kept_rows import follow_history
-from streamflow.features.kept_views import history_rows, model_view
+from streamflow.features.kept_views import history_rows, model_view, source_table
+from streamflow.features.known_store import known_store
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
+from streamflow.history.known_rows import known_rows
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
 from streamflow.progress import Progress, silent
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def materialize(
     require_month(database, use_case, as_of, now)
     require_history(database, use_case)
     end = event_timestamp(as_of)
-    store = open_store(database.url, use_case, now, online_store)
+    store = known_store(database, use_case, now, online_store)
     done = []
     newest = {
         row["feature_view"]: row["event_timestamp"].astimezone(UTC).date()
@@ -69,7 +71,13 @@ def materialize(
     for view in views:
         progress(view.name)
         names = {
-            "history": history_rows(use_case, view),
+            "history": known_rows(
+                database,
+                use_case,
+                Table.history_of(source_table(view)),
+                now,
+                history_rows(use_case, view),
+            ),
             "key": identifier(use_case.join_key),
         }
         oldest = database.row("oldest_event", names)["event_timestamp"]

@@ -18,7 +18,7 @@ from streamflow.features.kept_views import source_table
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier
 from streamflow.training.dataset import FeatureValue
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 
 # A response is logged a little after its features were read, and clocks differ a little.
 _UNCERTAINTY = timedelta(seconds=10)
@@ -112,6 +112,9 @@ class OnlineHistory:
             entity_ids=list(entity_ids),
             ends=[end for end, _ in state],
             known=[known_at for _, known_at in state],
+            last_known=max((known_at for _, known_at in state), default=None),
+            use_case=self._use_case.name,
+            history=Table.history_of(source_table(view)),
         )
         return {
             row[self._use_case.join_key]: HistoryRow(

@@ -24,13 +24,14 @@ from streamflow.features.unrecorded_features import (
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.ingestions import Ingestion, ingestions
+from streamflow.history.known_rows import known_rows
 from streamflow.history.months import require_month
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training import dataset_table
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import FeatureSchema
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,8 +86,10 @@ def assemble(
     names = {
         "key": identifier(use_case.join_key),
         "label": identifier(label.column),
-        "entity_history": identifier(use_case.name, f"{use_case.entity_table}_history"),
-        "label_history": identifier(use_case.name, f"{label.table}_history"),
+        "entity_history": known_rows(
+            database, use_case, Table.history_of(use_case.entity_table), known_at
+        ),
+        "label_history": known_rows(database, use_case, Table.history_of(label.table), known_at),
     }
     moment = {"as_ofs": months, "known_at": known_at}
     query = database.render("entity_rows", names, **moment)

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from streamflow.errors import UntrainableData
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.history.history_changes import name_now
+from streamflow.history.known_rows import known_rows
 from streamflow.history.recorded_columns import recorded_columns
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
@@ -66,7 +67,7 @@ def unrecorded_features(
             {
                 "key": identifier(use_case.join_key),
                 "query": subquery(entity_rows.replace("%", "%%")),
-                "history": identifier(use_case.name, history),
+                "history": known_rows(database, use_case, history, known_at),
             },
             ttl=None if view.ttl_seconds is None else timedelta(seconds=view.ttl_seconds),
             known_at=known_at,

@@ -4,6 +4,7 @@ May import: postgres, top modules.
 """
 
 __all__ = [
+    "append",
     "as_of",
     "columns_before",
     "contract_findings",
@@ -11,6 +12,8 @@ __all__ = [
     "history_plan",
     "ingest",
     "ingestions",
+    "known_rows",
     "months",
     "recorded_columns",
+    "withdrawal",
 ]

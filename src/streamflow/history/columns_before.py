@@ -11,13 +11,14 @@ from streamflow.use_case import UseCase
 
 # As far as whole numbers are told apart in a number with a point.
 _EXACT = 2**53
+_TIMES = ("event_timestamp", "recorded_at")
 
 
 def rows_as_before(
     database: Database, use_case: UseCase, history: str, types: Mapping[str, str]
 ) -> str:
-    """SQL of a history table's rows: the key, both times, and the columns in `types` by the names
-    and PostgreSQL types that they had.
+    """SQL of a history table's rows: the key, both times, the ingestion, and the columns in `types`
+    by the names and PostgreSQL types that they had.
 
     A value that the type of then can't hold, such as 2.5 in whole numbers, is null. Raises
     InvalidSettings if a column isn't there by any name.
@@ -27,7 +28,7 @@ def rows_as_before(
         row["column_name"]: row["data_type"]
         for row in database.rows("history_columns", schema=use_case.name, table=history)
     }
-    selected = [_quoted(name) for name in (use_case.join_key, "event_timestamp", "recorded_at")]
+    selected = [_quoted(name) for name in (use_case.join_key, *_TIMES, "ingestion_id")]
     for name, wanted in types.items():
         now = name_now(changes, history, name)
         if now not in existing:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
 from pydantic import AwareDatetime
 
 from streamflow.hashes import Sha256
-from streamflow.postgres.database import Row
+from streamflow.postgres.database import Database, Row
+from streamflow.use_case import UseCase
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,31 @@ def ingestions(rows: Iterable[Row], tables: set[str]) -> list[Ingestion]:
         for row in rows
     ]
     return [one for one in found if one.files]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A line of `streamflow.ingestions`, and of `streamflow.withdrawals` if there is one for it.
+
+    Times are in UTC; `withdrawn_at` is the moment from which on it doesn't count.
+    """
+
+    ingestion_id: int
+    as_of: date
+    recorded_at: datetime
+    ingested_at: datetime
+    ingested_by: str
+    tables: Mapping[str, Mapping[str, Any]]
+    withdrawn_at: datetime | None
+    withdrawn_by: str | None
+    why: str | None
+
+    def counts_at(self, known_at: datetime) -> bool:
+        """Whether it was recorded by then (UTC), and not withdrawn."""
+        withdrawn = self.withdrawn_at is not None and self.withdrawn_at <= known_at
+        return self.recorded_at <= known_at and not withdrawn
+
+
+def recorded_ingestions(database: Database, use_case: UseCase) -> list[Recorded]:
+    """All ingestions of the use case in their order, withdrawn ones among them."""
+    return [Recorded(**row) for row in database.rows("recorded_ingestions", use_case=use_case.name)]

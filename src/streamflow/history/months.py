@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from streamflow.errors import AsOfRefused
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.ingestions import Recorded, recorded_ingestions
+from streamflow.history.known_rows import FOR_EVER
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
 from streamflow.use_case import UseCase
 
 
 def months(database: Database, use_case: UseCase) -> list[date]:
-    """The as_of of every ingested month, oldest first."""
-    return [row["as_of"] for row in database.rows("months", use_case=use_case.name)]
+    """The as_of of every month of which an ingestion wasn't withdrawn, oldest first."""
+    return _known_months(recorded_ingestions(database, use_case), FOR_EVER)
 
 
 def labelled_months(database: Database, use_case: UseCase, known_at: datetime) -> list[date]:
@@ -63,11 +66,8 @@ def months_up_to(
             f"--from {since} is after --as-of {as_of}.",
             "Name the oldest month with --from and the newest with --as-of.",
         )
-    known = [
-        row["as_of"]
-        for row in database.rows("months", use_case=use_case.name)
-        if row["recorded_at"] <= known_at and row["as_of"] <= as_of
-    ]
+    recorded = recorded_ingestions(database, use_case)
+    known = [month for month in _known_months(recorded, known_at) if month <= as_of]
     if count is not None and count > len(known):
         raise AsOfRefused(
             f"{count} months up to AS_OF {as_of} are asked for; {len(known)} were known at "
@@ -86,14 +86,23 @@ def require_month(database: Database, use_case: UseCase, as_of: date, known_at: 
             f"AS_OF {as_of} hasn't ended yet at {known_at:%Y-%m-%d %H:%M} UTC.",
             "Name a month that has: `--as-of YYYY-MM-DD`.",
         )
-    recorded = {
-        row["as_of"]: row["recorded_at"] for row in database.rows("months", use_case=use_case.name)
-    }
-    known = [month for month, recorded_at in recorded.items() if recorded_at <= known_at]
-    if as_of in recorded and as_of not in known:
+    recorded = recorded_ingestions(database, use_case)
+    known = _known_months(recorded, known_at)
+    of_month = [one for one in recorded if one.as_of == as_of]
+    if of_month and as_of not in known:
+        later = [one for one in of_month if one.recorded_at > known_at]
+        if not later:
+            gone = ", ".join(str(one.ingestion_id) for one in of_month)
+            raise AsOfRefused(
+                f"AS_OF {as_of} isn't known any more at {known_at.isoformat()}: all that was "
+                f"loaded of it was withdrawn (ingestion {gone}).",
+                f"Load it with `streamflow ingest DIR --as-of {as_of}`; "
+                "or name a --known-at from before.",
+            )
+        recorded_at = min(one.recorded_at for one in later)
         raise AsOfRefused(
             f"AS_OF {as_of} wasn't known yet at {known_at.isoformat()}: it was recorded at "
-            f"{recorded[as_of].isoformat()}.",
+            f"{recorded_at.isoformat()}.",
             f"Name a --known-at from then on, or an AS_OF that was known: "
             f"{', '.join(str(month) for month in known) or 'none was'}.",
         )
@@ -103,3 +112,7 @@ def require_month(database: Database, use_case: UseCase, as_of: date, known_at: 
             f"{', '.join(str(month) for month in known) or 'no month yet'}.",
             f"Load it with `streamflow ingest DIR --as-of {as_of}`.",
         )
+
+
+def _known_months(recorded: Iterable[Recorded], known_at: datetime) -> list[date]:
+    return sorted({one.as_of for one in recorded if one.counts_at(known_at)})

@@ -35,7 +35,8 @@ def check_keys(
 ) -> None:
     """Report each key that breaks a rule.
 
-    `names` has the staging table, the key, the history, and the staging table of the `entities`.
+    `names` has the staging table, the key, the history that is known, and the staging table of the
+    `entities`.
     """
 
     def violation(line: int, value: str, rule: str) -> None:

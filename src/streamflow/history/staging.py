@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamflow.history.history_table import content_columns, content_definitions, history_table
+from streamflow.history.history_table import content_columns, content_definitions
+from streamflow.history.known_rows import FOR_EVER, known_rows
 from streamflow.history.staged_keys import check_keys
 from streamflow.history.validation import read_checked
 from streamflow.history.violations import Report
@@ -26,7 +27,7 @@ def stage(database: Database, use_case: UseCase, table: Table, file: Path, repor
     names = {
         "staging": staging_table(table.name),
         "key": identifier(use_case.join_key),
-        "history": history_table(use_case, table),
+        "known_history": known_rows(database, use_case, table.history, FOR_EVER),
         "entities": staging_table(use_case.entity_table),
     }
     database.execute(

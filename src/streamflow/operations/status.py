@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamflow import bootstrap
 from streamflow.errors import InvalidSettings, MlflowUnavailable, StreamFlowError
-from streamflow.history import months
+from streamflow.history import ingestions, months
+from streamflow.history.ingestions import Recorded
 from streamflow.operations import processes, running_servers
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
 from streamflow.settings import Settings
 from streamflow.use_case.module import load_use_case
+
+MOST_INGESTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ def status(settings: Settings) -> list[Part]:
             parts.append(
                 Part("months", str(len(loaded)), ", ".join(str(month) for month in loaded))
             )
+            recorded = ingestions.recorded_ingestions(opened.database, opened.use_case)
+            parts.append(Part("ingestions", str(len(recorded)), _newest_first(recorded)))
             return [*parts, _production(opened)]
     except StreamFlowError as error:
         return [Part("PostgreSQL", "down", error.message), *servers, use_case]
@@ -58,6 +64,15 @@ def _schema(platform: Platform) -> Part:
     granted = [role.name for role in roles.existing(platform.database) if role.may_connect]
     detail = f"roles: {', '.join(granted)}" if granted else "no roles: one user does everything"
     return Part("schema", f"{migrations.migrations()[-1].number:04d}", detail)
+
+
+def _newest_first(recorded: Sequence[Recorded]) -> str:
+    """The newest ingestions with their numbers, which `streamflow withdraw` takes."""
+    shown = [
+        f"{one.ingestion_id} ({one.as_of}{', withdrawn' if one.withdrawn_at else ''})"
+        for one in recorded[: -MOST_INGESTIONS - 1 : -1]
+    ]
+    return ", ".join([*shown, *(["…"] if len(recorded) > MOST_INGESTIONS else [])])
 
 
 def _production(platform: Platform) -> Part:

@@ -20,6 +20,7 @@ def ingest(
     now: datetime,
     who: str,
     progress: Progress = silent,
+    complete: bool = False,
 ) -> history.IngestedMonth:
     """Validate the month's files in `folder` and add new rows; see `history.ingest.ingest`.
 
@@ -37,4 +38,5 @@ def ingest(
         who,
         platform.settings.home / "reports",
         progress,
+        complete,
     )

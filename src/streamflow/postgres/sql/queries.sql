@@ -151,7 +151,7 @@ GROUP BY one.line
 WITH ids AS (
     SELECT line, {key} AS id FROM {staging} WHERE {key} !~ %(plain)s
     UNION ALL
-    SELECT DISTINCT NULL::bigint, {key} FROM {history} WHERE {key} !~ %(plain)s
+    SELECT DISTINCT NULL::bigint, {key} FROM {known_history} AS known WHERE {key} !~ %(plain)s
 ), folded AS (
     SELECT line, id, btrim(regexp_replace(regexp_replace(
         normalize(id, NFC), %(spaces)s, ' ', 'g'), %(unseen)s, '', 'g')) AS folded
@@ -169,7 +169,7 @@ WITH ids AS (
     UNION ALL
     SELECT folded.line, folded.id, known.{key}
     FROM folded
-    JOIN {history} AS known ON known.{key} = folded.folded AND known.{key} <> folded.id
+    JOIN {known_history} AS known ON known.{key} = folded.folded AND known.{key} <> folded.id
     WHERE folded.line IS NOT NULL
     UNION ALL
     SELECT plain.line, plain.{key}, folded.id
@@ -187,21 +187,80 @@ SELECT EXISTS (
     SELECT FROM {history} WHERE as_of = %(as_of)s
 ) AS exists
 
+-- name: withdrawn
+-- Whether anything of the use case was ever withdrawn, and in which histories entities are absent.
+SELECT
+    EXISTS (
+        SELECT FROM streamflow.withdrawals JOIN streamflow.ingestions USING (ingestion_id)
+        WHERE use_case = %(use_case)s
+    ) AS ingestions,
+    ARRAY (
+        SELECT DISTINCT history FROM streamflow.absences WHERE use_case = %(use_case)s
+    ) AS histories
+
+-- name: not_withdrawn
+-- A row named `known` is of an ingestion that wasn't withdrawn by known_at.
+NOT EXISTS (
+    SELECT FROM streamflow.withdrawals AS withdrawn
+    WHERE withdrawn.ingestion_id = known.ingestion_id AND withdrawn.recorded_at <= %(known_at)s
+)
+
+-- name: not_absent
+-- Nor is it of an entity of which a complete file, recorded later, had no row.
+NOT EXISTS (
+    SELECT FROM streamflow.absences AS absent
+    WHERE absent.use_case = %(use_case)s AND absent.history = %(history)s
+      AND absent.entity = known.{key} AND absent.event_timestamp = known.event_timestamp
+      AND absent.recorded_at > known.recorded_at AND absent.recorded_at <= %(known_at)s
+      AND NOT EXISTS (
+          SELECT FROM streamflow.withdrawals AS withdrawn
+          WHERE withdrawn.ingestion_id = absent.ingestion_id
+            AND withdrawn.recorded_at <= %(known_at)s
+      )
+)
+
+-- name: known_rows
+(SELECT * FROM {history} AS known WHERE {condition})
+
 -- name: create_latest
 CREATE TEMPORARY TABLE {latest} ON COMMIT DROP AS
 SELECT DISTINCT ON ({key}) recorded_at, ingestion_id, {columns}
-FROM {history}
+FROM {known_history} AS history
 WHERE as_of = %(as_of)s
 ORDER BY {key}, recorded_at DESC
 
 -- name: recorded_before
--- A value differs from one that the older row's ingestion hasn't recorded, even if it is null.
-SELECT count(*) AS conflicts, max(latest.recorded_at) AS recorded_at
+-- A value differs from one that the older row's ingestion hasn't recorded, even if it is null. Rows
+-- of before that don't count any more stay what they were until they were withdrawn.
+SELECT count(*) AS conflicts, max(greatest(latest.recorded_at, gone.recorded_at)) AS recorded_at
 FROM {staging} AS staging
-JOIN {latest} AS latest USING ({key})
-WHERE latest.recorded_at >= %(recorded_at)s
-  AND (ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+LEFT JOIN {latest} AS latest USING ({key})
+LEFT JOIN {gone} AS gone USING ({key})
+WHERE greatest(latest.recorded_at, gone.recorded_at) >= %(recorded_at)s
+  AND (latest.{key} IS NULL
+       OR ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
        OR latest.ingestion_id = ANY(%(narrower)s))
+
+-- name: create_gone
+-- When something of an entity was withdrawn at the as_of, or was said to be absent.
+CREATE TEMPORARY TABLE {gone} ON COMMIT DROP AS
+SELECT {key}, max(recorded_at) AS recorded_at
+FROM (
+    SELECT history.{key}, withdrawn.recorded_at
+    FROM {history} AS history
+    JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+    WHERE history.as_of = %(as_of)s
+    UNION ALL
+    SELECT entity, greatest(absent.recorded_at, withdrawn.recorded_at)
+    FROM streamflow.absences AS absent
+    LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+    WHERE use_case = %(use_case)s AND history = %(history)s
+      AND event_timestamp = %(event_timestamp)s
+) AS events
+GROUP BY {key}
+
+-- name: create_nothing_gone
+CREATE TEMPORARY TABLE {gone} ({key} text, recorded_at timestamptz) ON COMMIT DROP
 
 -- name: add_all
 INSERT INTO {history} (as_of, recorded_at, ingestion_id, {columns})
@@ -223,7 +282,15 @@ WHERE latest.{key} IS NULL
 SELECT streamflow.analyze_history(%(use_case)s, %(history)s)
 
 -- name: count_only_in_history
-SELECT count(*) AS entities
+SELECT count(*) AS entities, max(latest.recorded_at) AS recorded_at
+FROM {latest} AS latest
+WHERE NOT EXISTS (SELECT FROM {staging} AS staging WHERE staging.{key} = latest.{key})
+
+-- name: add_absences
+INSERT INTO streamflow.absences
+    (use_case, history, entity, event_timestamp, recorded_at, ingestion_id)
+SELECT %(use_case)s, %(history)s, latest.{key}, %(event_timestamp)s, %(recorded_at)s,
+       %(ingestion_id)s
 FROM {latest} AS latest
 WHERE NOT EXISTS (SELECT FROM {staging} AS staging WHERE staging.{key} = latest.{key})
 
@@ -237,12 +304,27 @@ OVERRIDING SYSTEM VALUE
 VALUES (%(ingestion_id)s, %(use_case)s, %(as_of)s, %(recorded_at)s, %(ingested_at)s,
         %(ingested_by)s, %(tables)s)
 
--- name: months
-SELECT as_of, min(ingested_at) AS ingested_at, min(recorded_at) AS recorded_at
+-- name: recorded_ingestions
+SELECT ingestion_id, as_of, ingestions.recorded_at, ingested_at, ingested_by, ingestions.tables,
+       withdrawals.recorded_at AS withdrawn_at, withdrawn_by, why
 FROM streamflow.ingestions
+LEFT JOIN streamflow.withdrawals USING (ingestion_id)
 WHERE use_case = %(use_case)s
-GROUP BY as_of
-ORDER BY as_of
+ORDER BY ingestion_id
+
+-- name: count_added
+SELECT count(DISTINCT {key}) AS entities
+FROM {history} AS history
+WHERE ingestion_id = %(ingestion_id)s
+
+-- name: count_absences
+SELECT count(*) AS entities
+FROM streamflow.absences
+WHERE use_case = %(use_case)s AND history = %(history)s AND ingestion_id = %(ingestion_id)s
+
+-- name: record_withdrawal
+INSERT INTO streamflow.withdrawals (ingestion_id, recorded_at, withdrawn_by, why, tables)
+VALUES (%(ingestion_id)s, %(recorded_at)s, %(withdrawn_by)s, %(why)s, %(tables)s)
 
 -- name: labelled_months
 SELECT DISTINCT as_of
@@ -260,6 +342,11 @@ ORDER BY use_case
 SELECT ingestion_id, as_of, recorded_at, ingested_at, tables
 FROM streamflow.ingestions
 WHERE use_case = %(use_case)s AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+  AND NOT EXISTS (
+      SELECT FROM streamflow.withdrawals AS withdrawn
+      WHERE withdrawn.ingestion_id = ingestions.ingestion_id
+        AND withdrawn.recorded_at <= %(known_at)s
+  )
 ORDER BY ingestion_id
 
 -- name: entity_rows
@@ -268,12 +355,12 @@ ORDER BY ingestion_id
 SELECT entities.{key}, entities.event_timestamp, labels.{label}
 FROM (
     SELECT DISTINCT {key}, as_of, event_timestamp
-    FROM {entity_history}
+    FROM {entity_history} AS history
     WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
 ) AS entities
 JOIN (
     SELECT DISTINCT ON ({key}, as_of) {key}, as_of, {label}
-    FROM {label_history}
+    FROM {label_history} AS history
     WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
     ORDER BY {key}, as_of, recorded_at DESC
 ) AS labels USING ({key}, as_of)
@@ -286,14 +373,14 @@ SELECT event_timestamp, count(*) AS labelled FROM ({query}) AS entity_rows GROUP
 SELECT count(*) AS nulls
 FROM (
     SELECT DISTINCT ON ({key}, as_of) {key}, as_of, {label}
-    FROM {label_history}
+    FROM {label_history} AS history
     WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
     ORDER BY {key}, as_of, recorded_at DESC
 ) AS labels
 WHERE {label} IS NULL AND EXISTS (
     SELECT FROM {entity_history} AS entities
     WHERE entities.{key} = labels.{key} AND entities.as_of = labels.as_of
-      AND recorded_at <= %(known_at)s
+      AND entities.recorded_at <= %(known_at)s
 )
 
 -- name: count_nulls
@@ -338,7 +425,7 @@ ORDER BY entity_rows.event_timestamp, joined.ingestion_id
 SELECT count(*) AS entities
 FROM (
     SELECT DISTINCT as_of, {key}
-    FROM {history}
+    FROM {history} AS history
     WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
 ) AS entities
 
@@ -754,6 +841,24 @@ JOIN unnest(%(ends)s::timestamptz[], %(known)s::timestamptz[]) AS materialized (
     ON history.event_timestamp <= ending
     AND ingested_at <= known_at
 WHERE history.{key} = ANY(%(entity_ids)s)
+  -- What was withdrawn is taken out by the next materialization of whatever window.
+  AND NOT EXISTS (
+      SELECT FROM streamflow.withdrawals AS withdrawn
+      WHERE withdrawn.ingestion_id = history.ingestion_id
+        AND withdrawn.recorded_at <= %(last_known)s
+  )
+  AND NOT EXISTS (
+      SELECT FROM streamflow.absences AS absent
+      JOIN streamflow.ingestions AS complete ON complete.ingestion_id = absent.ingestion_id
+      WHERE absent.use_case = %(use_case)s AND absent.history = %(history)s
+        AND absent.entity = history.{key} AND absent.event_timestamp = history.event_timestamp
+        AND absent.recorded_at > history.recorded_at AND complete.ingested_at <= %(last_known)s
+        AND NOT EXISTS (
+            SELECT FROM streamflow.withdrawals AS withdrawn
+            WHERE withdrawn.ingestion_id = absent.ingestion_id
+              AND withdrawn.recorded_at <= %(last_known)s
+        )
+  )
 ORDER BY history.{key}, history.event_timestamp DESC, history.recorded_at DESC
 
 -- name: create_api_key

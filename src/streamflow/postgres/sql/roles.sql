@@ -49,11 +49,11 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA streamflow FROM PUBLIC;
 -- server writes down of each line (`written_at`, `written_by`, `finished_at`), nobody else can.
 REVOKE ALL ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions,
-    streamflow.evaluations
+    streamflow.evaluations, streamflow.withdrawals, streamflow.absences
     FROM streamflow_pipeline;
 GRANT SELECT ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions,
-    streamflow.evaluations
+    streamflow.evaluations, streamflow.withdrawals, streamflow.absences
     TO streamflow_pipeline;
 GRANT INSERT (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_by, tables)
     ON streamflow.ingestions TO streamflow_pipeline;
@@ -65,6 +65,9 @@ GRANT INSERT (promoted_at, promoted_by, model, version, action, from_stage, to_s
 GRANT INSERT (model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,
               positives, trained_on, rows_hash, data_hash, figures)
     ON streamflow.evaluations TO streamflow_pipeline;
+GRANT INSERT (ingestion_id, recorded_at, withdrawn_by, why, tables) ON streamflow.withdrawals
+    TO streamflow_pipeline;
+GRANT INSERT ON streamflow.absences TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION
     streamflow.create_history(text, text, text, json), streamflow.analyze_history(text, text),
     streamflow.change_history(text, text, text, text, text, text)
@@ -88,8 +91,8 @@ GRANT EXECUTE ON FUNCTION streamflow.create_prediction_partition(date) TO stream
 -- reader: reads everything but the hashes of keys, and writes nothing.
 GRANT SELECT ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions,
-    streamflow.history_changes, streamflow.evaluations, streamflow.served_models,
-    streamflow.predictions, streamflow.audit,
+    streamflow.history_changes, streamflow.evaluations, streamflow.withdrawals,
+    streamflow.absences, streamflow.served_models, streamflow.predictions, streamflow.audit,
     streamflow.api_key_revocations
     TO streamflow_reader;
 GRANT SELECT (key_id, name, scopes, created_at, created_by, expires_at) ON streamflow.api_keys
