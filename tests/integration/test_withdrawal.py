@@ -25,9 +25,9 @@ from streamflow.errors import AsOfRefused, RecordedAtRefused
 from streamflow.features import feature_store, point_in_time
 from streamflow.history.append import IngestedTable
 from streamflow.history.ingest import IngestedMonth, ingest
-from streamflow.history.known_rows import known_rows
 from streamflow.history.months import months
-from streamflow.history.withdrawal import UnknownIngestion, Withdrawn, withdraw
+from streamflow.history.withdrawals.known_rows import known_rows
+from streamflow.history.withdrawals.withdrawal import UnknownIngestion, Withdrawn, withdraw
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.settings import Settings, load_settings

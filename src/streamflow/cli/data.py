@@ -1,4 +1,4 @@
-"""The commands `generate`, `ingest`, `apply`, `materialize` and `feast-config`."""
+"""The commands `check`, `generate`, `apply`, `materialize` and `feast-config`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import typer
 from streamflow.cli.terminal import (
     Json,
     open_platform,
-    operator,
     print_result,
     print_table,
     show_progress,
 )
-from streamflow.cli.times import AsOf, parse_day, parse_time
+from streamflow.cli.times import parse_day
 
 if TYPE_CHECKING:
     from streamflow.features.definitions import ViewChange
@@ -25,11 +24,28 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-# What becomes of entities without a row in a table, by its rule in the use case.
-_WITHOUT_ROW = {
-    "refuse": 'by absent="refuse" they are neither trained on nor predicted for',
-    "null": 'by absent="null" their features are null',
-}
+
+@app.command(epilog="Example: streamflow check")
+def check(json: Json = False) -> None:
+    """Tell all that is wrong with the use case, with the line to write instead."""
+    from streamflow.pipeline import check as step_check
+    from streamflow.settings import load_settings
+    from streamflow.use_case.module import import_use_case
+
+    settings = load_settings()
+    use_case = import_use_case(settings.use_case)
+    with show_progress(json, "check") as progress:
+        found = step_check.check(use_case, settings.scratch, progress)
+
+    def print_text() -> None:
+        for finding in found:
+            print(f"{finding.where}\n  {finding.what}\n  write: {finding.instead}\n")
+        count = f"{len(found)} finding{'s' if len(found) > 1 else ''}"
+        print(f"{settings.use_case}: {count if found else 'nothing is wrong'}")
+
+    result = {"use_case": settings.use_case, "findings": [asdict(one) for one in found]}
+    print_result(result, json, print_text)
+    raise typer.Exit(1 if found else 0)
 
 
 @app.command(epilog="Example: streamflow generate data --users 7043 --months 2 --seed 42")
@@ -68,114 +84,6 @@ def generate(
         use_case.generate(Generation(folder, users, months, seed, drift, record, rule_drift))
     result = {"folder": str(folder), "users": users, "months": months, "seed": seed, "files": files}
     print_result(result, json, lambda: print(f"{users:,} users x {months} months in {folder}"))
-
-
-@app.command(epilog="Example: streamflow ingest data/month_000 --as-of 2024-01-31")
-def ingest(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One file per table.")],
-    as_of: AsOf,
-    recorded_at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="When the files arrived (ISO, UTC), for archives; default: now."
-        ),
-    ] = None,
-    complete: Annotated[
-        bool,
-        typer.Option(
-            "--complete", help="The files have every entity: others of this AS_OF don't count now."
-        ),
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Check a month's files and add what is new to history; all tables or none."""
-    from streamflow.pipeline import ingest as step_ingest
-
-    recorded = parse_time(recorded_at)
-    with open_platform() as platform, show_progress(json, "ingest") as progress:
-        done = step_ingest.ingest(
-            platform,
-            folder,
-            as_of.date(),
-            recorded,
-            datetime.now(UTC),
-            operator(),
-            progress,
-            complete,
-        )
-        rules = {table.name: _WITHOUT_ROW[table.absent] for table in platform.use_case.tables()}
-        rules[platform.use_case.label.table] = "without a label, they aren't trained on"
-    rows = [[name, one.rows, one.added, one.unchanged] for name, one in done.tables.items()]
-
-    def print_text() -> None:
-        title = f"AS_OF {done.as_of}, ingestion {done.ingestion_id}"
-        print_table(title, ["table", "rows", "added", "unchanged"], rows)
-        if not any(table.added or table.absent for table in done.tables.values()):
-            print("Nothing is new: all of it was known before.")
-        for name, one in done.tables.items():
-            for change in one.changes:
-                print(f"{name}: {change}.")
-            if one.null_labels:
-                print(f"{name}: {one.null_labels:,} labels are null: not known, never learnt from.")
-            if one.without_row:
-                print(f"{name}: {one.without_row:,} entities have no row: {rules[name]}.")
-            if one.absent:
-                print(f"{name}: {one.absent:,} entities aren't in {one.file}, and don't count now.")
-            if one.only_in_history:
-                print(f"{name}: {one.only_in_history:,} entities aren't in {one.file}; they stay.")
-        if any(table.only_in_history for table in done.tables.values()):
-            print(
-                "If they shouldn't be there any more: "
-                f"streamflow ingest {folder} --as-of {done.as_of} --complete"
-            )
-
-    result = {
-        name: {"ingestion_id": done.ingestion_id, **asdict(table)}
-        for name, table in done.tables.items()
-    }
-    print_result(result, json, print_text)
-
-
-@app.command(epilog='Example: streamflow withdraw 7 --why "it was February, not January"')
-def withdraw(
-    ingestion: Annotated[
-        int, typer.Argument(min=1, help="Its number, as `ingest` and `status` tell it.")
-    ],
-    why: Annotated[str, typer.Option(help="Kept for ever, with who and when.")],
-    json: Json = False,
-) -> None:
-    """Take an ingestion back: what it added doesn't count from now on; before, it did."""
-    from streamflow.pipeline import withdraw as step_withdraw
-
-    if not why.strip():
-        raise typer.BadParameter("Say --why.")
-    with open_platform() as platform, show_progress(json, "withdraw"):
-        done = step_withdraw.withdraw(platform, ingestion, why, datetime.now(UTC), operator())
-    rows = [[name, table.entities, table.absent] for name, table in done.tables.items()]
-
-    def print_text() -> None:
-        if done.already:
-            print(
-                f"Ingestion {done.ingestion_id} (AS_OF {done.as_of}) doesn't count since "
-                f"{done.recorded_at:%Y-%m-%d %H:%M} UTC, by {done.withdrawn_by}: {done.why}. "
-                "Nothing was changed."
-            )
-            return
-        title = f"ingestion {done.ingestion_id} of AS_OF {done.as_of} doesn't count any more"
-        print_table(title, ["table", "entities taken back", "entities back again"], rows)
-        print("What earlier ingestions said of them counts again.")
-        if done.confirming:
-            print(
-                "Load again the files of ingestion "
-                f"{', '.join(map(str, done.confirming))}: rows that they had, and this one had "
-                "before, are taken back too."
-            )
-        print(
-            f"Next: streamflow materialize; and streamflow train --as-of {done.as_of}, where "
-            "this AS_OF was trained on."
-        )
-
-    print_result(asdict(done), json, print_text)
 
 
 @app.command(epilog="Example: streamflow apply --plan")

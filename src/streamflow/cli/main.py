@@ -18,11 +18,11 @@ import typer
 
 from streamflow import log, private_files
 from streamflow.cli import (
-    check,
     data,
     database,
     evaluate,
     explain,
+    ingest,
     keys,
     lineage,
     models,
@@ -43,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(check, data, train, evaluate, models, lineage, servers, predict, explain, keys, database),
+    *(data, ingest, train, evaluate, models, lineage, servers, predict, explain, keys, database),
 ):
     for command in group.app.registered_commands:
         command.cls = Command

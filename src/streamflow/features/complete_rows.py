@@ -9,7 +9,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from streamflow.features.feature_views import FeatureViewDefinition
-from streamflow.history.known_rows import known_rows
+from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training.dataset_table import AS_OF, row_names

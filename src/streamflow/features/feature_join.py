@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from streamflow.features.feature_store import feature_schema, quiet, unavailable
+from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
-from streamflow.features.known_store import known_store
 from streamflow.history.columns_before import rows_as_before
 from streamflow.postgres.database import Database
 from streamflow.training.served_model import Feature, FeatureSchema

@@ -19,9 +19,13 @@ from streamflow.errors import (
 )
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_types import FEATURE_TYPES
+from streamflow.features.kept_views import source_table
+from streamflow.history.ingestions import recorded_ingestions
+from streamflow.history.withdrawals.known_rows import known_condition
+from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 from streamflow.use_case.findings import one_line
 
 if TYPE_CHECKING:
@@ -94,6 +98,33 @@ def open_store(
     with unavailable("Feast's registry can't be opened"):
         described = configuration(database_url, use_case, known_at, online_store)
         return FeatureStore(config=RepoConfig(**described))
+
+
+def known_store(
+    database: Database,
+    use_case: UseCase,
+    known_at: datetime,
+    online_store: Mapping[str, object] | None = None,
+) -> FeatureStore:
+    """Feast's store of what was recorded by `known_at` (UTC), and not withdrawn by then.
+
+    Raises FeatureStoreUnavailable without Feast's registry.
+    """
+    store = open_store(database.url, use_case, known_at, online_store)
+    with unavailable("Feast doesn't know the feature views"):
+        views = store.list_feature_views()
+    tables = {view.batch_source.name: source_table(view) for view in views}
+    # A run of before may be joined from a table that no view has any more.
+    for one in recorded_ingestions(database, use_case):
+        tables |= {table: table for table in one.tables}
+    conditions = {
+        source: known_condition(database, use_case, Table.history_of(table), known_at)
+        for source, table in tables.items()
+    }
+    store.config.offline_store.conditions = {
+        source: condition for source, condition in conditions.items() if condition is not None
+    }
+    return store
 
 
 def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import FeatureStoreUnavailable
-from streamflow.features.feature_store import quiet, unavailable
+from streamflow.features.feature_store import known_store, quiet, unavailable
 from streamflow.features.kept_rows import follow_history
 from streamflow.features.kept_views import history_rows, model_view, source_table
-from streamflow.features.known_store import known_store
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
-from streamflow.history.known_rows import known_rows
 from streamflow.history.months import require_month
+from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
 from streamflow.progress import Progress, silent

@@ -24,8 +24,8 @@ from streamflow.features.unrecorded_features import (
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.ingestions import Ingestion, ingestions
-from streamflow.history.known_rows import known_rows
 from streamflow.history.months import require_month
+from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training import dataset_table

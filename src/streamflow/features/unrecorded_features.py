@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from streamflow.errors import UntrainableData
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.history.history_changes import name_now
-from streamflow.history.known_rows import known_rows
 from streamflow.history.recorded_columns import recorded_columns
+from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training.served_model import FeatureSchema

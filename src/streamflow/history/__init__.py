@@ -12,8 +12,7 @@ __all__ = [
     "history_plan",
     "ingest",
     "ingestions",
-    "known_rows",
     "months",
     "recorded_columns",
-    "withdrawal",
+    "withdrawals",
 ]

@@ -11,9 +11,9 @@ from streamflow.errors import RecordedAtRefused
 from streamflow.hashes import Sha256
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_table import content_columns, history_table
-from streamflow.history.known_rows import FOR_EVER, known_rows
 from streamflow.history.recorded_columns import RecordedColumns
 from streamflow.history.staging import staging_table
+from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, columns, identifier
 from streamflow.use_case import Table, UseCase

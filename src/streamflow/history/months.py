@@ -8,7 +8,7 @@ from datetime import date, datetime
 from streamflow.errors import AsOfRefused
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingestions import Recorded, recorded_ingestions
-from streamflow.history.known_rows import FOR_EVER
+from streamflow.history.withdrawals.known_rows import FOR_EVER
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
 from streamflow.use_case import UseCase

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamflow.history.history_table import content_columns, content_definitions
-from streamflow.history.known_rows import FOR_EVER, known_rows
 from streamflow.history.staged_keys import check_keys
 from streamflow.history.validation import read_checked
 from streamflow.history.violations import Report
+from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, identifier
 from streamflow.use_case import Table, UseCase

@@ -15,4 +15,5 @@ __all__ = [
     "prediction_file",
     "replay",
     "train",
+    "withdraw",
 ]

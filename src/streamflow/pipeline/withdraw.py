@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from streamflow.history import withdrawal
+from streamflow.history.withdrawals import withdrawal
 from streamflow.platform import Platform
 
 
