@@ -22,7 +22,7 @@ from tests.statements import execute
 from tests.training_tables import data_hash
 
 from streamflow.errors import AsOfRefused, RecordedAtRefused
-from streamflow.features import feature_store, point_in_time
+from streamflow.features import definitions, feature_store, point_in_time
 from streamflow.history.append import IngestedTable
 from streamflow.history.ingest import IngestedMonth, ingest
 from streamflow.history.months import months
@@ -233,7 +233,7 @@ def settings(new_database: Callable[..., str], prepared_database: str, tmp_path:
 
 @pytest.fixture
 def database(ready: Platform) -> Database:
-    feature_store.apply(feature_store.open_store(ready.database.url, use_case), use_case)
+    definitions.apply(feature_store.open_store(ready.database.url, use_case), use_case)
     return ready.database
 
 
