@@ -137,7 +137,7 @@ def _pipeline(platform: Platform, users: int, operator: str, progress: Progress)
         trained = train.train(platform, MONTHS[0], None, 42, _now())
         progress(
             f"trained version {trained.version} on {trained.rows:,} rows as of {MONTHS[0]}: "
-            f"AUC {trained.metrics['auc']:.3f}"
+            f"AUC {trained.metrics['auc']:.3f} on rows of that month that it hadn't seen"
         )
         who = promoter(platform, "demo", operator, _now())
         promote.promote(platform, trained.version, "Production", "demo", who, _now())
