@@ -381,6 +381,37 @@ def test_a_row_that_was_deleted_from_an_older_month_is_named_with_its_month(
     assert (found, said[0]) == ("different", "1 row gone; first: machine m-0007 at 2024-01-31")
 
 
+def test_an_answer_that_was_flipped_in_an_older_month_is_named_with_its_month(
+    ready: Platform,
+) -> None:
+    run = trained(ready, Choice(months=4))
+    with ready.database.transaction():
+        execute(
+            ready.database,
+            "UPDATE failures.failures_history SET fails = NOT fails "
+            "WHERE machine_id = 'm-0007' AND as_of = %s",
+            [MONTHS[2]],
+        )
+    found, said = verdict(ready, run)
+    assert found == "different"
+    assert said[0].startswith("1 row of failures: label; first: machine m-0007 at 2024-03-31")
+
+
+def test_rows_of_an_older_month_that_were_dated_back_are_named_with_their_ingestion(
+    ready: Platform, loaded: Loaded, tmp_path: Path
+) -> None:
+    run = trained(ready, Choice(months=4))
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for file in (loaded.months / "month_000").iterdir():
+        (changed / file.name).write_text(file.read_text().replace(",lathe,", ",mill,"))
+    before = known(MONTHS[0]) + timedelta(hours=1)
+    ingest(ready.database, ready.use_case, changed, MONTHS[0], before, NOW, "test", tmp_path)
+    found, said = verdict(ready, run)
+    assert found == "different"
+    assert said[-1].startswith("ingestion 5 (as of 2024-01-31, recorded 2024-02-04T00:59:59")
+
+
 def test_a_month_beside_four_differs_by_the_months_and_by_what_judged_it(ready: Platform) -> None:
     one, four = trained(ready, Choice()), trained(ready, Choice(months=4))
     done = diff.diff(ready, one.run_id, four.run_id)
