@@ -289,6 +289,10 @@ def test_other_answers_in_the_month_that_judges_dont_move_the_model(ready: Platf
 def test_a_horizon_leaves_a_month_between_and_says_so(ready: Platform) -> None:
     label = replace(ready.use_case.label, horizon=timedelta(days=32))
     patient = replace(ready, use_case=replace(ready.use_case, label=label))
+    execute(
+        ready.database,
+        "UPDATE failures.failures_history SET recorded_at = event_timestamp + interval '32 days'",
+    )
     done = trained(patient, Choice(months=4))
     assert done.gap_months == [MONTHS[2]]
     assert "training on 2024-01-31 to 2024-02-29" in done.judged_on

@@ -306,6 +306,7 @@ def test_answers_that_havent_matured_are_refused_with_their_number(
 ) -> None:
     patient = replace(use_case, label=replace(use_case.label, horizon=timedelta(days=30)))
     matured = event_timestamp(JANUARY) + timedelta(days=30)
+    execute(database, "UPDATE churn.labels_history SET recorded_at = %s", [matured])
     with pytest.raises(LabelsNotMatured, match=rf"^{USERS} label\(s\)") as refused:
         assemble(database, known_at=matured - timedelta(microseconds=1), use_case=patient)
     assert matured.isoformat() in refused.value.message

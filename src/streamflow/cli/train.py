@@ -117,6 +117,10 @@ def train(
             ["model hash", done.model_hash],
         ]
         print_table(f"{done.model} as of {done.as_of}, known at {done.known_at}", ["", ""], rows)
+        print(
+            f"Labels: {done.rows + done.without_features:,} have matured, "
+            f"{done.without_label:,} are still to come."
+        )
         print(done.judged_on)
         if done.gap_months:
             print(
@@ -124,7 +128,7 @@ def train(
                 "known yet at the first month of validation."
             )
         if done.without_label or done.without_features:
-            unknown = f" ({done.null_labels:,} of them null: not known)" if done.null_labels else ""
+            unknown = _unknown(done.null_labels, done.premature_labels)
             print(
                 f"Left out: {done.without_label:,} without a label{unknown}, "
                 f"{done.without_features:,} without all features."
@@ -138,3 +142,11 @@ def train(
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     print_result(asdict(done), json, print_text)
+
+
+def _unknown(null_labels: int, premature_labels: int) -> str:
+    """Why there is no label, where there is a row for it."""
+    said = [f"{null_labels:,} of them null: not known"] if null_labels else []
+    if premature_labels:
+        said.append(f"{premature_labels:,} recorded before they could be known")
+    return f" ({'; '.join(said)})" if said else ""

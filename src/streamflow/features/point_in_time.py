@@ -21,9 +21,9 @@ from streamflow.features.unrecorded_features import (
     require_recorded,
     unrecorded_features,
 )
-from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.ingestions import Ingestion, ingestions
+from streamflow.history.labels import known_labels, matured_at
 from streamflow.history.months import require_month
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
@@ -42,10 +42,11 @@ class Assembled:
     """A training set, with the number of rows of its months that were left out, by reason.
 
     A row is an entity at an as_of. Of those `without_label`, `null_labels` have a null one: not
-    known. `without_row` counts by table those without features that have no row there,
-    `taken_as_null` those that have none and are in the training set, with nulls. `table` holds the
-    same rows. `feature_views` are the definitions that were joined, `ingestions` the ones that the
-    rows come from. `unrecorded` are features that months haven't recorded.
+    known; `premature_labels` have one that was recorded before it could be known. `without_row`
+    counts by table those without features that have no row there, `taken_as_null` those that have
+    none and are in the training set, with nulls. `table` holds the same rows. `feature_views` are
+    the definitions that were joined, `ingestions` the ones that the rows come from. `unrecorded`
+    are features that months haven't recorded.
     """
 
     training_set: TrainingSet
@@ -53,6 +54,7 @@ class Assembled:
     without_label: int
     without_features: int
     null_labels: int
+    premature_labels: int
     without_row: dict[str, int]
     taken_as_null: dict[str, int]
     feature_views: dict[str, FeatureViewDefinition]
@@ -89,21 +91,27 @@ def assemble(
         "entity_history": known_rows(
             database, use_case, Table.history_of(use_case.entity_table), known_at
         ),
-        "label_history": known_rows(database, use_case, Table.history_of(label.table), known_at),
+        "label_history": known_labels(database, use_case, known_at),
+        "all_labels": known_rows(database, use_case, Table.history_of(label.table), known_at),
     }
     moment = {"as_ofs": months, "known_at": known_at}
     query = database.render("entity_rows", names, **moment)
     entities = database.row(
         "count_entities", {**names, "history": names["entity_history"]}, **moment
     )["entities"]
-    labelled = {
-        row["event_timestamp"].astimezone(UTC).date(): row["labelled"]
-        for row in database.rows("count_labelled", {"query": subquery(query)})
-    }
-    _require_labels(use_case, months, labelled, known_at, entities)
-    expected, null_labels = sum(labelled.values()), 0
+    names["query"] = subquery(query.replace("%", "%%"))
+
+    def by_month(count: str, **values: object) -> dict[date, int]:
+        rows = database.rows(count, names, **moment, **values)
+        return {row["event_timestamp"].astimezone(UTC).date(): row["labels"] for row in rows}
+
+    labelled = by_month("count_labelled")
+    expected, null_labels, premature = sum(labelled.values()), 0, {}
     if expected < entities:
         null_labels = database.row("count_null_labels", names, **moment)["nulls"]
+        if label.horizon:
+            premature = by_month("count_premature_labels", horizon=label.horizon)
+    _require_labels(use_case, months, labelled, premature, known_at, entities)
     join = join or join_of_today(database, use_case, known_at)
     schema, definitions = join.schema, join.views
     unrecorded = unrecorded_features(database, use_case, schema, definitions, query, known_at)
@@ -127,6 +135,7 @@ def assemble(
         without_label=entities - expected,
         without_features=expected - complete.table.num_rows,
         null_labels=null_labels,
+        premature_labels=sum(premature.values()),
         without_row=complete.without_row,
         taken_as_null=complete.taken_as_null,
         feature_views=definitions,
@@ -144,23 +153,27 @@ def _require_labels(
     use_case: UseCase,
     months: Sequence[date],
     labelled: Mapping[date, int],
+    premature: Mapping[date, int],
     known_at: datetime,
     entities: int,
 ) -> None:
     """Raise LabelsNotMatured or AsOfRefused for the newest month without labels."""
     label = use_case.label
     for as_of in reversed(months):
-        matured_at = event_timestamp(as_of) + label.horizon
-        if known_at < matured_at:
+        moment = matured_at(use_case, as_of)
+        if known_at < moment:
             raise LabelsNotMatured(
                 f"{labelled.get(as_of) or entities} label(s) of AS_OF {as_of} mature at "
-                f"{matured_at.isoformat()}, after known_at {known_at.isoformat()}.",
+                f"{moment.isoformat()}, after known_at {known_at.isoformat()}.",
                 "Train on an earlier AS_OF: `streamflow train --as-of DATE`; "
                 "or name a later --known-at.",
             )
         if not labelled.get(as_of):
+            early = premature.get(as_of, 0)
+            said = f" {early:,} were recorded before they could be known, and don't count."
             raise AsOfRefused(
-                f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}.",
+                f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}."
+                f"{said if early else ''}",
                 f"Load {label.table} with `streamflow ingest`, or name a later --known-at.",
             )
 

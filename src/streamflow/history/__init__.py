@@ -12,6 +12,7 @@ __all__ = [
     "history_plan",
     "ingest",
     "ingestions",
+    "labels",
     "months",
     "recorded_columns",
     "withdrawals",

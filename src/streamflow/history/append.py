@@ -11,6 +11,7 @@ from streamflow.errors import RecordedAtRefused
 from streamflow.hashes import Sha256
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_table import content_columns, history_table
+from streamflow.history.labels import known_labels
 from streamflow.history.recorded_columns import RecordedColumns
 from streamflow.history.staging import staging_table
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
@@ -73,7 +74,7 @@ def append(
     stored = [use_case.join_key, *content_columns(use_case, table)]
     names = {
         "history": history_table(use_case, table),
-        "known_history": known_rows(database, use_case, table.history, FOR_EVER),
+        "known_history": _known_history(database, use_case, table),
         "staging": staging_table(table.name),
         "latest": identifier(f"latest_{table.name}"),
         "gone": identifier(f"gone_{table.name}"),
@@ -123,6 +124,12 @@ def append(
         columns=list(table.contract.columns),
         absent=absent,
     )
+
+
+def _known_history(database: Database, use_case: UseCase, table: Table) -> Composable:
+    if table.name == use_case.label.table:
+        return known_labels(database, use_case, FOR_EVER)
+    return known_rows(database, use_case, table.history, FOR_EVER)
 
 
 def _gather_gone(

@@ -19,6 +19,7 @@ from streamflow.history.as_of import event_timestamp
 from streamflow.history.files.month_file import as_in_file
 from streamflow.history.files.month_folder import find_files
 from streamflow.history.history_changes import follow_contract
+from streamflow.history.labels import require_matured
 from streamflow.history.recorded_columns import RecordedColumns, recorded_columns
 from streamflow.history.staging import stage
 from streamflow.history.violations import Violations
@@ -55,7 +56,8 @@ def ingest(
     With `complete`, entities of this as_of that the files lack don't count from `recorded_at` on.
 
     Raises MissingFiles, AsOfRefused (the day hasn't ended), RecordedAtRefused, ContractViolation
-    (a file below `reports` lists all violations), DatabaseUnavailable; nothing is changed then.
+    (a file below `reports` lists all violations), LabelsNotMatured, DatabaseUnavailable; nothing is
+    changed then.
     """
     _require_past(as_of, recorded_at, now)
     # The entity table first: the keys of the others must be in it.
@@ -76,6 +78,8 @@ def ingest(
             hashes[table.name] = sha256_of(files[table.name])
             stage(database, use_case, table, files[table.name], violations.add)
         violations.raise_if_any(folder)
+        if use_case.label.table in files:
+            require_matured(database, use_case, as_of, recorded_at)
         ingestion = Ingestion(
             database.row("next_ingestion_id")["ingestion_id"],
             use_case,

@@ -20,7 +20,8 @@ class Data:
 
     `as_of` is the newest month, and the only one where `months` is empty (as in documents of old).
     `without_row` counts by table those who aren't in it because they have no row there,
-    `taken_as_null` those who have none and are in it, with nulls.
+    `taken_as_null` those who have none and are in it, with nulls. `premature_labels` counts those
+    without a label but one that was recorded before it could be known.
     """
 
     as_of: date
@@ -34,6 +35,7 @@ class Data:
     without_row: dict[str, int] = field(default_factory=dict)
     taken_as_null: dict[str, int] = field(default_factory=dict)
     months: list[date] = field(default_factory=list)
+    premature_labels: int = 0
 
     @property
     def every_month(self) -> list[date]:
@@ -56,4 +58,5 @@ def data(assembled: Assembled) -> Data:
         without_row=assembled.without_row,
         taken_as_null=assembled.taken_as_null,
         months=assembled.training_set.months,
+        premature_labels=assembled.premature_labels,
     )

@@ -48,6 +48,7 @@ def run_record(
             "categorical": ", ".join(fitted.schema.categorical),
             "without_label": assembled.without_label,
             "null_labels": assembled.null_labels,
+            "premature_labels": assembled.premature_labels,
             "without_features": assembled.without_features,
             **{f"without_row.{one}": count for one, count in assembled.without_row.items()},
             **{f"taken_as_null.{one}": count for one, count in assembled.taken_as_null.items()},

@@ -46,8 +46,9 @@ class Trained:
     seen the validation rows.
     `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
     `without_features` count the entities that were left out; `null_labels` of the former have a
-    label that is null: not known. `without_row` counts by table those of the latter that have no
-    row there, `taken_as_null` those that have none and were trained on, with nulls.
+    label that is null: not known; `premature_labels` of them one that was recorded before it could
+    be known. `without_row` counts by table those of the latter that have no row there,
+    `taken_as_null` those that have none and were trained on, with nulls.
     `largest_difference` is between the scores of the served form and the estimator's. `warnings`
     say what can't be told from so few rows, and which features tell nothing or everything.
     """
@@ -61,6 +62,7 @@ class Trained:
     without_label: int
     without_features: int
     null_labels: int
+    premature_labels: int
     without_row: dict[str, int]
     taken_as_null: dict[str, int]
     categorical: list[str]
@@ -269,6 +271,7 @@ def _summary(
         without_label=assembled.without_label,
         without_features=assembled.without_features,
         null_labels=assembled.null_labels,
+        premature_labels=assembled.premature_labels,
         without_row=assembled.without_row,
         taken_as_null=assembled.taken_as_null,
         categorical=fitted.schema.categorical,

@@ -222,6 +222,13 @@ NOT EXISTS (
 -- name: known_rows
 (SELECT * FROM {history} AS known WHERE {condition})
 
+-- name: matured_labels
+(SELECT * FROM {history} AS given
+ WHERE {label} IS NULL OR recorded_at >= event_timestamp + %(horizon)s::interval)
+
+-- name: count_staged_labels
+SELECT count(*) AS labels FROM {staging} WHERE {label} IS NOT NULL
+
 -- name: create_latest
 CREATE TEMPORARY TABLE {latest} ON COMMIT DROP AS
 SELECT DISTINCT ON ({key}) recorded_at, ingestion_id, {columns}
@@ -367,7 +374,7 @@ JOIN (
 WHERE labels.{label} IS NOT NULL
 
 -- name: count_labelled
-SELECT event_timestamp, count(*) AS labelled FROM ({query}) AS entity_rows GROUP BY event_timestamp
+SELECT event_timestamp, count(*) AS labels FROM ({query}) AS entity_rows GROUP BY event_timestamp
 
 -- name: count_null_labels
 SELECT count(*) AS nulls
@@ -382,6 +389,25 @@ WHERE {label} IS NULL AND EXISTS (
     WHERE entities.{key} = labels.{key} AND entities.as_of = labels.as_of
       AND entities.recorded_at <= %(known_at)s
 )
+
+-- name: count_premature_labels
+-- Entities with no label but one that was recorded before it could be known, by event time.
+SELECT early.event_timestamp, count(DISTINCT early.{key}) AS labels
+FROM {all_labels} AS early
+WHERE early.as_of = ANY(%(as_ofs)s::date[]) AND early.recorded_at <= %(known_at)s
+  AND early.{label} IS NOT NULL
+  AND early.recorded_at < early.event_timestamp + %(horizon)s::interval
+  AND EXISTS (
+      SELECT FROM {entity_history} AS entities
+      WHERE entities.{key} = early.{key} AND entities.as_of = early.as_of
+        AND entities.recorded_at <= %(known_at)s
+  )
+  AND NOT EXISTS (
+      SELECT FROM {label_history} AS labels
+      WHERE labels.{key} = early.{key} AND labels.as_of = early.as_of
+        AND labels.recorded_at <= %(known_at)s
+  )
+GROUP BY early.event_timestamp
 
 -- name: count_nulls
 SELECT count(*) AS nulls FROM {staging} WHERE {column} IS NULL
