@@ -15,6 +15,7 @@ from streamflow.history.months import months_up_to
 from streamflow.lineage import code, document, sources
 from streamflow.lineage.document import Lineage
 from streamflow.pipeline.run_record import run_record
+from streamflow.pipeline.training_warnings import training_warnings
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.records import RunRecord
@@ -23,14 +24,11 @@ from streamflow.training import (
     candidate,
     dataset_table,
     estimator_findings,
-    evaluation,
     plots,
     served_model,
-    training_set_warnings,
 )
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.feature_importance import feature_importances
-from streamflow.training.fit import Fitted
 from streamflow.training.judgement import Judgement, judge
 from streamflow.training.split import AS_OF_ALONE, Choice, Method
 
@@ -129,7 +127,7 @@ def train(
             artifacts, lineage, trained, assembled, platform.settings.keep_training_sets
         )
         sources.keep(platform.settings.use_case, artifacts)
-        warnings = _warnings(trained, assembled, progress)
+        warnings = training_warnings(trained, assembled, progress)
         record = run_record(
             name, assembled, recipe, trained, judgement, lineage, tags, warnings, artifacts
         )
@@ -152,24 +150,6 @@ def _join(
 ) -> Assembled:
     progress("point-in-time join")
     return point_in_time.assemble(platform.database, platform.use_case, months, known_at)
-
-
-def _warnings(trained: Candidate, assembled: Assembled, progress: Progress) -> list[str]:
-    progress("look at each feature")
-    return [
-        *evaluation.too_few_to_tell(trained.judged.validation_labels),
-        *_unjudged(trained.judged),
-        *map(str, assembled.unrecorded),
-        *training_set_warnings.training_set_warnings(assembled.table, trained.fitted.schema),
-    ]
-
-
-def _unjudged(judged: Fitted) -> Iterator[str]:
-    if judged.unjudged_rows:
-        yield (
-            f"{judged.unjudged_rows:,} validation rows have a value that training never saw: the "
-            "model has no prediction for them, and they don't judge it."
-        )
 
 
 def _draw(trained: Candidate, folder: Path, progress: Progress) -> None:
