@@ -15,6 +15,7 @@ from math import isfinite
 from streamflow.features.feature_store import open_store, unavailable
 from streamflow.features.feature_types import typed
 from streamflow.features.kept_views import source_table
+from streamflow.history.history_changes import name_now, recorded_changes
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier
 from streamflow.training.dataset import FeatureValue
@@ -61,6 +62,7 @@ class OnlineHistory:
             Materialization(**row)
             for row in database.rows("materializations", use_case=use_case.name)
         ]
+        self._changes = recorded_changes(database, use_case)
         store = open_store(database.url, use_case)
         with unavailable("Feast's registry can't be read"):
             self._views = {view.name: view for view in store.list_feature_views()}
@@ -100,9 +102,13 @@ class OnlineHistory:
         view = self._views[feature_view]
         source = view.batch_source
         mapped = {feature: column for column, feature in source.field_mapping.items()}
-        column_of = {feature: mapped.get(feature, feature) for feature in types}
+        history = Table.history_of(source_table(view))
+        column_of = {
+            feature: name_now(self._changes, history, mapped.get(feature, feature))
+            for feature in types
+        }
         names = {
-            "history": identifier(self._use_case.name, f"{source_table(view)}_history"),
+            "history": identifier(self._use_case.name, history),
             "key": identifier(self._use_case.join_key),
             "columns": columns(list(column_of.values()), "history"),
         }

@@ -54,6 +54,8 @@ def columns_fit(found: list[str], table: Table, file: str, report: Report) -> bo
         rule = "the column is there"
         if (other := similar.get(_folded(name))) is not None:
             rule += f"; the file has '{with_code_points(other)}' instead"
+        elif found:
+            rule += "; or its Column(…, required=False) says that a file may lack it"
         report(Violation(file, 1, name, None, rule))
     if table.extra_columns == "ignore":
         extra = []

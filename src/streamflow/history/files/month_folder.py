@@ -43,7 +43,13 @@ def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
             similar += meant
     if missing:
         there = f" There is {'; '.join(similar)}." if similar else ""
-        raise _missing(f"{folder} lacks {', '.join(missing)}.{there}")
+        lacking = ", ".join(missing)
+        raise MissingFiles(
+            f"{folder} lacks {lacking}.{there}",
+            "Name a folder with one CSV or Parquet file per table: `streamflow ingest DIR`; or, if "
+            f'not every month has it, write Table("{Path(missing[0]).stem}", …, '
+            "arrives_later=True) in the use case.",
+        )
     return found
 
 
