@@ -47,7 +47,10 @@ def join_of_today(database: Database, use_case: UseCase, known_at: datetime) -> 
 
     Raises FeatureStoreUnavailable, InvalidSettings if they aren't those of the use case.
     """
-    store = known_store(database, use_case, known_at)
+    return _of_today(use_case, known_store(database, use_case, known_at))
+
+
+def _of_today(use_case: UseCase, store: FeatureStore) -> FeatureJoin:
     schema = feature_schema(store, use_case)
     with unavailable("Feast's registry can't be read"):
         views = feature_views(store, schema)
@@ -74,7 +77,8 @@ def join_of_before(
     still has in a view and no longer in the feature service isn't joined: so that what changed
     shows. Features that came since are left out. Raises as `join_of_today`.
     """
-    join = join_of_today(database, use_case, known_at)
+    store = known_store(database, use_case, known_at)
+    join = _of_today(use_case, store)
     schema, views = join.today
     used = _features(recorded, schema, _defined(use_case))
     header = replace(recorded, features=tuple(used))
@@ -84,7 +88,6 @@ def join_of_before(
     used_views = {name: _view(name, used, views, recorded_views) for name in names}
 
     def rows(query: str) -> pa.Table:
-        store = known_store(database, use_case, known_at)
         made = [
             _feast_view(database, use_case, header, name, view) for name, view in used_views.items()
         ]
