@@ -142,6 +142,12 @@ class FakeOnlineFeatures:
                 )
         return schema
 
+    def require_values(self, plan: FeatureSchema) -> None:
+        self._fail()
+
+    def kept_views(self, plan: FeatureSchema) -> dict[str, str]:
+        return {}
+
     def _fail(self) -> None:
         if self.failure is not None:
             raise self.failure

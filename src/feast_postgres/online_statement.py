@@ -30,7 +30,7 @@ from feast_postgres.online_rows import (
     select,
     select_features,
 )
-from feast_postgres.tables import existing_columns, has_values, versions
+from feast_postgres.tables import existing_columns, has_row, versions
 
 _ResultRow = tuple[Any, ...]
 
@@ -49,17 +49,23 @@ class Statement:
     The first column of a result row is the key's position, from 1. `times` takes from the row the
     event timestamp of each view (None: no such entity), `unwritten` the names of the columns never
     written of each view (None: all are written), `values` the value of each feature in the order
-    requested. `result_types` are PostgreSQL's types of the columns (OIDs): a result with others is
-    of tables that have changed since.
+    requested. `requested` are pairs of feature view and feature. `result_types` are PostgreSQL's
+    types of the columns (OIDs): a result with others is of tables that have changed since.
     """
 
     text: bytes
+    requested: tuple[tuple[str, str], ...]
     value_types: tuple[str, ...]
     result_types: tuple[int, ...]
     times: Callable[[_ResultRow], _ResultRow] = field(compare=False)
     unwritten: Callable[[_ResultRow], _ResultRow] = field(compare=False)
     values: Callable[[_ResultRow], _ResultRow] = field(compare=False)
     columns: tuple[tuple[int, str], ...]  # per feature the number of its view, and its column
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The feature views as they were requested."""
+        return tuple(dict.fromkeys(view for view, _ in self.requested))
 
 
 def readable_version(
@@ -86,10 +92,29 @@ def readable_version(
         if not columns.items() <= stored.items():
             continue
         reference = f"{view}@v{version}" if version else view
-        if has_values(connection, table, columns):
+        if not has_row(connection, table) or has_row(connection, table, columns):
             return reference
         without_values.append(reference)
     return (*without_values, view)[0]
+
+
+def views_without_values(
+    connection: Connection[object],
+    schema: str,
+    project: str,
+    join_key: str,
+    requested: Sequence[tuple[str, str]],
+) -> list[str]:
+    """The views in which no row has a value of each of the features `requested` of it, because they
+    were never written since their columns or tables are there."""
+    columns: dict[str, list[str]] = {}
+    for view, name in requested:
+        columns.setdefault(view, []).append(column_name(name, join_key))
+    return [
+        view
+        for view, names in columns.items()
+        if not has_row(connection, sql.Identifier(schema, referenced_table(project, view)), names)
+    ]
 
 
 def prepare_statement(
@@ -129,6 +154,7 @@ def prepare_statement(
     described = RawCursor(connection).execute(text, [[]], binary=True, prepare=False)
     return Statement(
         text=text,
+        requested=tuple(requested),
         value_types=tuple(found[one][1].value_type for one in requested),
         result_types=types_of(described.pgresult),
         times=_getter(starts),

@@ -236,16 +236,16 @@ def insert(
     )
 
 
-def has_values(
-    connection: Connection[object], table: sql.Identifier, columns: Collection[str]
+def has_row(
+    connection: Connection[object], table: sql.Identifier, columns: Collection[str] = ()
 ) -> bool:
-    """Whether the table has no row, or one in which all of these columns were written."""
-    written = sql.SQL(
-        "SELECT NOT EXISTS (SELECT FROM {table}) OR EXISTS (SELECT FROM {table} "
-        "WHERE unwritten IS NULL OR NOT unwritten && {names}::text[])"
-    ).format(table=table, names=sql.Literal(list(columns)))
+    """Whether the table has a row in which all of these columns were written."""
+    written = (
+        "SELECT EXISTS (SELECT FROM {} WHERE unwritten IS NULL OR NOT unwritten && {}::text[])"
+    )
+    query = sql.SQL(written).format(table, sql.Literal(list(columns)))
     with connection.cursor(row_factory=tuple_row) as cursor:
-        return bool((cursor.execute(written).fetchone() or (False,))[0])
+        return bool((cursor.execute(query).fetchone() or (False,))[0])
 
 
 def lock_if_empty(connection: Connection[object], table: sql.Identifier) -> bool:

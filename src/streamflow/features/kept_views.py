@@ -46,6 +46,12 @@ def version(view: FeatureView) -> int:
     return int(online_table(view).partition("@v")[2] or 0)
 
 
+def kept_name(table: str) -> str:
+    """The name in Feast's registry of the kept view that has this table online."""
+    name, _, number = table.partition("@v")
+    return f"{name}__v{int(number or 0)}"
+
+
 def feature_types(view: FeatureView) -> dict[str, str]:
     """A model's type by feature; Feast's type where no model has it."""
     kinds = {field.name: str(field.dtype) for field in view.features}

@@ -86,14 +86,17 @@ def materialize(
                 store.materialize(oldest - timedelta(days=1), end, [view.name])
         seconds = time.perf_counter() - started
         rows = database.row("count_window", names, end=end, known_at=now)["entities"]
-        # Models ask for a kept view by the name of the one that it was, which has its own line.
-        if view.name == model_view(view):
+        # Of a kept view it is known up to when its features were recorded, not up to now.
+        event = end
+        if view.name != model_view(view):
+            event = database.row("newest_event", names, end=end, known_at=now)["event_timestamp"]
+        if event is not None:
             database.execute(
                 "record_materialization",
                 use_case=use_case.name,
                 feature_view=view.name,
-                as_of=as_of,
-                event_timestamp=end,
+                as_of=event.astimezone(UTC).date(),
+                event_timestamp=event,
                 known_at=now,
                 rows=rows,
                 seconds=seconds,

@@ -16,6 +16,7 @@ from streamflow.errors import InvalidSettings
 from streamflow.features.kept_views import (
     feature_types,
     is_kept,
+    kept_name,
     kept_view,
     meets,
     model_view,
@@ -109,7 +110,7 @@ def _changed(
     lost = [one for one in users if not meets(view, kept[one])]
     new = _with_table(view, newest + 1 if lost else version(old))
     if lost:
-        name = f"{view.name}__v{version(old)}"
+        name = kept_name(f"{view.name}@v{version(old)}")
         schemas = [kept[one] for one in lost]
         yield _kept(kept_view(old, entities, name, schemas), lost)
     before, after = feature_types(old), feature_types(new)

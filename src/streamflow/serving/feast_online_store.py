@@ -61,6 +61,13 @@ class FeastStore:
                 raise other_type(feature, found)
         return schema
 
+    def require_values(self, plan: FeatureSchema) -> None:
+        """What other stores have isn't known: nothing is refused."""
+
+    def kept_views(self, plan: FeatureSchema) -> dict[str, str]:
+        """Other stores have one definition of a view."""
+        return {}
+
     def read(self, plan: FeatureSchema, entity_ids: Sequence[str]) -> list[EntityRow]:
         """A row per id, in their order. Raises FeatureStoreUnavailable."""
         from feast.protos.feast.serving.ServingService_pb2 import FieldStatus

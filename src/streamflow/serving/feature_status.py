@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -39,12 +39,14 @@ class Clock:
     """The moment, in UTC, that a feature's age is measured from.
 
     It is the newest event timestamp of the feature's own view, which is right for archives and
-    month-end batches; or `now`, with `from_now`.
+    month-end batches; or `now`, with `from_now`. `recorded` has, of views whose features aren't
+    recorded any more, the newest one at which they were: who had no row then is known, and no more.
     """
 
     now: datetime
     newest: Mapping[str, datetime]
     from_now: bool = False
+    recorded: Mapping[str, datetime] = field(default_factory=dict)
 
     def age_seconds(self, feature_view: str, event_timestamp: datetime) -> float:
         """Seconds from `event_timestamp` to the clock's moment, never below zero."""
@@ -64,7 +66,7 @@ class Clock:
 
         So it is None if the view has never been materialized.
         """
-        newest = self.newest.get(view)
+        newest = self.recorded.get(view, self.newest.get(view))
         if newest is None or event_timestamp is None or allowed is None:
             return newest if event_timestamp is None else None
         return newest if newest - event_timestamp > allowed else None

@@ -30,6 +30,14 @@ class OnlineStore(Protocol):
         """What to read. Raises UnservableModel for the first feature that is missing or of another
         type."""
 
+    def require_values(self, plan: Plan) -> None:
+        """Raise UnservableModel if no entity has a value yet of some of the features, and all of
+        the others are there: they haven't been materialized since they are new."""
+
+    def kept_views(self, plan: Plan) -> dict[str, str]:
+        """By feature view the name, among `newest_event_timestamps`, under which its rows are
+        materialized if they are of an older definition."""
+
     def read(self, plan: Plan, entity_ids: Sequence[str]) -> list[EntityRow]:
         """A row per id, in their order. Raises FeatureStoreUnavailable, or UnservableModel if the
         store has changed since the plan was made."""

@@ -12,6 +12,7 @@ from feast_postgres.online_statement import NotReadable, Statement
 from streamflow.errors import FeatureStoreUnavailable, StreamFlowError, UnservableModel
 from streamflow.features.feature_store import ONLINE_SCHEMA, unavailable
 from streamflow.features.feature_types import VALUE_TYPES
+from streamflow.features.kept_views import kept_name
 from streamflow.postgres.database import Database
 from streamflow.serving.callbacks import Callback
 from streamflow.serving.feature_status import MISSING, EntityRow
@@ -40,6 +41,7 @@ class PostgresStore:
         self._use_case = use_case
         self._patience_seconds = patience_seconds
         self._connections: list[EventLoopConnection] = []
+        self._kept: tuple[Statement | None, dict[str, str]] = None, {}
 
     def newest_event_timestamps(self) -> dict[str, datetime]:
         """Per feature view, the event timestamp (UTC) of the newest month materialized."""
@@ -82,6 +84,34 @@ class PostgresStore:
             if found != VALUE_TYPES[feature.type]:
                 raise other_type(feature, found)
         return statement
+
+    def require_values(self, plan: Statement) -> None:
+        """Raises UnservableModel, FeatureStoreUnavailable."""
+        with (
+            unavailable("The online store's tables can't be read"),
+            self._database.connection() as connection,
+        ):
+            empty = online_statement.views_without_values(
+                connection,
+                ONLINE_SCHEMA,
+                self._use_case.name,
+                self._use_case.join_key,
+                plan.requested,
+            )
+        if empty and len(empty) < len(plan.views):
+            raise UnservableModel(
+                f"No entity has the model's features of {', '.join(empty)} online yet: they are "
+                "new.",
+                "Run `streamflow materialize`; the API tries again by itself.",
+            )
+
+    def kept_views(self, plan: Statement) -> dict[str, str]:
+        """By the name that models have for a view, that of the kept view with its table."""
+        known, kept = self._kept
+        if known is not plan:
+            kept = {view.partition("@v")[0]: kept_name(view) for view in plan.views}
+            self._kept = plan, kept
+        return kept
 
     def read(self, plan: Statement, entity_ids: Sequence[str]) -> list[EntityRow]:
         """A row per id, in their order. Raises FeatureStoreUnavailable, UnservableModel."""

@@ -10,7 +10,6 @@ from uuid import uuid4
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, NoProductionModel, StreamFlowError
 from streamflow.serving.feature_status import Clock, EntityRow, FeatureReading, feature_readings
 from streamflow.serving.scoring import Prediction, ScoringRequest, Served, score
-from streamflow.training.served_model import FeatureSchema
 
 if TYPE_CHECKING:
     from streamflow.serving.online_store import OnlineStore
@@ -74,7 +73,7 @@ class Predictor:
         Raises NoProductionModel, UnknownEntity, FeatureStoreUnavailable.
         """
         served = self.production()
-        clock = self._clock(served.schema, now)
+        clock = self._clock(served, now)
         (row,) = self._online.read(served.plan, [entity_id])
         return served, feature_readings(served.schema, entity_id, row, clock)
 
@@ -112,14 +111,14 @@ class Predictor:
 
         Raises FeatureStoreUnavailable if no feature's age is known.
         """
-        clock = self._clock(served.schema, now)
+        clock = self._clock(served, now)
         return score(served, requests, rows, clock, self._stale_features)
 
-    def _clock(self, schema: FeatureSchema, now: datetime) -> Clock:
+    def _clock(self, served: Served, now: datetime) -> Clock:
         by_now = self._freshness_clock == "now"
         if self._newest is None and any(
             one.absent == "null" or (one.max_age_seconds is not None and not by_now)
-            for one in schema.features
+            for one in served.schema.features
         ):
             # Treating data of unknown age as fresh would be a guess; so would taking an entity
             # without a row for one that has none.
@@ -128,4 +127,7 @@ class Predictor:
                 "so that no feature's age is known.",
                 "Look into GET /ready, and try again.",
             )
-        return Clock(now, self._newest or {}, from_now=by_now)
+        newest = self._newest or {}
+        kept = self._online.kept_views(served.plan).items()
+        recorded = {view: newest[name] for view, name in kept if name in newest}
+        return Clock(now, newest, by_now, recorded)

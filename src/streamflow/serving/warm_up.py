@@ -30,5 +30,6 @@ def warmed_up(
     labels, probabilities = model.predict(row)
     if (fault := scores_fault(labels, probabilities, 1)) is not None:
         raise unservable(version, fault)
+    online.require_values(candidate.plan)
     online.read(candidate.plan, ["warm-up"])
     return candidate

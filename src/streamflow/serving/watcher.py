@@ -139,8 +139,12 @@ class Watcher:
         except Exception as error:
             problem = _as_ours(error, FeatureStoreUnavailable, "The online store can't be read")
         self._log_problem("feature_store", problem)
-        # Data that can't be read grows older all the same.
-        self._metrics.record_data_age(self._predictor.newest or {}, self._now())
+        # Data that can't be read grows older all the same. What a model of before was given doesn't
+        # count any more.
+        newest, served = self._predictor.newest or {}, self._predictor.served
+        if served is not None:
+            newest = {view: newest[view] for view in served.schema.views if view in newest}
+        self._metrics.record_data_age(newest, self._now())
         return problem
 
     def _follow(self, version: ModelVersion | None) -> Rejection | None:

@@ -463,6 +463,11 @@ WHERE event_timestamp <= %(end)s AND recorded_at <= %(known_at)s
 -- name: oldest_event
 SELECT min(event_timestamp) AS event_timestamp FROM {history} AS history
 
+-- name: newest_event
+SELECT max(event_timestamp) AS event_timestamp
+FROM {history} AS history
+WHERE event_timestamp <= %(end)s AND recorded_at <= %(known_at)s
+
 -- name: record_materialization
 INSERT INTO streamflow.materializations
     (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds)
