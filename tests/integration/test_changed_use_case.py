@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.changing_case import ITEMS, Column, Shape, month, shaped, use_case, write_month
+from tests.changing_team import ITEM_IDS, MONTHS, NOW, Team, api_under_load
 from tests.conftest import url_of
 
 from streamflow.bootstrap import platform, production_predictor
@@ -24,9 +24,7 @@ from streamflow.promotion import promote
 from streamflow.serving.scoring import Prediction, ScoringRequest
 from streamflow.settings import Settings, load_settings
 
-JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
-NOW = datetime(2024, 3, 10, tzinfo=UTC)
-ITEM_IDS = [f"i{number:03}" for number in range(40)]
+JANUARY, FEBRUARY = MONTHS[:2]
 
 WITHOUT_HEAT = ITEMS.without_column("readings", "heat")
 WIDER = ITEMS.with_column("items", "age", Column("Float64"))
@@ -72,7 +70,7 @@ def trained(
     )
     with platform(settings) as opened:
         ready = shaped(opened, ITEMS)
-        ingest(ready, write_month(home / "january", month(ITEMS, 1)), JANUARY, None, NOW, "test")
+        ingest(ready, write_month(home / "january", month(ITEMS, 0)), JANUARY, None, NOW, "test")
         apply(ready)
         materialize(ready, JANUARY, NOW)
         promote_new(ready)
@@ -150,7 +148,7 @@ def test_what_is_not_recorded_any_more_stays_as_it_was_recorded_last(
     before = answers(ready)
     after = shaped(ready, WITHOUT_HEAT)
     apply(after)
-    rows = month(WITHOUT_HEAT, 2)
+    rows = month(WITHOUT_HEAT, 1)
     ingest(after, write_month(tmp_path / "february", rows), FEBRUARY, None, NOW, "test")
     materialize(after, FEBRUARY, NOW)
     then, now = before["i000"], answers(after)["i000"]
@@ -166,7 +164,7 @@ def test_what_is_not_recorded_any_more_stays_as_it_was_recorded_last(
 
 def test_a_model_of_whole_numbers_is_told_no_others(ready: Platform, tmp_path: Path) -> None:
     after = shaped(ready, WIDER)
-    rows = month(WIDER, 2)
+    rows = month(WIDER, 1)
     for number, row in enumerate(rows["items"]):
         row["age"] = "7.5" if number % 2 else "7"
     ingest(after, write_month(tmp_path / "february", rows), FEBRUARY, None, NOW, "test")
@@ -199,3 +197,20 @@ def test_a_view_that_production_reads_comes_from_no_other_table(ready: Platform)
     with pytest.raises(InvalidSettings, match=r"'readings_fv' is made from table 'others'.*1"):
         apply(changed)
     assert plan(ready).history.new_tables == []
+
+
+def play(ready: Platform, folder: Path, *steps: Any) -> None:
+    """The steps of a team on the platform, with the API under load."""
+    with api_under_load(ready, ITEM_IDS, NOW) as load:
+        team = Team(ready, folder, load)
+        for step in steps:
+            team.take(step)
+
+
+def test_the_api_answers_while_the_use_case_changes(ready: Platform, tmp_path: Path) -> None:
+    play(
+        ready,
+        tmp_path,
+        *(("add", "readings", "size", "Float64"), ("drop", "readings", "heat", ""), "month"),
+        *("apply", "materialize", "train", "rollback"),
+    )
