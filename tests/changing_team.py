@@ -17,12 +17,12 @@ from tests.fakes import FakeKeyStore
 from streamflow import bootstrap
 from streamflow.api.app import create_app
 from streamflow.bootstrap import production_predictor
-from streamflow.errors import NothingToRollBack
+from streamflow.errors import InvalidSettings, NothingToRollBack
 from streamflow.keys.access import Access
 from streamflow.keys.audit import Audit
 from streamflow.keys.key_sync import KeySync
 from streamflow.pipeline import train
-from streamflow.pipeline.apply import apply, plan
+from streamflow.pipeline.apply import apply, plan, prune
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
@@ -30,10 +30,14 @@ from streamflow.postgres.database import Database
 from streamflow.promotion import promote
 from streamflow.serving.configured_online_store import configured_online_store
 from streamflow.serving.scoring import Prediction, ScoringRequest
+from streamflow.use_case.findings import UseCaseRefused
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 MONTHS = [date(2024, one + 1, 1) - timedelta(days=1) for one in range(1, 12)]
 ITEM_IDS = [f"i{number:03}" for number in range(40)]
+POLL_SECONDS = 0.05
+# So many versions that were in Production before are kept.
+MOST_TRAININGS = 3
 
 # Each is one step of a team: the tables that they touch are few, so that changes meet.
 CHANGES = [
@@ -53,7 +57,7 @@ CHANGES = [
     ("drop table", "readings", "", ""),
     ("drop table", "visits", "", ""),
 ]
-STEPS = ["apply", "materialize", "month", "train", "rollback"]
+STEPS = ["apply", "materialize", "month", "train", "rollback", "prune"]
 
 
 class Load:
@@ -103,7 +107,7 @@ class Load:
 def api_under_load(ready: Platform, items: list[str], now: Any) -> Iterator[Load]:
     """The API of the platform's use case with load on it, until the block ends."""
     url = ready.database.url
-    settings = ready.settings.model_copy(update={"registry_poll_seconds": 0.05})
+    settings = ready.settings.model_copy(update={"registry_poll_seconds": POLL_SECONDS})
     access = Access(
         open_without_keys=True,
         requests_per_second=1e9,
@@ -161,6 +165,7 @@ class Team:
         self.shape, self.applied, self.month = ITEMS, ITEMS, 0
         self.before = self.answers()
         self.steps: list[Any] = []
+        self.trainings = 0
 
     def platform(self) -> Platform:
         return shaped(self.ready, self.shape)
@@ -182,7 +187,9 @@ class Team:
         """One step, and what was answered during it."""
         if step == "materialize" and self.applied != self.shape:
             self.take("apply")
-        if step == "train" and self.steps[-1] != "materialize":
+        if step == "train" and self.trainings == MOST_TRAININGS:
+            return
+        if step == "train" and self.steps[-1:] != ["materialize"]:
             self.take("materialize")
         self.steps.append(step)
         same = getattr(self, f"_{step}")() if isinstance(step, str) else self._change(step)
@@ -221,7 +228,11 @@ class Team:
         raise AssertionError((self.steps, "the API doesn't follow", status, body))
 
     def _change(self, change: Any) -> bool:
-        self.shape = changed(self.shape, change)
+        before, self.shape = self.shape, changed(self.shape, change)
+        try:
+            plan(self.platform())
+        except (InvalidSettings, UseCaseRefused):  # no history could follow: the team leaves it
+            self.shape = before
         return True
 
     def _apply(self) -> bool:
@@ -244,10 +255,15 @@ class Team:
         return True
 
     def _train(self) -> bool:
+        self.trainings += 1
         ready = self.platform()
         version = train.train(ready, MONTHS[self.month], None, 1, NOW).version
         promote.promote(ready, version, "Production", "a test", "somebody", NOW)
         return False
+
+    def _prune(self) -> bool:
+        prune(self.platform(), lambda seconds: time.sleep(4 * POLL_SECONDS))
+        return True
 
     def _rollback(self) -> bool:
         before = self.ready.registry.production()

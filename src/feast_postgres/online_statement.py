@@ -77,7 +77,7 @@ def readable_version(
     features: Mapping[str, str],
 ) -> str:
     """The newest version of the view, as `view` or `view@vN`, that has the features in these Feast
-    types, and has values of them if it has rows. The view itself if no version has all of them.
+    types, and has values of them if it has rows. The newest one if none has all of them.
 
     A version whose columns are new has no values of them before it is materialized.
     """
@@ -95,7 +95,7 @@ def readable_version(
         if not has_row(connection, table) or has_row(connection, table, columns):
             return reference
         without_values.append(reference)
-    return (*without_values, view)[0]
+    return (*without_values, f"{view}@v{max(found)}")[0]
 
 
 def views_without_values(

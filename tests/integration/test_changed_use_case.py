@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+from tests import changing_team
 from tests.changing_case import ITEMS, Column, Shape, month, shaped, use_case, write_month
-from tests.changing_team import ITEM_IDS, MONTHS, NOW, Team, api_under_load
+from tests.changing_team import ITEM_IDS, MONTHS, NOW, STEPS, Team, api_under_load
 from tests.conftest import url_of
+from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
-from streamflow.errors import InvalidSettings
+from streamflow.errors import InvalidSettings, UnservableModel
 from streamflow.features import history_source
+from streamflow.features.pruning import Pruned
+from streamflow.lineage.reproduce import reproduce
 from streamflow.pipeline import train
-from streamflow.pipeline.apply import apply, plan
+from streamflow.pipeline.apply import apply, plan, prune
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
+from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.promotion import promote
 from streamflow.serving.scoring import Prediction, ScoringRequest
@@ -26,6 +36,8 @@ from streamflow.settings import Settings, load_settings
 
 JANUARY, FEBRUARY = MONTHS[:2]
 
+LONG = bool(os.environ.get("STREAMFLOW_LONG_TESTS"))
+SIZE = Column("Float64")
 WITHOUT_HEAT = ITEMS.without_column("readings", "heat")
 WIDER = ITEMS.with_column("items", "age", Column("Float64"))
 WITHOUT_READINGS = Shape({"items": ITEMS.tables["items"]})
@@ -127,12 +139,11 @@ def test_the_model_in_production_goes_on_whatever_changes(
     assert answers(after) == before
 
 
-@pytest.mark.parametrize("change", ["a column is dropped", "a type is widened"])
 def test_the_next_model_reads_the_new_definitions_and_a_rollback_the_old_ones(
-    ready: Platform, change: str
+    ready: Platform,
 ) -> None:
     before = answers(ready)
-    shape, names = CHANGES[change]
+    shape, names = CHANGES["a type is widened"]
     after = shaped(ready, shape)
     apply(after)
     materialize(after, JANUARY, NOW)
@@ -149,7 +160,10 @@ def test_what_is_not_recorded_any_more_stays_as_it_was_recorded_last(
     after = shaped(ready, WITHOUT_HEAT)
     apply(after)
     rows = month(WITHOUT_HEAT, 1)
-    ingest(after, write_month(tmp_path / "february", rows), FEBRUARY, None, NOW, "test")
+    folder = write_month(tmp_path / "february", rows)
+    twice = ingest(after, folder, FEBRUARY, NOW - timedelta(days=1), NOW, "test")
+    withdraw(after, twice.ingestion_id, "too early", NOW - timedelta(hours=1), "test")
+    ingest(after, folder, FEBRUARY, None, NOW, "test")
     materialize(after, FEBRUARY, NOW)
     then, now = before["i000"], answers(after)["i000"]
     assert now[2]["readings_fv"] == then[2]["readings_fv"]
@@ -183,6 +197,61 @@ def _value(shown: str, name: str) -> str:
     return shown.partition(name)[2].partition(",")[0].rstrip("}")
 
 
+def test_what_is_kept_goes_when_no_kept_version_needs_it(ready: Platform) -> None:
+    after = shaped(ready, WITHOUT_HEAT)
+    apply(after)
+    materialize(after, JANUARY, NOW)
+    assert promote_new(after) == 2
+    expected, waited = answers(after), list[float]()
+    assert prune(after, waited.append) == []
+    assert waited == [2 * ready.settings.registry_poll_seconds]
+
+    # Version 1 is out of reach, but for what version 2 reads of it.
+    alone = replace(after, settings=after.settings.model_copy(update={"rollback_versions": 0}))
+    assert [(one.feature_view, one.whole) for one in plan(alone).pruned] == [
+        ("readings_fv__v0", True)
+    ]
+    assert prune(alone, waited.append) == [Pruned("readings_fv__v0", "readings_fv", ANY, True)]
+    assert plan(alone).pruned == []
+    assert answers(after) == expected
+    tables = execute(ready.database, "SELECT tablename FROM pg_tables WHERE schemaname = 'online'")
+    assert {row["tablename"] for row in tables} == {
+        "changing.items_fv",
+        "changing.readings_fv@v1",
+    }
+    with pytest.raises(UnservableModel, match="'readings_fv@v1' has no 'heat'"):
+        promote.rollback(after, "a test", "somebody", NOW)
+        production_predictor(after)
+
+
+def test_columns_of_what_is_kept_go_when_no_kept_version_reads_them(ready: Platform) -> None:
+    both = Shape({**ITEMS.tables, "readings": {**ITEMS.tables["readings"], "size": SIZE}})
+    apply(shaped(ready, both))
+    before = answers(ready)
+    apply(shaped(ready, WITHOUT_HEAT))
+    gone = [Pruned("readings_fv__v0", "readings_fv", ["size"], False)]
+    assert plan(shaped(ready, WITHOUT_HEAT)).pruned == gone
+    assert prune(shaped(ready, WITHOUT_HEAT), float) == gone
+    assert answers(ready) == before
+    materialize(shaped(ready, WITHOUT_HEAT), JANUARY, NOW)
+    assert answers(ready) == before
+
+
+def test_a_version_whose_features_are_not_materialized_does_not_take_over(
+    ready: Platform,
+) -> None:
+    after = shaped(ready, CHANGES["a table and its view are added"][0])
+    with api_under_load(ready, ITEM_IDS, NOW) as load:
+        apply(after)
+        assert promote_new(after) == 2
+        while "2" not in str(load.client.get("/ready").json()):
+            pass
+        status, answer = load.ask("i000")
+        assert (status, answer["model"]["version"]) == (200, 1)
+        materialize(after, JANUARY, NOW)
+    assert {status for _, status, _ in load.taken()} == {200}
+
+
 def test_a_view_that_production_reads_comes_from_no_other_table(ready: Platform) -> None:
     """The names would be the same, and the values others."""
     moved = shaped(ready, Shape({**ITEMS.tables, "others": ITEMS.tables["readings"]}))
@@ -199,6 +268,20 @@ def test_a_view_that_production_reads_comes_from_no_other_table(ready: Platform)
     assert plan(ready).history.new_tables == []
 
 
+def test_another_online_store_has_one_definition_of_a_view(ready: Platform) -> None:
+    sqlite = {"type": "sqlite", "path": str(ready.settings.home / "online.db")}
+    other = replace(ready, settings=ready.settings.model_copy(update={"online_store": sqlite}))
+    assert plan(shaped(other, CHANGES["a column is added"][0])).versions[0].reads == []
+    with pytest.raises(InvalidSettings, match="Version 1 reads feature view 'readings_fv' as it"):
+        plan(shaped(other, WITHOUT_HEAT))
+
+
+def test_what_is_not_applied_is_not_materialized(ready: Platform) -> None:
+    with pytest.raises(InvalidSettings, match="it still has readings_fv:heat") as refused:
+        materialize(shaped(ready, WITHOUT_HEAT), JANUARY, NOW)
+    assert refused.value.next == "Run `streamflow apply`."
+
+
 def play(ready: Platform, folder: Path, *steps: Any) -> None:
     """The steps of a team on the platform, with the API under load."""
     with api_under_load(ready, ITEM_IDS, NOW) as load:
@@ -207,10 +290,29 @@ def play(ready: Platform, folder: Path, *steps: Any) -> None:
             team.take(step)
 
 
-def test_the_api_answers_while_the_use_case_changes(ready: Platform, tmp_path: Path) -> None:
-    play(
-        ready,
-        tmp_path,
+@settings(
+    max_examples=200 if LONG else 1,
+    phases=[Phase.generate] if LONG else [Phase.explicit],
+    suppress_health_check=list(HealthCheck),
+)
+@example(
+    [
         *(("add", "readings", "size", "Float64"), ("drop", "readings", "heat", ""), "month"),
-        *("apply", "materialize", "train", "rollback"),
-    )
+        *("train", ("widen", "items", "age", ""), "apply", "rollback", "prune"),
+    ]
+)
+@given(st.lists(st.sampled_from([*changing_team.CHANGES, *STEPS, *STEPS]), min_size=6, max_size=12))
+def test_the_api_answers_in_whatever_order_the_use_case_changes(
+    trained: Settings,
+    new_database: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[Any],
+) -> None:
+    url = new_database(url_of(trained))
+    copied = load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
+    with platform(copied) as opened:
+        play(shaped(opened, ITEMS), tmp_path_factory.mktemp("year"), *steps)
+        if LONG:
+            for run in opened.registry.runs():
+                done = reproduce(shaped(opened, ITEMS), run, NOW)
+                assert (done.verdict, done.why, steps) == ("identical", done.why, steps)

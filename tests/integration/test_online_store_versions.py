@@ -233,7 +233,7 @@ def test_a_new_table_of_a_tag_has_the_rows_of_the_version_before(tagged: StoreUn
     [
         ({"fee": "DOUBLE", "age": "INT64"}, "profile"),
         ({"fee": "DOUBLE"}, "profile@v1"),
-        ({"fee": "INT64"}, "profile"),  # none has it
+        ({"fee": "INT64"}, "profile@v1"),  # none has it
     ],
 )
 def test_the_newest_version_that_has_all_features_is_read(

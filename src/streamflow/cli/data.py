@@ -20,6 +20,7 @@ from streamflow.cli.times import parse_day
 
 if TYPE_CHECKING:
     from streamflow.features.definitions import ViewChange
+    from streamflow.features.pruning import Pruned
     from streamflow.pipeline.apply import ConcernedVersion, Plan
 
 app = typer.Typer()
@@ -91,6 +92,10 @@ def apply(
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would change, and change nothing.")
     ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Then remove what was kept and no version needs any more."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Bring Feast's registry and online store to the use case's definitions.
@@ -101,7 +106,20 @@ def apply(
 
     with open_platform() as platform, show_progress(json, "apply"):
         done = step_apply.plan(platform) if plan else step_apply.apply(platform)
-    print_result(_apply_document(done), json, lambda: _print_apply(done, plan))
+        gone = done.pruned if plan else []
+        if prune and not plan:
+            gone = step_apply.prune(platform)
+    document = {**_apply_document(done), "pruned": [asdict(one) for one in gone]}
+
+    def print_text() -> None:
+        _print_apply(done)
+        for one in gone:
+            what = "is" if not plan else "would be" if prune else "could be"
+            print(f"{_pruned(one)} {what} removed{'' if prune else ' by --prune'}.")
+        if plan:
+            print("Nothing is changed.")
+
+    print_result(document, json, print_text)
 
 
 @app.command(epilog="Example: streamflow materialize --as-of 2024-01-31")
@@ -183,31 +201,36 @@ def _apply_document(done: Plan) -> dict[str, Any]:
     }
 
 
-def _print_apply(done: Plan, plan: bool) -> None:
+def _pruned(one: Pruned) -> str:
+    if one.whole:
+        return f"Feature view {one.feature_view} with the table {one.table}"
+    return f"Of feature view {one.feature_view}: {', '.join(one.features)}"
+
+
+def _print_apply(done: Plan) -> None:
     views = [
         [one.feature_view, one.change, one.table, _difference(one)]
         for one in done.registry.feature_views
     ]
     services = [[name, change, "", ""] for name, change in done.registry.feature_services.items()]
     for table in done.history.new_tables:
-        print(f"history: table {table!r} is new.")
+        print(f"table {table!r} is new in history.")
     for change in done.history.changes:
-        print(f"history: {change}.")
+        print(f"{change.history}: {change}.")
     if done.history.not_recorded:
         stays = ", ".join(done.history.not_recorded)
-        print(f"history: no file has {stays} any more; what is known of it stays.")
-    title = "what apply would do" if plan else "applied"
-    print_table(title, ["definition", "", "table online", "features"], [*views, *services])
+        print(f"No file has {stays} any more; what is known of it stays.")
+    print_table("definitions", ["name", "", "table online", "features"], [*views, *services])
     for version in done.versions:
         if said := _meaning(version):
             print(said)
     if any(one.added or one.retyped for one in done.registry.feature_views):
         print("New features are online after `streamflow materialize`.")
-    if plan:
-        print("Nothing is changed.")
 
 
 def _difference(one: ViewChange) -> str:
+    if one.change == "added":
+        return f"{len(one.added)} feature{'s' * (len(one.added) != 1)}"
     return ", ".join(
         [
             *(f"+ {name} {kind}" for name, kind in one.added.items()),

@@ -16,5 +16,6 @@ __all__ = [
     "materialization",
     "online_history",
     "point_in_time",
+    "pruning",
     "use_case_check",
 ]

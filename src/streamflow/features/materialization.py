@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import FeatureStoreUnavailable
+from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_store import known_store, quiet, unavailable
 from streamflow.features.kept_rows import follow_history
 from streamflow.features.kept_views import history_rows, model_view, source_table
@@ -47,7 +48,7 @@ def materialize(
 
     Only rows that are known at `now` (UTC) are copied. A row with an older event timestamp than the
     online one never replaces it. `progress` is called with each feature view. Raises AsOfRefused,
-    FeatureStoreUnavailable.
+    InvalidSettings if the use case hasn't been applied, FeatureStoreUnavailable.
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, now)
@@ -67,6 +68,9 @@ def materialize(
             f"No feature view of {use_case.name!r} is in Feast's registry.",
             "Run `streamflow apply`.",
         )
+    with unavailable(f"Feast doesn't know the feature service {use_case.feature_service!r}"):
+        service = store.get_feature_service(use_case.feature_service)
+    require_applied(service, {view.name: view for view in views}, use_case)
     for view in views:
         progress(view.name)
         names = {

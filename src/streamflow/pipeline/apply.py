@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamflow.features import definitions, feature_store, kept_rows, use_case_check
+from streamflow.errors import InvalidSettings
+from streamflow.features import definitions, feature_store, kept_rows, pruning, use_case_check
 from streamflow.features.definitions import Changes, lacking
+from streamflow.features.pruning import Pruned
 from streamflow.history import history_changes
 from streamflow.history.history_plan import HistoryPlan, history_plan
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
 from streamflow.promotion.kept_versions import VersionNeeds, kept_versions, newest_versions
 from streamflow.scratch import replacement
+from streamflow.training.served_model import FeatureSchema
+
+# By then each process of the API has seen twice which version it serves, and from which tables.
+_POLLS = 2
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,12 @@ class ConcernedVersion:
 @dataclass(frozen=True)
 class Plan:
     """What an apply changes in history, in Feast's registry and online, and the versions that it
-    concerns."""
+    concerns. `pruned` is what no kept version needed before it, and goes if that is asked for."""
 
     history: HistoryPlan
     registry: Changes
     versions: list[ConcernedVersion]
+    pruned: list[Pruned]
 
 
 def plan(platform: Platform) -> Plan:
@@ -68,6 +77,28 @@ def apply(platform: Platform) -> Plan:
     return done
 
 
+def prune(platform: Platform, wait: Callable[[float], None] = time.sleep) -> list[Pruned]:
+    """Remove what `apply` has kept and no kept version needs any more; returns what was removed.
+
+    Each process of the API may read it for as long as it polls, so that `wait` is called with the
+    seconds first. Raises FeatureStoreUnavailable, MlflowUnavailable.
+    """
+    wait(_POLLS * platform.settings.registry_poll_seconds)
+    with one_step(platform.database, platform.registry.model):
+        kept = [one.features for one in kept_versions(platform) if one.features is not None]
+        store = _store(platform)
+        gone = _prunable(platform, store.list_feature_views(), kept)
+        pruning.prune(store, gone)
+    return gone
+
+
+def _prunable(platform: Platform, views: Iterable[Any], kept: list[FeatureSchema]) -> list[Pruned]:
+    tables = None
+    if platform.settings.online_store is None:
+        tables = [pruning.tables_read(platform.database, platform.use_case, one) for one in kept]
+    return pruning.prunable(views, kept, tables)
+
+
 def _store(platform: Platform) -> Any:
     return feature_store.open_store(
         platform.database.url, platform.use_case, online_store=platform.settings.online_store
@@ -78,10 +109,27 @@ def _plan(platform: Platform) -> Plan:
     kept = kept_versions(platform)
     needs = {one.version: one.features for one in kept if one.features is not None}
     changes = definitions.planned(_store(platform), platform.use_case, needs)
+    if platform.settings.online_store is not None:
+        _require_one_definition(changes)
     others = newest_versions(platform, but_not=[one.version for one in kept])
     concerned = [_concerned(one, changes, kept=one in kept) for one in (*kept, *others)]
     history = history_plan(platform.database, platform.use_case)
-    return Plan(history, changes, [one for one in concerned if one.kept or one.lacks])
+    gone = _prunable(platform, changes.before, [*needs.values()])
+    concerned = [one for one in concerned if one.kept or one.lacks]
+    return Plan(history, changes, concerned, gone)
+
+
+def _require_one_definition(changes: Changes) -> None:
+    """Raise InvalidSettings if two definitions of a view would have to be online side by side."""
+    for one in changes.feature_views:
+        view = one.table.partition("@v")[0]
+        if one.change == "kept" and one.feature_view != view:
+            raise InvalidSettings(
+                f"Version {', '.join(map(str, one.versions))} reads feature view {view!r} as it "
+                "was, and the configured online store has one definition of a view.",
+                f'Give the changed view another name, such as FeatureView(name="{view}_2", …), and '
+                "keep the old one until no version reads it.",
+            )
 
 
 def _concerned(one: VersionNeeds, changes: Changes, *, kept: bool) -> ConcernedVersion:

@@ -13,6 +13,7 @@ from streamflow.errors import FeatureStoreUnavailable, StreamFlowError, Unservab
 from streamflow.features.feature_store import ONLINE_SCHEMA, unavailable
 from streamflow.features.feature_types import VALUE_TYPES
 from streamflow.features.kept_views import kept_name
+from streamflow.features.pruning import tables_read
 from streamflow.postgres.database import Database
 from streamflow.serving.callbacks import Callback
 from streamflow.serving.feature_status import MISSING, EntityRow
@@ -54,21 +55,13 @@ class PostgresStore:
         Raises UnservableModel for the first one that is missing or of another type,
         FeatureStoreUnavailable.
         """
-        types: dict[str, dict[str, str]] = {}
-        for feature in schema.features:
-            types.setdefault(feature.feature_view, {})[feature.name] = VALUE_TYPES[feature.type]
         project = self._use_case.name
+        tables = tables_read(self._database, self._use_case, schema)
         try:
             with (
                 unavailable("The online store's tables can't be read"),
                 self._database.connection() as connection,
             ):
-                tables = {
-                    view: online_statement.readable_version(
-                        connection, ONLINE_SCHEMA, project, schema.join_key, view, features
-                    )
-                    for view, features in types.items()
-                }
                 statement = online_statement.prepare_statement(
                     connection,
                     ONLINE_SCHEMA,
