@@ -22,7 +22,7 @@ from tests.statements import execute
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import InvalidSettings, UnservableModel
 from streamflow.features import history_source
-from streamflow.features.pruning import Pruned
+from streamflow.features.kept.pruning import Pruned
 from streamflow.lineage.reproduce import reproduce
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply, plan, prune

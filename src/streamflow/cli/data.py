@@ -20,7 +20,7 @@ from streamflow.cli.times import parse_day
 
 if TYPE_CHECKING:
     from streamflow.features.definitions import ViewChange
-    from streamflow.features.pruning import Pruned
+    from streamflow.features.kept.pruning import Pruned
     from streamflow.pipeline.apply import ConcernedVersion, Plan
 
 app = typer.Typer()

@@ -12,10 +12,9 @@ __all__ = [
     "feature_types",
     "feature_views",
     "history_source",
-    "kept_rows",
+    "kept",
     "materialization",
     "online_history",
     "point_in_time",
-    "pruning",
     "use_case_check",
 ]

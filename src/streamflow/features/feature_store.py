@@ -19,7 +19,7 @@ from streamflow.errors import (
 )
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_types import FEATURE_TYPES
-from streamflow.features.kept_views import source_table
+from streamflow.features.kept.views import source_table
 from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.withdrawals.known_rows import known_condition
 from streamflow.postgres.database import Database

@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_store import known_store, quiet, unavailable
-from streamflow.features.kept_rows import follow_history
-from streamflow.features.kept_views import history_rows, model_view, source_table
+from streamflow.features.kept.rows import follow_history
+from streamflow.features.kept.views import history_rows, model_view, source_table
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.months import require_month

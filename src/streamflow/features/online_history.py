@@ -14,7 +14,7 @@ from math import isfinite
 
 from streamflow.features.feature_store import open_store, unavailable
 from streamflow.features.feature_types import typed
-from streamflow.features.kept_views import source_table
+from streamflow.features.kept.views import source_table
 from streamflow.history.history_changes import name_now, recorded_changes
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from feast_postgres.versions import TABLE_TAG
 from streamflow.errors import InvalidSettings
-from streamflow.features.kept_views import (
+from streamflow.features.kept.views import (
     feature_types,
     is_kept,
     kept_name,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from streamflow.errors import InvalidSettings
-from streamflow.features import definitions, feature_store, kept_rows, pruning, use_case_check
+from streamflow.features import definitions, feature_store, use_case_check
 from streamflow.features.definitions import Changes, lacking
-from streamflow.features.pruning import Pruned
+from streamflow.features.kept import pruning, rows
+from streamflow.features.kept.pruning import Pruned
 from streamflow.history import history_changes
 from streamflow.history.history_plan import HistoryPlan, history_plan
 from streamflow.pipeline.step_lock import one_step
@@ -73,7 +74,7 @@ def apply(platform: Platform) -> Plan:
         history_changes.prepare_history(platform.database, platform.use_case)
         store = _store(platform)
         definitions.apply(store, platform.use_case, done.registry)
-        kept_rows.follow_history(platform.database, platform.use_case, store)
+        rows.follow_history(platform.database, platform.use_case, store)
     return done
 
 

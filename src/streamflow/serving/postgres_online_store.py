@@ -12,8 +12,8 @@ from feast_postgres.online_statement import NotReadable, Statement
 from streamflow.errors import FeatureStoreUnavailable, StreamFlowError, UnservableModel
 from streamflow.features.feature_store import ONLINE_SCHEMA, unavailable
 from streamflow.features.feature_types import VALUE_TYPES
-from streamflow.features.kept_views import kept_name
-from streamflow.features.pruning import tables_read
+from streamflow.features.kept.pruning import tables_read
+from streamflow.features.kept.views import kept_name
 from streamflow.postgres.database import Database
 from streamflow.serving.callbacks import Callback
 from streamflow.serving.feature_status import MISSING, EntityRow

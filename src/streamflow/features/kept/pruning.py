@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feast_postgres import online_statement
 from streamflow.features.feature_store import ONLINE_SCHEMA, quiet, unavailable
 from streamflow.features.feature_types import VALUE_TYPES
-from streamflow.features.kept_views import (
+from streamflow.features.kept.views import (
     feature_types,
     is_kept,
     kept_view,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from streamflow.features.feature_store import quiet, unavailable
-from streamflow.features.kept_views import (
+from streamflow.features.kept.views import (
     feature_types,
     is_kept,
     kept_view,
