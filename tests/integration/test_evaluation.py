@@ -215,25 +215,42 @@ def test_an_entity_that_the_version_has_no_prediction_for_is_counted(ready: Plat
     assert found.evaluation.rows == 200
 
 
-def test_a_version_whose_feature_is_gone_says_what_to_do(ready: Platform) -> None:
-    def without_alarms() -> list[Any]:
+def without_alarms(*, in_view: bool) -> Callable[[], list[Any]]:
+    """The features without `alarms`: not in the service, or in no view either."""
+
+    def definitions() -> list[Any]:
         from feast import FeatureService, FeatureView
-        from feast.types import Int64
 
         entity, machines, readings, _ = tiny_case.features()
-        fields = [one for one in readings.schema if one.name != "alarms"]
-        assert len(fields) < len(readings.schema), Int64
-        readings = FeatureView(
-            name=readings.name,
-            entities=[entity],
-            ttl=readings.ttl,
-            schema=[one for one in fields if one.name != "machine_id"],
-            source=readings.batch_source,
-        )
-        service = FeatureService(name="failures_v1", features=[machines, readings])
+        kept = [one for one in readings.schema if one.name not in ("alarms", "machine_id")]
+        if not in_view:
+            readings = FeatureView(
+                name=readings.name,
+                entities=[entity],
+                ttl=readings.ttl,
+                schema=kept,
+                source=readings.batch_source,
+            )
+        chosen = readings[[one.name for one in kept]] if in_view else readings
+        service = FeatureService(name="failures_v1", features=[machines, chosen])
         return [entity, machines, readings, service]
 
-    changed = replace(ready, use_case=replace(tiny_case.use_case, features=without_alarms))
+    return definitions
+
+
+def test_a_version_is_judged_by_its_own_features_when_they_are_gone(ready: Platform) -> None:
+    before = evaluate(ready, FEBRUARY)
+    use_case = replace(tiny_case.use_case, features=without_alarms(in_view=False))
+    changed = replace(ready, use_case=use_case)
+    apply(changed)
+    again = evaluate(changed, FEBRUARY)
+    assert not again.recorded
+    assert again.evaluation == before.evaluation
+
+
+def test_a_version_whose_feature_isnt_joined_any_more_says_what_to_do(ready: Platform) -> None:
+    use_case = replace(tiny_case.use_case, features=without_alarms(in_view=True))
+    changed = replace(ready, use_case=use_case)
     apply(changed)
     with pytest.raises(UnservableModel, match="readings_fv:alarms") as refused:
         evaluate(changed, FEBRUARY)

@@ -5,6 +5,7 @@ May import: platform, features, registry, training, history, postgres, top modul
 
 __all__ = [
     "code",
+    "definitions_then",
     "diff",
     "document",
     "recorded_environment",

@@ -5,8 +5,9 @@ What it still has, it has as it is defined today: a definition that changed show
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 
 from streamflow.features import point_in_time
 from streamflow.features.feature_join import FeatureJoin, join_of_before
@@ -41,16 +42,29 @@ class Then:
 
 def assemble(database: Database, use_case: UseCase, lineage: Lineage) -> Then:
     """The run's rows as history has them. Raises as `point_in_time.assemble` does."""
-    configuration, data = lineage.configuration, lineage.data
+    return assemble_months(
+        database, use_case, lineage.configuration, lineage.data.every_month, lineage.data.known_at
+    )
+
+
+def assemble_months(
+    database: Database,
+    use_case: UseCase,
+    configuration: Configuration,
+    months: Sequence[date],
+    known_at: datetime,
+) -> Then:
+    """The rows of these months with a run's features, as known at `known_at` (UTC). Raises as
+    `point_in_time.assemble` does."""
     then = _with_recorded(database, use_case, configuration)
     join = join_of_before(
         database,
         use_case,
-        data.known_at,
+        known_at,
         configuration.feature_schema,
         configuration.feature_views,
     )
-    rows = point_in_time.assemble(database, then, data.every_month, data.known_at, join)
+    rows = point_in_time.assemble(database, then, months, known_at, join)
     return Then(then, join, rows)
 
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from streamflow.errors import KnownAtRefused, NoLineage, UnservableModel, UntrainableData
 from streamflow.features import point_in_time, use_case_check
-from streamflow.lineage import recorded_run
+from streamflow.features.point_in_time import Assembled
+from streamflow.lineage import definitions_then, recorded_run
+from streamflow.lineage.recorded_run import RecordedRun
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry import evaluations
@@ -61,8 +63,9 @@ def evaluate(
 ) -> Evaluated:
     """Judge the version's served form on the entities of `as_of`, and record the figures.
 
-    Features are those that were valid at `as_of`; rows and labels those that were recorded by
-    `known_at` (UTC; `now` if it is None). The same evaluation again adds nothing.
+    Features are the version's own, also where the use case has them no more, as valid at `as_of`;
+    rows and labels are those that were recorded by `known_at` (UTC; `now` if it is None). The same
+    evaluation again adds nothing.
     Raises UnknownVersion, KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData,
     UnservableModel, FeatureStoreUnavailable, MlflowUnavailable.
     """
@@ -77,7 +80,8 @@ def evaluate(
     progress("fetch the version")
     model = _load(platform, registered)
     progress("point-in-time join")
-    assembled = point_in_time.assemble(platform.database, platform.use_case, [as_of], known_at)
+    recorded = _recorded(platform, registered)
+    assembled = _assemble(platform, recorded, as_of, known_at)
     _require_features(registered, model.schema, assembled.training_set.schema)
     judged = judged_rows.predictable(assembled.table, model.schema)
     if not judged.table.num_rows:
@@ -104,7 +108,7 @@ def evaluate(
         evaluated_by=who,
         rows=rows.rows,
         positives=rows.positives,
-        trained_on=_trained_on(platform, registered, as_of, entities),
+        trained_on=_trained_on(recorded, as_of, entities),
         rows_hash=rows.hash,
         data_hash=canonical.hashes(_data(judged.table, model.schema))[0],
         figures=figures.as_metrics(),
@@ -162,16 +166,33 @@ def _scores(model: ServedModel, table: pa.Table) -> tuple[Labels, Matrix]:
     return np.concatenate(labels), np.concatenate(probabilities)
 
 
-def _trained_on(
-    platform: Platform, version: ModelVersion, as_of: date, entities: Sequence[str]
-) -> int | None:
-    """How many of the rows the version was fitted to; None if its run doesn't tell."""
+def _recorded(platform: Platform, version: ModelVersion) -> RecordedRun | None:
+    """What the version's run has stored; None without lineage."""
     registry = platform.registry
     with scratch(platform.settings.scratch) as folder:
         try:
-            recorded = recorded_run.read(registry, registry.run(version.run_id), folder)
+            return recorded_run.read(registry, registry.run(version.run_id), folder)
         except NoLineage:
             return None
+
+
+def _assemble(
+    platform: Platform, recorded: RecordedRun | None, as_of: date, known_at: datetime
+) -> Assembled:
+    """The month's rows, with the features of the version where its run tells them."""
+    database, use_case = platform.database, platform.use_case
+    if recorded is None:
+        return point_in_time.assemble(database, use_case, [as_of], known_at)
+    configuration = recorded.lineage.configuration
+    return definitions_then.assemble_months(
+        database, use_case, configuration, [as_of], known_at
+    ).assembled
+
+
+def _trained_on(recorded: RecordedRun | None, as_of: date, entities: Sequence[str]) -> int | None:
+    """How many of the rows the version was fitted to; None if its run doesn't tell."""
+    if recorded is None:
+        return None
     data, configuration = recorded.lineage.data, recorded.lineage.configuration
     months = data.every_month
     if configuration.validation == "out-of-time" and not configuration.refit:
