@@ -8,10 +8,11 @@ from datetime import date, datetime
 from streamflow.errors import AsOfRefused
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingestions import Recorded, recorded_ingestions
+from streamflow.history.labels import known_labels
 from streamflow.history.withdrawals.known_rows import FOR_EVER
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 
 
 def months(database: Database, use_case: UseCase) -> list[date]:
@@ -20,26 +21,29 @@ def months(database: Database, use_case: UseCase) -> list[date]:
 
 
 def labelled_months(database: Database, use_case: UseCase, known_at: datetime) -> list[date]:
-    """The as_of of every month with a label that was recorded by `known_at` (UTC), and whose labels
-    could be known by then; oldest first."""
+    """The as_of of every month with a label that counts at `known_at` (UTC), and whose labels could
+    be known by then; oldest first."""
     label = use_case.label
-    names = {
-        "label": identifier(label.column),
-        "label_history": identifier(use_case.name, f"{label.table}_history"),
-    }
-    there = {"schema": use_case.name, "table": f"{label.table}_history"}
+    there = {"schema": use_case.name, "table": Table.history_of(label.table)}
     if not database.rows("history_columns", **there):
         return []
+    names = {
+        "label": identifier(label.column),
+        "label_history": known_labels(database, use_case, known_at),
+    }
     rows = database.rows("labelled_months", names, known_at=known_at)
     found = [row["as_of"] for row in rows]
     return [as_of for as_of in found if event_timestamp(as_of) + label.horizon <= known_at]
 
 
 def first_known(database: Database, use_case: UseCase) -> dict[date, datetime]:
-    """Per month when it was first known (UTC): the recorded_at of its first ingestion."""
-    return {
-        row["as_of"]: row["recorded_at"] for row in database.rows("months", use_case=use_case.name)
-    }
+    """Per month when it was first known (UTC): the recorded_at of its first ingestion that wasn't
+    withdrawn; oldest month first."""
+    first: dict[date, datetime] = {}
+    for one in recorded_ingestions(database, use_case):
+        if one.counts_at(FOR_EVER):
+            first[one.as_of] = min(first.get(one.as_of, one.recorded_at), one.recorded_at)
+    return dict(sorted(first.items()))
 
 
 def other_use_cases(database: Database, use_case: UseCase) -> list[str]:

@@ -335,7 +335,7 @@ VALUES (%(ingestion_id)s, %(recorded_at)s, %(withdrawn_by)s, %(why)s, %(tables)s
 
 -- name: labelled_months
 SELECT DISTINCT as_of
-FROM {label_history}
+FROM {label_history} AS history
 WHERE recorded_at <= %(known_at)s AND {label} IS NOT NULL
 ORDER BY as_of
 
