@@ -104,17 +104,18 @@ def views_without_values(
     project: str,
     join_key: str,
     requested: Sequence[tuple[str, str]],
-) -> list[str]:
+) -> dict[str, bool]:
     """The views in which no row has a value of each of the features `requested` of it, because they
-    were never written since their columns or tables are there."""
+    were never written since their columns or tables are there; whether a view has any row."""
     columns: dict[str, list[str]] = {}
     for view, name in requested:
         columns.setdefault(view, []).append(column_name(name, join_key))
-    return [
-        view
+    tables = {view: sql.Identifier(schema, referenced_table(project, view)) for view in columns}
+    return {
+        view: has_row(connection, tables[view])
         for view, names in columns.items()
-        if not has_row(connection, sql.Identifier(schema, referenced_table(project, view)), names)
-    ]
+        if not has_row(connection, tables[view], names)
+    }
 
 
 def prepare_statement(
