@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -32,6 +33,15 @@ _numbers = itertools.count()
 # Nothing here is asserted of time: a machine may be busy.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the slow tests to those who ask for them."""
+    if os.environ.get("STREAMFLOW_SLOW_TESTS"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip("slow: STREAMFLOW_SLOW_TESTS=1"))
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +128,25 @@ def new_database(server_url: str) -> Iterator[Callable[..., str]]:
         for url in made:
             name = sql.Identifier(name_of(url))
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+
+OwnDatabase = Callable[[str], AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def own_database(new_database: Callable[..., str], server_url: str) -> OwnDatabase:
+    """A copy of a database for a block, dropped after it: Feast and MLflow keep connections to each
+    database that they have met, and a server has a hundred."""
+
+    @contextmanager
+    def copied(template: str) -> Iterator[str]:
+        url = new_database(template)
+        yield url
+        name = sql.Identifier(name_of(url))
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+    return copied
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,10 @@ def use_case(absent: Any, unseen: Mapping[str, Any] | None = None) -> UseCase:
         views = [machines, readings, repairs]
         return [machine, *views, FeatureService(name="failures_v1", features=views)]
 
-    return replace(tiny_case.use_case, tables=tables, features=features, unseen=unseen or {})
+    # Ninety machines are too few to tell how good a model is, and no bar is the matter here.
+    return replace(
+        tiny_case.use_case, tables=tables, features=features, unseen=unseen or {}, acceptance={}
+    )
 
 
 def write_repairs(folder: Path, rows: Mapping[str, tuple[object, object]]) -> None:

@@ -10,11 +10,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from tests.changing_case import ITEMS, Column, Shape, month, shaped, write_month
+from tests.conftest import OwnDatabase
 from tests.statements import execute
 
 from streamflow.bootstrap import platform
@@ -82,14 +80,10 @@ def opened(url: str, home: Path) -> Iterator[Platform]:
 
 
 @pytest.fixture
-def ready(before: Before, new_database: Callable[..., str], server_url: str) -> Iterator[Platform]:
+def ready(before: Before, own_database: OwnDatabase) -> Iterator[Platform]:
     """The platform over a copy of the database."""
-    url = new_database(before.url)
-    with opened(url, before.home) as copied:
+    with own_database(before.url) as url, opened(url, before.home) as copied:
         yield copied
-    name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests import changing_team
 from tests.changing_case import ITEMS, Column, Shape, month, shaped, use_case, write_month
 from tests.changing_team import ITEM_IDS, MONTHS, NOW, STEPS, Team, api_under_load
-from tests.conftest import url_of
+from tests.conftest import OwnDatabase, url_of
 from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
@@ -90,12 +90,12 @@ def trained(
 
 
 @pytest.fixture
-def ready(trained: Settings, new_database: Callable[..., str]) -> Iterator[Platform]:
+def ready(trained: Settings, own_database: OwnDatabase) -> Iterator[Platform]:
     """A copy of it."""
-    url = new_database(url_of(trained))
-    copied = load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
-    with platform(copied) as opened:
-        yield shaped(opened, ITEMS)
+    with own_database(url_of(trained)) as url:
+        copied = load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
+        with platform(copied) as opened:
+            yield shaped(opened, ITEMS)
 
 
 def promote_new(ready: Platform) -> int:
@@ -307,13 +307,16 @@ def play(ready: Platform, folder: Path, *steps: Any) -> None:
 @given(st.lists(st.sampled_from([*changing_team.CHANGES, *STEPS, *STEPS]), min_size=6, max_size=12))
 def test_the_api_answers_in_whatever_order_the_use_case_changes(
     trained: Settings,
-    new_database: Callable[..., str],
+    own_database: OwnDatabase,
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[Any],
 ) -> None:
-    url = new_database(url_of(trained))
-    copied = load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
-    with platform(copied) as opened:
+    with (
+        own_database(url_of(trained)) as url,
+        platform(
+            load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
+        ) as opened,
+    ):
         play(shaped(opened, ITEMS), tmp_path_factory.mktemp("year"), *steps)
         if LONG:
             for run in opened.registry.runs():

@@ -37,6 +37,7 @@ from streamflow.postgres.database import Database
 from streamflow.promotion import promote as deployment
 from streamflow.promotion.promote import Promoted
 from streamflow.registry.mlflow_registry import Registry
+from streamflow.registry.records import JUDGED_AT_RANDOM
 from streamflow.settings import Settings, load_settings
 from streamflow.training import served_model
 from streamflow.use_case import Generation
@@ -177,7 +178,10 @@ def test_a_promotion_is_written_down_with_who_when_why_and_what_the_gates_said(
     assert (row["promoted_at"], row["promoted_by"], row["why"]) == (NOW, "bob", "better on March")
     assert (row["version"], row["action"], row["replaced"]) == (2, "promote", 1)
     assert (row["from_stage"], row["to_stage"]) == ("None", "Production")
-    assert row["verdict"] == {"auc": "passed: auc is 0.8000, at least 0.7 is asked"}
+    assert row["verdict"] == {
+        "auc": "passed: auc is 0.8000, at least 0.7 is asked",
+        "judged_on": JUDGED_AT_RANDOM,
+    }
 
 
 def test_the_same_promotion_again_changes_nothing(ready: Platform, versions: list[int]) -> None:

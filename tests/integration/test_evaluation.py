@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from pydantic import SecretStr
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from tests import tiny_case
+from tests.conftest import OwnDatabase
 from tests.month_files import MonthFiles
 
 from streamflow.bootstrap import platform
@@ -76,10 +77,10 @@ def world(
 
 
 @pytest.fixture
-def settings(world: Platform, new_database: Callable[..., str]) -> Settings:
+def settings(world: Platform, own_database: OwnDatabase) -> Iterator[Settings]:
     """Those of a copy of that world."""
-    url = SecretStr(new_database(world.database.url))
-    return world.settings.model_copy(update={"database_url": url})
+    with own_database(world.database.url) as url:
+        yield world.settings.model_copy(update={"database_url": SecretStr(url)})
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ MACHINE = "m-0007"
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explained")
-    tiny_case.generate(Generation(folder / "months", users=90, months=2, seed=5))
+    tiny_case.generate(Generation(folder / "months", users=240, months=2, seed=5))
     return folder
 
 

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests import tiny_case
+from tests.conftest import OwnDatabase
 from tests.statements import execute
 from tests.training_tables import listed
 
@@ -158,13 +159,13 @@ class BruteForce:
 )
 def test_a_panel_is_what_a_brute_force_join_finds_in_any_history(
     data: st.DataObject,
-    new_database: Callable[..., str],
+    own_database: OwnDatabase,
     prepared_database: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     history = data.draw(deliveries())
     folder, use_case = tmp_path_factory.mktemp("history"), tiny_case.use_case
-    with opened(new_database(prepared_database), folder / "a home") as ready:
+    with own_database(prepared_database) as url, opened(url, folder / "a home") as ready:
         database = ready.database
         for number, one in enumerate(history):
             files = write(one, folder / str(number))
@@ -226,8 +227,8 @@ def loaded(
 
 
 @pytest.fixture
-def ready(loaded: Loaded, new_database: Callable[..., str], tmp_path: Path) -> Iterator[Platform]:
-    with opened(new_database(loaded.url), tmp_path / "a home") as copied:
+def ready(loaded: Loaded, own_database: OwnDatabase, tmp_path: Path) -> Iterator[Platform]:
+    with own_database(loaded.url) as url, opened(url, tmp_path / "a home") as copied:
         yield copied
 
 

@@ -11,13 +11,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from tests.changing_case import FIELD_TYPES, ITEMS, KEY, Column, Shape, shaped, write_month
+from tests.conftest import OwnDatabase
 
 from streamflow.bootstrap import platform
 from streamflow.errors import UntrainableData
@@ -248,20 +246,18 @@ Fresh = Callable[[], Any]
 
 
 @pytest.fixture
-def fresh(
-    new_database: Callable[..., str], prepared_database: str, server_url: str, tmp_path: Path
-) -> Fresh:
+def fresh(own_database: OwnDatabase, prepared_database: str, tmp_path: Path) -> Fresh:
     """A platform with nothing in it, which is gone afterwards."""
     numbers = iter(range(10_000))
 
     @contextmanager
     def fresh() -> Iterator[Platform]:
-        url, home = new_database(prepared_database), tmp_path / f"home_{next(numbers)}"
-        with platform(load_settings(home=home, database_url=url, use_case="churn")) as ready:
+        home = tmp_path / f"home_{next(numbers)}"
+        with (
+            own_database(prepared_database) as url,
+            platform(load_settings(home=home, database_url=url, use_case="churn")) as ready,
+        ):
             yield ready
-        name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
-        with psycopg.connect(server_url, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
     return fresh
 

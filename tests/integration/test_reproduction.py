@@ -15,11 +15,9 @@ from platform import machine
 from types import SimpleNamespace
 from typing import Any
 
-import psycopg
 import pyarrow as pa
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from tests.conftest import OwnDatabase
 from tests.json_schema import violations
 from tests.statements import execute
 
@@ -100,17 +98,10 @@ def opened(url: str, home: Path, **settings: Any) -> Iterator[Platform]:
 
 
 @pytest.fixture
-def ready(
-    trained: Trained, new_database: Callable[..., str], server_url: str
-) -> Iterator[Platform]:
+def ready(trained: Trained, own_database: OwnDatabase) -> Iterator[Platform]:
     """The platform over a copy of the database, free to be tampered with."""
-    url = new_database(trained.url)
-    with opened(url, trained.home) as copied:
+    with own_database(trained.url) as url, opened(url, trained.home) as copied:
         yield copied
-    # Feast and MLflow keep connections to each copy, and a server has a hundred.
-    name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def load(ready: Platform, month: Path, recorded_at: datetime) -> None:
