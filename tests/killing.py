@@ -1,7 +1,7 @@
 """Steps of the pipeline that a SIGKILL disturbs, and what is to be seen of them afterwards.
 
 Steps run in processes forked from one that has imported everything, so that an instant hits the
-step and not its imports. `STREAMFLOW_TEST_KILLS` is the number of random instants per step (2).
+step and not its imports. `STREAMFLOW_TEST_KILLS` is the number of random instants per step (1).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-KILLS = int(os.environ.get("STREAMFLOW_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("STREAMFLOW_TEST_KILLS", "1"))
 NO_MODELS: dict[str, Any] = {"versions": [], "runs": []}
 
 # Reads one job a line: which step, on which database, and when to die. `after` is seconds; `at` is

@@ -413,6 +413,7 @@ def test_wrong_usage_is_told_with_exit_code_2(
     assert "--help`" in told["next"]
 
 
+@pytest.mark.slow
 def test_each_kind_of_error_ends_its_command_with_exit_code_1(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

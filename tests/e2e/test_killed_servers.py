@@ -1,7 +1,7 @@
 """`streamflow up`, whose servers are killed: all of it is ready again, and no prediction is lost
 but those that were counted.
 
-`STREAMFLOW_TEST_KILLS` is the number of kills (2); which server it is goes round.
+`STREAMFLOW_TEST_KILLS` is the number of kills (1); which server it is goes round.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ JANUARY = date(2024, 1, 31)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="ends processes as Linux does"),
     pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="it's about the embedded"),
 ]

@@ -188,7 +188,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.skipif(not LONG, reason="takes a minute: STREAMFLOW_LONG_TESTS=1")
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", CHANGES.values(), ids=CHANGES)
 def test_runs_of_before_a_change_come_out_identical(
     ready: Platform, before: Before, load: Load, shape: Shape

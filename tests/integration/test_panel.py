@@ -41,7 +41,7 @@ from streamflow.use_case import Generation
 MONTHS = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31), date(2024, 4, 30)]
 NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
 MACHINES = ("m-1", "m-2", "m-3", "m-4")
-EXAMPLES = 200 if os.environ.get("STREAMFLOW_LONG_TESTS") else 4
+EXAMPLES = 200 if os.environ.get("STREAMFLOW_LONG_TESTS") else 3
 
 
 def known(as_of: date) -> datetime:

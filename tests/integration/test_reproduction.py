@@ -822,6 +822,7 @@ def test_known_at_is_a_time_that_has_passed_in_utc_if_it_names_no_zone(
 # Another process, another PostgreSQL.
 
 
+@pytest.mark.slow
 def test_every_version_is_identical_in_a_fresh_process(
     ready: Platform, trained: Trained, cli: Callable[..., Any]
 ) -> None:
@@ -843,6 +844,7 @@ def test_every_version_is_identical_in_a_fresh_process(
 
 
 @pytest.mark.skipif(machine() != "x86_64", reason="the kernels that are asked for are of x86-64")
+@pytest.mark.slow
 def test_other_kernels_of_blas_are_named_and_change_a_linear_model_alone(
     ready: Platform, trained: Trained, cli: Callable[..., Any]
 ) -> None:
@@ -862,6 +864,7 @@ def test_other_kernels_of_blas_are_named_and_change_a_linear_model_alone(
     assert linear["why"].startswith("environment moved: BLAS of numpy: ")
 
 
+@pytest.mark.slow
 def test_a_training_that_was_programmed_otherwise_is_named(
     ready: Platform, trained: Trained, cli: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def another(majors: dict[int, Path], server_url: str, homes: Path) -> Iterator[s
         yield url
 
 
+@pytest.mark.slow
 def test_runs_come_out_identical_on_a_restored_database_and_back(
     another: str, new_database: Callable[..., str], prepared_database: str, tmp_path: Path
 ) -> None:

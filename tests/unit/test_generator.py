@@ -256,6 +256,7 @@ def test_more_rows_than_are_written_at_a_time_have_unique_ids(tmp_path: Path) ->
     assert panel.index.is_unique
 
 
+@pytest.mark.slow
 def test_no_two_subscribers_share_an_id() -> None:
     numbers = np.concatenate([np.arange(500_000), np.arange(500_000) * 10_000 + 500_000])
     ids = generator.user_ids(3, numbers)

@@ -27,7 +27,7 @@ from streamflow.use_case import Csv, Table
 
 KINDS = ("string", "Int64", "Float64", "boolean", "date")
 WITH_DIGITS = Csv(true=("true", "1"), false=("false", "0"))
-EXAMPLES = 20_000 if os.environ.get("STREAMFLOW_LONG_TESTS") else 300
+EXAMPLES = 20_000 if os.environ.get("STREAMFLOW_LONG_TESTS") else 100
 
 
 PLAIN = Csv()
