@@ -49,7 +49,10 @@ _SESSION = {
 class PostgresEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
     """`backend` is that of Feast's local engine, which does what PostgreSQL alone can't do."""
 
-    type: Literal["feast_postgres.PostgresEngine", "feast_postgres.engine.PostgresEngine"]
+    # The default is for `batch_engine: feast_postgres.PostgresEngine`, the name without settings.
+    type: Literal["feast_postgres.PostgresEngine", "feast_postgres.engine.PostgresEngine"] = (
+        "feast_postgres.PostgresEngine"
+    )
     backend: str | None = None
 
 

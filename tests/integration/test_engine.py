@@ -504,3 +504,9 @@ def test_views_that_stay_in_the_database_log_nothing(
     caplog.set_level(logging.INFO)
     applied(warehouse.store(), profile()).materialize(START, END)
     assert fallback_reasons(caplog) == []
+
+
+def test_its_name_alone_configures_the_engine(warehouse: Warehouse) -> None:
+    configured = warehouse.store().config.batch_engine
+    assert configured.type == "feast_postgres.PostgresEngine"
+    assert configured.backend is None
