@@ -285,12 +285,15 @@ def test_what_is_not_applied_is_not_materialized(ready: Platform) -> None:
     assert refused.value.next == "Run `streamflow apply`."
 
 
-def play(ready: Platform, folder: Path, *steps: Any) -> None:
-    """The steps of a team on the platform, with the API under load."""
+def play(ready: Platform, folder: Path, *steps: Any) -> Platform:
+    """The steps of a team on the platform, with the API under load; the platform as they leave it,
+    applied."""
     with api_under_load(ready, ITEM_IDS, NOW) as load:
         team = Team(ready, folder, load)
         for step in steps:
             team.take(step)
+        team.take("apply")
+        return team.platform()
 
 
 @settings(
@@ -317,8 +320,8 @@ def test_the_api_answers_in_whatever_order_the_use_case_changes(
             load_settings(home=trained.home, database_url=url, use_case="tests.tiny_case")
         ) as opened,
     ):
-        play(shaped(opened, ITEMS), tmp_path_factory.mktemp("year"), *steps)
+        after = play(shaped(opened, ITEMS), tmp_path_factory.mktemp("year"), *steps)
         if LONG:
             for run in opened.registry.runs():
-                done = reproduce(shaped(opened, ITEMS), run, NOW)
+                done = reproduce(after, run, NOW)
                 assert (done.verdict, done.why, steps) == ("identical", done.why, steps)
