@@ -185,7 +185,7 @@ class Team:
 
     def take(self, step: Any) -> None:
         """One step, and what was answered during it."""
-        if step == "materialize" and self.applied != self.shape:
+        if step == "materialize" and self.applied is not self.shape:
             self.take("apply")
         if step == "train" and self.trainings == MOST_TRAININGS:
             return
