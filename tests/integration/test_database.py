@@ -215,5 +215,5 @@ def test_with_a_timeout_a_session_that_hangs_is_given_up(database_url: str) -> N
 
 def test_an_address_that_is_none_is_told_without_the_password_in_it() -> None:
     with pytest.raises(InvalidSettings, match="isn't one that PostgreSQL understands") as refused:
-        Database("hunter2").rows("months", use_case="churn")
+        Database("hunter2").rows("history_changes", use_case="churn")
     assert "hunter2" not in str(refused.value)

@@ -108,6 +108,9 @@ class World:
             monotonic=lambda: self.time,
         )
 
+    def kept_views(self, plan):
+        return {}
+
     def connect(self, changed):
         self.connections.append(Connection(changed))
         return self.connections[-1]
