@@ -31,6 +31,7 @@ from feast_postgres.columns import Column, TableLayout, table_layout, utc
 from feast_postgres.offline import PostgresOfflineStoreConfig, without_later_rows
 from feast_postgres.online import PostgresOnlineStore
 from feast_postgres.online_tables import table_to_write
+from feast_postgres.online_writes import remove
 from feast_postgres.tables import insert, lock_if_empty, upsert
 
 _logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class PostgresEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
 
 class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
     """Materializes a feature view by one statement in one transaction: all of the window or
-    nothing. An older row never replaces a newer one.
+    nothing. An older row never replaces a newer one. Rows that don't meet the offline store's
+    condition for the source are taken out, of whatever window.
 
     The rows stay in the database, cast as Feast would have converted them; NaN stays NaN, and
     integers in a column with nulls are exact. A view that PostgreSQL alone can't materialize goes
@@ -95,8 +97,9 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
         layout = table_layout(view)
         if layout.serialized:
             raise _NeedsFeast("its join keys have a type that PostgreSQL doesn't have")
-        source = view.batch_source
+        source, condition = view.batch_source, None
         if isinstance(config.offline_store, PostgresOfflineStoreConfig):
+            condition = config.offline_store.conditions.get(source.name)
             source = without_later_rows(config, source)
         source_rows = _Source(source)
         start, end = utc(task.start_time), utc(task.end_time)
@@ -105,6 +108,9 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
             table = table_to_write(connection, config, view)
             with connection.transaction():
                 _prepare_session(connection, config.offline_store)
+                if condition is not None:
+                    gone = _Source(view.batch_source).gone(connection, layout, condition)
+                    remove(connection, table, layout, gone)
                 rows = source_rows.rows(connection, layout, start, end)
                 columns = layout.feature_columns
                 statement = insert if lock_if_empty(connection, table) else upsert
@@ -167,15 +173,7 @@ class _Source:
         Raises _NeedsFeast if a column is missing or of an incompatible type, ValueError for a
         timestamp that Feast can't hold.
         """
-        no_rows = sql.SQL("SELECT * FROM {} LIMIT 0").format(self._from)
-        described = connection.execute(no_rows).description or []
-        known = connection.adapters.types
-        types = {
-            # for an array psycopg returns the type of its elements
-            column.name: kind.name if kind.oid == column.type_code else f"{kind.name}[]"
-            for column in described
-            if (kind := known.get(column.type_code))
-        }
+        types = self._types(connection)
         event = self._timestamp(self._source.timestamp_field, types)
         created = self._source.created_timestamp_column
         window = sql.SQL("{} BETWEEN {} AND {}").format(
@@ -201,6 +199,38 @@ class _Source:
             self._from,
             window,
         )
+
+    def gone(
+        self, connection: Connection[object], layout: TableLayout, condition: str
+    ) -> sql.Composed:
+        """Keys and timestamps of the rows, named `known` in the condition, that don't meet it."""
+        types = self._types(connection)
+        created = self._source.created_timestamp_column
+        keys = sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(self._cast(key, types).expression, sql.Identifier(key.name))
+            for key in layout.keys
+        )
+        return sql.SQL(
+            "(SELECT {} AS event_timestamp, {} AS created_timestamp, {} "
+            "FROM {} AS known WHERE NOT ({})) AS gone"
+        ).format(
+            self._timestamp(self._source.timestamp_field, types),
+            self._timestamp(created, types) if created else sql.SQL("NULL::timestamptz"),
+            keys,
+            sql.SQL(self._source.get_table_query_string()),
+            sql.SQL(condition),
+        )
+
+    def _types(self, connection: Connection[object]) -> dict[str, str]:
+        no_rows = sql.SQL("SELECT * FROM {} LIMIT 0").format(self._from)
+        described = connection.execute(no_rows).description or []
+        known = connection.adapters.types
+        return {
+            # for an array psycopg returns the type of its elements
+            column.name: kind.name if kind.oid == column.type_code else f"{kind.name}[]"
+            for column in described
+            if (kind := known.get(column.type_code))
+        }
 
     def _column(self, name: str) -> str:
         return str(self._names.get(name, name))

@@ -50,7 +50,7 @@ class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[
     """With `known_at`, which needs a time zone, rows created later are left out.
 
     `conditions` has, by the name of a source, a condition in SQL for its rows, named `known`. Rows
-    that don't meet it are left out.
+    that don't meet it are left out, and `PostgresEngine` takes them out of the online store.
     """
 
     type: Literal[

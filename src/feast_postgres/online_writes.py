@@ -58,6 +58,29 @@ def write(
                 connection.execute(upsert(connection, table, layout, given, staged))
 
 
+def remove(
+    connection: Connection[object],
+    table: sql.Identifier,
+    layout: TableLayout,
+    gone: sql.Composable,
+) -> None:
+    """Remove the table's rows that are among `gone`, an item of FROM of this name with the columns
+    of the keys, event_timestamp and created_timestamp."""
+    names = [key.name for key in layout.keys]
+    same = sql.SQL(" AND ").join(
+        sql.SQL("stored.{0} IS NOT DISTINCT FROM gone.{0}").format(sql.Identifier(name))
+        if name == "created_timestamp"
+        else sql.SQL("stored.{0} = gone.{0}").format(sql.Identifier(name))
+        for name in (*names, "event_timestamp", "created_timestamp")
+    )
+    some = sql.SQL("SELECT 1 FROM {} AS stored JOIN {} ON {} LIMIT 1").format(table, gone, same)
+    if connection.execute(some).fetchone():
+        # Other writers lock rows by key, and this statement by no order.
+        connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
+        statement = sql.SQL("DELETE FROM {} AS stored USING {} WHERE {}").format(table, gone, same)
+        connection.execute(statement)
+
+
 def _insert(
     connection: Connection[object],
     table: sql.Identifier,

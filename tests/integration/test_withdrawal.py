@@ -22,7 +22,8 @@ from tests.statements import execute
 from tests.training_tables import data_hash
 
 from streamflow.errors import AsOfRefused, RecordedAtRefused
-from streamflow.features import definitions, feature_store, point_in_time
+from streamflow.features import definitions, feature_store, materialization, point_in_time
+from streamflow.features.online_history import OnlineHistory
 from streamflow.history.append import IngestedTable
 from streamflow.history.ingest import IngestedMonth, ingest
 from streamflow.history.months import months
@@ -418,3 +419,65 @@ def test_an_old_run_is_the_same_after_a_withdrawal(
     again = point_in_time.assemble(database, use_case, [JANUARY], day(1))
     assert data_hash(again.training_set) == data_hash(old.training_set)
     assert again.ingestions == old.ingestions
+
+
+# Online.
+
+
+def online(database: Database) -> dict[str, tuple[date, int]]:
+    """By machine the month and the alarms of its row online."""
+    rows = execute(
+        database,
+        "SELECT machine_id, (event_timestamp AT TIME ZONE 'UTC')::date AS month, alarms "
+        'FROM online."failures.readings_fv"',
+    ).fetchall()
+    return {row["machine_id"]: (row["month"], row["alarms"]) for row in rows}
+
+
+def materialize(database: Database, as_of: date, number: int) -> None:
+    materialization.materialize(database, use_case, as_of, day(number))
+
+
+def replayed(database: Database, moment: datetime) -> dict[str, tuple[date, int]]:
+    """What the online store had at a moment, by history alone."""
+    history = OnlineHistory(database, use_case)
+    state = next(history.possible_states("readings_fv", moment))
+    rows = history.rows("readings_fv", {"alarms": "INT64"}, [*MACHINES], state)
+    return {
+        machine: (row.event_timestamp.astimezone(UTC).date(), row.values["alarms"])  # type: ignore[misc]
+        for machine, row in rows.items()
+    }
+
+
+def test_what_was_withdrawn_goes_offline_and_the_newest_that_counts_comes_back(
+    database: Database, tmp_path: Path
+) -> None:
+    def loaded(number: int, as_of: date, machines: dict[str, int], complete: bool) -> IngestedMonth:
+        files = write(tmp_path / str(number), dict.fromkeys(TABLES, machines))
+        reports = tmp_path / "reports"
+        return ingest(
+            *(database, use_case, files, as_of, day(number), day(number), "ada", reports),
+            complete=complete,
+        )
+
+    loaded(0, JANUARY, {"m-1": 0, "m-2": 1}, False)
+    loaded(1, FEBRUARY, {"m-1": 1, "m-2": 0}, False)
+    wrong = loaded(2, FEBRUARY, {"m-1": 0, "m-2": 1, "m-3": 1}, False)
+    materialize(database, FEBRUARY, 3)
+    first = {"m-1": (FEBRUARY, 0), "m-2": (FEBRUARY, 1), "m-3": (FEBRUARY, 1)}
+    assert online(database) == first
+    take_back(database, wrong, 4)
+    assert online(database) == first
+    # Of January, but February's rows that count again come back too.
+    materialize(database, JANUARY, 5)
+    second = {"m-1": (FEBRUARY, 1), "m-2": (FEBRUARY, 0)}
+    assert online(database) == second
+    complete = loaded(6, FEBRUARY, {"m-1": 1}, True)
+    materialize(database, FEBRUARY, 7)
+    third = {"m-1": (FEBRUARY, 1), "m-2": (JANUARY, 1)}
+    assert online(database) == third
+    take_back(database, complete, 8)
+    materialize(database, FEBRUARY, 9)
+    assert online(database) == second
+    for state, number in ((first, 3), (second, 5), (third, 7), (second, 9)):
+        assert replayed(database, day(number)) == state

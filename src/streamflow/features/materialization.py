@@ -47,13 +47,14 @@ def materialize(
     """Copy each entity's newest features up to the end of `as_of` to the online store.
 
     Only rows that are known at `now` (UTC) are copied. A row with an older event timestamp than the
-    online one never replaces it. `progress` is called with each feature view. Raises AsOfRefused,
-    InvalidSettings if the use case hasn't been applied, FeatureStoreUnavailable.
+    online one never replaces it. What was withdrawn by `now` is taken out, also of later months,
+    and the newest row that still counts is put in. `progress` is called with each feature view.
+    Raises AsOfRefused, InvalidSettings if the use case hasn't been applied,
+    FeatureStoreUnavailable.
     """
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, now)
     require_history(database, use_case)
-    end = event_timestamp(as_of)
     store = known_store(database, use_case, now, online_store)
     done = []
     newest = {
@@ -73,22 +74,20 @@ def materialize(
     require_applied(service, {view.name: view for view in views}, use_case)
     for view in views:
         progress(view.name)
-        names = {
-            "history": known_rows(
-                database,
-                use_case,
-                Table.history_of(source_table(view)),
-                now,
-                history_rows(use_case, view),
-            ),
-            "key": identifier(use_case.join_key),
-        }
-        oldest = database.row("oldest_event", names)["event_timestamp"]
+        key, all_rows = identifier(use_case.join_key), history_rows(use_case, view)
+        history = Table.history_of(source_table(view))
+        rows_now = known_rows(database, use_case, history, now, all_rows)
+        oldest = database.row("oldest_event", {"history": all_rows})["event_timestamp"]
+        end = event_timestamp(as_of)
+        if rows_now is not all_rows:
+            # A row that is taken out makes room for the newest one of any month online.
+            end = max(end, event_timestamp(newest.get(model_view(view), as_of)))
         started = time.perf_counter()
         if oldest is not None:
             with unavailable(f"Materializing {view.name} failed"), quiet():
                 store.materialize(oldest - timedelta(days=1), end, [view.name])
         seconds = time.perf_counter() - started
+        names = {"history": rows_now, "key": key}
         rows = database.row("count_window", names, end=end, known_at=now)["entities"]
         # Of a kept view it is known up to when its features were recorded, not up to now.
         event = end
