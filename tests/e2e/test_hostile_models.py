@@ -1,6 +1,6 @@
 """Hostile models in the registry: two workers refuse each, and the last good one answers.
 
-It takes a minute, so that it runs where STREAMFLOW_SLOW_TESTS is set.
+It takes a minute of a machine for itself, so that it runs where STREAMFLOW_LONG_TESTS is set.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def register(ready: Platform, name: str, content: bytes, schema: str, **given: A
     return int(made.version)
 
 
-@pytest.mark.slow
+@pytest.mark.skipif("STREAMFLOW_LONG_TESTS" not in os.environ, reason="it takes a minute")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
 def test_hostile_models_are_refused_by_every_worker_and_the_last_good_one_answers(
     ready: Platform,

@@ -322,7 +322,7 @@ def p99(found):
     return found[len(found) * 99 // 100]
 
 
-@pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="takes a minute: STREAMFLOW_LONG_TESTS=1")
 def test_two_thousand_half_requests_are_cut_off_in_time_and_nobody_waits_for_them(server):
     quiet = latencies(server, for_seconds(10))
     halves = {"head": request()[:30], "body": request()[:-3]}
