@@ -408,6 +408,17 @@ def told(outcome):
 
 @settings(deadline=None, max_examples=300)
 @given(tables(), clocks, st.sampled_from(["refuse", "warn"]))
+@example(
+    (
+        (
+            Feature("visits", "activity_view", "INT64", nullable=False),
+            Feature("amount", "billing_view", "INT64", nullable=False, absent="null"),
+        ),
+        [EntityRow((JANUARY, None), (3, 5))],  # a value without a time is nobody's
+    ),
+    AT_JANUARY,
+    "refuse",
+)
 @example((FEATURES, rows(GOOD)), AT_JANUARY, "refuse")
 @example((FEATURES, rows(GOOD, GOOD, (3, "platinum", 0.5, None, True))), AT_JANUARY, "refuse")
 def test_many_rows_at_once_are_answered_as_each_judged_and_predicted_alone(

@@ -101,9 +101,10 @@ class Needs:
         return None not in self.required(values) and self._known(values)
 
     def met_without(self, times: tuple[datetime | None, ...], values: tuple[Any, ...]) -> bool:
-        """The same for an entity that has no row in the views without a time."""
+        """The same for an entity that has no row, and so no value, in the views without a time."""
         for value, view, strict in zip(values, self.views_of, self.strict, strict=True):
-            if value is None and strict and times[view] is not None:
+            absent = times[view] is None
+            if (value is None) != absent and (absent or strict):
                 return False
         return self._known(values)
 
