@@ -186,8 +186,7 @@ def _judge(fitted: Fitted, later: TrainingSet, random_state: int) -> Judged:
     if not len(kept):
         return Judged(months, 0, 0, None)
     matrix = encode(fitted.schema, columns_of_rows(later, kept))
-    predictions = np.asarray(fitted.estimator.predict(matrix), dtype=np.int64)
-    probabilities = np.asarray(fitted.estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
+    predictions, probabilities = fitted.predict_rows(matrix)
     return _judged(months, labels, predictions, probabilities, random_state, None)
 
 

@@ -48,8 +48,12 @@ class Fitted:
 
     def predict(self) -> tuple[Labels, Matrix]:
         """The estimator's own labels and probabilities of 1, one per validation row."""
-        labels = np.asarray(self.estimator.predict(self.validation_matrix), dtype=np.int64)
-        probabilities = self.estimator.predict_proba(self.validation_matrix)[:, 1]
+        return self.predict_rows(self.validation_matrix)
+
+    def predict_rows(self, matrix: Matrix) -> tuple[Labels, Matrix]:
+        """The same of other rows, which `encode` has encoded by the schema."""
+        labels = np.asarray(self.estimator.predict(matrix), dtype=np.int64)
+        probabilities = self.estimator.predict_proba(matrix)[:, 1]
         return labels, np.asarray(probabilities, dtype=np.float64)
 
 
@@ -68,22 +72,19 @@ def fit(
     """
     validation = validation or Validation("random", 0.25)
     labels = np.asarray(training_set.labels, dtype=np.int64)
-    every_row = np.arange(len(labels))
-    if validation.method == "random":
-        # Both parts are of the same months, and versions of old were trained in this way: what any
-        # row has is taken as seen.
-        schema = with_values_seen(training_set)
-    rows = (training_set.entities, training_set.as_ofs, labels)
-    parts = split(validation, *rows, horizon, random_state)
+    # Errors are of all rows. At random both parts are of the same months, and versions of old were
+    # trained in this way: what any row has is taken as seen.
+    schema = with_values_seen(training_set)
+    parts = split(
+        validation, training_set.entities, training_set.as_ofs, labels, horizon, random_state
+    )
     if validation.method != "random":
-        with_values_seen(training_set)  # its errors are of all rows
         schema = with_values_seen(training_set, parts.training_rows)
     unseen = rows_with_unseen_values(schema, training_set, parts.validation_rows)
     judging = np.setdiff1d(parts.validation_rows, unseen) if len(unseen) else parts.validation_rows
     parts = replace(parts, validation_rows=judging)
-    taken = every_row if validation.method == "random" else np.union1d(parts.training_rows, judging)
     return replace(
-        _fitted(training_set, schema, build, random_state, parts, taken),
+        _fitted(training_set, schema, build, random_state, parts),
         gap_months=parts.gap_months,
         unjudged_rows=len(unseen),
     )
@@ -97,7 +98,7 @@ def refit(judged: Fitted, training_set: TrainingSet, build: EstimatorBuilder) ->
     every_row = np.arange(len(training_set.labels))
     parts = Split(every_row, judged.validation_rows)
     schema = with_values_seen(training_set)
-    return _fitted(training_set, schema, build, judged.random_state, parts, every_row)
+    return _fitted(training_set, schema, build, judged.random_state, parts)
 
 
 def _fitted(
@@ -106,9 +107,9 @@ def _fitted(
     build: EstimatorBuilder,
     random_state: int,
     parts: Split,
-    rows: RowNumbers,
 ) -> Fitted:
-    """Fit on the training rows of `parts`. `rows`, ascending, are those of either part."""
+    """Fit on the training rows of `parts`; only the rows of either part are encoded."""
+    rows = np.union1d(parts.training_rows, parts.validation_rows)
     labels = np.asarray(training_set.labels, dtype=np.int64)
     matrix = encode(schema, columns_of_rows(training_set, rows))
     training = np.searchsorted(rows, parts.training_rows)

@@ -36,11 +36,6 @@ class Validation:
     share: float
     months: int = 1
 
-    @property
-    def about_the_future(self) -> bool:
-        """Whether its figures say something about months after those of training."""
-        return self.method == "out-of-time"
-
 
 @dataclass(frozen=True)
 class Split:
@@ -132,25 +127,22 @@ def split(
 
     Raises UntrainableData if either part would be without one of the labels.
     """
-    methods = {"out-of-time": _out_of_time, "entities": _by_entity, "random": _at_random}
-    found = methods[validation.method](validation, entities, as_ofs, labels, horizon, random_state)
+    if validation.method == "out-of-time":
+        found = _out_of_time(validation.months, as_ofs, horizon)
+    elif validation.method == "entities":
+        found = _by_entity(validation.share, entities, labels, random_state)
+    else:
+        found = _at_random(validation.share, as_ofs, labels, random_state)
     _require_both_labels(validation, found, labels)
     return found
 
 
-def _out_of_time(
-    validation: Validation,
-    entities: Sequence[str],
-    as_ofs: Sequence[date],
-    labels: npt.NDArray[np.int64],
-    horizon: timedelta,
-    random_state: int,
-) -> Split:
+def _out_of_time(validation_months: int, as_ofs: Sequence[date], horizon: timedelta) -> Split:
     months = sorted(set(as_ofs))
-    training, gap, judging = divided(months, horizon, validation.months)
+    training, gap, judging = divided(months, horizon, validation_months)
     if not training:
         raise UntrainableData(
-            f"Judging on the newest {validation.months} of {len(months)} month(s) leaves no month "
+            f"Judging on the newest {validation_months} of {len(months)} month(s) leaves no month "
             f"to train on whose labels were known at {judging[0]} (horizon {horizon}).",
             "Take in more months with `--months`, or judge with `--validation entities`.",
         )
@@ -163,12 +155,7 @@ def _out_of_time(
 
 
 def _by_entity(
-    validation: Validation,
-    entities: Sequence[str],
-    as_ofs: Sequence[date],
-    labels: npt.NDArray[np.int64],
-    horizon: timedelta,
-    random_state: int,
+    share: float, entities: Sequence[str], labels: npt.NDArray[np.int64], random_state: int
 ) -> Split:
     """Stratified by whether an entity's label was true in any of its months, where some was."""
     from sklearn.model_selection import train_test_split
@@ -178,16 +165,15 @@ def _by_entity(
     np.maximum.at(ever, entity_of_row, labels)
     _, counts = np.unique(ever, return_counts=True)
     # With too few of either kind, chance alone decides; both labels are asked for afterwards.
-    both_kinds = counts.min() * min(validation.share, 1 - validation.share) >= 1
-    stratified = len(counts) == 2 and both_kinds
-    if len(unique) * min(validation.share, 1 - validation.share) < 1:
+    stratified = len(counts) == 2 and _enough(counts.min(), share)
+    if not _enough(len(unique), share):
         raise UntrainableData(
             f"{len(unique):,} entities are too few to learn from and to judge by.",
             "Take in more months with `--months`, or load more entities.",
         )
     _, held_out = train_test_split(
         np.arange(len(unique)),
-        test_size=validation.share,
+        test_size=share,
         stratify=ever if stratified else None,
         random_state=random_state,
     )
@@ -198,17 +184,12 @@ def _by_entity(
 
 
 def _at_random(
-    validation: Validation,
-    entities: Sequence[str],
-    as_ofs: Sequence[date],
-    labels: npt.NDArray[np.int64],
-    horizon: timedelta,
-    random_state: int,
+    share: float, as_ofs: Sequence[date], labels: npt.NDArray[np.int64], random_state: int
 ) -> Split:
     from sklearn.model_selection import train_test_split
 
     _, counts = np.unique(labels, return_counts=True)
-    if len(counts) < 2 or counts.min() * min(validation.share, 1 - validation.share) < 1:
+    if len(counts) < 2 or not _enough(counts.min(), share):
         positives, months = int(labels.sum()), ", ".join(map(str, sorted(set(as_ofs))))
         raise UntrainableData(
             f"The training set at {months} has {len(labels):,} rows, {positives:,} of them with "
@@ -218,11 +199,16 @@ def _at_random(
         )
     training_rows, validation_rows = train_test_split(
         np.arange(len(labels)),
-        test_size=validation.share,
+        test_size=share,
         stratify=labels,
         random_state=random_state,
     )
     return Split(training_rows, validation_rows)
+
+
+def _enough(count: int, share: float) -> bool:
+    """Whether so many can be divided by the share with one in either part."""
+    return count * min(share, 1 - share) >= 1
 
 
 def _require_both_labels(
