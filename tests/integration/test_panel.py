@@ -340,17 +340,21 @@ def verdict(ready: Platform, run: train.Trained) -> tuple[str, list[str]]:
     return done.verdict, data.said
 
 
+def with_other_kinds(month: Path, folder: Path) -> Path:
+    """The month's files with mills for lathes."""
+    folder.mkdir()
+    for file in month.iterdir():
+        (folder / file.name).write_text(file.read_text().replace(",lathe,", ",mill,"))
+    return folder
+
+
 @pytest.mark.parametrize("method", ["out-of-time", "entities", "random"])
 def test_a_panel_comes_out_identical_also_after_a_correction(
     method: Any, ready: Platform, loaded: Loaded, tmp_path: Path
 ) -> None:
     run = trained(ready, Choice(months=4, validation=method, refit=method == "entities"))
     assert verdict(ready, run) == ("identical", ["240 rows"])
-    corrected = tmp_path / "corrected"
-    corrected.mkdir()
-    for file in (loaded.months / "month_001").iterdir():
-        text = file.read_text().replace(",lathe,", ",mill,")
-        (corrected / file.name).write_text(text)
+    corrected = with_other_kinds(loaded.months / "month_001", tmp_path / "corrected")
     later = NOW + timedelta(days=1)
     ingest(ready.database, ready.use_case, corrected, MONTHS[1], later, later, "test", tmp_path)
     assert verdict(ready, run) == ("identical", ["240 rows"])
@@ -406,10 +410,7 @@ def test_rows_of_an_older_month_that_were_dated_back_are_named_with_their_ingest
     ready: Platform, loaded: Loaded, tmp_path: Path
 ) -> None:
     run = trained(ready, Choice(months=4))
-    changed = tmp_path / "changed"
-    changed.mkdir()
-    for file in (loaded.months / "month_000").iterdir():
-        (changed / file.name).write_text(file.read_text().replace(",lathe,", ",mill,"))
+    changed = with_other_kinds(loaded.months / "month_000", tmp_path / "changed")
     before = known(MONTHS[0]) + timedelta(hours=1)
     ingest(ready.database, ready.use_case, changed, MONTHS[0], before, NOW, "test", tmp_path)
     found, said = verdict(ready, run)

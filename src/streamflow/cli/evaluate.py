@@ -17,7 +17,7 @@ from streamflow.cli.terminal import (
     print_table,
     show_progress,
 )
-from streamflow.cli.times import AsOf, parse_day, parse_time
+from streamflow.cli.times import AsOf, KnownAt, parse_day, parse_time
 
 if TYPE_CHECKING:
     from streamflow.pipeline.backtest import Backtest
@@ -31,13 +31,7 @@ app = typer.Typer()
 def evaluate(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="See `streamflow models`.")],
     as_of: AsOf,
-    known_at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="See only what was recorded by then (ISO; UTC if it names no zone); default: now.",
-        ),
-    ] = None,
+    known_at: KnownAt = None,
     json: Json = False,
 ) -> None:
     """Judge a version on a month whose labels are known, by the file that is served."""

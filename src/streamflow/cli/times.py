@@ -27,6 +27,15 @@ AsOf = Annotated[
 ]
 
 
+KnownAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="See only what was recorded by then (ISO; UTC if it names no zone); default: now.",
+    ),
+]
+
+
 def parse_time(text: str | None) -> datetime | None:
     """The time in ISO 8601, in UTC; a time without a zone is UTC. Raises BadParameter."""
     if text is None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from streamflow.cli.terminal import Json, open_platform, print_result, print_table, show_progress
-from streamflow.cli.times import AsOf, parse_day, parse_time
+from streamflow.cli.times import AsOf, KnownAt, parse_day, parse_time
 
 app = typer.Typer()
 
@@ -30,13 +30,7 @@ def train(
     random_state: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Decides split and fit.")
     ] = 42,
-    known_at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="See only what was recorded by then (ISO; UTC if it names no zone); default: now.",
-        ),
-    ] = None,
+    known_at: KnownAt = None,
     months: Annotated[
         int | None,
         typer.Option(min=1, help="Learn from so many months, up to AS_OF; default: that one."),

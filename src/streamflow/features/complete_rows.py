@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -48,11 +48,10 @@ def entities_without_row(
 
     names = {
         "key": identifier(use_case.join_key),
-        "query": subquery(entity_rows.replace("%", "%%")),
+        "query": subquery(entity_rows),
         "history": known_rows(database, use_case, view.table.strip('"'), known_at),
     }
-    ttl = timedelta(seconds=view.ttl_seconds) if view.ttl_seconds is not None else None
-    rows = database.rows("entities_without_row", names, ttl=ttl, known_at=known_at)
+    rows = database.rows("entities_without_row", names, ttl=view.ttl, known_at=known_at)
     entities = [row[use_case.join_key] for row in rows]
     as_ofs = [row["event_timestamp"].astimezone(UTC).date().isoformat() for row in rows]
     text = pa.large_string()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
@@ -173,7 +173,7 @@ def _feast_view(
         entities=[
             Entity(name=schema.entity, join_keys=[schema.join_key], value_type=ValueType.STRING)
         ],
-        ttl=timedelta(seconds=view.ttl_seconds) if view.ttl_seconds is not None else None,
+        ttl=view.ttl,
         schema=[Field(name=one, dtype=getattr(types, kind)) for one, kind in fields.items()],
         source=PostgreSQLSource(
             name=view.source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from streamflow.training.served_model import FeatureSchema
@@ -23,6 +24,11 @@ class FeatureViewDefinition:
     created_timestamp_column: str
     field_mapping: dict[str, str]
     features: dict[str, str]
+
+    @property
+    def ttl(self) -> timedelta | None:
+        """The allowed age; None if any is."""
+        return None if self.ttl_seconds is None else timedelta(seconds=self.ttl_seconds)
 
 
 def feature_views(store: FeatureStore, features: FeatureSchema) -> dict[str, FeatureViewDefinition]:

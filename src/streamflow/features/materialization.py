@@ -11,7 +11,7 @@ from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_store import known_store, quiet, unavailable
 from streamflow.features.kept.rows import follow_history
-from streamflow.features.kept.views import history_rows, model_view, source_table
+from streamflow.features.kept.views import history_rows, is_kept, model_view, source_table
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.months import require_month
@@ -91,7 +91,7 @@ def materialize(
         rows = database.row("count_window", names, end=end, known_at=now)["entities"]
         # Of a kept view it is known up to when its features were recorded, not up to now.
         event = end
-        if view.name != model_view(view):
+        if is_kept(view):
             event = database.row("newest_event", names, end=end, known_at=now)["event_timestamp"]
         if event is not None:
             database.execute(

@@ -120,7 +120,7 @@ class OnlineHistory:
             known=[known_at for _, known_at in state],
             last_known=max((known_at for _, known_at in state), default=None),
             use_case=self._use_case.name,
-            history=Table.history_of(source_table(view)),
+            history=history,
         )
         return {
             row[self._use_case.join_key]: HistoryRow(

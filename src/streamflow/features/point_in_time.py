@@ -99,7 +99,7 @@ def assemble(
     entities = database.row(
         "count_entities", {**names, "history": names["entity_history"]}, **moment
     )["entities"]
-    names["query"] = subquery(query.replace("%", "%%"))
+    names["query"] = subquery(query)
 
     def by_month(count: str, **values: object) -> dict[date, int]:
         rows = database.rows(count, names, **moment, **values)

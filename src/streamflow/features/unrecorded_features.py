@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from streamflow.errors import UntrainableData
 from streamflow.features.feature_views import FeatureViewDefinition
@@ -66,10 +66,10 @@ def unrecorded_features(
             "rows_of_ingestions",
             {
                 "key": identifier(use_case.join_key),
-                "query": subquery(entity_rows.replace("%", "%%")),
+                "query": subquery(entity_rows),
                 "history": known_rows(database, use_case, history, known_at),
             },
-            ttl=None if view.ttl_seconds is None else timedelta(seconds=view.ttl_seconds),
+            ttl=view.ttl,
             known_at=known_at,
             ingestions=ingestions,
         )

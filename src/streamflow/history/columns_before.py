@@ -28,7 +28,7 @@ def rows_as_before(
         row["column_name"]: row["data_type"]
         for row in database.rows("history_columns", schema=use_case.name, table=history)
     }
-    selected = [_quoted(name) for name in (use_case.join_key, *_TIMES, "ingestion_id")]
+    selected = [quoted(name) for name in (use_case.join_key, *_TIMES, "ingestion_id")]
     for name, wanted in types.items():
         now = name_now(changes, history, name)
         if now not in existing:
@@ -36,16 +36,26 @@ def rows_as_before(
                 f"History has no column {use_case.name}.{history}.{now}.",
                 "Restore it from a backup: a column of history is never dropped.",
             )
-        selected.append(f"{_typed(_quoted(now), existing[now], wanted)} AS {_quoted(name)}")
-    return f"SELECT {', '.join(selected)} FROM {_quoted(use_case.name)}.{_quoted(history)}"
+        selected.append(f"{_typed(quoted(now), existing[now], wanted)} AS {quoted(name)}")
+    return f"SELECT {', '.join(selected)} FROM {quoted(use_case.name)}.{quoted(history)}"
 
 
 def _typed(column: str, found: str, wanted: str) -> str:
     if (found, wanted) == ("double precision", "bigint"):
-        whole = f"{column} = trunc({column}) AND {column} BETWEEN {-_EXACT} AND {_EXACT}"
-        return f"CASE WHEN {whole} THEN {column}::bigint END"
+        return whole_number(column)
     return column if found == wanted else f"{column}::{wanted}"
 
 
-def _quoted(name: str) -> str:
+def whole_number(column: str) -> str:
+    """SQL of a number with a point as a whole one, null where it isn't one."""
+    return f"CASE WHEN {is_whole(column)} THEN {column}::bigint END"
+
+
+def is_whole(column: str) -> str:
+    """SQL of whether a number with a point is a whole one, told apart from its neighbours."""
+    return f"{column} = trunc({column}) AND {column} BETWEEN {-_EXACT} AND {_EXACT}"
+
+
+def quoted(name: str) -> str:
+    """The name as an identifier in SQL."""
     return '"' + name.replace('"', '""') + '"'

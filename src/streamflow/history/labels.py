@@ -31,7 +31,7 @@ def known_labels(database: Database, use_case: UseCase, known_at: datetime) -> C
         return rows
     names = {"history": rows, "label": identifier(label.column)}
     text = database.render("matured_labels", names, horizon=label.horizon)
-    return subquery(text.replace("%", "%%"))
+    return subquery(text)
 
 
 def require_matured(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime
 
-from streamflow.errors import AsOfRefused
+from streamflow.errors import AsOfRefused, KnownAtRefused
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingestions import Recorded, recorded_ingestions
 from streamflow.history.labels import known_labels
@@ -81,6 +81,15 @@ def months_up_to(
     if since is not None:
         return [month for month in known if month >= since]
     return known[-count:] if count is not None else [as_of]
+
+
+def require_past(known_at: datetime, now: datetime) -> None:
+    """Raise KnownAtRefused if `known_at` is after `now`; both in UTC."""
+    if known_at > now:
+        raise KnownAtRefused(
+            f"--known-at {known_at.isoformat()} is in the future; it is {now.isoformat()} now.",
+            "Name a time in the past, or leave it out.",
+        )
 
 
 def require_month(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamflow.errors import KnownAtRefused, NoLineage, UnservableModel, UntrainableData
+from streamflow.errors import NoLineage, UnservableModel, UntrainableData
 from streamflow.features import point_in_time, use_case_check
 from streamflow.features.point_in_time import Assembled
+from streamflow.history.months import require_past
 from streamflow.lineage import definitions_then, recorded_run
 from streamflow.lineage.recorded_run import RecordedRun
 from streamflow.platform import Platform
@@ -70,11 +71,7 @@ def evaluate(
     UnservableModel, FeatureStoreUnavailable, MlflowUnavailable.
     """
     known_at = known_at or now
-    if known_at > now:
-        raise KnownAtRefused(
-            f"--known-at {known_at.isoformat()} is in the future; it is {now.isoformat()} now.",
-            "Name a time in the past, or leave it out.",
-        )
+    require_past(known_at, now)
     use_case_check.require_usable(platform.use_case)
     registered = platform.registry.version(version)
     progress("fetch the version")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from streamflow.errors import KnownAtRefused
 from streamflow.features import point_in_time, use_case_check
 from streamflow.features.point_in_time import Assembled
-from streamflow.history.months import months_up_to
+from streamflow.history.months import months_up_to, require_past
 from streamflow.lineage import code, document, sources
 from streamflow.lineage.document import Lineage
 from streamflow.pipeline.run_record import run_record
@@ -100,7 +99,7 @@ def train(
     name = model or platform.use_case.default_model
     known_at = known_at or now
     build = candidate.estimator_builder(platform.use_case, name)
-    _require_past(known_at, now)
+    require_past(known_at, now)
     use_case_check.require_usable(platform.use_case)
     estimator_findings.require_estimator(platform.use_case, name)
     months = months_up_to(
@@ -135,14 +134,6 @@ def train(
     return _summary(
         run_id, version, name, assembled, recipe, trained, judgement, record, lineage, warnings
     )
-
-
-def _require_past(known_at: datetime, now: datetime) -> None:
-    if known_at > now:
-        raise KnownAtRefused(
-            f"--known-at {known_at.isoformat()} is in the future; it is {now.isoformat()} now.",
-            "Name a time in the past, or leave it out.",
-        )
 
 
 def _join(

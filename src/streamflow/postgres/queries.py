@@ -30,8 +30,8 @@ def literal(value: object) -> sql.Literal:
 
 
 def subquery(text: str) -> sql.SQL:
-    """A rendered query (see `Database.render`), for a placeholder of another one."""
-    return sql.SQL(text)
+    """A rendered query (see `Database.render`), for a placeholder of another one with values."""
+    return sql.SQL(text.replace("%", "%%"))
 
 
 def columns(names: list[str], prefix: str | None = None) -> sql.Composed:

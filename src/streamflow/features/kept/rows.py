@@ -18,6 +18,7 @@ from streamflow.features.kept.views import (
     needed_features,
     source_table,
 )
+from streamflow.history.columns_before import is_whole, quoted, whole_number
 from streamflow.history.history_changes import name_now
 from streamflow.history.recorded_columns import recorded_columns
 from streamflow.postgres.database import Database
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 _KEYS = ("event_timestamp", "recorded_at", "ingestion_id")
-_LARGEST_EXACT = 2**53
 
 
 def follow_history(database: Database, use_case: UseCase, store: FeatureStore) -> None:
@@ -64,26 +64,20 @@ def recorded_rows(
     found = database.rows("history_columns", schema=use_case.name, table=history)
     existing = {row["column_name"]: row["data_type"] for row in found}
     now = {feature: name_now(recorded.changes, history, feature) for feature in types}
-    selected = [_quoted(one) for one in (use_case.join_key, *_KEYS)]
+    selected = [quoted(one) for one in (use_case.join_key, *_KEYS)]
     conditions: list[str] = []
     for feature, kind in types.items():
-        column, condition = _quoted(now[feature]), ""
+        column, condition = quoted(now[feature]), ""
         value = column
         if kind == "INT64" and existing.get(now[feature]) == "double precision":
             # A number that isn't whole can't be told to a model that knows whole numbers.
-            whole = f"{column} BETWEEN -{_LARGEST_EXACT} AND {_LARGEST_EXACT}"
-            whole += f" AND {column} = trunc({column})"
-            value = f"CASE WHEN {whole} THEN {column}::bigint END"
-            condition = f"({column} IS NULL OR {whole})"
-        selected.append(f"{value} AS {_quoted(feature)}")
+            value = whole_number(column)
+            condition = f"({column} IS NULL OR {is_whole(column)})"
+        selected.append(f"{value} AS {quoted(feature)}")
         if condition and feature in needed:
             conditions.append(condition)
     without = recorded.not_recorded(history, [now[feature] for feature in needed])
     if without:
         conditions.append(f"ingestion_id NOT IN ({', '.join(map(str, sorted(without)))})")
-    rows = f"SELECT {', '.join(selected)} FROM {_quoted(use_case.name)}.{_quoted(history)}"
+    rows = f"SELECT {', '.join(selected)} FROM {quoted(use_case.name)}.{quoted(history)}"
     return f"{rows} WHERE {' AND '.join(conditions)}" if conditions else rows
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

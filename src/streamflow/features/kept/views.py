@@ -147,5 +147,5 @@ def history_rows(use_case: UseCase, view: FeatureView) -> Composable:
     """What the view is made from, for a FROM clause: its table's history, or a query of it."""
     rows = view.batch_source.get_table_query_string()
     if rows.startswith("("):
-        return subquery(rows.replace("%", "%%"))
+        return subquery(rows)
     return identifier(use_case.name, rows.strip('"'))

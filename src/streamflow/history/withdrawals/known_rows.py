@@ -54,4 +54,4 @@ def known_rows(
     if condition is None:
         return rows
     names = {"history": rows, "condition": subquery(condition)}
-    return subquery(database.render("known_rows", names).replace("%", "%%"))
+    return subquery(database.render("known_rows", names))
