@@ -8,6 +8,7 @@ __all__ = [
     "definitions_then",
     "diff",
     "document",
+    "judged_version",
     "recorded_environment",
     "recorded_run",
     "reproduce",

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamflow.errors import NoLineage, UnservableModel, UntrainableData
-from streamflow.features import point_in_time, use_case_check
-from streamflow.features.point_in_time import Assembled
+from streamflow.errors import UntrainableData
+from streamflow.features import use_case_check
 from streamflow.history.months import require_past
-from streamflow.lineage import definitions_then, recorded_run
-from streamflow.lineage.recorded_run import RecordedRun
+from streamflow.lineage import judged_version
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry import evaluations
 from streamflow.registry.evaluations import RecordedEvaluation
-from streamflow.registry.records import EVALUATED, ModelVersion
-from streamflow.registry.trial import Trials
-from streamflow.scratch import scratch
-from streamflow.training import canonical, evaluation, judged_rows, served_model
-from streamflow.training.dataset_table import AS_OF, LABEL
-from streamflow.training.served_model import FeatureSchema, Labels, Matrix, ServedModel
-from streamflow.training.split import divided
+from streamflow.registry.records import EVALUATED
+from streamflow.training import canonical, evaluation, judged_rows
+from streamflow.training.dataset_table import LABEL
+from streamflow.training.served_model import FeatureSchema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Of the resamples behind the interval: the same for all versions, so that they are drawn alike.
 RANDOM_STATE = 0
-_ROWS_AT_A_TIME = 65_536
 
 
 @dataclass(frozen=True)
@@ -75,11 +68,10 @@ def evaluate(
     use_case_check.require_usable(platform.use_case)
     registered = platform.registry.version(version)
     progress("fetch the version")
-    model = _load(platform, registered)
+    version_judged = judged_version.judged_version(platform, registered)
+    model = version_judged.model
     progress("point-in-time join")
-    recorded = _recorded(platform, registered)
-    assembled = _assemble(platform, recorded, as_of, known_at)
-    _require_features(registered, model.schema, assembled.training_set.schema)
+    assembled = judged_version.rows_of(platform, version_judged, [as_of], known_at)
     judged = judged_rows.predictable(assembled.table, model.schema)
     if not judged.table.num_rows:
         raise UntrainableData(
@@ -89,11 +81,12 @@ def evaluate(
         )
     progress("score")
     labels = np.asarray(judged.table[LABEL].to_pylist(), dtype=np.int64)
-    predictions, probabilities = _scores(model, judged.table)
+    predictions, probabilities = judged_version.scores(model, judged.table)
     figures = evaluation.evaluate(labels, predictions, probabilities, RANDOM_STATE)
     entities = judged.table.column(0).to_pylist()
     rows = judged_rows.judged_rows([as_of] * len(entities), entities, labels)
     progress("compare with training")
+    seen = judged_version.trained_on(version_judged.recorded, as_of, entities)
     made = RecordedEvaluation(
         model=registered.name,
         version=version,
@@ -105,7 +98,7 @@ def evaluate(
         evaluated_by=who,
         rows=rows.rows,
         positives=rows.positives,
-        trained_on=_trained_on(recorded, as_of, entities),
+        trained_on=None if seen is None else len(seen),
         rows_hash=rows.hash,
         data_hash=canonical.hashes(_data(judged.table, model.schema))[0],
         figures=figures.as_metrics(),
@@ -122,96 +115,10 @@ def evaluate(
     )
 
 
-def _load(platform: Platform, version: ModelVersion) -> ServedModel:
-    """The version's served form, whose hash was checked and which passed its trial."""
-    folder = platform.production.download(version)
-    Trials(platform.registry.cache).require_passed(version, folder)
-    return served_model.load(folder)
-
-
-def _require_features(version: ModelVersion, needed: FeatureSchema, there: FeatureSchema) -> None:
-    types = {(one.feature_view, one.name): one.type for one in there.features}
-    for feature in needed.features:
-        kind = types.get((feature.feature_view, feature.name))
-        if kind != feature.type:
-            is_now = f"has the type {kind} now" if kind else "isn't there any more"
-            raise UnservableModel(
-                f"Version {version.version} of {version.name!r} needs the feature "
-                f"{feature.feature_view}:{feature.name} ({feature.type}), which {is_now} in the "
-                f"feature service {there.feature_service!r}.",
-                "Bring it back in the use case and run `streamflow apply`, or evaluate a version "
-                "that was trained since; see `streamflow models`.",
-            )
-
-
 def _data(table: pa.Table, schema: FeatureSchema) -> pa.Table:
     """The columns that decide the figures, in the order of the version's schema."""
     key = table.schema.names[0]
     return table.select([key, *(one.name for one in schema.features), LABEL])
-
-
-def _scores(model: ServedModel, table: pa.Table) -> tuple[Labels, Matrix]:
-    """The model's labels and probabilities of 1, one per row."""
-
-    def parts() -> Iterator[tuple[Labels, Matrix]]:
-        for start in range(0, table.num_rows, _ROWS_AT_A_TIME):
-            part = table.slice(start, _ROWS_AT_A_TIME)
-            yield model.predict({one.name: part[one.name].to_pylist() for one in features})
-
-    features = model.schema.features
-    labels, probabilities = zip(*parts(), strict=True)
-    return np.concatenate(labels), np.concatenate(probabilities)
-
-
-def _recorded(platform: Platform, version: ModelVersion) -> RecordedRun | None:
-    """What the version's run has stored; None without lineage."""
-    registry = platform.registry
-    with scratch(platform.settings.scratch) as folder:
-        try:
-            return recorded_run.read(registry, registry.run(version.run_id), folder)
-        except NoLineage:
-            return None
-
-
-def _assemble(
-    platform: Platform, recorded: RecordedRun | None, as_of: date, known_at: datetime
-) -> Assembled:
-    """The month's rows, with the features of the version where its run tells them."""
-    database, use_case = platform.database, platform.use_case
-    if recorded is None:
-        return point_in_time.assemble(database, use_case, [as_of], known_at)
-    configuration = recorded.lineage.configuration
-    return definitions_then.assemble_months(
-        database, use_case, configuration, [as_of], known_at
-    ).assembled
-
-
-def _trained_on(recorded: RecordedRun | None, as_of: date, entities: Sequence[str]) -> int | None:
-    """How many of the rows the version was fitted to; None if its run doesn't tell."""
-    if recorded is None:
-        return None
-    data, configuration = recorded.lineage.data, recorded.lineage.configuration
-    months = data.every_month
-    if configuration.validation == "out-of-time" and not configuration.refit:
-        horizon = timedelta(seconds=configuration.label.horizon_seconds)
-        months, _gap, _judging = divided(months, horizon, configuration.validation_months or 1)
-    if as_of not in months:
-        return 0
-    if recorded.table is None or recorded.scores is None:
-        return None
-    fitted = _entities_at(recorded.table, as_of)
-    if not configuration.refit:
-        fitted -= _entities_at(recorded.scores, as_of)
-    return len(fitted.intersection(entities))
-
-
-def _entities_at(table: pa.Table, as_of: date) -> set[str]:
-    """The entities of the table's rows at `as_of`; of a month alone, those of all rows."""
-    if AS_OF in table.column_names:
-        import pyarrow.compute as pc
-
-        table = table.filter(pc.equal(table[AS_OF], as_of.isoformat()))
-    return {*table.column(0).to_pylist()}
 
 
 def _seen_in_training(made: RecordedEvaluation) -> list[str]:

@@ -1,0 +1,153 @@
+"""A version as it is judged: by the file that is served, on rows that its run's features have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamflow.errors import NoLineage, UnservableModel
+from streamflow.features import point_in_time
+from streamflow.features.point_in_time import Assembled
+from streamflow.lineage import definitions_then, recorded_run
+from streamflow.lineage.recorded_run import RecordedRun
+from streamflow.platform import Platform
+from streamflow.registry.records import ModelVersion
+from streamflow.registry.trial import Trials
+from streamflow.scratch import scratch
+from streamflow.training import served_model
+from streamflow.training.dataset_table import AS_OF
+from streamflow.training.served_model import FeatureSchema, Labels, Matrix, ServedModel
+from streamflow.training.split import divided
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS_AT_A_TIME = 65_536
+
+
+@dataclass(frozen=True)
+class JudgedVersion:
+    """A version, its served form, and what its run has stored; None without lineage."""
+
+    version: ModelVersion
+    model: ServedModel
+    recorded: RecordedRun | None
+
+
+def judged_version(platform: Platform, version: ModelVersion) -> JudgedVersion:
+    """The version, whose files' hash was checked and whose model passed its trial.
+
+    Raises UnservableModel, UnknownRun, MlflowUnavailable.
+    """
+    folder = platform.production.download(version)
+    Trials(platform.registry.cache).require_passed(version, folder)
+    return JudgedVersion(version, served_model.load(folder), _recorded(platform, version))
+
+
+def _recorded(platform: Platform, version: ModelVersion) -> RecordedRun | None:
+    registry = platform.registry
+    with scratch(platform.settings.scratch) as folder:
+        try:
+            return recorded_run.read(registry, registry.run(version.run_id), folder)
+        except NoLineage:
+            return None
+
+
+def rows_of(
+    platform: Platform, judged: JudgedVersion, months: Sequence[date], known_at: datetime
+) -> Assembled:
+    """The rows of the months with the features of the version where its run tells them, those of
+    today otherwise, as known at `known_at` (UTC).
+
+    Raises UnservableModel if a feature isn't there any more, and as `point_in_time.assemble` does.
+    """
+    database, use_case = platform.database, platform.use_case
+    if judged.recorded is None:
+        assembled = point_in_time.assemble(database, use_case, months, known_at)
+    else:
+        configuration = judged.recorded.lineage.configuration
+        assembled = definitions_then.assemble_months(
+            database, use_case, configuration, months, known_at
+        ).assembled
+    _require_features(judged.version, judged.model.schema, assembled.training_set.schema)
+    return assembled
+
+
+def _require_features(version: ModelVersion, needed: FeatureSchema, there: FeatureSchema) -> None:
+    types = {(one.feature_view, one.name): one.type for one in there.features}
+    for feature in needed.features:
+        kind = types.get((feature.feature_view, feature.name))
+        if kind != feature.type:
+            is_now = f"has the type {kind} now" if kind else "isn't there any more"
+            raise UnservableModel(
+                f"Version {version.version} of {version.name!r} needs the feature "
+                f"{feature.feature_view}:{feature.name} ({feature.type}), which {is_now} in the "
+                f"feature service {there.feature_service!r}.",
+                "Bring it back in the use case and run `streamflow apply`, or evaluate a version "
+                "that was trained since; see `streamflow models`.",
+            )
+
+
+def scores(model: ServedModel, table: pa.Table) -> tuple[Labels, Matrix]:
+    """The model's labels and probabilities of 1, one per row of a table with its features."""
+    features = model.schema.features
+
+    def parts() -> Iterator[tuple[Labels, Matrix]]:
+        for start in range(0, table.num_rows, _ROWS_AT_A_TIME):
+            part = table.slice(start, _ROWS_AT_A_TIME)
+            yield model.predict({one.name: part[one.name].to_pylist() for one in features})
+
+    if not table.num_rows:
+        return np.empty(0, np.int64), np.empty(0)
+    labels, probabilities = zip(*parts(), strict=True)
+    return np.concatenate(labels), np.concatenate(probabilities)
+
+
+def trained_on(
+    recorded: RecordedRun | None, as_of: date, entities: Sequence[str]
+) -> set[str] | None:
+    """Which of the entities' rows at `as_of` the version was fitted to; None if its run doesn't
+    tell."""
+    if recorded is None:
+        return None
+    configuration = recorded.lineage.configuration
+    if as_of not in _fitted_months(recorded):
+        return set()
+    if recorded.table is None or recorded.scores is None:
+        return None
+    fitted = _entities_at(recorded.table, as_of)
+    if not configuration.refit:
+        fitted -= _entities_at(recorded.scores, as_of)
+    return fitted.intersection(entities)
+
+
+def validated_on(recorded: RecordedRun | None, as_of: date) -> set[str]:
+    """The entities whose rows at `as_of` judged the version when it was trained, if it wasn't
+    fitted to them afterwards."""
+    if recorded is None or recorded.scores is None or recorded.lineage.configuration.refit:
+        return set()
+    if AS_OF not in recorded.scores.column_names and as_of != recorded.lineage.data.as_of:
+        return set()
+    return _entities_at(recorded.scores, as_of)
+
+
+def _fitted_months(recorded: RecordedRun) -> list[date]:
+    data, configuration = recorded.lineage.data, recorded.lineage.configuration
+    months = data.every_month
+    if configuration.validation == "out-of-time" and not configuration.refit:
+        horizon = timedelta(seconds=configuration.label.horizon_seconds)
+        months, _gap, _judging = divided(months, horizon, configuration.validation_months or 1)
+    return months
+
+
+def _entities_at(table: pa.Table, as_of: date) -> set[str]:
+    """The entities of the table's rows at `as_of`; of a month alone, those of all rows."""
+    if AS_OF in table.column_names:
+        import pyarrow.compute as pc
+
+        table = table.filter(pc.equal(table[AS_OF], as_of.isoformat()))
+    return {*table.column(0).to_pylist()}
