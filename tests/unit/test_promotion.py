@@ -39,7 +39,7 @@ def test_every_gate_has_its_say() -> None:
     assert verdict.as_dict() == {
         "auc": "passed: auc is 0.8123, at least 0.7 is asked",
         "f1": "failed: f1 is 0.4000, at least 0.5 is asked",
-        "recall": "failed: not measured",
+        "recall": "failed: recall isn't measured, at least 0.1 is asked",
     }
 
 

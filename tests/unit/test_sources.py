@@ -16,6 +16,9 @@ from streamflow.use_case import UseCase
 
 use_case = UseCase(name="a", models=model.MODELS, acceptance=model.BAR)
 """
+GATED = INIT.replace("import UseCase", "import Gates, UseCase").replace(
+    "BAR)", "BAR, gates=Gates(approval=True))"
+)
 MODEL = """BAR = {"auc": 0.7}
 MODELS = {"one": lambda state: ("trees", 100, state)}
 """
@@ -88,6 +91,7 @@ def test_without_what_was_kept_nothing_is_shown_and_nothing_invented(case: Case)
         ("model.py", MODEL.replace('BAR = {"auc": 0.7}', "BAR: dict = {}")),
         ("model.py", "# A comment.\n" + MODEL),
         ("__init__.py", INIT.replace("model.BAR", '{"auc": 0.5}')),
+        ("__init__.py", GATED),
     ],
 )
 def test_a_changed_acceptance_bar_is_no_changed_code(case: Case, file: str, text: str) -> None:

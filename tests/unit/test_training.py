@@ -189,7 +189,7 @@ def test_the_interval_is_that_of_resampled_aucs_ties_and_all(
 ) -> None:
     from sklearn.metrics import roc_auc_score
 
-    monkeypatch.setattr("streamflow.training.evaluation.RESAMPLES", 100)
+    monkeypatch.setattr("streamflow.training.statistics.resamples.RESAMPLES", 100)
     random = np.random.default_rng(3)
     labels = (random.random(120) < 0.4).astype(int)
     probabilities = np.clip(random.normal(0.4 + 0.2 * labels, 0.25), 0, 1).round(1)

@@ -23,7 +23,7 @@ from streamflow.pipeline import check as step_check
 from streamflow.platform import Platform
 from streamflow.settings import Settings
 from streamflow.training.estimator_findings import estimator_findings
-from streamflow.use_case import Label, Table, UseCase
+from streamflow.use_case import Gates, Label, Table, UseCase
 from streamflow.use_case.findings import UseCaseRefused
 
 RIGHT = tiny_case.use_case
@@ -135,6 +135,19 @@ def wrong_settings(draw: st.DrawFn) -> Fault:
                 ("unseen", {"alarms": "warm"}, "unseen", 'unseen={"alarms": "warn"}'),
                 ("unseen", {"alarm": "warn"}, "unseen", 'unseen={"alarms": "warn"}'),
                 ("unseen", {"alarms": "other"}, "unseen", 'unseen={"alarms": "warn"}'),
+                ("gates", {"auc_margin": 0.02}, "gates", "gates=Gates()"),
+                ("gates", Gates(auc_margin=2), "gates", "Gates(auc_margin=0.02)"),
+                ("gates", Gates(score_shift=-1), "gates", "Gates(score_shift=0.25)"),
+                ("gates", Gates(latency_ratio=True), "gates", "Gates(latency_ratio=5.0)"),
+                ("gates", Gates(recreated="no"), "gates", 'Gates(recreated="require")'),
+                ("gates", Gates(approval="yes"), "gates", "Gates(approval=True)"),
+                ("gates", Gates(segments="machines.kind"), "gates", '("machines.kind",)'),
+                ("gates", Gates(segments=("kind",)), "gates", '("table.kind",)'),
+                ("gates", Gates(segments=("machines.kinds",)), "gates", '("machines.kind",)'),
+                ("gates", Gates(segments=("machines.machine_id",)), "gates", "machines.kind"),
+                ("gates", Gates(segments=("readings.temperature_c",)), "gates", "segments=("),
+                ("gates", Gates(segments=("failures.fails",)), "gates", "Gates(segments=("),
+                ("gates", Gates(segments=("machines.kind",) * 2), "gates", "each segment once"),
                 ("tables", (), "tables", "def tables():"),
                 ("tables", raising, "tables", "Table("),
                 ("features", [], "features", "def features():"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from streamflow.history.validation import POSTGRES_TYPES
 from streamflow.use_case import Absent, Label, Table, UseCase
 from streamflow.use_case.findings import Finding, raised, require_none
+from streamflow.use_case.gates import gates_findings
 from streamflow.use_case.module import nearest
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ RESERVED_COLUMNS = frozenset(
     {"line", "as_of", "event_timestamp", "recorded_at", "ingestion_id", "entity_timestamp"}
     | {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 )
+
+# Of numbers with fractions and of dates, nearly each entity has its own.
+SEGMENT_TYPES = ("string", "boolean", "Int64")
 
 # What people write who want a type of ours, by the beginning of its name in pandas.
 _LIKE = {
@@ -61,6 +65,7 @@ def contract_findings(use_case: UseCase) -> tuple[list[Finding], tuple[Table, ..
         *findings,
         *_entity_table_findings(use_case, tables),
         *_label_findings(use_case, tables),
+        *_segment_findings(use_case, tables),
     ], tuple(readable)
 
 
@@ -252,6 +257,37 @@ def _label_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[
             f"the label has the type {types[label.column]}; what is learnt is true or false, "
             "so the files say which",
             f'"{label.column}": Column("boolean"{nullable})',
+        )
+
+
+def _segment_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[Finding]:
+    """Of the columns by which the gates look at segments."""
+    if not isinstance(use_case.label, Label) or [*gates_findings(use_case.gates)]:
+        return
+    label = (use_case.label.table, use_case.label.column)
+    usable = [
+        f"{table.name}.{column}"
+        for table in tables.values()
+        for column, kind in contract_types(table).items()
+        if kind in SEGMENT_TYPES and column != use_case.join_key and (table.name, column) != label
+    ]
+    for segment in use_case.gates.segments:
+        if segment in usable:
+            continue
+        name, _, column = segment.partition(".")
+        types = contract_types(tables[name]) if name in tables else {}
+        if (name, column) == label:
+            said = "is the label"
+        elif column in types and column == use_case.join_key:
+            said = "is the key, of which each entity has its own"
+        elif column in types:
+            said = f"has the type {types[column]}; a segment's is {', '.join(SEGMENT_TYPES)}"
+        else:
+            said = "isn't a column of a table"
+        yield Finding(
+            "gates",
+            f"the segment {segment!r} {said}",
+            f'Gates(segments=("{nearest(segment, usable)}",))',
         )
 
 

@@ -21,6 +21,9 @@ FOLDER = "use_case"
 MAX_FILE_BYTES, MAX_BYTES = 200_000, 2_000_000
 MAX_LINES = 200
 
+# What of a use case decides no model: only whether a version may go to Production.
+_BARS = frozenset({"acceptance", "gates"})
+
 # A file of a package, as it was or is; None if that can't be had.
 Read = Callable[[str, str], bytes | None]
 
@@ -29,7 +32,8 @@ Read = Callable[[str, str], bytes | None]
 class SourceChanges:
     """`lines` is a unified diff of the changed files, of at most `MAX_LINES`.
 
-    `without_effect` are those that differ in the acceptance bar, comments or layout alone.
+    `without_effect` are those that differ in the acceptance bar, the gates, comments or layout
+    alone.
     """
 
     lines: list[str]
@@ -152,12 +156,12 @@ def _without_effect(name: str, before: Code, after: Code, was: Read, is_now: Rea
 
 
 def _bars(trees: Iterable[ast.Module]) -> set[str]:
-    """The names that are nothing but the acceptance bar: `acceptance=model.ACCEPTANCE`."""
+    """The names that are nothing but an acceptance bar or gates: `acceptance=model.ACCEPTANCE`."""
     named: list[str] = []
     used: list[str] = []
     for tree in trees:
         for node in ast.walk(tree):
-            if isinstance(node, ast.keyword) and node.arg == "acceptance":
+            if isinstance(node, ast.keyword) and node.arg in _BARS:
                 named += filter(None, [_name(node.value)])
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
                 used += filter(None, [_name(node)])
@@ -171,7 +175,7 @@ def _name(node: ast.expr) -> str | None:
 
 
 class _Without(ast.NodeTransformer):
-    """Removes acceptance bars from a tree."""
+    """Removes acceptance bars and gates from a tree."""
 
     def __init__(self, bars: set[str]) -> None:
         self._bars = bars
@@ -181,8 +185,13 @@ class _Without(ast.NodeTransformer):
         return {file: ast.dump(self.visit(tree)) for file, tree in trees.items()}
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        node.keywords = [one for one in node.keywords if one.arg != "acceptance"]
+        node.keywords = [one for one in node.keywords if one.arg not in _BARS]
         return self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        if node.module in ("streamflow.use_case", "streamflow.use_case.gates"):
+            node.names = [one for one in node.names if one.name != "Gates"]
+        return node if node.names else None
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         names = {_name(target) for target in node.targets}

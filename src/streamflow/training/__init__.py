@@ -19,5 +19,6 @@ __all__ = [
     "plots",
     "served_model",
     "split",
+    "statistics",
     "training_set_warnings",
 ]

@@ -10,7 +10,8 @@ from statistics import fmean
 import numpy as np
 
 from streamflow.training.backtest import Backtested
-from streamflow.training.evaluation import FEWEST_OF_A_CLASS, RESAMPLES, Evaluation
+from streamflow.training.evaluation import FEWEST_OF_A_CLASS, Evaluation
+from streamflow.training.statistics.resamples import RESAMPLES
 
 # Of fewer as_ofs, a mean can't be told from chance.
 FEWEST_AS_OFS = 5

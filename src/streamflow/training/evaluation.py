@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from streamflow.errors import UntrainableData
 from streamflow.training.served_model import Labels, Matrix
-
-RESAMPLES = 1000
+from streamflow.training.statistics.ranked_scores import RankedScores
+from streamflow.training.statistics.resamples import (
+    Times,
+    resamples_of_entities,
+    resamples_of_rows,
+)
 
 # With fewer rows of a class, resamples are too much alike to show what is due to chance.
 FEWEST_OF_A_CLASS = 10
@@ -112,24 +116,9 @@ def auc_in_words(figures: Mapping[str, float]) -> str:
 def auc_interval(labels: Labels, probabilities: Matrix, random_state: int) -> tuple[float, float]:
     """The 2.5th and 97.5th percentile of the AUC over 1,000 resamples of the rows.
 
-    Each class is resampled for itself, as the split is stratified. A resample only has to count how
-    often each score was drawn per class; scores are ranked once.
+    Each class is resampled for itself, as the split is stratified.
     """
-    scores, rank = np.unique(probabilities, return_inverse=True)
-    positive, negative = rank[labels == 1], rank[labels == 0]
-    random = np.random.default_rng(random_state)
-    twice_won = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        drawn = positive[random.integers(0, len(positive), len(positive))]
-        above = np.bincount(drawn, minlength=len(scores))
-        drawn = negative[random.integers(0, len(negative), len(negative))]
-        below = np.bincount(drawn, minlength=len(scores))
-        # A positive wins over the negatives below it, and half over those that score the same.
-        # In whole numbers, so that the order of summing can't show.
-        twice_won[i] = above @ (2 * np.cumsum(below) - below)
-    areas = twice_won / (2 * len(positive) * len(negative))
-    low, high = np.percentile(areas, [2.5, 97.5])
-    return float(low), float(high)
+    return _interval(labels, probabilities, resamples_of_rows(labels, random_state))
 
 
 def auc_interval_of_entities(
@@ -137,22 +126,14 @@ def auc_interval_of_entities(
 ) -> tuple[float, float]:
     """The 2.5th and 97.5th percentile of the AUC over 1,000 resamples of the entities.
 
-    An entity that is drawn brings all its rows (the cluster bootstrap; Cameron, Gelbach and Miller,
-    2008). A resample without both labels has no AUC and is left out.
+    An entity that is drawn brings all its rows. A resample without both labels has no AUC and is
+    left out.
     """
-    scores, rank = np.unique(probabilities, return_inverse=True)
-    unique, entity_of_row = np.unique(np.asarray(entities, dtype=object), return_inverse=True)
-    is_positive = labels == 1
-    random = np.random.default_rng(random_state)
-    areas = []
-    for _ in range(RESAMPLES):
-        drawn = np.bincount(random.integers(0, len(unique), len(unique)), minlength=len(unique))
-        times = drawn[entity_of_row]
-        above = np.bincount(rank[is_positive], times[is_positive], minlength=len(scores))
-        below = np.bincount(rank[~is_positive], times[~is_positive], minlength=len(scores))
-        # Weights are whole numbers, exact in float64, so that the order of summing can't show.
-        pairs = above.sum() * below.sum()
-        if pairs:
-            areas.append((above @ (2 * np.cumsum(below) - below)) / (2 * pairs))
+    return _interval(labels, probabilities, resamples_of_entities(entities, random_state))
+
+
+def _interval(labels: Labels, probabilities: Matrix, drawn: Iterable[Times]) -> tuple[float, float]:
+    ranked = RankedScores(labels, probabilities)
+    areas = [auc for times in drawn if (auc := ranked.counted(times).auc) is not None]
     low, high = np.percentile(areas, [2.5, 97.5])
     return float(low), float(high)

@@ -14,17 +14,20 @@ from streamflow.use_case.contract import (
     Unseen,
     UseCase,
 )
+from streamflow.use_case.gates import Gates
 
 __all__ = [
     "Absent",
     "Csv",
     "Estimator",
     "EstimatorBuilder",
+    "Gates",
     "Generation",
     "Label",
     "Table",
     "Unseen",
     "UseCase",
     "findings",
+    "gates",
     "module",
 ]

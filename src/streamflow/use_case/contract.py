@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from streamflow.errors import InvalidSettings
 from streamflow.progress import Progress, silent
+from streamflow.use_case.gates import Gates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,8 +153,8 @@ class UseCase:
     `features` returns the Feast objects to apply: entities, feature views and one feature service
     named `feature_service`. `models` holds, by name, functions that build an unfitted classifier
     from a random_state. `acceptance` holds, per metric, the lowest value with which a version may
-    go to Production. A model is evaluated on `validation_share` of the rows and fitted to the
-    others.
+    go to Production, and `gates` the bounds of the other gates. A model is evaluated on
+    `validation_share` of the rows and fitted to the others.
 
     `unseen` says, by feature, what is done with a value that training never saw: a category of a
     String, or a null where no row of the training set had one. "refuse", which is the rule for
@@ -180,3 +181,4 @@ class UseCase:
     unseen: Mapping[str, Unseen] = field(default_factory=dict)
     generate: Callable[[Generation], None] | None = None
     similar_ids: Literal["refuse", "allow"] = "refuse"
+    gates: Gates = field(default_factory=Gates)

@@ -12,6 +12,7 @@ from typing import get_args
 from streamflow.errors import InvalidSettings
 from streamflow.use_case.contract import Label, Unseen, UseCase
 from streamflow.use_case.findings import Finding, require_none
+from streamflow.use_case.gates import gates_findings
 
 # Metrics of which more is better, so that a least value can be asked for.
 ACCEPTANCE_METRICS = ("auc", "f1", "accuracy", "average_precision")
@@ -63,6 +64,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *_model_findings(use_case),
         *_judging_findings(use_case),
         *_unseen_findings(use_case.unseen),
+        *gates_findings(use_case.gates),
     ]
 
 
