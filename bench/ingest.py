@@ -29,7 +29,8 @@ USERS = int(os.environ.get("USERS", "1000000"))
 def ours(home: Path, month: Path, as_of: date) -> None:
     """`streamflow ingest`."""
     with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
-        ingest(ready, month, as_of, None, datetime.now(UTC), "bench")
+        # The same month again and again, as another one each time.
+        ingest(ready, month, as_of, None, datetime.now(UTC), "bench", really=True)
 
 
 def plain(home: Path, month: Path, as_of: date) -> None:
@@ -91,7 +92,7 @@ def main() -> None:
             def run() -> float:
                 context = get_context("spawn")
                 results = context.Queue()
-                arguments = (step, home, month, date(2024, 1, next(days)), results)
+                arguments = (step, home, month, date(2024, 2, next(days)), results)
                 process = context.Process(target=_measured, args=arguments)
                 process.start()
                 seconds, peak = results.get()

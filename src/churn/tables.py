@@ -42,6 +42,8 @@ def tables() -> tuple[Table, ...]:
                     "has_dependents": flag(),
                 }
             ),
+            # Who signed up later isn't a subscriber yet.
+            not_after_as_of=("signup_date",),
         ),
         Table(
             "subscriptions",

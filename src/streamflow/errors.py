@@ -31,7 +31,7 @@
     │   ├── AsOfRefused              a day that hasn't ended, or that has no data
     │   ├── KnownAtRefused           a known_at in the future
     │   ├── LabelsNotMatured         labels that could not be known yet
-    │   ├── UnknownIngestion         a number that no ingestion has; in `history.withdrawals`
+    │   ├── UnknownIngestion         a number that no ingestion has; as AnotherMonth in `history`
     │   └── UntrainableData          too few rows, one class, nulls, or too many categories
     ├── ServiceUnavailable           something that we depend on doesn't answer
     │   ├── DatabaseUnavailable, MlflowUnavailable, FeatureStoreUnavailable

@@ -187,6 +187,19 @@ def wrong_contracts(draw: st.DrawFn) -> Fault:
     def with_rule(tables: dict[str, Table]) -> None:
         tables[any_table] = replace(tables[any_table], absent="nulls")  # type: ignore[arg-type]
 
+    wrong_dates, dates_line = draw(
+        st.sampled_from(
+            [
+                ("age_weeks", "a_date"),
+                (("age_weeks",), "leave it out"),
+                (("gone",), "leave it out"),
+            ]
+        )
+    )
+
+    def with_dates(tables: dict[str, Table]) -> None:
+        tables["machines"] = replace(tables["machines"], not_after_as_of=wrong_dates)  # type: ignore[arg-type]
+
     wrong_names, right_line = draw(
         st.sampled_from(
             [
@@ -246,6 +259,7 @@ def wrong_contracts(draw: st.DrawFn) -> Fault:
             "table 'machines', renamed_from",
             right_line,
         ),
+        Fault(with_tables(with_dates), "table 'machines', not_after_as_of", dates_line),
         Fault(with_contract(any_table, with_reserved), f"table {any_table!r}, column", "Column("),
         Fault(
             with_contract(any_table, without_key),

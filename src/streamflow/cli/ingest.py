@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,9 @@ from streamflow.cli.terminal import (
     show_progress,
 )
 from streamflow.cli.times import AsOf, parse_time
+
+if TYPE_CHECKING:
+    from streamflow.history.append import IngestedTable
 
 app = typer.Typer()
 
@@ -44,6 +48,12 @@ def ingest(
             "--complete", help="The files have every entity: others of this AS_OF don't count now."
         ),
     ] = False,
+    really: Annotated[
+        bool,
+        typer.Option(
+            "--really", help="They are of this AS_OF, though they look like another month's."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check a month's files and add what is new to history; all tables or none."""
@@ -60,6 +70,7 @@ def ingest(
             operator(),
             progress,
             complete,
+            really,
         )
         rules = {table.name: _WITHOUT_ROW[table.absent] for table in platform.use_case.tables()}
         rules[platform.use_case.label.table] = "without a label, they aren't trained on"
@@ -71,16 +82,8 @@ def ingest(
         if not any(table.added or table.absent for table in done.tables.values()):
             print("Nothing is new: all of it was known before.")
         for name, one in done.tables.items():
-            for change in one.changes:
-                print(f"{name}: {change}.")
-            if one.null_labels:
-                print(f"{name}: {one.null_labels:,} labels are null: not known, never learnt from.")
-            if one.without_row:
-                print(f"{name}: {one.without_row:,} entities have no row: {rules[name]}.")
-            if one.absent:
-                print(f"{name}: {one.absent:,} entities aren't in {one.file}, and don't count now.")
-            if one.only_in_history:
-                print(f"{name}: {one.only_in_history:,} entities aren't in {one.file}; they stay.")
+            for said in _said(one, rules[name]):
+                print(f"{name}: {said}.")
         if any(table.only_in_history for table in done.tables.values()):
             print(
                 "If they shouldn't be there any more: "
@@ -92,6 +95,29 @@ def ingest(
         for name, table in done.tables.items()
     }
     print_result(result, json, print_text)
+
+
+def _said(one: IngestedTable, without_row: str) -> Iterator[str]:
+    yield from one.changes
+    yield from one.same_file
+    if one.new_entities:
+        yield f"{_entities(one.new_entities, 'is', 'are')} new at this AS_OF, loaded before"
+    yield from (f"by --really, though {against}" for against in one.overridden)
+    if one.null_labels:
+        verb = "label is" if one.null_labels == 1 else "labels are"
+        yield f"{one.null_labels:,} {verb} null: not known, never learnt from"
+    if one.without_row:
+        yield f"{_entities(one.without_row, 'has', 'have')} no row: {without_row}"
+    if one.absent:
+        count = _entities(one.absent, "isn't", "aren't")
+        yield f"{count} in {one.file}, and {'do' if one.absent > 1 else 'does'}n't count now"
+    if one.only_in_history:
+        count = _entities(one.only_in_history, "isn't", "aren't")
+        yield f"{count} in {one.file}; {'they stay' if one.only_in_history > 1 else 'it stays'}"
+
+
+def _entities(count: int, singular: str, plural: str) -> str:
+    return f"1 entity {singular}" if count == 1 else f"{count:,} entities {plural}"
 
 
 @app.command(epilog='Example: streamflow withdraw 7 --why "it was February, not January"')

@@ -29,7 +29,9 @@ class IngestedTable:
     `null_labels` counts the rows of the label's table whose label is null, which means not known.
     `without_row` counts the entities of the as_of of which history has no row in this table at it.
     `columns` are those of the file that the contract has; `changes` say in words what is another
-    than in the ingestion before.
+    than in the ingestion before. `same_file` tells of another as_of that had the same file, byte
+    for byte; `overridden` tells what spoke against this as_of and was overridden. `new_entities`
+    counts, in the entity table, those that an as_of which was loaded before hadn't.
     """
 
     file: str
@@ -43,6 +45,9 @@ class IngestedTable:
     columns: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     absent: int = 0
+    same_file: list[str] = field(default_factory=list)
+    overridden: list[str] = field(default_factory=list)
+    new_entities: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def append(
     }
     narrower = recorded.not_recorded(table.history, stored)
     rows, only_in_history, absent = database.row("count_staging", names)["rows"], 0, 0
+    new_entities = 0
     if not database.row("month_exists", names, as_of=as_of)["exists"]:
         added = database.execute("add_all", names, **values).rowcount
     else:
@@ -104,6 +110,8 @@ def append(
             )
         added = database.execute("add_changed", names, **values, narrower=narrower).rowcount
         left = database.row("count_only_in_history", names)
+        if table.name == use_case.entity_table:
+            new_entities = database.row("count_new_entities", names)["entities"]
         if ingestion.complete and left["entities"]:
             absent = left["entities"]
             if left["recorded_at"] >= ingestion.recorded_at:
@@ -123,6 +131,7 @@ def append(
         null_labels=_null_labels(database, use_case, table),
         columns=list(table.contract.columns),
         absent=absent,
+        new_entities=new_entities,
     )
 
 

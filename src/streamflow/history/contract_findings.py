@@ -58,6 +58,7 @@ def contract_findings(use_case: UseCase) -> tuple[list[Finding], tuple[Table, ..
         findings += _name_findings(table, [one.name for one in readable])
         findings += _column_findings(table, use_case.join_key)
         findings += _renamed_findings(table, use_case.join_key)
+        findings += _date_findings(table)
     if len(readable) < len(given):
         return findings, ()
     tables = {table.name: table for table in readable}
@@ -184,6 +185,22 @@ def _renamed_findings(table: Table, key: str) -> Iterator[Finding]:
     repeated = [one for one, count in Counter(table.renamed_from.values()).items() if count > 1]
     for old in repeated:
         yield Finding(where, f"{old!r} can have one new name", "one of them, and no other")
+
+
+def _date_findings(table: Table) -> Iterator[Finding]:
+    where, given = f"table {table.name!r}, not_after_as_of", table.not_after_as_of
+    types = contract_types(table)
+    dates = [name for name, kind in types.items() if kind == "date"]
+    if not isinstance(given, tuple | list):
+        instead = given if given in dates else next(iter(dates), "a_date")
+        yield Finding(where, "it isn't a tuple of columns", f'not_after_as_of=("{instead}",)')
+        return
+    for name in given:
+        if name in dates:
+            continue
+        said = f"has the type {types[name]}" if name in types else "isn't in the contract"
+        line = f'not_after_as_of=("{nearest(name, dates)}",)' if dates else "leave it out"
+        yield Finding(where, f"{name!r} {said}; an as_of is compared with a date", line)
 
 
 def _bad_column_name(name: object) -> str | None:

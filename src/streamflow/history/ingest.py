@@ -19,14 +19,25 @@ from streamflow.history.as_of import event_timestamp
 from streamflow.history.files.month_file import as_in_file
 from streamflow.history.files.month_folder import find_files
 from streamflow.history.history_changes import follow_contract
+from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.labels import require_matured
 from streamflow.history.recorded_columns import RecordedColumns, recorded_columns
+from streamflow.history.staged.another_month import (
+    another_month,
+    later_dates,
+    same_file,
+    same_rows,
+    what_to_type,
+)
 from streamflow.history.staging import stage
 from streamflow.history.violations import Violations
 from streamflow.postgres.database import Database
 from streamflow.postgres.migrations import migrate
 from streamflow.progress import Progress, silent
 from streamflow.use_case import Table, UseCase
+
+# An earlier as_of is a slip of the pen. Libraries can't compute with times before 1678 either.
+EARLIEST = date(1900, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -50,14 +61,17 @@ def ingest(
     reports: Path,
     progress: Progress = silent,
     complete: bool = False,
+    really: bool = False,
 ) -> IngestedMonth:
     """Add the month in `folder` to history in one transaction; times are in UTC.
 
     With `complete`, entities of this as_of that the files lack don't count from `recorded_at` on.
+    With `really`, files that look like another month's are taken, and what spoke against it is
+    recorded.
 
-    Raises MissingFiles, AsOfRefused (the day hasn't ended), RecordedAtRefused, ContractViolation
-    (a file below `reports` lists all violations), LabelsNotMatured, DatabaseUnavailable; nothing is
-    changed then.
+    Raises MissingFiles, AsOfRefused (the day hasn't ended, or is before 1900), RecordedAtRefused,
+    ContractViolation (a file below `reports` lists all violations), AnotherMonth, LabelsNotMatured,
+    DatabaseUnavailable; nothing is changed then.
     """
     _require_past(as_of, recorded_at, now)
     # The entity table first: the keys of the others must be in it.
@@ -72,12 +86,17 @@ def ingest(
         changed = {table.name: follow_contract(database, use_case, table) for table in tables}
         recorded = recorded_columns(database, use_case)
         arrived = [as_in_file(one, files[one.name]) for one in tables if one.name in files]
-        hashes = {}
+        hashes, later = {}, []
         for table in arrived:
             progress(table.name)
             hashes[table.name] = sha256_of(files[table.name])
             stage(database, use_case, table, files[table.name], violations.add)
-        violations.raise_if_any(folder)
+            report = None if really else violations.add
+            later += later_dates(database, table, files[table.name].name, as_of, report)
+        violations.raise_if_any(folder, what_to_type(later, folder, as_of, now))
+        same = same_rows(database, use_case, arrived, as_of)
+        if same is not None and not really:
+            raise another_month(same, folder, as_of)
         if use_case.label.table in files:
             require_matured(database, use_case, as_of, recorded_at)
         ingestion = Ingestion(
@@ -88,18 +107,32 @@ def ingest(
             complete,
         )
         ingested = {}
+        before = recorded_ingestions(database, use_case)
         for table in arrived:
             progress(table.name)
             file = files[table.name]
             appended = append(database, ingestion, table, file, hashes[table.name], recorded)
             changes = [*map(str, changed[table.name]), *_other_columns(table, recorded)]
-            ingested[table.name] = replace(appended, changes=list(dict.fromkeys(changes)))
+            ingested[table.name] = replace(
+                appended,
+                changes=list(dict.fromkeys(changes)),
+                same_file=same_file(before, table.name, appended.sha256, as_of),
+                overridden=[
+                    *(str(one) for one in later if one.table == table.name),
+                    *([str(same)] if same and table.name == use_case.entity_table else []),
+                ],
+            )
         ingested = _with_rows_counted(ingested, use_case.entity_table)
         _record(database, ingestion, ingested, now, who)
     return IngestedMonth(ingestion.ingestion_id, as_of, recorded_at, ingested)
 
 
 def _require_past(as_of: date, recorded_at: datetime, now: datetime) -> None:
+    if as_of < EARLIEST:
+        raise AsOfRefused(
+            f"AS_OF {as_of} is before {EARLIEST}, of which nobody has such data.",
+            "Name the last day that the month speaks of: `--as-of YYYY-MM-DD`.",
+        )
     if event_timestamp(as_of) > now:
         raise AsOfRefused(
             f"AS_OF {as_of} hasn't ended yet (it is {now:%Y-%m-%d %H:%M} UTC).",

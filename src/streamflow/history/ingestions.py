@@ -70,6 +70,11 @@ class Recorded:
     withdrawn_by: str | None
     why: str | None
 
+    @property
+    def overridden(self) -> list[str]:
+        """In words, what spoke against its as_of and was overridden by `--really`."""
+        return [said for table in self.tables.values() for said in table.get("overridden", [])]
+
     def counts_at(self, known_at: datetime) -> bool:
         """Whether it was recorded by then (UTC), and not withdrawn."""
         withdrawn = self.withdrawn_at is not None and self.withdrawn_at <= known_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamflow.history.history_table import content_columns, content_definitions
-from streamflow.history.staged_keys import check_keys
+from streamflow.history.staged.keys import check_keys
 from streamflow.history.validation import read_checked
 from streamflow.history.violations import Report
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows

@@ -87,8 +87,11 @@ class Violations:
         self.counts[rule] += 1
         self._total += 1
 
-    def raise_if_any(self, folder: Path) -> None:
-        """Raise ContractViolation with the first violations if there are any in `folder`."""
+    def raise_if_any(self, folder: Path, hint: str | None = None) -> None:
+        """Raise ContractViolation with the first violations if there are any in `folder`.
+
+        `hint` is what else to do than to correct the files.
+        """
         if self._handle is None:
             return
         self._handle.flush()
@@ -103,8 +106,9 @@ class Violations:
                 for (file, column, rule), count in self.counts.most_common()
             ]
         lines.append(f"The whole list: {self.file}")
+        correct = "Correct the files and run the same `streamflow ingest` again."
         raise ContractViolation(
-            "\n".join(lines), "Correct the files and run the same `streamflow ingest` again."
+            "\n".join(lines), f"{hint} Else: {correct[0].lower()}{correct[1:]}" if hint else correct
         )
 
     def _shown(self) -> list[Violation]:

@@ -69,7 +69,8 @@ def _schema(platform: Platform) -> Part:
 def _newest_first(recorded: Sequence[Recorded]) -> str:
     """The newest ingestions with their numbers, which `streamflow withdraw` takes."""
     shown = [
-        f"{one.ingestion_id} ({one.as_of}{', withdrawn' if one.withdrawn_at else ''})"
+        f"{one.ingestion_id} ({one.as_of}{', by --really' if one.overridden else ''}"
+        f"{', withdrawn' if one.withdrawn_at else ''})"
         for one in recorded[: -MOST_INGESTIONS - 1 : -1]
     ]
     return ", ".join([*shown, *(["…"] if len(recorded) > MOST_INGESTIONS else [])])

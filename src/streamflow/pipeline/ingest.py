@@ -21,6 +21,7 @@ def ingest(
     who: str,
     progress: Progress = silent,
     complete: bool = False,
+    really: bool = False,
 ) -> history.IngestedMonth:
     """Validate the month's files in `folder` and add new rows; see `history.ingest.ingest`.
 
@@ -39,4 +40,5 @@ def ingest(
         platform.settings.home / "reports",
         progress,
         complete,
+        really,
     )

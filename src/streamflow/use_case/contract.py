@@ -74,6 +74,8 @@ class Table:
     view: it is neither trained on nor predicted for ("refuse"), or its features of this table are
     null, in training and in predictions alike ("null"). Each model keeps the rule that it was
     trained by.
+    The dates in `not_after_as_of` are never later than the as_of of their rows, as the day on which
+    somebody signed up isn't: so a later month's folder is told from this one's.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Table:
     extra_columns: Literal["refuse", "ignore"] = "refuse"
     absent: Absent = "refuse"
     renamed_from: Mapping[str, str] = field(default_factory=dict)
+    not_after_as_of: tuple[str, ...] = ()
 
     @property
     def history(self) -> str:

@@ -182,6 +182,29 @@ FROM pairs
 GROUP BY line, id
 ORDER BY line
 
+-- name: count_dates_after
+SELECT count(*) AS values, max({column}) AS newest FROM {staging} WHERE {column} > %(as_of)s
+
+-- name: dates_after
+SELECT line, {column} AS value FROM {staging} WHERE {column} > %(as_of)s ORDER BY line
+
+-- name: months_with_same_rows
+-- Of some of the file's rows, per month how many history has with the same values.
+WITH some_rows AS MATERIALIZED (
+    SELECT {columns} FROM {staging} ORDER BY hashtext({key}), {key} LIMIT %(compared)s
+)
+SELECT history.as_of, count(DISTINCT some_rows.{key}) AS same,
+       (SELECT count(*) FROM some_rows) AS compared,
+       array_agg(DISTINCT history.ingestion_id) AS ingestions
+FROM some_rows
+JOIN {known_history} AS history USING ({key})
+WHERE (%(months)s::date[] IS NULL OR history.as_of = ANY(%(months)s))
+  AND ROW({some_columns}) IS NOT DISTINCT FROM ROW({history_columns})
+GROUP BY history.as_of
+
+-- name: month_is_known
+SELECT EXISTS (SELECT FROM {known_history} AS history WHERE as_of = %(as_of)s) AS exists
+
 -- name: month_exists
 SELECT EXISTS (
     SELECT FROM {history} WHERE as_of = %(as_of)s
@@ -292,6 +315,11 @@ SELECT streamflow.analyze_history(%(use_case)s, %(history)s)
 SELECT count(*) AS entities, max(latest.recorded_at) AS recorded_at
 FROM {latest} AS latest
 WHERE NOT EXISTS (SELECT FROM {staging} AS staging WHERE staging.{key} = latest.{key})
+
+-- name: count_new_entities
+SELECT count(*) AS entities
+FROM {staging} AS staging
+WHERE NOT EXISTS (SELECT FROM {latest} AS latest WHERE latest.{key} = staging.{key})
 
 -- name: add_absences
 INSERT INTO streamflow.absences
