@@ -198,7 +198,7 @@ def _value(shown: str, name: str) -> str:
 
 
 def test_what_is_kept_goes_when_no_kept_version_needs_it(ready: Platform) -> None:
-    after = shaped(ready, WITHOUT_HEAT)
+    january, after = answers(ready), shaped(ready, WITHOUT_HEAT)
     apply(after)
     materialize(after, JANUARY, NOW)
     assert promote_new(after) == 2
@@ -219,9 +219,17 @@ def test_what_is_kept_goes_when_no_kept_version_needs_it(ready: Platform) -> Non
         "changing.items_fv",
         "changing.readings_fv@v1",
     }
-    with pytest.raises(UnservableModel, match="'readings_fv@v1' has no 'heat'"):
+    with pytest.raises(UnservableModel, match="Version 1 can't be served: readings_fv:heat as"):
         promote.rollback(after, "a test", "somebody", NOW)
-        production_predictor(after)
+    with pytest.raises(UnservableModel, match="readings_fv:heat as FLOAT64 isn't online any more"):
+        promote.promote(after, 1, "Staging", "a test", "somebody", NOW)
+    assert answers(after) == expected
+
+    # The use case has it again: what the message tells to type brings the version back.
+    apply(ready)
+    materialize(ready, JANUARY, NOW)
+    promote.rollback(ready, "a test", "somebody", NOW)
+    assert answers(ready) == january
 
 
 def test_columns_of_what_is_kept_go_when_no_kept_version_reads_them(ready: Platform) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from streamflow.errors import UnservableModel
 from streamflow.platform import Platform
@@ -50,7 +51,7 @@ def newest_versions(platform: Platform, but_not: Collection[int]) -> list[Versio
     if not _has_registry(platform):
         return []
     versions = [one for one in platform.registry.versions() if one.version not in but_not]
-    return [_recorded(platform, version) for version in versions[:_OTHERS]]
+    return [recorded_needs(platform, version) for version in versions[:_OTHERS]]
 
 
 def _served(platform: Platform, version: ModelVersion) -> VersionNeeds:
@@ -59,18 +60,24 @@ def _served(platform: Platform, version: ModelVersion) -> VersionNeeds:
         folder = platform.production.download(version)
     except UnservableModel:
         return VersionNeeds(version.version, version.stage, None)
-    text = (folder / SCHEMA_FILE).read_text(encoding="utf-8")
-    return VersionNeeds(version.version, version.stage, FeatureSchema.from_json(text))
+    return VersionNeeds(version.version, version.stage, _schema(folder / SCHEMA_FILE))
 
 
-def _recorded(platform: Platform, version: ModelVersion) -> VersionNeeds:
+def recorded_needs(platform: Platform, version: ModelVersion) -> VersionNeeds:
     """By the document of its run: the files of many models would be large."""
     features = None
     with scratch(platform.settings.scratch) as folder:
         file = platform.registry.artifact(version.run_id, SCHEMA_FILE, folder)
         if file is not None:
-            features = FeatureSchema.from_json(file.read_text(encoding="utf-8"))
+            features = _schema(file)
     return VersionNeeds(version.version, version.stage, features)
+
+
+def _schema(file: Path) -> FeatureSchema | None:
+    try:
+        return FeatureSchema.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no file of ours
+        return None
 
 
 def _has_registry(platform: Platform) -> bool:

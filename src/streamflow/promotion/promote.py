@@ -8,6 +8,7 @@ from datetime import datetime
 
 from streamflow.platform import Platform
 from streamflow.promotion import gates, history
+from streamflow.promotion.online_features import require_online
 from streamflow.registry import stages
 from streamflow.registry.mlflow_registry import Registry
 
@@ -41,7 +42,8 @@ def promote(
 ) -> Promoted:
     """Move the version to the stage, archive the version that was there, and record the reason.
 
-    Raises UnknownVersion, GateFailed (Production only), MlflowUnavailable.
+    Raises UnknownVersion, GateFailed (Production only), UnservableModel if a feature that it reads
+    isn't online any more, FeatureStoreUnavailable, MlflowUnavailable.
     """
     database, registry = platform.database, platform.registry
     with database.transaction():
@@ -56,6 +58,8 @@ def promote(
             gates.require_passed(report, version)
         promotions = database.rows("promotions", model=registry.model)
         moved = candidate.stage == to_stage
+        if to_stage in stages.ALIASES and not moved:
+            require_online(platform, candidate)
         recorded_stage = history.recorded_stage(promotions, version)
         recorded = moved and recorded_stage == to_stage
         from_stage = recorded_stage if moved else candidate.stage
@@ -105,7 +109,8 @@ def _version_in_stage(registry: Registry, stage: str) -> int | None:
 def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:
     """Promote the version that was in Production before.
 
-    Raises NothingToRollBack, UnknownVersion, MlflowUnavailable.
+    Raises NothingToRollBack, UnknownVersion, UnservableModel if a feature that it reads isn't
+    online any more, FeatureStoreUnavailable, MlflowUnavailable.
     """
     current = platform.registry.production()
     promotions = platform.database.rows("promotions", model=platform.registry.model)
