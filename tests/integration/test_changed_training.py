@@ -18,7 +18,7 @@ from tests.statements import execute
 from streamflow.bootstrap import platform
 from streamflow.errors import UntrainableData
 from streamflow.features import point_in_time
-from streamflow.features.online_history import OnlineHistory
+from streamflow.features.online_history import OnlineHistory, Window
 from streamflow.lineage import reproduce
 from streamflow.lineage.reproduce import Reproduction
 from streamflow.pipeline import train as training_run
@@ -267,7 +267,8 @@ def test_rows_behind_old_predictions_are_found_by_the_name_of_then(ready: Platfo
     for shape in (ITEMS, ITEMS.renamed("readings", "heat", "warmth")):
         now = changed(ready, shape)
         history = OnlineHistory(now.database, now.use_case)
-        found = history.rows("readings_fv", {"heat": "FLOAT64"}, ["i003"], ((NOW, NOW),))
+        window = Window(NOW, NOW)
+        found = history.rows("readings_fv", {"heat": "FLOAT64"}, ["i003"], (window,))
         values.append(found["i003"].values)
     before, after = values
     assert before == after

@@ -24,13 +24,17 @@ from streamflow.errors import InvalidSettings, UnservableModel
 from streamflow.features import history_source
 from streamflow.features.kept.pruning import Pruned
 from streamflow.lineage.reproduce import reproduce
-from streamflow.pipeline import train
+from streamflow.pipeline import explain, train
 from streamflow.pipeline.apply import apply, plan, prune
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
+from streamflow.postgres.database import Database
 from streamflow.promotion import promote
+from streamflow.serving.configured_online_store import configured_online_store
+from streamflow.serving.prediction_log_rows import Encoder
+from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import Prediction, ScoringRequest
 from streamflow.settings import Settings, load_settings
 
@@ -261,6 +265,56 @@ def test_a_version_whose_features_are_not_materialized_does_not_take_over(
         while load.ask("i000")[1]["model"]["version"] != 2:
             pass
     assert {status for _, status, _ in load.taken()} == {200}
+
+
+def test_a_view_that_was_removed_and_comes_again_is_not_materialized_yet(
+    ready: Platform, tmp_path: Path
+) -> None:
+    settings = ready.settings.model_copy(update={"rollback_versions": 0})
+    ready = replace(ready, settings=settings)
+    february = write_month(tmp_path / "february", month(ITEMS, 1))
+    ingest(ready, february, FEBRUARY, None, NOW, "test")
+    materialize(ready, FEBRUARY, NOW)
+    without = shaped(ready, WITHOUT_READINGS)
+    apply(without)
+    assert promote_new(without) == 2
+    assert [one.feature_view for one in prune(without, float)] == ["readings_fv"]
+
+    apply(ready)
+    assert promote_new(ready) == 3
+    served = production_predictor(ready).served
+    assert served is not None
+    online = configured_online_store(ready.settings, ready.database, ready.use_case)
+    with pytest.raises(UnservableModel, match="features of readings_fv online yet"):
+        online.require_values(served.plan)
+    newest = {one.feature_view: one.newest for one in materialize(ready, JANUARY, NOW)}
+    assert newest == {"items_fv": FEBRUARY, "readings_fv": JANUARY}
+    online.require_values(served.plan)
+    assert answers(ready)["i000"][2]["readings_fv"].date() == JANUARY
+
+
+def test_a_prediction_of_an_old_model_is_explained_by_the_rows_that_it_was_given(
+    ready: Platform, tmp_path: Path
+) -> None:
+    after, moment = shaped(ready, WITHOUT_HEAT), NOW + timedelta(minutes=1)
+    apply(after)
+    february = write_month(tmp_path / "february", month(WITHOUT_HEAT, 1))
+    ingest(after, february, FEBRUARY, None, NOW, "test")
+    materialize(after, FEBRUARY, NOW)
+    update = "UPDATE streamflow.materializations SET finished_at = known_at"
+    execute(ready.database, update)
+    predictor = production_predictor(after)
+    asked = [ScoringRequest("i000", "a request")]
+    with Database(ready.database.url) as own:
+        writer = PredictionWriter(own, 90, lambda: moment)
+        found = predictor.predict_many(asked, moment)
+        writer.write([Encoder().rows(predictor.production(), asked, found, moment)])
+    named = replace(after.use_case, registered_model=after.registry.model)
+    after = replace(after, use_case=named)
+    (one,) = explain.explain(after, explain.find(after, ["a request"], None))
+    assert (one.verdict, one.from_history.why) == ("same", ())
+    months = {view: row and row.event_timestamp.date() for view, row in one.behind.items()}
+    assert months == {"items_fv": FEBRUARY, "readings_fv": JANUARY}
 
 
 def test_a_view_that_production_reads_comes_from_no_other_table(ready: Platform) -> None:

@@ -442,8 +442,9 @@ def materialize(database: Database, as_of: date, number: int) -> None:
 def replayed(database: Database, moment: datetime) -> dict[str, tuple[date, int]]:
     """What the online store had at a moment, by history alone."""
     history = OnlineHistory(database, use_case)
-    state = next(history.possible_states("readings_fv", moment))
-    rows = history.rows("readings_fv", {"alarms": "INT64"}, [*MACHINES], state)
+    types = {"alarms": "INT64"}
+    state = next(history.possible_states("readings_fv", types, moment))
+    rows = history.rows("readings_fv", types, [*MACHINES], state)
     return {
         machine: (row.event_timestamp.astimezone(UTC).date(), row.values["alarms"])  # type: ignore[misc]
         for machine, row in rows.items()

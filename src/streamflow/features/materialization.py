@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.applied_definitions import require_applied
@@ -20,6 +21,9 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
 from streamflow.progress import Progress, silent
 from streamflow.use_case import Table, UseCase
+
+if TYPE_CHECKING:
+    from feast import FeatureView
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,6 @@ def materialize(
     require_history(database, use_case)
     store = known_store(database, use_case, now, online_store)
     done = []
-    newest = {
-        row["feature_view"]: row["event_timestamp"].astimezone(UTC).date()
-        for row in database.rows("newest_materialized", use_case=use_case.name)
-    }
     follow_history(database, use_case, store)
     with unavailable("Feast doesn't know the feature views"):
         views = store.list_feature_views()
@@ -72,6 +72,7 @@ def materialize(
     with unavailable(f"Feast doesn't know the feature service {use_case.feature_service!r}"):
         service = store.get_feature_service(use_case.feature_service)
     require_applied(service, {view.name: view for view in views}, use_case)
+    newest = _newest(database, use_case, views)
     for view in views:
         progress(view.name)
         key, all_rows = identifier(use_case.join_key), history_rows(use_case, view)
@@ -107,3 +108,23 @@ def materialize(
         before = newest.get(view.name, as_of)
         done.append(Materialized(view.name, rows, seconds, as_of, max(before, as_of)))
     return done
+
+
+def _newest(database: Database, use_case: UseCase, views: Iterable[FeatureView]) -> dict[str, date]:
+    """Per view the newest day that it was materialized up to, since it is there: one that was
+    removed and came again begins without rows."""
+    since = {view.name: view.created_timestamp for view in views}
+    newest: dict[str, date] = {}
+    for row in database.rows("materializations", use_case=use_case.name):
+        name, finished_at = row["feature_view"], row["finished_at"]
+        created = since.get(name)
+        if created is not None and finished_at is not None and finished_at < _in_utc(created):
+            continue
+        day = row["event_timestamp"].astimezone(UTC).date()
+        newest[name] = max(newest.get(name, day), day)
+    return newest
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Feast's times have no time zone, and are in UTC."""
+    return moment.replace(tzinfo=moment.tzinfo or UTC)

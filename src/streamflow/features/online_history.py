@@ -11,15 +11,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamflow.features.feature_store import open_store, unavailable
 from streamflow.features.feature_types import typed
-from streamflow.features.kept.views import source_table
+from streamflow.features.kept.views import (
+    feature_types,
+    history_rows,
+    is_kept,
+    model_view,
+    source_table,
+    version,
+)
 from streamflow.history.history_changes import name_now, recorded_changes
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier
 from streamflow.training.dataset import FeatureValue
 from streamflow.use_case import Table, UseCase
+
+if TYPE_CHECKING:
+    from feast import FeatureView
 
 # A response is logged a little after its features were read, and clocks differ a little.
 _UNCERTAINTY = timedelta(seconds=10)
@@ -45,8 +56,19 @@ class HistoryRow:
     values: Mapping[str, FeatureValue]
 
 
-# A state of the online store: per finished materialization the end of its window and its known_at.
-OnlineState = tuple[tuple[datetime, datetime], ...]
+class Window(NamedTuple):
+    """What a finished materialization copied: rows up to `end` that were known at `known_at` (UTC).
+
+    As `kept`, only those in which all was recorded that models of an older definition need.
+    """
+
+    end: datetime
+    known_at: datetime
+    kept: bool = False
+
+
+# A state of the online store: the windows of its finished materializations.
+OnlineState = tuple[Window, ...]
 
 
 class OnlineHistory:
@@ -65,28 +87,51 @@ class OnlineHistory:
         self._changes = recorded_changes(database, use_case)
         store = open_store(database.url, use_case)
         with unavailable("Feast's registry can't be read"):
-            self._views = {view.name: view for view in store.list_feature_views()}
+            self._views = store.list_feature_views()
 
-    @property
-    def feature_views(self) -> set[str]:
-        """The names of the feature views in Feast's registry."""
-        return {*self._views}
+    def knows(self, feature_view: str, types: Mapping[str, str]) -> bool:
+        """Whether Feast's registry has the view that a model reads these features of."""
+        return self._view(feature_view, types) is not None
 
-    def possible_states(self, feature_view: str, moment: datetime) -> Iterator[OnlineState]:
-        """The states that the view may have had online at `moment` (UTC).
+    def possible_states(
+        self, feature_view: str, types: Mapping[str, str], moment: datetime
+    ) -> Iterator[OnlineState]:
+        """The states that the view may have had online at `moment` (UTC), for a model that reads
+        features of these types.
 
         The first is after all materializations that had begun. In each next one, one fewer of those
         that may have been running had finished.
         """
-        begun = [
-            one
-            for one in self._materializations
-            if one.feature_view == feature_view and one.known_at <= moment
-        ]
-        yield _state_after(begun)
+        view = self._view(feature_view, types)
+        kept = view.name if view is not None and is_kept(view) else None
+        begun = [one for one in self._into(feature_view, kept) if one.known_at <= moment]
+        yield _state_after(begun, kept)
         while begun and begun[-1].finished_at and begun[-1].finished_at + _UNCERTAINTY > moment:
             begun.pop()
-            yield _state_after(begun)
+            yield _state_after(begun, kept)
+
+    def _into(self, feature_view: str, kept: str | None) -> list[Materialization]:
+        """The materializations into the view's table, or into that of the kept view."""
+        if kept is None:
+            return [one for one in self._materializations if one.feature_view == feature_view]
+        of_its_own = [one.known_at for one in self._materializations if one.feature_view == kept]
+        since = min(of_its_own, default=None)
+        # Until it was kept, its table was that of the view; both are materialized since.
+        return [
+            one
+            for one in self._materializations
+            if one.feature_view == kept
+            or (one.feature_view == feature_view and (since is None or one.known_at < since))
+        ]
+
+    def _view(self, feature_view: str, types: Mapping[str, str]) -> FeatureView | None:
+        """The newest definition of the view that has all that the model reads, as in serving."""
+        named = [view for view in self._views if model_view(view) == feature_view]
+        return max(
+            named,
+            key=lambda view: (feature_types(view).items() >= types.items(), version(view)),
+            default=None,
+        )
 
     def rows(
         self,
@@ -99,7 +144,9 @@ class OnlineHistory:
 
         `types` holds the model's type of each requested feature.
         """
-        view = self._views[feature_view]
+        view = self._view(feature_view, types)
+        if view is None:
+            return {}
         source = view.batch_source
         mapped = {feature: column for column, feature in source.field_mapping.items()}
         history = Table.history_of(source_table(view))
@@ -107,8 +154,10 @@ class OnlineHistory:
             feature: name_now(self._changes, history, mapped.get(feature, feature))
             for feature in types
         }
+        all_rows = identifier(self._use_case.name, history)
         names = {
-            "history": identifier(self._use_case.name, history),
+            "history": all_rows,
+            "kept_rows": history_rows(self._use_case, view) if is_kept(view) else all_rows,
             "key": identifier(self._use_case.join_key),
             "columns": columns(list(column_of.values()), "history"),
         }
@@ -116,9 +165,10 @@ class OnlineHistory:
             "online_rows",
             names,
             entity_ids=list(entity_ids),
-            ends=[end for end, _ in state],
-            known=[known_at for _, known_at in state],
-            last_known=max((known_at for _, known_at in state), default=None),
+            ends=[one.end for one in state],
+            known=[one.known_at for one in state],
+            kept=[one.kept for one in state],
+            last_known=max((one.known_at for one in state), default=None),
             use_case=self._use_case.name,
             history=history,
         )
@@ -142,13 +192,13 @@ def _as_served(kind: str, stored: FeatureValue) -> FeatureValue:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _state_after(materializations: Sequence[Materialization]) -> OnlineState:
+def _state_after(materializations: Sequence[Materialization], kept: str | None) -> OnlineState:
     """The state after these, without those whose rows a later one has copied too."""
-    windows: list[tuple[datetime, datetime]] = []
-    newest_first = sorted(
-        ((one.known_at, one.event_timestamp) for one in materializations), reverse=True
-    )
-    for known_at, end in newest_first:
-        if not windows or end > windows[-1][0]:
-            windows.append((end, known_at))
+    windows: list[Window] = []
+    for one in sorted(
+        materializations, key=lambda one: (one.known_at, one.event_timestamp), reverse=True
+    ):
+        window = Window(one.event_timestamp, one.known_at, one.feature_view == kept)
+        if all(window.end > later.end for later in windows if window.kept or not later.kept):
+            windows.append(window)
     return tuple(windows)

@@ -53,10 +53,12 @@ def online_rows(
     """
     online: list[dict[str, OnlineRow]] = [{} for _ in found]
     for view in model.views:
-        if view not in history.feature_views:
+        types = _types(model, view)
+        if not history.knows(view, types):
             continue
-        types = {name: kind for name, feature_view, kind in model.features if feature_view == view}
-        possible = [list(history.possible_states(view, receipt.predicted_at)) for receipt in found]
+        possible = [
+            list(history.possible_states(view, types, receipt.predicted_at)) for receipt in found
+        ]
         ids_by_state: dict[OnlineState, set[str]] = defaultdict(set)
         for receipt, states in zip(found, possible, strict=True):
             for state in states:
@@ -92,7 +94,11 @@ def replays(
         if (
             moment := online[view].newest
             if view in online
-            else _newest(next(history.possible_states(view, receipt.predicted_at)))
+            else _newest(
+                next(
+                    history.possible_states(view, _types(receipt.model, view), receipt.predicted_at)
+                )
+            )
         )
     }
     from_now = platform.settings.freshness_clock == "now"
@@ -124,8 +130,14 @@ def replays(
     return from_log, from_history
 
 
+def _types(model: LoggedModel, view: str) -> dict[str, str]:
+    return {name: kind for name, feature_view, kind in model.features if feature_view == view}
+
+
 def _newest(state: OnlineState) -> datetime | None:
-    return max((end for end, _ in state), default=None)
+    """Of a kept view, up to when its features were recorded, as the API's clock has it."""
+    kept = [one for one in state if one.kept]
+    return max((one.end for one in kept or state), default=None)
 
 
 def _replay(served: Served, receipt: Receipt, row: EntityRow, clock: Clock) -> Replay:

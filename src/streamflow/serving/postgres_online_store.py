@@ -91,12 +91,14 @@ class PostgresStore:
                 self._use_case.join_key,
                 plan.requested,
             )
-        # A view may have been materialized from a table without a row.
-        newest = self.newest_event_timestamps()
+        # A view may have been materialized from a table without a row. One that was removed and
+        # came again has been materialized with rows, and has none yet.
+        found = self._database.rows("materialized_without_rows", use_case=self._use_case.name)
+        without_rows = {row["feature_view"] for row in found}
         empty = [
             view
             for view, has_rows in lacking.items()
-            if has_rows or view.partition("@v")[0] not in newest
+            if has_rows or view.partition("@v")[0] not in without_rows
         ]
         if empty and len(lacking) < len(plan.views):
             raise UnservableModel(

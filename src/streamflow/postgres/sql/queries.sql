@@ -508,6 +508,17 @@ FROM streamflow.materializations
 WHERE use_case = %(use_case)s
 GROUP BY feature_view
 
+-- name: materialized_without_rows
+-- The views whose newest materialization found no row.
+SELECT feature_view
+FROM (
+    SELECT DISTINCT ON (feature_view) feature_view, rows
+    FROM streamflow.materializations
+    WHERE use_case = %(use_case)s
+    ORDER BY feature_view, known_at DESC, finished_at DESC NULLS LAST
+) AS newest
+WHERE rows = 0
+
 -- name: registry_exists
 SELECT to_regclass('mlflow.model_versions') IS NOT NULL AS exists
 
@@ -896,9 +907,16 @@ SELECT DISTINCT ON (history.{key})
     history.{key}, history.event_timestamp, history.recorded_at, history.ingestion_id, {columns}
 FROM {history} AS history
 JOIN streamflow.ingestions USING (ingestion_id)
-JOIN unnest(%(ends)s::timestamptz[], %(known)s::timestamptz[]) AS materialized (ending, known_at)
+JOIN unnest(%(ends)s::timestamptz[], %(known)s::timestamptz[], %(kept)s::boolean[])
+    AS materialized (ending, known_at, kept)
     ON history.event_timestamp <= ending
     AND ingested_at <= known_at
+    AND (NOT kept OR EXISTS (
+        SELECT FROM {kept_rows} AS recorded
+        WHERE recorded.{key} = history.{key}
+          AND recorded.event_timestamp = history.event_timestamp
+          AND recorded.recorded_at = history.recorded_at
+    ))
 WHERE history.{key} = ANY(%(entity_ids)s)
   -- What was withdrawn is taken out by the next materialization of whatever window.
   AND NOT EXISTS (
