@@ -6,13 +6,19 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 
 import psutil
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from psycopg import sql
 
 from streamflow.errors import DatabaseUnavailable, InvalidSettings
 from streamflow.postgres.database import MAX_CONNECTIONS, Database
+from streamflow.postgres.queries import identifier, subquery
 
 LONG_ENOUGH = 30.0
 
@@ -72,6 +78,25 @@ def test_more_threads_than_connections_wait_for_one_that_becomes_free(database: 
     with ThreadPoolExecutor(threads) as pool:
         used = set().union(*pool.map(sessions, range(threads)))
     assert 1 <= len(used) <= MAX_CONNECTIONS
+
+
+@given(name=st.text("%s(a)b", min_size=1, max_size=12))
+@hypothesis_settings(
+    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+def test_a_name_with_per_cent_signs_is_itself_in_every_query(table: Database, name: str) -> None:
+    history, column = identifier(name), identifier(name)
+    statement = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT now() AS {}")
+    with table.transaction(), table.connection() as connection:
+        connection.execute(statement.format(history, column).as_string())
+        assert table.row("count_staging", {"staging": history})["rows"] == 1
+        selected = sql.SQL("(SELECT {} AS event_timestamp FROM {})").format(column, history)
+        nested = {"history": subquery(selected.as_string())}
+        assert table.row("oldest_event", nested)["event_timestamp"] is not None
+        assert table.render("count_staging", {"staging": history}).endswith(history.as_string())
+        names = {"staging": history, "column": column}
+        counted = table.row("count_dates_after", names, as_of=date(2024, 1, 31))
+        assert counted["values"] == 1
 
 
 def test_a_transaction_is_its_threads_alone(table: Database) -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from streamflow.cli import failure_details, main
 from streamflow.cli.failure_details import redacted
+from streamflow.cli.terminal import without_untold
 from streamflow.errors import InvalidSettings
 
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
@@ -114,6 +115,10 @@ def test_what_is_missing_is_named(run: Run, path: tuple[str, ...]) -> None:
     ("arguments", "said"),
     [
         ("generate data --users 0", "--users"),
+        (
+            "backtest --from 2024-01-31 --to 2024-02-29 --plot /proc/curve.png",
+            "/proc/curve.png can't be written: ",
+        ),
         ("generate data --months -1", "--months"),
         ("generate data --seed -1", "--seed"),
         ("generate data --drift -0.5", "--drift"),
@@ -153,6 +158,22 @@ def test_a_value_that_cant_be_used_is_told_as_wrong_usage(
     assert next_line.startswith(f"next:  See `streamflow {arguments.split()[0]}")
     assert next_line.endswith(" --help`.")
     assert list(tmp_path.iterdir()) == []
+
+
+ONE_BOUND = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1.0]))
+
+
+@given(st.lists(st.tuples(ONE_BOUND, ONE_BOUND), min_size=1, max_size=3))
+def test_an_auc_that_cant_be_told_has_no_bounds_in_json(bounds: list[Any]) -> None:
+    told = [(None, None) if one == (0, 1) else one for one in bounds]
+    each = [{"figures": {"auc": 0.7, "auc_low": low, "auc_high": high}} for low, high in bounds]
+    shown = [{"figures": {"auc": 0.7, "auc_low": low, "auc_high": high}} for low, high in told]
+    assert without_untold({"models": each}) == {"models": shown}
+    both = {"2024/auc_low": [one[0] for one in bounds], "2024/auc_high": [one[1] for one in bounds]}
+    assert without_untold(both) == {
+        "2024/auc_low": [one[0] for one in told],
+        "2024/auc_high": [one[1] for one in told],
+    }
 
 
 def test_a_program_without_a_command_shows_its_help(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from streamflow.cli.terminal import (
     show_progress,
 )
 from streamflow.cli.times import AsOf, KnownAt, parse_day, parse_time
+from streamflow.scratch import replacement
 
 if TYPE_CHECKING:
     from streamflow.pipeline.backtest import Backtest
@@ -86,14 +89,33 @@ def backtest(
     choice = step_backtest.Choice(
         first.date(), last.date(), model or (), random_state, months, ahead
     )
-    with open_platform() as platform, show_progress(json, "backtest") as progress:
+    with (
+        _picture(plot) as picture,
+        open_platform() as platform,
+        show_progress(json, "backtest") as progress,
+    ):
         done = step_backtest.backtest(platform, choice, datetime.now(UTC), progress)
-        if plot is not None:
+        if picture is not None:
             from streamflow.training import plots
 
-            plots.draw_backtest(done.backtested, plot)
+            plots.draw_backtest(done.backtested, picture)
     result = {**asdict(done), "left_out": {str(day): why for day, why in done.left_out.items()}}
     print_result(result, json, lambda: _print_backtest(done, plot))
+
+
+@contextmanager
+def _picture(plot: Path | None) -> Iterator[Path | None]:
+    """A file that takes the place of `plot` after the block. What can't be written is refused
+    before the work."""
+    if plot is None:
+        yield None
+        return
+    with ExitStack() as opened:
+        try:
+            picture = opened.enter_context(replacement(plot))
+        except OSError as error:
+            raise typer.BadParameter(f"{plot} can't be written: {error.strerror}.") from error
+        yield picture
 
 
 def _print_backtest(done: Backtest, plot: Path | None) -> None:

@@ -134,9 +134,30 @@ def show_progress(as_json: bool, command: str) -> Iterator[Progress]:
 def print_result(result: object, as_json: bool, print_text: Callable[[], object]) -> None:
     """Print the result as JSON, or call `print_text`, which prints it for people."""
     if as_json:
-        print(json_module.dumps(result, default=json_value))
+        print(json_module.dumps(without_untold(result), default=json_value))
     else:
         print_text()
+
+
+def without_untold(document: Any) -> Any:
+    """The document with null for the bounds of each AUC that can't be told; they are 0 and 1, as
+    metrics are numbers. A bound may be a tuple of those of several runs."""
+    if isinstance(document, list | tuple):
+        return [without_untold(one) for one in document]
+    if not isinstance(document, dict):
+        return document
+    shown = {name: without_untold(value) for name, value in document.items()}
+    for name in document:
+        low, high = name, f"{str(name).removesuffix('auc_low')}auc_high"
+        if not str(name).endswith("auc_low") or high not in document:
+            continue
+        if isinstance(shown[low], list):
+            pairs = list(zip(shown[low], shown[high], strict=True))
+            told = [(None, None) if one == (0, 1) else one for one in pairs]
+            shown[low], shown[high] = [list(bounds) for bounds in zip(*told, strict=True)]
+        elif (shown[low], shown[high]) == (0, 1):
+            shown[low] = shown[high] = None
+    return shown
 
 
 def json_value(value: object) -> str:

@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from streamflow.errors import DatabaseUnavailable, InvalidSettings
 from streamflow.postgres.driver_errors import errors_translated
-from streamflow.postgres.queries import named_queries
+from streamflow.postgres.queries import composed, named_queries
 
 Row = dict[str, Any]
 Identifiers = Mapping[str, sql.Composable]
@@ -135,9 +135,9 @@ class Database:
         self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> psycopg.Cursor[Row]:
         """Run the named query, with identifiers for its `{…}` and values for its `%(…)s`."""
-        query = sql.SQL(named_queries()[name])
+        query = composed(name, identifiers)
         with self.connection() as connection:
-            return connection.execute(query.format(**(identifiers or {})), values or None)
+            return connection.execute(query, values)
 
     def rows(
         self, name: str, identifiers: Identifiers | None = None, /, **values: object
@@ -165,9 +165,9 @@ class Database:
 
     def render(self, name: str, identifiers: Identifiers | None = None, /, **values: object) -> str:
         """The named query as text with its values in it, for programs that take only text."""
-        composed = sql.SQL(named_queries()[name]).format(**(identifiers or {}))
+        query = composed(name, identifiers)
         with self.connection() as connection:
-            return psycopg.ClientCursor(connection).mogrify(composed, values)
+            return psycopg.ClientCursor(connection).mogrify(query, values)
 
     def script(self, text: str, identifiers: Identifiers | None = None, /) -> None:
         """Run statements that return nothing, with identifiers for their `{…}` if given."""

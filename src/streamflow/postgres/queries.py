@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 
 from psycopg import sql
+from psycopg.abc import AdaptContext
 from psycopg.sql import Composable as Composable
 
 
@@ -17,6 +18,34 @@ def named_queries() -> dict[str, str]:
     text = (resources.files("streamflow.postgres") / "sql" / "queries.sql").read_text()
     parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+
+
+def composed(name: str, parts: Mapping[str, Composable] | None = None) -> sql.Composed:
+    """The named query with its `{…}`, to be executed with values, if only with none.
+
+    In such a query a per cent sign is written twice, also where an identifier has one.
+    """
+    escaped = {placeholder: _Escaped(part) for placeholder, part in (parts or {}).items()}
+    return sql.SQL(named_queries()[name]).format(**escaped)
+
+
+class _Escaped(Composable):
+    """A part of a query, with the per cent signs of its identifiers and literals written twice.
+
+    In SQL they are already.
+    """
+
+    def __init__(self, part: Composable) -> None:
+        super().__init__(part)
+        self._part = part
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        if isinstance(self._part, sql.Composed):
+            return b"".join(_Escaped(one).as_bytes(context) for one in self._part)
+        text = self._part.as_bytes(context)
+        if isinstance(self._part, sql.Identifier | sql.Literal):
+            return text.replace(b"%", b"%%")
+        return text
 
 
 def identifier(*names: str) -> sql.Identifier:

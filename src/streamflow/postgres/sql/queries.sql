@@ -1,4 +1,5 @@
--- Named queries. {…} are identifiers, %(…)s are values; nothing else is ever put into SQL.
+-- Named queries. {…} are identifiers, %(…)s are values; nothing else is ever put into SQL. A per cent
+-- sign is written %%.
 
 -- name: lock_migration
 SELECT pg_advisory_xact_lock(hashtext('streamflow schema'))
@@ -796,7 +797,7 @@ FROM unexpected
 ORDER BY description
 
 -- name: drop_functions
-SELECT coalesce(string_agg(format('DROP ROUTINE %s;', oid::regprocedure), ' '), '') AS statements
+SELECT coalesce(string_agg(format('DROP ROUTINE %%s;', oid::regprocedure), ' '), '') AS statements
 FROM pg_proc
 WHERE pronamespace = to_regnamespace('streamflow')
 
@@ -806,11 +807,11 @@ WITH relation AS (
     SELECT oid, relname, relkind FROM pg_class
     WHERE relnamespace = 'streamflow'::regnamespace AND NOT relispartition
 )
-SELECT format('%s is of the kind %s, partitioned by %s', relname, relkind, pg_get_partkeydef(oid))
+SELECT format('%%s is of the kind %%s, partitioned by %%s', relname, relkind, pg_get_partkeydef(oid))
     AS fact
 FROM relation
 UNION ALL
-SELECT format('%s.%s is %s %s %s %s %s', relname, attname, format_type(atttypid, atttypmod),
+SELECT format('%%s.%%s is %%s %%s %%s %%s %%s', relname, attname, format_type(atttypid, atttypmod),
               CASE WHEN attnotnull THEN 'not null' END, attidentity, attgenerated,
               pg_get_expr(adbin, adrelid))
 FROM relation
@@ -818,7 +819,7 @@ JOIN pg_attribute ON attrelid = relation.oid AND attnum > 0 AND NOT attisdropped
 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE relkind IN ('r', 'p')
 UNION ALL
-SELECT format('%s has %s', relname, pg_get_constraintdef(pg_constraint.oid))
+SELECT format('%%s has %%s', relname, pg_get_constraintdef(pg_constraint.oid))
 FROM relation
 JOIN pg_constraint ON conrelid = relation.oid AND contype <> 'n'
 UNION ALL
