@@ -313,8 +313,8 @@ def history_and_online(place: Place) -> dict[str, Any]:
             "ORDER BY 1, 2"
         ).fetchall()
         found["promotions"] = connection.execute(
-            "SELECT promoted_by, model, version, action, from_stage, to_stage, replaced, why, "
-            "verdict FROM streamflow.promotions ORDER BY promotion_id"
+            "SELECT number, who, model, version, kind, from_stage, to_stage, replaced, why, "
+            "details FROM streamflow.model_history ORDER BY number"
         ).fetchall()
     return found
 

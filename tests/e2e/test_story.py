@@ -24,6 +24,7 @@ from tests.e2e import forked
 
 from streamflow.operations import processes
 from streamflow.platform import Platform
+from streamflow.promotion import model_history
 from streamflow.settings import Settings
 
 PATIENCE_SECONDS = 120
@@ -257,12 +258,12 @@ def test_the_story(start: Start, api: httpx.Client, ready: Platform, tmp_path: P
         (new, "identical"),
         (old, "identical"),
     ]
-    audit = ready.database.rows("promotions", model=name)
-    assert [(row["action"], row["version"], row["why"]) for row in audit] == [
-        ("promote", old, "the first"),
-        ("promote", new, "the second"),
-        ("rollback", old, "scores shifted"),
-        ("promote", new, "by hand"),
+    audit = model_history.changes(ready.database, name)
+    assert [(one.kind, one.version, one.why) for one in audit if one.ours] == [
+        ("promoted", old, "the first"),
+        ("promoted", new, "the second"),
+        ("rolled back", old, "scores shifted"),
+        ("promoted", new, "by hand"),
     ]
 
 

@@ -34,7 +34,9 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.train import Trained
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
+from streamflow.promotion import model_history
 from streamflow.promotion import promote as deployment
+from streamflow.promotion.change import RecordedChange
 from streamflow.promotion.promote import Promoted
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.records import JUDGED_AT_RANDOM
@@ -122,14 +124,13 @@ def stages(ready: Platform) -> dict[int, tuple[str, tuple[str, ...]]]:
     return {one.version: (one.stage, one.aliases) for one in ready.registry.versions()}
 
 
-def audit(ready: Platform) -> list[dict[str, Any]]:
-    return ready.database.rows("promotions", model=ready.registry.model)
+def audit(ready: Platform) -> list[RecordedChange]:
+    return model_history.changes(ready.database, ready.registry.model)
 
 
-def moves(ready: Platform) -> list[tuple[str, int, str, str, int | None]]:
+def moves(ready: Platform) -> list[tuple[Any, ...]]:
     return [
-        (row["action"], row["version"], row["from_stage"], row["to_stage"], row["replaced"])
-        for row in audit(ready)
+        (one.kind, one.version, one.from_stage, one.to_stage, one.replaced) for one in audit(ready)
     ]
 
 
@@ -175,10 +176,10 @@ def test_a_promotion_is_written_down_with_who_when_why_and_what_the_gates_said(
     promote(ready, 2, why="better on March", who="bob")
 
     (_, row) = audit(ready)
-    assert (row["promoted_at"], row["promoted_by"], row["why"]) == (NOW, "bob", "better on March")
-    assert (row["version"], row["action"], row["replaced"]) == (2, "promote", 1)
-    assert (row["from_stage"], row["to_stage"]) == ("None", "Production")
-    assert row["verdict"] == {
+    assert (row.at, row.who, row.why) == (NOW, "bob", "better on March")
+    assert (row.version, row.kind, row.replaced) == (2, "promoted", 1)
+    assert (row.from_stage, row.to_stage) == ("None", "Production")
+    assert row.details["gates"] == {
         "auc": "passed: auc is 0.8000, at least 0.7 is asked",
         "judged_on": JUDGED_AT_RANDOM,
     }
@@ -207,7 +208,7 @@ def test_staging_has_its_own_version_and_alias(ready: Platform, versions: list[i
         2: ("Archived", ()),
         3: ("Production", ("production",)),
     }
-    assert moves(ready)[-1] == ("promote", 3, "Staging", "Production", 1)
+    assert moves(ready)[-1] == ("promoted", 3, "Staging", "Production", 1)
 
 
 def test_an_archived_version_is_no_longer_in_production(
@@ -234,8 +235,8 @@ def test_any_number_of_versions_is_archived_and_none_replaces_another(
         promote(ready, version, "Archived")
     assert not promote(ready, 1, "Archived").changed
     assert moves(ready) == [
-        ("promote", 1, "None", "Archived", None),
-        ("promote", 2, "None", "Archived", None),
+        ("promoted", 1, "None", "Archived", None),
+        ("promoted", 2, "None", "Archived", None),
     ]
 
 
@@ -265,8 +266,8 @@ def test_the_gate_refuses_production_and_lets_into_staging(ready: Platform) -> N
         assert in_production(ready) == good
         assert len(audit(ready)) == version - 1
         promote(ready, version, "Staging")
-    assert audit(ready)[1]["verdict"]["auc"].startswith("failed: auc is 0.6900")
-    assert audit(ready)[2]["verdict"]["auc"] == "failed: not measured"
+    assert audit(ready)[1].details["gates"]["auc"].startswith("failed: auc is 0.6900")
+    assert audit(ready)[2].details["gates"]["auc"] == "failed: not measured"
 
 
 def test_after_promoting_an_older_version_production_is_that_one(
@@ -299,8 +300,8 @@ def test_a_rollback_returns_to_the_version_before_and_is_written_down(
     assert (done.version, done.replaced) == (1, 2)
     assert in_production(ready) == 1
     assert stages(ready)[1] == ("Production", ("production",))
-    assert moves(ready)[-1] == ("rollback", 1, "Archived", "Production", 2)
-    assert (audit(ready)[-1]["promoted_by"], audit(ready)[-1]["why"]) == ("bob", "it was worse")
+    assert moves(ready)[-1] == ("rolled back", 1, "Archived", "Production", 2)
+    assert (audit(ready)[-1].who, audit(ready)[-1].why) == ("bob", "it was worse")
 
 
 def test_a_second_rollback_goes_one_further_back_until_there_is_nothing(
@@ -351,7 +352,7 @@ def test_promoting_what_mlflow_has_promoted_writes_it_down_and_brings_the_alias(
     done = promote(ready, 2)
     assert (done.changed, done.replaced) == (True, 1)
     assert stages(ready)[2] == ("Production", ("production",))
-    assert moves(ready)[-1] == ("promote", 2, "None", "Production", 1)
+    assert moves(ready)[-1] == ("promoted", 2, "None", "Production", 1)
 
 
 def test_an_alias_that_was_moved_by_hand_is_put_right_by_the_same_promotion(
@@ -383,12 +384,12 @@ def test_a_promotion_killed_before_its_line_is_completed_by_the_same_command(
     ready: Platform, versions: list[int]
 ) -> None:
     promote(ready, 1)
-    interrupted(ready, "record_promotion", promote, 2)
+    interrupted(ready, "record_model_change", promote, 2)
     assert in_production(ready) == 2
     assert len(audit(ready)) == 1
     done = promote(ready, 2)
     assert (done.changed, done.from_stage, done.replaced) == (True, "None", 1)
-    assert moves(ready)[1:] == [("promote", 2, "None", "Production", 1)]
+    assert moves(ready)[1:] == [("promoted", 2, "None", "Production", 1)]
     assert not promote(ready, 2).changed
 
 
@@ -397,9 +398,9 @@ def test_a_version_that_comes_back_is_written_down_the_same_after_a_kill(
 ) -> None:
     promote(ready, 1)
     promote(ready, 2)
-    interrupted(ready, "record_promotion", promote, 1)
+    interrupted(ready, "record_model_change", promote, 1)
     promote(ready, 1)
-    assert moves(ready)[2:] == [("promote", 1, "Archived", "Production", 2)]
+    assert moves(ready)[2:] == [("promoted", 1, "Archived", "Production", 2)]
 
 
 def test_what_left_the_stage_earlier_wasnt_replaced_after_a_kill(
@@ -407,9 +408,9 @@ def test_what_left_the_stage_earlier_wasnt_replaced_after_a_kill(
 ) -> None:
     promote(ready, 1)
     promote(ready, 1, "Archived")
-    interrupted(ready, "record_promotion", promote, 2)
+    interrupted(ready, "record_model_change", promote, 2)
     promote(ready, 2)
-    assert moves(ready)[2:] == [("promote", 2, "None", "Production", None)]
+    assert moves(ready)[2:] == [("promoted", 2, "None", "Production", None)]
 
 
 def test_a_rollback_killed_before_its_line_is_completed_by_the_same_command(
@@ -417,11 +418,11 @@ def test_a_rollback_killed_before_its_line_is_completed_by_the_same_command(
 ) -> None:
     for version in versions:
         promote(ready, version)
-    interrupted(ready, "record_promotion", rollback)
+    interrupted(ready, "record_model_change", rollback)
     assert in_production(ready) == 2
     rollback(ready)
     assert in_production(ready) == 2
-    assert moves(ready)[3:] == [("rollback", 2, "Archived", "Production", 3)]
+    assert moves(ready)[3:] == [("rolled back", 2, "Archived", "Production", 3)]
     rollback(ready)
     assert in_production(ready) == 1
 

@@ -54,8 +54,8 @@ PLACES = {
     "ingest": ["after create_history", "before record_ingestion"],
     "materialize": ["before record_materialization"],
     "train": ["after log_batch", "before create_model_version", "after create_model_version"],
-    "promote": ["after transition_model_version_stage", "before record_promotion"],
-    "rollback": ["before record_promotion"],
+    "promote": ["after transition_model_version_stage", "before record_model_change"],
+    "rollback": ["before record_model_change"],
 }
 
 

@@ -17,6 +17,7 @@ from streamflow.errors import SchemaChanged, SchemaTooNew
 from streamflow.postgres import migrations
 from streamflow.postgres.database import Database
 from streamflow.postgres.migrations import Migration, apply, migrate
+from streamflow.promotion import model_history
 
 OURS = migrations.migrations()
 NEXT = Migration(
@@ -112,3 +113,31 @@ def test_the_command_tells_what_it_did(database: Database, cli: Cli) -> None:
     )
     assert first["applied"] == [str(one) for one in OURS]
     assert (second["schema"], second["applied"]) == (len(OURS), [])
+
+
+def test_promotions_from_before_there_was_a_history_are_taken_over_and_chained(
+    database: Database,
+) -> None:
+    apply(database, OURS[:7])
+    database.script(
+        "INSERT INTO streamflow.promotions (promoted_at, promoted_by, model, version, action, "
+        "from_stage, to_stage, replaced, why, verdict) VALUES "
+        "('2024-03-01 12:00Z', 'ann', 'm', 1, 'promote', 'None', 'Production', NULL, 'ä', '{}'),"
+        "('2024-03-02 12:00Z', 'bob', 'm', 2, 'promote', 'None', 'Production', 1, 'b', '{}'),"
+        "('2024-03-03 12:00Z', 'bob', 'm', 1, 'rollback', 'Archived', 'Production', 2, 'c', '{}'),"
+        "('2024-03-04 12:00Z', 'bob', 'other', 1, 'promote', 'None', 'Staging', NULL, 'd', '{}');"
+        "INSERT INTO streamflow.served_models VALUES "
+        "(gen_random_uuid(), 'm', 1, 'run', 'Production', 'hash', '[]')"
+    )
+    assert tuple(migrate(database)) == OURS[7:]
+    taken = model_history.changes(database, "m")
+    assert [(one.number, one.kind, one.version, one.who, one.why) for one in taken] == [
+        (1, "promoted", 1, "ann", "ä"),
+        (2, "promoted", 2, "bob", "b"),
+        (3, "rolled back", 1, "bob", "c"),
+    ]
+    assert [one.model_hash for one in taken] == ["hash", "", "hash"]
+    assert [one.previous_hash for one in taken] == ["", taken[0].hash, taken[1].hash]
+    assert [one.version for one in model_history.changes(database, "other")] == [1]
+    # They are no news.
+    assert rows(database, "TABLE streamflow.model_events") == []

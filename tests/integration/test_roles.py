@@ -218,6 +218,7 @@ def test_mlflow_has_a_database_of_its_own(server: Server) -> None:
 def test_a_reader_reads(server: Server) -> None:
     with psycopg.connect(server.url("reader")) as connection:
         for table in (
+            *("streamflow.model_history", "streamflow.model_events", "streamflow.event_deliveries"),
             *("streamflow.promotions", "streamflow.predictions", "streamflow.audit"),
             "streamflow.evaluations",
             *("mlflow.runs", "feast.feature_views", "streamflow.migrations"),
@@ -238,6 +239,23 @@ def first_table(connection: psycopg.Connection[Any], schema: str) -> str:
     return str(found[0])
 
 
+def made_change(kind: str) -> str:
+    """A change of another model's history."""
+    return (
+        "SELECT streamflow.record_model_change("
+        f"'another', now(), '{kind}', '', '', 1, '', '', 'None', 'Production', NULL, '{{}}')"
+    )
+
+
+def noticed_change(kind: str) -> str:
+    return made_change(kind).replace("record_model_change", "record_noticed_change")
+
+
+APPEND = (
+    made_change("promoted")
+    .replace("record_model_change", "append_model_history")
+    .replace("'{}')", "'{}', false)")
+)
 EVERYBODY = ("pipeline", "api", "feast", "reader")
 FORBIDDEN = {
     "CREATE ROLE another": EVERYBODY,
@@ -253,6 +271,24 @@ FORBIDDEN = {
     "UPDATE streamflow.predictions SET prediction = 1": EVERYBODY,
     "DELETE FROM streamflow.promotions": EVERYBODY,
     "UPDATE streamflow.promotions SET why = ''": EVERYBODY,
+    "INSERT INTO streamflow.promotions (promoted_at, promoted_by, model, version, action, "
+    "from_stage, to_stage, why, verdict) VALUES (now(), 'ann', 'm', 1, 'promote', '', '', '', "
+    "'{}')": EVERYBODY,
+    "DELETE FROM streamflow.model_history": EVERYBODY,
+    "UPDATE streamflow.model_history SET why = ''": EVERYBODY,
+    "TRUNCATE streamflow.model_history": EVERYBODY,
+    "INSERT INTO streamflow.model_history TABLE streamflow.model_history": EVERYBODY,
+    "UPDATE streamflow.model_events SET hash = ''": EVERYBODY,
+    "DELETE FROM streamflow.model_events": EVERYBODY,
+    "INSERT INTO streamflow.model_events TABLE streamflow.model_events": EVERYBODY,
+    "DELETE FROM streamflow.event_deliveries": EVERYBODY,
+    "UPDATE streamflow.event_deliveries SET delivered = true": EVERYBODY,
+    "SELECT * FROM streamflow.model_history": ("feast",),
+    APPEND: EVERYBODY,
+    made_change("promoted"): ("api", "feast", "reader"),
+    noticed_change("promoted"): EVERYBODY,
+    noticed_change("approved"): EVERYBODY,
+    noticed_change("changed elsewhere"): ("pipeline", "feast", "reader"),
     "DELETE FROM streamflow.evaluations": EVERYBODY,
     "UPDATE streamflow.evaluations SET version = 2": EVERYBODY,
     "TRUNCATE streamflow.evaluations": EVERYBODY,
@@ -382,7 +418,7 @@ def test_nobody_logs_in_as_the_owner_of_history_and_the_server_says_who_wrote(
             "WHERE pronamespace = 'streamflow'::regnamespace"
         ).fetchall()
         assert functions == [("streamflow_owner",)]
-        for table in ("promotions", "ingestions", "evaluations"):
+        for table in ("model_history", "ingestions", "evaluations"):
             written = connection.execute(
                 f"SELECT DISTINCT written_by FROM streamflow.{table} WHERE written_at > %s",  # type: ignore[arg-type]
                 [NOW],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,19 +10,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow.errors import GateFailed, NothingToRollBack
+from streamflow.promotion.change import Change, Kind
 from streamflow.promotion.gates import check_gates, require_passed
-from streamflow.promotion.history import rollback_target, rollback_targets
+from streamflow.promotion.history import (
+    recorded_as_ours,
+    recorded_versions,
+    rollback_target,
+    rollback_targets,
+)
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGES
 
-Audit = list[dict[str, Any]]
+NOW = datetime(2024, 3, 15, tzinfo=UTC)
+Audit = list[Change]
 
 
-def promoted(version: int, to_stage: str = PRODUCTION) -> dict[str, Any]:
-    return {"version": version, "action": "promote", "to_stage": to_stage}
+def change(kind: Kind, version: int | None, to_stage: str = PRODUCTION) -> Change:
+    return Change(kind, "a model", version, "ada", "it's better", NOW, to_stage=to_stage)
 
 
-def rolled_back(version: int) -> dict[str, Any]:
-    return {"version": version, "action": "rollback", "to_stage": PRODUCTION}
+def promoted(version: int, to_stage: str = PRODUCTION) -> Change:
+    return change("promoted", version, to_stage)
+
+
+def rolled_back(version: int) -> Change:
+    return change("rolled back", version)
+
+
+def elsewhere(version: int | None, to_stage: str = PRODUCTION) -> Change:
+    return change("changed elsewhere", version, to_stage)
 
 
 def promotions(*versions: int) -> Audit:
@@ -95,6 +111,30 @@ def test_what_got_into_production_by_other_means_is_rolled_back_to_the_last_we_k
     assert rollback_target(promotions(1), 9) == 1
 
 
+def test_a_rollback_undoes_what_was_done_elsewhere_too() -> None:
+    """Version 1 served again, since it was promoted before; 9 never did, and is passed over."""
+    assert rollback_target([*promotions(1, 2), elsewhere(1)], 1) == 2
+    assert rollback_target([*promotions(1, 2), elsewhere(9)], 9) == 2
+    assert rollback_target([*promotions(1, 2), elsewhere(9), elsewhere(1), rolled_back(2)], 2) == 1
+    assert rollback_target([*promotions(1, 2), elsewhere(None)], None) == 2
+
+
+def test_what_is_only_known_to_have_come_from_elsewhere_isnt_ours() -> None:
+    audit = [*promotions(1), elsewhere(2)]
+    assert recorded_versions(audit) == {PRODUCTION: 2}
+    assert not recorded_as_ours(audit, 2, PRODUCTION)
+    assert recorded_as_ours([*audit, promoted(2)], 2, PRODUCTION)
+    assert recorded_versions([*audit, elsewhere(2, "Staging")]) == {"Staging": 2}
+    assert recorded_versions([*audit, elsewhere(None)]) == {}
+
+
+@pytest.mark.parametrize("kind", ["refused", "approved", "canary started", "canary ended"])
+def test_what_moves_nothing_changes_nobodys_stage(kind: Kind) -> None:
+    audit = [*promotions(1, 2), change(kind, 3)]
+    assert recorded_versions(audit) == {PRODUCTION: 2}
+    assert rollback_target(audit, 2) == 1
+
+
 def test_an_empty_production_gets_the_last_one_back() -> None:
     assert rollback_target(promotions(1, 2), None) == 2
 
@@ -152,7 +192,7 @@ def test_a_rollback_leads_to_another_version_that_was_in_production(story: list[
     except NothingToRollBack:
         return
     assert target != current
-    assert target in {row["version"] for row in audit if row["to_stage"] == PRODUCTION}
+    assert target in {one.version for one in audit if one.to_stage == PRODUCTION}
 
 
 @given(STORIES)
@@ -160,7 +200,7 @@ def test_what_rollbacks_would_take_is_told_before_they_do(story: list[Any]) -> N
     audit, current = told(story)
     targets = rollback_targets(audit, current)
     taken = []
-    promoted_so_far = sum(row["action"] == "promote" for row in audit)
+    promoted_so_far = sum(one.kind == "promoted" for one in audit)
     for _ in range(promoted_so_far + 1):
         try:
             current = rollback_target(audit, current)
@@ -175,7 +215,7 @@ def test_what_rollbacks_would_take_is_told_before_they_do(story: list[Any]) -> N
 @given(STORIES)
 def test_other_stages_have_no_part_in_it(story: list[Any]) -> None:
     audit, current = told(story)
-    others = [row for row in audit if row["to_stage"] == PRODUCTION]
+    others = [one for one in audit if one.to_stage == PRODUCTION]
 
     def target(rows: Audit) -> int | None:
         try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from streamflow.errors import MlflowUnavailable, ModelRefused, StreamFlowError, UnknownPrediction
 from streamflow.features.online_history import HistoryRow, OnlineHistory
 from streamflow.pipeline.replay import Replay, ReplayVerdict, online_rows, replays
 from streamflow.platform import Platform
+from streamflow.promotion import model_history
+from streamflow.promotion.change import Change
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.stages import PRODUCTION
 from streamflow.registry.trial import Trials
@@ -22,7 +23,8 @@ from streamflow.training import served_model
 
 @dataclass(frozen=True)
 class Promotion:
-    """The recorded promotion that moved the version to Production; `promoted_at` is in UTC."""
+    """The recorded change that moved the version to Production; `promoted_at` is in UTC, `action`
+    is the change's kind."""
 
     promoted_at: datetime
     promoted_by: str
@@ -101,7 +103,7 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
     Raises FeatureStoreUnavailable, MlflowUnavailable, DatabaseUnavailable.
     """
     history = OnlineHistory(platform.database, platform.use_case)
-    audit = platform.database.rows("promotions", model=platform.use_case.registered_model)
+    changes = model_history.changes(platform.database, platform.use_case.registered_model)
     explained: dict[int, Explanation] = {}
     for model in dict.fromkeys(receipt.model for receipt in found):
         numbers = [number for number, one in enumerate(found) if one.model == model]
@@ -112,7 +114,7 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
             from_log, from_history = replays(platform, history, served, receipt, rows)
             behind = {view: one.row for view, one in rows.items()}
             explained[number] = Explanation(
-                receipt, _promotion(audit, receipt), behind, from_log, from_history
+                receipt, _promotion(changes, receipt), behind, from_log, from_history
             )
     return [explained[number] for number in range(len(found))]
 
@@ -136,11 +138,10 @@ def _served(platform: Platform, model: LoggedModel) -> Served | StreamFlowError:
     return Served(version, served_model.load(folder))
 
 
-def _promotion(audit: Sequence[Mapping[str, Any]], receipt: Receipt) -> Promotion | None:
+def _promotion(changes: Sequence[Change], receipt: Receipt) -> Promotion | None:
     """The newest move of the version to Production before the prediction."""
-    for row in reversed(audit):
-        moved = (row["version"], row["to_stage"]) == (receipt.model.version, PRODUCTION)
-        if moved and row["promoted_at"] <= receipt.predicted_at:
-            names = ("promoted_at", "promoted_by", "action", "why")
-            return Promotion(**{name: row[name] for name in names})
+    for one in reversed(changes):
+        moved = one.moves and (one.version, one.to_stage) == (receipt.model.version, PRODUCTION)
+        if moved and one.at <= receipt.predicted_at:
+            return Promotion(one.at, one.who, one.kind, one.why)
     return None

@@ -3,4 +3,4 @@
 May import: lineage, serving, keys, and what lineage may.
 """
 
-__all__ = ["kept_versions", "promote", "promoter"]
+__all__ = ["change", "kept_versions", "model_history", "promote", "promoter"]

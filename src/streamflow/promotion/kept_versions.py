@@ -8,6 +8,7 @@ from pathlib import Path
 
 from streamflow.errors import UnservableModel
 from streamflow.platform import Platform
+from streamflow.promotion import model_history
 from streamflow.promotion.history import rollback_targets
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.stages import ALIASES
@@ -36,8 +37,8 @@ def kept_versions(platform: Platform) -> list[VersionNeeds]:
     registry = platform.registry
     versions = {version.version: version for version in registry.versions()}
     production = registry.production()
-    promotions = platform.database.rows("promotions", model=registry.model)
-    before = rollback_targets(promotions, production.version if production else None)
+    changes = model_history.changes(platform.database, registry.model)
+    before = rollback_targets(changes, production.version if production else None)
     before = [number for number in before if number in versions]
     wanted = [
         *(number for number, version in versions.items() if version.stage in ALIASES),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from streamflow.platform import Platform
-from streamflow.promotion import gates, history
+from streamflow.promotion import gates, history, model_history
+from streamflow.promotion.change import Change
 from streamflow.promotion.online_features import require_online
 from streamflow.registry import stages
 from streamflow.registry.mlflow_registry import Registry
@@ -38,7 +39,7 @@ def promote(
     why: str,
     who: str,
     now: datetime,
-    action: str = "promote",
+    kind: Literal["promoted", "rolled back"] = "promoted",
 ) -> Promoted:
     """Move the version to the stage, archive the version that was there, and record the reason.
 
@@ -56,15 +57,15 @@ def promote(
         )
         if to_stage == stages.PRODUCTION:
             gates.require_passed(report, version)
-        promotions = database.rows("promotions", model=registry.model)
+        changes = model_history.changes(database, registry.model)
         moved = candidate.stage == to_stage
         if to_stage in stages.ALIASES and not moved:
             require_online(platform, candidate)
-        recorded_stage = history.recorded_stage(promotions, version)
-        recorded = moved and recorded_stage == to_stage
+        recorded_stage = history.recorded_stage(changes, version)
+        recorded = moved and history.recorded_as_ours(changes, version, to_stage)
         from_stage = recorded_stage if moved else candidate.stage
         previous = (
-            history.recorded_version(promotions, to_stage)
+            history.recorded_version(changes, to_stage)
             if moved
             else _version_in_stage(registry, to_stage)
         )
@@ -74,19 +75,21 @@ def promote(
         else:
             registry.align_aliases()
         if not recorded:
-            database.execute(
-                "record_promotion",
-                promoted_at=now,
-                promoted_by=who,
-                model=registry.model,
-                version=version,
-                action=action,
+            change = Change(
+                kind,
+                registry.model,
+                version,
+                who,
+                why,
+                now,
+                model_hash=candidate.model_hash,
+                run_id=candidate.run_id,
                 from_stage=from_stage,
                 to_stage=to_stage,
                 replaced=replaced,
-                why=why,
-                verdict=json.dumps(report.as_dict()),
+                details={"gates": report.as_dict()},
             )
+            model_history.record(database, change)
     return Promoted(
         version,
         from_stage,
@@ -113,6 +116,6 @@ def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:
     online any more, FeatureStoreUnavailable, MlflowUnavailable.
     """
     current = platform.registry.production()
-    promotions = platform.database.rows("promotions", model=platform.registry.model)
-    target = history.rollback_target(promotions, current.version if current else None)
-    return promote(platform, target, stages.PRODUCTION, why, who, now, action="rollback")
+    changes = model_history.changes(platform.database, platform.registry.model)
+    target = history.rollback_target(changes, current.version if current else None)
+    return promote(platform, target, stages.PRODUCTION, why, who, now, kind="rolled back")

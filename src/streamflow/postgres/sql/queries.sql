@@ -542,18 +542,40 @@ SELECT storage_location AS location, (
 FROM mlflow.model_versions
 WHERE name = %(model)s AND version = %(version)s
 
--- name: record_promotion
-INSERT INTO streamflow.promotions
-    (promoted_at, promoted_by, model, version, action, from_stage, to_stage, replaced, why, verdict)
-VALUES (%(promoted_at)s, %(promoted_by)s, %(model)s, %(version)s, %(action)s, %(from_stage)s,
-        %(to_stage)s, %(replaced)s, %(why)s, %(verdict)s)
+-- name: record_model_change
+SELECT change_number AS number, change_hash AS hash
+FROM streamflow.record_model_change(
+    %(model)s, %(changed_at)s, %(kind)s, %(who)s, %(why)s, %(version)s, %(model_hash)s, %(run_id)s,
+    %(from_stage)s, %(to_stage)s, %(replaced)s, %(details)s)
 
--- name: promotions
-SELECT promotion_id, promoted_at, promoted_by, version, action, from_stage, to_stage, replaced, why,
-       verdict
-FROM streamflow.promotions
+-- name: record_noticed_change
+SELECT change_number AS number, change_hash AS hash
+FROM streamflow.record_noticed_change(
+    %(model)s, %(changed_at)s, %(kind)s, %(who)s, %(why)s, %(version)s, %(model_hash)s, %(run_id)s,
+    %(from_stage)s, %(to_stage)s, %(replaced)s, %(details)s)
+
+-- name: model_history
+SELECT model, number, changed_at AS at, kind, who, why, version, model_hash, run_id, from_stage,
+       to_stage, replaced, details, written_at, written_by, previous_hash, hash
+FROM streamflow.model_history
+WHERE model = %(model)s AND number > %(after)s
+ORDER BY number
+
+-- name: model_history_links
+-- What each row says is hashed as `streamflow.append_model_history` does, without that function.
+SELECT number, history.hash, previous_hash,
+       encode(sha256(convert_to(jsonb_build_array(
+           model, number,
+           to_char(changed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+           kind, who, why, version, model_hash, run_id, from_stage, to_stage, replaced, details,
+           to_char(written_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+           written_by, previous_hash
+       )::text, 'UTF8')), 'hex') AS computed,
+       event.hash AS event_hash
+FROM streamflow.model_history AS history
+FULL JOIN streamflow.model_events AS event USING (model, number)
 WHERE model = %(model)s
-ORDER BY promotion_id
+ORDER BY number
 
 -- name: record_evaluation
 INSERT INTO streamflow.evaluations

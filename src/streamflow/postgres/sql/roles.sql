@@ -59,9 +59,21 @@ GRANT INSERT (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_
     ON streamflow.ingestions TO streamflow_pipeline;
 GRANT INSERT (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds)
     ON streamflow.materializations TO streamflow_pipeline;
-GRANT INSERT (promoted_at, promoted_by, model, version, action, from_stage, to_stage, replaced, why,
-              verdict)
-    ON streamflow.promotions TO streamflow_pipeline;
+GRANT SELECT ON
+    streamflow.model_history, streamflow.model_events, streamflow.event_deliveries
+    TO streamflow_pipeline, streamflow_api, streamflow_reader;
+GRANT SELECT ON streamflow.served_days TO streamflow_pipeline, streamflow_reader;
+GRANT INSERT ON streamflow.served_days TO streamflow_pipeline;
+GRANT INSERT (event_id, delivered, status, problem) ON streamflow.event_deliveries
+    TO streamflow_pipeline, streamflow_api;
+GRANT EXECUTE ON FUNCTION
+    streamflow.record_model_change(
+        text, timestamptz, text, text, text, integer, text, text, text, text, integer, jsonb)
+    TO streamflow_pipeline;
+GRANT EXECUTE ON FUNCTION
+    streamflow.record_noticed_change(
+        text, timestamptz, text, text, text, integer, text, text, text, text, integer, jsonb)
+    TO streamflow_api;
 GRANT INSERT (model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,
               positives, trained_on, rows_hash, data_hash, figures)
     ON streamflow.evaluations TO streamflow_pipeline;
