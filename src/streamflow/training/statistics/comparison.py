@@ -122,7 +122,7 @@ def calibration_shift(
     of_each = np.abs(gaps.mean(axis=1))
     drawn = np.array(
         [
-            np.abs(gaps @ times) / np.sum(times)
+            np.abs((gaps * times).sum(axis=1)) / np.sum(times)
             for times in unstratified_resamples(len(labels), entities, random_state)
         ]
     )
