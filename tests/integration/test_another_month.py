@@ -29,6 +29,7 @@ from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.months import months
 from streamflow.history.staged.another_month import AnotherMonth
 from streamflow.history.withdrawals.withdrawal import withdraw
+from streamflow.operations.status import status
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.use_case import Generation, UseCase
@@ -108,7 +109,9 @@ def test_an_as_of_before_everybodys_first_day_is_refused(
         load(database, generated / "month_000", date(1, 1, 31), really=True)
 
 
-def test_what_spoke_against_an_as_of_is_recorded(database: Database, generated: Path) -> None:
+def test_what_spoke_against_an_as_of_is_recorded_and_shown(
+    ready: Platform, database: Database, generated: Path
+) -> None:
     later = len(dates_after(generated / "month_001", JANUARY))
 
     done = load(database, generated / "month_001", JANUARY, really=True)
@@ -117,6 +120,8 @@ def test_what_spoke_against_an_as_of_is_recorded(database: Database, generated: 
     assert said.startswith(f"{later} dates of 'signup_date' are after it")
     (recorded,) = recorded_ingestions(database, churn.use_case)
     assert recorded.overridden == [said]
+    shown = {part.name: part.detail for part in status(ready.settings)}
+    assert shown["ingestions"] == f"{done.ingestion_id} ({JANUARY}, by --really)"
 
 
 def shuffled(folder: Path, new: Path) -> Path:

@@ -101,7 +101,8 @@ def _said(one: IngestedTable, without_row: str) -> Iterator[str]:
     yield from one.changes
     yield from one.same_file
     if one.new_entities:
-        yield f"{_entities(one.new_entities, 'is', 'are')} new at this AS_OF, loaded before"
+        count = _entities(one.new_entities, "is", "are")
+        yield f"{count} new at this AS_OF, which was loaded before"
     yield from (f"by --really, though {against}" for against in one.overridden)
     if one.null_labels:
         verb = "label is" if one.null_labels == 1 else "labels are"
