@@ -36,7 +36,8 @@ def quality_gate(
     versions: Versions,
     random_state: int,
 ) -> GateResult:
-    """Passed if the candidate is shown not to be worse than the current version by the margin.
+    """Passed if the candidate is shown not to be worse than the current version by more than the
+    margin.
 
     On the rows of each pair, the 95 % interval of the difference (candidate minus current) in AUC
     and in average precision is above minus the margin: passed; that of one figure is below it:
@@ -127,10 +128,10 @@ def _compared(
             "with `streamflow train`.",
         )
     if "passed" in outcomes:
-        return "passed", f"V{ours} isn't worse than {theirs} by the margin.", ""
+        return "passed", f"V{ours} isn't worse than {theirs} by more than the margin.", ""
     return (
         "can't tell",
-        f"Whether v{ours} is worse than {theirs} by the margin can't be told: "
+        f"Whether v{ours} is worse than {theirs} by more than the margin can't be told: "
         f"{_missing(judged, margins)}.",
         "Load the labels of another month with `streamflow ingest`, or promote it all the same "
         f"with `streamflow promote {versions.candidate} --override {GATE} --why TEXT`.",

@@ -75,7 +75,8 @@ def segments_gate(
             GATE,
             "failed",
             f"Version {versions.candidate} is worse than version {versions.current} for "
-            f"{'; '.join(falls_in_words(one) for one in worse)}.{unseen}",
+            f"{'; '.join(falls_in_words(one) for one in worse)}. The intervals hold with 95 % for "
+            f"all segments together.{unseen}",
             "Train with more rows or features that tell these apart, with `streamflow train`.",
             figures,
         )
@@ -92,7 +93,7 @@ def segments_gate(
         GATE,
         "passed",
         f"In none of {len(told)} segments is version {versions.candidate} worse than version "
-        f"{versions.current} by the margin.{_lowest(compared)}{unseen}",
+        f"{versions.current} by more than the margin.{_lowest(compared)}{unseen}",
         figures=figures,
     )
 
