@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from streamflow.registry.records import (
@@ -44,6 +44,11 @@ def model_version(
         judged_on=run.judged_on if run else "",
         judged_rows=run.tags.get(JUDGED_ROWS_TAG, "") if run else "",
     )
+
+
+def in_stage(versions: Iterable[MlflowVersion], stage: str) -> ModelVersion | None:
+    """The first of MLflow's versions in the stage, as ours."""
+    return next((model_version(one) for one in versions if one.current_stage == stage), None)
 
 
 def our_run(run: MlflowRun) -> Run:

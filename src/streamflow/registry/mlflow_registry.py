@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from streamflow.errors import UnknownRun, UnknownVersion
 from streamflow.registry.mlflow_client import mlflow_errors, open_client
-from streamflow.registry.mlflow_entities import model_version, our_run, pages
+from streamflow.registry.mlflow_entities import in_stage, model_version, our_run, pages
 from streamflow.registry.mlflow_signature import signature
 from streamflow.registry.model_cache import ModelCache
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
-from streamflow.registry.stages import ALIASES, PRODUCTION
+from streamflow.registry.stages import ALIASES, PRODUCTION, STAGING
 from streamflow.training import served_model
 
 if TYPE_CHECKING:
@@ -235,14 +235,13 @@ class Registry:
         )
 
     def production(self) -> ModelVersion | None:
-        """The version of `models:/NAME/Production`, the highest in that stage, or None.
+        """The highest version in Production, or None; without aliases and metrics, so that it takes
+        one query: the API polls every second."""
+        return in_stage(self._search_versions(), PRODUCTION)
 
-        It takes one query, since the API polls every second; aliases and metrics stay empty.
-        """
-        for version in self._search_versions():
-            if version.current_stage == PRODUCTION:
-                return model_version(version)
-        return None
+    def staging(self) -> ModelVersion | None:
+        """The same of Staging."""
+        return in_stage(self._search_versions(), STAGING)
 
     def set_stage(self, version: int, stage: str) -> None:
         """Move the version to the stage, archive others in it, and move the aliases."""

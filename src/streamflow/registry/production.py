@@ -16,7 +16,7 @@ from streamflow.postgres.database import Database
 from streamflow.registry.mlflow_rest import MlflowServer
 from streamflow.registry.model_cache import ModelCache
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
-from streamflow.registry.stages import PRODUCTION
+from streamflow.registry.stages import PRODUCTION, STAGING
 
 _MLFLOW_ARTIFACTS = "mlflow-artifacts"
 _MAX_DEPTH = 5
@@ -30,6 +30,9 @@ class ProductionReader(Protocol):
 
         Its aliases and metrics stay empty. Raises MlflowUnavailable.
         """
+
+    def staging(self) -> ModelVersion | None:
+        """The same for `models:/NAME/Staging`."""
 
     def download(self, version: ModelVersion) -> Path:
         """A local folder with the version's served form, whose hash was checked.
@@ -51,10 +54,17 @@ class DatabaseReader:
 
     def production(self) -> ModelVersion | None:
         """The highest version in Production, or None."""
+        return self._in_stage(PRODUCTION)
+
+    def staging(self) -> ModelVersion | None:
+        """The highest version in Staging, or None."""
+        return self._in_stage(STAGING)
+
+    def _in_stage(self, stage: str) -> ModelVersion | None:
         if not self._database.row("registry_exists")["exists"]:
             return None
         for row in self._database.rows(
-            "production_version", model=self._model, stage=PRODUCTION, tag=MODEL_HASH_TAG
+            "version_in_stage", model=self._model, stage=stage, tag=MODEL_HASH_TAG
         ):
             return ModelVersion(**row, aliases=(), metrics={})
         return None
@@ -86,12 +96,19 @@ class ServerReader:
 
     def production(self) -> ModelVersion | None:
         """The highest version in Production, or None."""
+        return self._in_stage(PRODUCTION)
+
+    def staging(self) -> ModelVersion | None:
+        """The highest version in Staging, or None."""
+        return self._in_stage(STAGING)
+
+    def _in_stage(self, stage: str) -> ModelVersion | None:
         quoted = self._model.replace("'", "''")
         address = "mlflow/model-versions/search"
         versions = [
             version
             for version in self._server.pages(address, "model_versions", filter=f"name='{quoted}'")
-            if version["current_stage"] == PRODUCTION
+            if version["current_stage"] == stage
         ]
         if not versions:
             return None

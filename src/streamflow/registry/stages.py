@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-PRODUCTION = "Production"
+PRODUCTION, STAGING = "Production", "Staging"
 
 # MLflow's name by the command line's.
-STAGES = {"none": "None", "staging": "Staging", "production": PRODUCTION, "archived": "Archived"}
+STAGES = {"none": "None", "staging": STAGING, "production": PRODUCTION, "archived": "Archived"}
 
 # The alias by the stage. At most one version at a time is in each of these stages.
-ALIASES = {"Staging": "staging", PRODUCTION: "production"}
+ALIASES = {STAGING: "staging", PRODUCTION: "production"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamflow.errors import UnservableModel
+from streamflow.errors import StreamFlowError, UnservableModel
 from streamflow.registry.records import ModelVersion
 
 
@@ -39,3 +39,17 @@ def package_missing(version: ModelVersion, package: str) -> UnservableModel:
         f"`docker compose up --detach --wait api`; elsewhere install {package}. "
         "Or `streamflow rollback`.",
     )
+
+
+def why_unservable(version: ModelVersion, error: Exception) -> StreamFlowError:
+    """The error itself if it has a message for users; else the one to report in its place."""
+    if isinstance(error, StreamFlowError):
+        return error
+    if isinstance(error, OSError) and error.strerror is not None:
+        problem = write_failed(version, error.strerror)
+    elif isinstance(error, ModuleNotFoundError) and error.name is not None:
+        problem = package_missing(version, error.name)
+    else:
+        problem = unservable(version, f"{type(error).__name__}: {error}")
+    problem.__cause__ = error
+    return problem

@@ -24,7 +24,7 @@ from streamflow.errors import (
 )
 from streamflow.polling import PollingThread
 from streamflow.registry.trial import Superseded
-from streamflow.registry.unservable import being_tried, package_missing, unservable, write_failed
+from streamflow.registry.unservable import being_tried, why_unservable
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Served
 from streamflow.serving.warm_up import warmed_up
@@ -247,16 +247,7 @@ class Watcher:
             self._log_problem("last_good", problem)
 
     def _reject(self, version: ModelVersion, error: Exception, seconds: float) -> Rejection:
-        if isinstance(error, StreamFlowError):
-            problem: StreamFlowError = error
-        else:
-            if isinstance(error, OSError) and error.strerror is not None:
-                problem = write_failed(version, error.strerror)
-            elif isinstance(error, ModuleNotFoundError) and error.name is not None:
-                problem = package_missing(version, error.name)
-            else:
-                problem = unservable(version, f"{type(error).__name__}: {error}")
-            problem.__cause__ = error
+        problem = why_unservable(version, error)
         self._log_problem("model", problem, version)
         self._fall_back(problem)
         # A service that was down is tried again at the next poll, a bad model less often.

@@ -523,7 +523,7 @@ WHERE rows = 0
 -- name: registry_exists
 SELECT to_regclass('mlflow.model_versions') IS NOT NULL AS exists
 
--- name: production_version
+-- name: version_in_stage
 SELECT version.name, version.version, version.run_id, version.current_stage AS stage,
     coalesce(tag.value, '') AS model_hash
 FROM mlflow.model_versions AS version
@@ -617,7 +617,7 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
 -- name: lock_partitions
 -- No day of the prediction log that is in the snapshot is dropped before it is read.
-LOCK TABLE streamflow.predictions IN ACCESS SHARE MODE
+LOCK TABLE streamflow.predictions, streamflow.shadow_scores IN ACCESS SHARE MODE
 
 -- name: export_snapshot
 SELECT pg_export_snapshot() AS snapshot
@@ -905,6 +905,12 @@ ON CONFLICT DO NOTHING
 COPY streamflow.predictions
     (predicted_at, served_model, prediction, probability, feature_times, features, problem,
      request_id, entity_id)
+FROM STDIN WITH (FORMAT binary)
+
+-- name: copy_shadow_scores
+COPY streamflow.shadow_scores
+    (predicted_at, answered_by, shadow, prediction, probability, problem, shadow_prediction,
+     shadow_probability, shadow_problem, request_id, entity_id)
 FROM STDIN WITH (FORMAT binary)
 
 -- name: predictions
