@@ -254,6 +254,7 @@ def api(
     trace=None,
     key_store=None,
     loopback=True,
+    staging=None,
     **given,
 ):
     """The API's app over fakes, without a `.env` file."""
@@ -276,6 +277,7 @@ def api(
         trace=trace,
         now=lambda: now,
         load=registry.load,
+        staging=staging,
     )
     return create_app(parts)
 

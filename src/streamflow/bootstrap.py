@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.errors import (
     DatabaseUnavailable,
-    InvalidSettings,
     NoProductionModel,
     ServiceUnavailable,
     StreamFlowError,
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from streamflow.api.parts import ApiParts
     from streamflow.api.telemetry.tracing import Trace
     from streamflow.keys.key_sync import KeySync
+    from streamflow.serving.challenger.staging import StagingSources
     from streamflow.serving.online_store import OnlineStore
     from streamflow.serving.prediction_log import Writer
     from streamflow.serving.predictor import Predictor
@@ -57,35 +56,6 @@ def connected(settings: Settings) -> Iterator[Database]:
         url = stack.enter_context(embedded_server.running(home, settings.postgres_binaries))
         # It may be started again, at another port.
         yield stack.enter_context(Database(lambda: embedded_server.current_url(home) or url))
-
-
-@dataclass(frozen=True)
-class MlflowStore:
-    """What MLflow keeps: tables in a schema, and the files in `artifacts` that they name by URIs
-    below `location`."""
-
-    database: Database
-    schema: str
-    artifacts: Path
-    location: str
-
-
-@contextmanager
-def mlflow_store(settings: Settings, database: Database) -> Iterator[MlflowStore]:
-    """MLflow's store, behind its server if there is one. Raises InvalidSettings if that's a
-    stranger's."""
-    artifacts = settings.artifacts
-    if settings.mlflow_database_url is not None:
-        with Database(settings.mlflow_database_url.get_secret_value()) as theirs:
-            yield MlflowStore(theirs, "public", artifacts, "mlflow-artifacts:/")
-    elif settings.mlflow_tracking_uri is not None:
-        raise InvalidSettings(
-            "Runs and models are on an MLflow server, and nothing says where that keeps them.",
-            "Set STREAMFLOW_MLFLOW_DATABASE_URL to its database, and make "
-            f"{artifacts} the folder of its artifacts.",
-        )
-    else:
-        yield MlflowStore(database, MLFLOW_SCHEMA, artifacts, artifacts.as_uri())
 
 
 @contextmanager
@@ -193,6 +163,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.keys import access
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
+    from streamflow.serving.challenger.staging import StagingSources
     from streamflow.serving.configured_online_store import configured_online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
 
@@ -207,11 +178,16 @@ def api(platform: Platform, host: str) -> RequestBoundary:
         host_names=(settings.api_host_names or "").split(","),
     )
     key_store = DatabaseKeyStore(Database(url, _API_TIMEOUT_SECONDS))
-    log_writer = None
-    if settings.prediction_log:
+
+    def log_writer(copy: str) -> PredictionWriter | None:
+        if not settings.prediction_log:
+            return None
         # Its thread is the only one that uses this connection.
         own = Database(url, _API_WRITING_TIMEOUT_SECONDS)
-        log_writer = PredictionWriter(own, settings.prediction_log_days, _now)
+        return PredictionWriter(own, settings.prediction_log_days, _now, copy)
+
+    # No answer waits for what the version in Staging does.
+    beside = Database(url, _API_TIMEOUT_SECONDS)
     return create_app(
         api_parts(
             settings,
@@ -219,7 +195,12 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             production(settings, database, platform.registry),
             configured_online_store(settings, database, use_case),
             KeySync(key_store, checked, Audit()),
-            log_writer=log_writer,
+            log_writer=log_writer("copy_predictions"),
+            staging=StagingSources(
+                production(settings, beside, platform.registry),
+                configured_online_store(settings, beside, use_case),
+                log_writer("copy_shadow_scores"),
+            ),
             last_served=LastServed(platform.registry.cache, use_case.registered_model),
             trace=tracing(),
             trial=Trials(platform.registry.cache).require_passed,
@@ -240,29 +221,37 @@ def api_parts(
     now: Callable[[], datetime] | None = None,
     load: Callable[[Path], ServedModel] | None = None,
     trial: Trial | None = None,
+    staging: StagingSources | None = None,
 ) -> ApiParts:
     """The API's parts over stores that may be stand-ins, as in tests.
 
-    `log_writer` stores predictions, and `last_served` remembers which version was served.
+    `log_writer` stores predictions, and `last_served` remembers which version was served. Without
+    `staging`, the version in Staging isn't looked at.
     """
     from streamflow.api.parts import ApiParts
     from streamflow.api.telemetry.recorder import Recorder
-    from streamflow.serving.batching import RequestBatcher, store_nothing
+    from streamflow.serving.batching import RequestBatcher
+    from streamflow.serving.challenger.staging import staging_parts
     from streamflow.serving.prediction_log import PredictionLog
     from streamflow.serving.watcher import Watcher
     from streamflow.training import served_model
 
-    now = now or _now
+    now, load = now or _now, load or served_model.load
     recorder = Recorder(trace)
     predicting = predictor(settings, use_case, online)
     prediction_log = PredictionLog(log_writer, recorder) if log_writer is not None else None
+    staged = None
+    if staging is not None:
+        own = predictor(settings, use_case, staging.online)
+        staged = staging_parts(staging, own, predicting, recorder, settings, load, trial)
     batches = RequestBatcher(
         predicting,
         online,
         now=now,
         latency_budget_seconds=settings.latency_budget_ms / 1000,
-        store_results=prediction_log.add if prediction_log is not None else store_nothing,
+        store_results=prediction_log.add if prediction_log is not None else None,
         record_stage=recorder.record_stage,
+        challenger=staged[1] if staged is not None else None,
     )
     recorder.read_load_from(batches.load)
     watcher = Watcher(
@@ -273,7 +262,7 @@ def api_parts(
         poll_seconds=settings.registry_poll_seconds,
         now=now,
         last_served=last_served,
-        load=load or served_model.load,
+        load=load,
         trial=trial,
     )
     return ApiParts(
@@ -285,6 +274,7 @@ def api_parts(
         recorder=recorder,
         key_sync=key_sync,
         prediction_log=prediction_log,
+        staging=staged,
         now=now,
     )
 

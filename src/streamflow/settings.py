@@ -104,6 +104,13 @@ class Settings(BaseSettings):
     prediction_log_days: int = Field(
         90, ge=1, description="days (UTC) before today that the prediction log holds"
     )
+    mirror: float = Field(
+        100.0,
+        ge=0,
+        le=100,
+        description="percentage of the predictions that the version in Staging scores too, in the "
+        "background",
+    )
     mlflow_port: int = Field(5000, ge=1, le=65535)
     stale_features: Literal["refuse", "warn"] = Field(
         "refuse", description="what /predict does with features older than the model allows"

@@ -6,6 +6,7 @@ FastAPI's routes use `predict` and `predict_batch`, the direct HTTP path `direct
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
@@ -107,17 +108,21 @@ class PredictionHandlers:
         if isinstance(result, Exception):
             raise result
         served, (prediction,) = result
-        record.model_version = served.version.version
+        model = served.version if isinstance(prediction, NoAnswer) else prediction.model
+        record.model_version = model.version
         self._count(served, [prediction])
         if isinstance(prediction, NoAnswer):
             raise prediction
         return to_json(responses.prediction(self._join_key, prediction))
 
     def _count(self, served: Served, results: Sequence[Prediction | NoAnswer]) -> None:
-        self._recorder.record_predictions(
-            served.version.version,
-            [(one.prediction, one.probability) for one in results if isinstance(one, Prediction)],
-        )
+        # Those of a canary are of another model.
+        scores: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
+        for one in results:
+            if isinstance(one, Prediction):
+                scores[one.model.version].append((one.prediction, one.probability))
+        for version, of_it in scores.items():
+            self._recorder.record_predictions(version, of_it)
         for result in results:
             for view, problem in _feature_problems(served, result):
                 self._recorder.count_feature_problem(view, problem)

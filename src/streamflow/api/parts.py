@@ -14,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from streamflow.api.telemetry.recorder import Recorder
 from streamflow.keys.key_sync import KeySync
 from streamflow.serving.batching import RequestBatcher
+from streamflow.serving.challenger.challenger import Challenger
+from streamflow.serving.challenger.follower import StagingFollower
 from streamflow.serving.prediction_log import PredictionLog
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.watcher import Watcher
@@ -27,7 +29,7 @@ class ApiParts:
     """The parts of the API of one registered model, built but not started.
 
     Requests name an entity by `join_key`. `now` returns the time in UTC. Without a
-    `prediction_log`, predictions aren't kept.
+    `prediction_log`, predictions aren't kept; without a `staging`, no version in Staging scores.
     """
 
     registered_model: str
@@ -38,6 +40,7 @@ class ApiParts:
     recorder: Recorder
     key_sync: KeySync
     prediction_log: PredictionLog | None
+    staging: tuple[StagingFollower, Challenger] | None
     now: Callable[[], datetime]
 
     @asynccontextmanager
@@ -52,12 +55,20 @@ class ApiParts:
         await self.batches.open(0.0 if unavailable else FIRST_POLL_SECONDS)
         if self.prediction_log is not None:
             self.prediction_log.start()
+        if self.staging is not None:
+            follower, challenger = self.staging
+            challenger.shadow.start()
+            follower.start()
         flushing = asyncio.create_task(self.recorder.flush_periodically())
         # These objects live as long as the process. Collections that visit them make requests slow.
         gc.freeze()
         yield
         await run_in_threadpool(self.watcher.stop)
+        if self.staging is not None:
+            await run_in_threadpool(self.staging[0].stop)
         await self.batches.close()
+        if self.staging is not None:
+            await run_in_threadpool(self.staging[1].shadow.close)
         if self.prediction_log is not None:
             await run_in_threadpool(self.prediction_log.close)
         await run_in_threadpool(self.key_sync.stop)

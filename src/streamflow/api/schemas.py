@@ -67,13 +67,31 @@ class ProblemAnswer(BaseModel):
     next: str
 
 
+class ChallengerAnswer(BaseModel):
+    """The version in Staging; `detail` and `next` say why it can't be served. Counts are of the
+    process that answers, since it started."""
+
+    version: int
+    run_id: str | None = None
+    mirror_percent: float | None = Field(None, description="share of predictions it scores too")
+    scored: int | None = Field(None, description="predictions that it scored in the background")
+    dropped: int | None = Field(None, description="predictions that it didn't: too many waited")
+    canary_percent: float | None = Field(None, description="share of the entities it answers")
+    canary_ended: str | None = Field(None, description="why a canary ended by itself")
+    code: str | None = None
+    detail: str | None = None
+    next: str | None = None
+
+
 class ReadyAnswer(BaseModel):
-    """Ready when each part is; `not_ready` names those that aren't."""
+    """Ready when each part is; `not_ready` names those that aren't. `challenger` is there with a
+    version in Staging, and no prediction needs it."""
 
     ready: bool
     not_ready: list[Literal["model", "feature_store"]]
     model: PartAnswer
     feature_store: PartAnswer
+    challenger: ChallengerAnswer | None = None
     looked_at: datetime | None = Field(description="when the registry was last looked at")
     looked_seconds_ago: float | None = Field(description="how long ago that was")
 
@@ -189,13 +207,17 @@ def batch_schema(join_key: str, example_id: str, request_id: str) -> type[BaseMo
         features_as_of=(datetime | None, None),
         feature_times=(dict[str, datetime | None] | None, None),
         warnings=(list[str] | None, None),
+        model=(
+            ModelAnswer | None,
+            Field(None, description="the version of a canary that answered this id"),
+        ),
         problem=(ProblemAnswer | None, Field(None, description="instead of all the others")),
     )
     return create_model(
         "BatchAnswer",
         __config__=ConfigDict(json_schema_extra={"examples": [example]}),
         predictions=(list[row], Field(description="one per id, in their order")),  # type: ignore[valid-type]
-        model=(ModelAnswer, Field(description="the model that answered all of them")),
+        model=(ModelAnswer, Field(description="the model that answered all without one")),
         request_id=(str, ...),
     )
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from streamflow import __version__
-from streamflow.bootstrap import MlflowStore, connected, mlflow_store
+from streamflow.bootstrap import connected
 from streamflow.operations import backup_archive, backup_artifacts
 from streamflow.operations.backup_archive import ReadMember
 from streamflow.operations.backup_errors import BackupRefused
@@ -26,6 +26,7 @@ from streamflow.operations.backup_manifest import (
     STREAMFLOW_DUMP,
     Manifest,
 )
+from streamflow.operations.mlflow_store import MlflowStore, mlflow_store
 from streamflow.postgres import client_programs
 from streamflow.postgres.database import Database
 from streamflow.progress import Progress, silent

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from streamflow.bootstrap import MLFLOW_SCHEMA, MlflowStore, connected, mlflow_store
+from streamflow.bootstrap import MLFLOW_SCHEMA, connected
 from streamflow.errors import DatabaseUnavailable, SchemaTooNew
 from streamflow.operations import backup_archive, backup_artifacts, backup_content
 from streamflow.operations.backup_archive import Archive
@@ -25,6 +25,7 @@ from streamflow.operations.backup_manifest import (
     STREAMFLOW_DUMP,
     Manifest,
 )
+from streamflow.operations.mlflow_store import MlflowStore, mlflow_store
 from streamflow.postgres import client_programs, migrations, roles
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, identifier, literal

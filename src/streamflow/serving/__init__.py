@@ -6,6 +6,7 @@ May import: features, registry, training, postgres, top modules.
 __all__ = [
     "batching",
     "callbacks",
+    "challenger",
     "configured_online_store",
     "feature_status",
     "online_store",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,8 @@ from typing import Literal
 
 from streamflow.errors import FeatureStoreUnavailable, NoAnswer, Overloaded, StreamFlowError
 from streamflow.serving.callbacks import Callback, call, wait_for
+from streamflow.serving.challenger.challenger import Challenger
+from streamflow.serving.challenger.scored_rows import ScoredRows, Span, parted, spans
 from streamflow.serving.feature_status import EntityRow
 from streamflow.serving.online_store import OnlineConnection, OnlineStore
 from streamflow.serving.predictor import Predictor
@@ -36,21 +38,12 @@ _SHRINK = 0.8
 _NO_CONNECTIONS = {"idle": 0, "busy": 0, "away": 0}
 
 ScoringResults = list[Prediction | NoAnswer]
-# The model that scored, and a result per request.
+# The model in Production, and a result per request; those of a canary name the model that scored.
 ScoredBatch = tuple[Served, ScoringResults]
 # Called with the seconds that a stage took for requests of one batch.
 RecordStage = Callable[[Literal["features", "score"], float], None]
 # Called with what one call of the model scored, and when; it must neither block nor raise.
 StoreResults = Callable[[Served, Sequence[ScoringRequest], ScoringResults, datetime], None]
-
-
-def store_nothing(
-    served: Served,
-    requests: Sequence[ScoringRequest],
-    results: ScoringResults,
-    moment: datetime,
-) -> None:
-    """Without a prediction log."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +73,9 @@ class RequestBatcher:
         *,
         now: Callable[[], datetime],
         latency_budget_seconds: float,
-        store_results: StoreResults = store_nothing,
+        store_results: StoreResults | None = None,
         record_stage: RecordStage = lambda stage, seconds: None,
+        challenger: Challenger | None = None,
         connections: int = CONNECTIONS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -91,6 +85,7 @@ class RequestBatcher:
         self._now = now
         self._store_results = store_results
         self._record_stage = record_stage
+        self._challenger = challenger
         self._budget = latency_budget_seconds
         self._monotonic = monotonic
         self._connections: list[OnlineConnection] = [
@@ -192,9 +187,11 @@ class RequestBatcher:
             loop.call_soon(self._continue, True)
         else:
             self._record_stage("score", self._monotonic() - began)
-            self._deliver(served, batch, results)
+            scored = ScoredRows(served, requests, rows, results, moment)
+            answered = self._deliver(batch, scored)
             loop.call_soon(self._continue, True)
-            loop.call_soon(self._store_results, served, requests, results, moment)
+            if answered:
+                loop.call_soon(self._keep, scored)
 
     def _score_in_thread(
         self,
@@ -214,21 +211,58 @@ class RequestBatcher:
                 self._fail(batch, error)
             else:
                 self._record_stage("score", self._monotonic() - began)
-                self._deliver(served, batch, future.result())
-                self._store_results(served, requests, future.result(), moment)
+                scored = ScoredRows(served, requests, rows, future.result(), moment)
+                if self._deliver(batch, scored):
+                    self._keep(scored)
 
         scoring.add_done_callback(done)
 
-    def _deliver(self, served: Served, batch: list[_Queued], results: ScoringResults) -> None:
+    def _deliver(self, batch: list[_Queued], scored: ScoredRows) -> bool:
+        """Pass on the results; whether all of them are those of the version in Production."""
+        results = scored.results
         if self._monotonic() - batch[0].arrived > self._budget:
             self.limit = max(_LOWEST_LIMIT, min(self.limit, self.under_way) * _SHRINK)
         else:
             self.limit = min(_HIGHEST_LIMIT, self.limit + len(results))
-        start = 0
-        for one in batch:
-            end = start + len(one.requests)
+        challenger = self._challenger
+        if challenger is not None and (positions := challenger.positions(scored.requests)):
+            self._deliver_canary(challenger, batch, scored, positions)
+            return False
+        self._finish_all(spans(batch), scored.served, results)
+        return True
+
+    def _deliver_canary(
+        self,
+        challenger: Challenger,
+        batch: list[_Queued],
+        scored: ScoredRows,
+        positions: Sequence[int],
+    ) -> None:
+        """Requests with an entity of the canary wait for the challenger, the others don't."""
+
+        def answered(results: ScoringResults, parts: Sequence[ScoredRows]) -> None:
+            self._finish_all(waiting, scored.served, results)
+            for part in parts:
+                self._store(part)
+
+        waiting, others = parted(spans(batch), positions)
+        self._finish_all(others, scored.served, scored.results)
+        challenger.answer(scored, positions, answered)
+
+    def _keep(self, scored: ScoredRows) -> None:
+        self._store(scored)
+        if self._challenger is not None and self._challenger.loaded:
+            self._challenger.mirror(scored)
+
+    def _store(self, scored: ScoredRows) -> None:
+        if self._store_results is not None:
+            self._store_results(scored.served, scored.requests, scored.results, scored.moment)
+
+    def _finish_all(
+        self, batch: Iterable[Span[_Queued]], served: Served, results: ScoringResults
+    ) -> None:
+        for one, start, end in batch:
             self._finish(one, (served, results[start:end]))
-            start = end
 
     def _retry(self, batch: list[_Queued], error: Exception) -> None:
         """A lost connection may be one of several: each request is sent once more."""

@@ -54,6 +54,11 @@ class EncodedRows(NamedTuple):
     number: int
     content: bytes
 
+    @property
+    def models(self) -> tuple[Served]:
+        """The models that must be recorded for the rows."""
+        return (self.served,)
+
 
 @dataclass(frozen=True)
 class LoggedModel:
@@ -114,13 +119,11 @@ class Encoder:
         moment: datetime,
     ) -> EncodedRows:
         """What `served` predicted at `moment`. Half a character of an id becomes its escape."""
-        shared = _SHARED.pack(_FIELDS, 8, _microseconds(moment), 16, self._model_key(served))
+        shared = _SHARED.pack(_FIELDS, 8, microseconds(moment), 16, self._model_key(served))
         parts: list[bytes] = []
         for one, result in zip(requests, results, strict=True):
-            request = one.request_id.encode(errors="backslashreplace")
-            entity = one.entity_id.encode(errors="backslashreplace")
             parts += (shared, *self._outcome(result))
-            parts += (_LENGTH.pack(len(request)), request, _LENGTH.pack(len(entity)), entity)
+            parts += (text_field(one.request_id), text_field(one.entity_id))
         return EncodedRows(served, moment, len(results), b"".join(parts))
 
     def _model_key(self, served: Served) -> bytes:
@@ -132,8 +135,7 @@ class Encoder:
 
     def _outcome(self, result: Prediction | NoAnswer) -> tuple[bytes, ...]:
         if isinstance(result, NoAnswer):
-            code = result.code.encode()
-            return _NO_SCORE, _LENGTH.pack(len(code)), code
+            return _NO_SCORE, text_field(result.code)
         times = tuple(result.feature_times.values())
         known, encoded_times = self._times
         if times != known:
@@ -155,13 +157,20 @@ def _array(times: Sequence[datetime | None]) -> bytes:
     """A field of type timestamptz[] of one dimension, counted from 1, with a null for None."""
     head = struct.pack("!iiiii", 1, None in times, _TIMESTAMPTZ, len(times), 1)
     elements = (
-        _NULL if time is None else struct.pack("!iq", 8, _microseconds(time)) for time in times
+        _NULL if time is None else struct.pack("!iq", 8, microseconds(time)) for time in times
     )
     body = head + b"".join(elements)
     return _LENGTH.pack(len(body)) + body
 
 
-def _microseconds(time: datetime) -> int:
+def text_field(text: str) -> bytes:
+    """A field of type text. Half a character becomes its escape."""
+    content = text.encode(errors="backslashreplace")
+    return _LENGTH.pack(len(content)) + content
+
+
+def microseconds(time: datetime) -> int:
+    """A time as PostgreSQL counts it: since 2000, in UTC."""
     return (time - _BEGINNING) // _MICROSECOND
 
 

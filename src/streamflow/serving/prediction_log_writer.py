@@ -1,23 +1,53 @@
-"""Writes the prediction log's rows into PostgreSQL, and creates the partitions for them."""
+"""Writes the rows of the prediction log's two tables into PostgreSQL, and makes partitions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
 from streamflow import log
 from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres.database import Database
 from streamflow.serving import prediction_log_partitions as partitions
-from streamflow.serving.prediction_log_rows import BEGIN, END, EncodedRows, LoggedModel
+from streamflow.serving.prediction_log_rows import BEGIN, END, LoggedModel
+
+if TYPE_CHECKING:
+    from streamflow.serving.scoring import Served
 
 _DAY = timedelta(days=1)
 
 
-class PredictionWriter:
-    """Belongs to one thread, as does `database`. Partitions older than `keep_days` are dropped."""
+class Batch(Protocol):
+    """Encoded rows of one day."""
 
-    def __init__(self, database: Database, keep_days: int, now: Callable[[], datetime]) -> None:
+    @property
+    def models(self) -> Sequence[Served]:
+        """The models that the rows name by their keys."""
+
+    @property
+    def moment(self) -> datetime:
+        """A moment of the day, in UTC."""
+
+    @property
+    def content(self) -> bytes:
+        """The rows for COPY."""
+
+
+class PredictionWriter:
+    """Belongs to one thread, as does `database`. Partitions older than `keep_days` are dropped.
+
+    `copy` names the query that takes the rows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keep_days: int,
+        now: Callable[[], datetime],
+        copy: str = "copy_predictions",
+    ) -> None:
+        self._copy = copy
         self._database = database
         self._keep_days = keep_days
         self._now = now
@@ -48,7 +78,7 @@ class PredictionWriter:
                 log.info("prediction_log_dropped_old_days", days=dropped)
         self._prepared_on = today
 
-    def write(self, batches: Sequence[EncodedRows]) -> None:
+    def write(self, batches: Sequence[Batch]) -> None:
         """Write all of the rows or none; without an error they are committed.
 
         Raises ValueError for rows that can never be written; after any other error, retry.
@@ -61,7 +91,7 @@ class PredictionWriter:
                     self._database.execute("record_served_model", served_model=model.key, **facts)
                     self._models.add(model)
                 content = [BEGIN, *(batch.content for batch in batches), END]
-                self._database.copy("copy_predictions", b"".join(content))
+                self._database.copy(self._copy, b"".join(content))
         except BaseException:
             self._reset()  # what was known of the database may not be true any more
             raise
@@ -75,6 +105,6 @@ class PredictionWriter:
             partitions.create_partitions(self._database, wanted)
             self._days |= wanted
 
-    def _new_models(self, batches: Sequence[EncodedRows]) -> set[LoggedModel]:
-        served = {id(batch.served): batch.served for batch in batches}.values()
+    def _new_models(self, batches: Sequence[Batch]) -> set[LoggedModel]:
+        served = {id(one): one for batch in batches for one in batch.models}.values()
         return {LoggedModel.from_served(one) for one in served} - self._models

@@ -38,7 +38,10 @@ def batch(
     results: Sequence[Prediction | NoAnswer],
     request_id: str,
 ) -> dict[str, object]:
-    """The response of /predict/batch: per id its prediction, or the problem in its place."""
+    """The response of /predict/batch: per id its prediction, or the problem in its place.
+
+    A prediction by another version than `model`, as of a canary, names it.
+    """
     rows: list[dict[str, object]] = []
     # Most rows are of the same times as the one before, and share them.
     times: Mapping[str, datetime | None] | None = None
@@ -60,6 +63,8 @@ def batch(
                 "warnings": result.warnings,
             }
         )
+        if result.model is not model and result.model != model:
+            rows[-1]["model"] = _model(result.model)
     return {"predictions": rows, "model": _model(model), "request_id": request_id}
 
 

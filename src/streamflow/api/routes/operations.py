@@ -15,6 +15,7 @@ from streamflow.api.security_scheme import requires
 from streamflow.api.telemetry import recorder
 from streamflow.keys.api_keys import Scope
 from streamflow.serving import responses
+from streamflow.serving.challenger.follower import report as staging_report
 
 
 def router(parts: ApiParts) -> APIRouter:
@@ -42,6 +43,8 @@ def router(parts: ApiParts) -> APIRouter:
     async def ready() -> JSONResponse:
         """Whether a prediction can be given now, and if not, which part is missing."""
         report = responses.ready(parts.predictor, parts.watcher.state, parts.now())
+        if parts.staging is not None and (told := staging_report(*parts.staging)) is not None:
+            report["challenger"] = told
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     @routes.get(

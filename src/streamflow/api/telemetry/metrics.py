@@ -164,6 +164,31 @@ class Metrics:
             "production_version",
             "The model version that answers; 0 when there is none.",
         )
+        self.challenger_version = gauge(
+            "mostrecent",
+            "challenger_version",
+            "The model version in Staging that scores beside the one that answers; 0 without one.",
+        )
+        self.canary_ratio = gauge(
+            "mostrecent",
+            "canary_ratio",
+            "Share of the entities, from 0 to 1, that the version in Staging answers.",
+        )
+        self.shadow_rows = Counter(
+            "streamflow_shadow_rows",
+            "Predictions that the version in Staging scored too: same label, other label, failed "
+            "(it has none where the answer has one), no answer (there was nothing to compare), or "
+            "dropped (too many waited, or the scores couldn't be written).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.canary_answers = Counter(
+            "streamflow_canary_answers",
+            "Answers to the canary's entities, by whose answer it was: challenger, or production "
+            "in its place.",
+            ["answered_by"],
+            registry=registry,
+        )
         self.data_age_seconds = gauge(
             "mostrecent",
             "data_age_seconds",

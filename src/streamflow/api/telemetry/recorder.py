@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streamflow.api.request import RequestRecord
     from streamflow.api.telemetry.tracing import Trace
     from streamflow.serving.batching import Load
+    from streamflow.serving.challenger.scored_rows import Comparison
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -114,6 +115,33 @@ class Recorder:
     def model_withdrawn(self) -> None:
         """Record that no version is served."""
         self._metrics.production_version.set(0)
+
+    def record_challenger(self, version: int, canary_share: float) -> None:
+        """Record the version in Staging, 0 without one, and the percentage that it answers."""
+        self._metrics.challenger_version.set(version)
+        self._metrics.canary_ratio.set(canary_share / 100)
+
+    def record_shadow_scores(self, counts: Comparison) -> None:
+        """Record what came of rows that the version in Staging scored beside their answers."""
+        rows = self._metrics.shadow_rows
+        for outcome, number in (
+            ("same label", counts.compared - counts.changed),
+            ("other label", counts.changed),
+            ("failed", counts.failed),
+            ("no answer", counts.rows - counts.compared - counts.failed),
+        ):
+            if number:
+                rows.labels(outcome).inc(number)
+
+    def record_shadow_dropped(self, rows: int) -> None:
+        """Record predictions whose shadow scores weren't made or written."""
+        self._metrics.shadow_rows.labels("dropped").inc(rows)
+
+    def record_canary_answers(self, challenger: int, production: int) -> None:
+        """Record answers to the canary's entities, by whose they were."""
+        answers = self._metrics.canary_answers
+        answers.labels("challenger").inc(challenger)
+        answers.labels("production").inc(production)
 
     def record_data_age(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """Record each feature view's age at `now`, both in UTC; a view that is gone is dropped."""

@@ -86,7 +86,8 @@ GRANT EXECUTE ON FUNCTION
     TO streamflow_pipeline;
 GRANT SELECT ON streamflow.history_changes TO streamflow_pipeline;
 GRANT USAGE ON SEQUENCE streamflow.ingestions_ingestion_id_seq TO streamflow_pipeline;
-GRANT SELECT ON streamflow.served_models, streamflow.predictions TO streamflow_pipeline;
+GRANT SELECT ON streamflow.served_models, streamflow.predictions, streamflow.shadow_scores
+    TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION streamflow.drop_prediction_partition(date) TO streamflow_pipeline;
 -- The key of a promotion is looked up, and a refused promotion is recorded.
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
@@ -96,7 +97,8 @@ GRANT INSERT ON streamflow.audit TO streamflow_pipeline;
 GRANT SELECT ON
     streamflow.materializations, streamflow.api_keys, streamflow.api_key_revocations
     TO streamflow_api;
-GRANT INSERT ON streamflow.served_models, streamflow.predictions, streamflow.audit
+GRANT INSERT ON
+    streamflow.served_models, streamflow.predictions, streamflow.shadow_scores, streamflow.audit
     TO streamflow_api;
 GRANT EXECUTE ON FUNCTION streamflow.create_prediction_partition(date) TO streamflow_api;
 
@@ -104,8 +106,8 @@ GRANT EXECUTE ON FUNCTION streamflow.create_prediction_partition(date) TO stream
 GRANT SELECT ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions,
     streamflow.history_changes, streamflow.evaluations, streamflow.withdrawals,
-    streamflow.absences, streamflow.served_models, streamflow.predictions, streamflow.audit,
-    streamflow.api_key_revocations
+    streamflow.absences, streamflow.served_models, streamflow.predictions,
+    streamflow.shadow_scores, streamflow.audit, streamflow.api_key_revocations
     TO streamflow_reader;
 GRANT SELECT (key_id, name, scopes, created_at, created_by, expires_at) ON streamflow.api_keys
     TO streamflow_reader;
