@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,8 @@ from streamflow.errors import DatabaseUnavailable, UnknownEntity
 from streamflow.postgres.database import Database
 from streamflow.registry.records import ModelVersion
 from streamflow.serving import prediction_log_partitions as partitions
+from streamflow.serving.challenger.scored_rows import ScorePairs
+from streamflow.serving.challenger.shadow_rows import encoded, model_key
 from streamflow.serving.prediction_log import PredictionLog
 from streamflow.serving.prediction_log_rows import EncodedRows, Encoder, LoggedModel, Receipt, read
 from streamflow.serving.prediction_log_writer import PredictionWriter
@@ -299,6 +302,44 @@ def test_what_waits_at_the_end_is_written(database: Database, url: str) -> None:
     assert counted(database) == 0
     log.close()
     assert counted(database) == 100
+
+
+def test_both_scores_come_back_from_the_database_and_are_no_receipts(
+    database: Database, url: str
+) -> None:
+    staged = Served(replace(VERSION, version=4, stage="Staging"), SERVED.model)
+    requests = [ScoringRequest("ann", str(number)) for number in range(3)]
+    one = prediction(VALUES, 0.25)
+    other = prediction(VALUES, 0.1 + 0.2)._replace(prediction=0)
+    pairs = ScorePairs(
+        SERVED,
+        staged,
+        requests,
+        [NOW] * 3,
+        [one, one, "unknown_entity"],
+        [other, "model_failed", "x"],
+    )
+    keys = {id(each): model_key(each) for each in (SERVED, staged)}
+    own = PredictionWriter(Database(url), 30, lambda: NOW, "copy_shadow_scores")
+    own.prepare()
+    own.write([encoded(pairs, keys)])
+    rows = execute(
+        database,
+        "SELECT request_id, predicted_at, one.version, prediction, probability, problem, "
+        "other.version AS beside, other.stage, shadow_prediction, shadow_probability, "
+        "shadow_problem FROM streamflow.shadow_scores "
+        "JOIN streamflow.served_models AS one ON one.served_model = answered_by "
+        "JOIN streamflow.served_models AS other ON other.served_model = shadow "
+        "ORDER BY request_id",
+    ).fetchall()
+    assert [tuple(row.values()) for row in rows] == [
+        ("0", NOW, 3, 1, 0.25, None, 4, "Staging", 0, 0.1 + 0.2, None),
+        ("1", NOW, 3, 1, 0.25, None, 4, "Staging", None, None, "model_failed"),
+        ("2", NOW, 3, None, None, "unknown_entity", 4, "Staging", None, None, "x"),
+    ]
+    assert found(database, "0", "1", "2") == []
+    partitions.drop_partitions_before(database, TOMORROW)
+    assert execute(database, "TABLE streamflow.shadow_scores").fetchall() == []
 
 
 def test_a_database_that_is_away_is_told_as_that(server_url: str, url: str) -> None:

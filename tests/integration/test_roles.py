@@ -269,6 +269,11 @@ FORBIDDEN = {
     "TRUNCATE streamflow.predictions": EVERYBODY,
     "DELETE FROM streamflow.predictions": EVERYBODY,
     "UPDATE streamflow.predictions SET prediction = 1": EVERYBODY,
+    "DELETE FROM streamflow.shadow_scores": EVERYBODY,
+    "INSERT INTO streamflow.shadow_scores SELECT * FROM streamflow.shadow_scores": (
+        *("pipeline", "feast", "reader"),
+    ),
+    "SELECT * FROM streamflow.shadow_scores": ("api", "feast"),
     "DELETE FROM streamflow.promotions": EVERYBODY,
     "UPDATE streamflow.promotions SET why = ''": EVERYBODY,
     "INSERT INTO streamflow.promotions (promoted_at, promoted_by, model, version, action, "

@@ -426,4 +426,3 @@ def test_a_late_rise_is_seen_within_some_seconds() -> None:
 
 def test_rows_without_an_answer_count_for_nothing() -> None:
     assert Comparison.of(["unknown_entity"], ["unknown_entity"]) == Comparison(1, 0, 0, 0)
-

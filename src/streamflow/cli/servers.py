@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -26,12 +27,24 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Default: STREAMFLOW_API_PORT.")
     ] = None,
+    mirror: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="PERCENT",
+            help="Which share of the predictions the version in Staging scores too. Default: "
+            "STREAMFLOW_MIRROR.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve predictions over HTTP in the foreground; follows Production without a restart."""
     from streamflow.operations import api_server, processes
     from streamflow.settings import load_settings
 
+    if mirror is not None:  # for this process and its workers
+        os.environ["STREAMFLOW_MIRROR"] = str(mirror)
     settings = load_settings()
     chosen_host, chosen_port = host or settings.api_host, port or settings.api_port
     api_server.require_free_port(chosen_host, chosen_port)

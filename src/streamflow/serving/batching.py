@@ -219,16 +219,15 @@ class RequestBatcher:
 
     def _deliver(self, batch: list[_Queued], scored: ScoredRows) -> bool:
         """Pass on the results; whether all of them are those of the version in Production."""
-        results = scored.results
         if self._monotonic() - batch[0].arrived > self._budget:
             self.limit = max(_LOWEST_LIMIT, min(self.limit, self.under_way) * _SHRINK)
         else:
-            self.limit = min(_HIGHEST_LIMIT, self.limit + len(results))
+            self.limit = min(_HIGHEST_LIMIT, self.limit + len(scored.results))
         challenger = self._challenger
         if challenger is not None and (positions := challenger.positions(scored.requests)):
             self._deliver_canary(challenger, batch, scored, positions)
             return False
-        self._finish_all(spans(batch), scored.served, results)
+        self._finish_all(spans(batch), scored.served, scored.results)
         return True
 
     def _deliver_canary(
