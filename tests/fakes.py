@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +132,10 @@ class FakeOnlineFeatures:
     def newest_event_timestamps(self) -> dict[str, datetime]:
         self._fail()
         return dict(self.newest)
+
+    def not_recorded(self) -> dict[str, dict[date, list[str]]]:
+        self._fail()
+        return {}
 
     def plan(self, schema: FeatureSchema) -> FeatureSchema:
         self._fail()

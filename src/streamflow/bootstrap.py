@@ -148,6 +148,7 @@ def production_predictor(platform: Platform) -> Predictor:
     online = configured_online_store(platform.settings, platform.database, platform.use_case)
     ready = predictor(platform.settings, platform.use_case, online)
     ready.set_newest(online.newest_event_timestamps())
+    ready.set_not_recorded(online.not_recorded())
     ready.serve(Served(version, model, online.plan(model.schema)))
     return ready
 

@@ -267,6 +267,31 @@ def test_a_version_whose_features_are_not_materialized_does_not_take_over(
     assert {status for _, status, _ in load.taken()} == {200}
 
 
+def test_what_a_month_has_not_recorded_is_told_from_a_null(ready: Platform, tmp_path: Path) -> None:
+    def statuses(item: str) -> dict[str, str]:
+        _, readings = production_predictor(after).features(item, NOW)
+        return {reading.name: reading.status for reading in readings}
+
+    shape, later = CHANGES["a column is added"][0], NOW + timedelta(hours=1)
+    after = shaped(ready, shape)
+    apply(after)
+    february, january = month(shape, 1), month(shape, 0)
+    for rows in (february, january):
+        rows["readings"] = rows["readings"][:5]
+    february["readings"][0]["size"] = ""
+    ingest(after, write_month(tmp_path / "february", february), FEBRUARY, None, NOW, "test")
+    materialize(after, FEBRUARY, NOW)
+    assert promote_new(after) == 2
+    others = {"age": "present", "kind": "present", "heat": "present", "on": "present"}
+    assert statuses("i000") == {**others, "size": "null"}
+    assert statuses("i001") == {**others, "size": "present"}
+    assert statuses("i009") == {**others, "size": "not_recorded"}
+    # A month of which one file has the column, and another hadn't: a null may be a value.
+    ingest(after, write_month(tmp_path / "january", january), JANUARY, None, later, "test")
+    materialize(after, FEBRUARY, later)
+    assert statuses("i009")["size"] == "null"
+
+
 def test_a_view_that_was_removed_and_comes_again_is_not_materialized_yet(
     ready: Platform, tmp_path: Path
 ) -> None:

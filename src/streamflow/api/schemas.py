@@ -37,7 +37,9 @@ class ModelAnswer(BaseModel):
 class FeatureAnswer(BaseModel):
     """One feature as the model would be given it."""
 
-    status: Literal["present", "null", "absent", "missing", "stale"]
+    status: Literal["present", "null", "absent", "missing", "stale", "not_recorded"] = Field(
+        description="`not_recorded`: without a value because the month's files had no such column"
+    )
     value: FeatureValue
     type: Literal["INT64", "FLOAT64", "BOOL", "STRING"]
     feature_view: str

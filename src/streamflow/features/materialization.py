@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from streamflow.features.applied_definitions import require_applied
 from streamflow.features.feature_store import known_store, quiet, unavailable
 from streamflow.features.kept.rows import follow_history
 from streamflow.features.kept.views import history_rows, is_kept, model_view, source_table
+from streamflow.features.unrecorded_features import unrecorded_months
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.months import require_month
@@ -104,10 +106,20 @@ def materialize(
                 known_at=now,
                 rows=rows,
                 seconds=seconds,
+                not_recorded=json.dumps(_not_recorded(database, use_case, view, now)),
             )
         before = newest.get(view.name, as_of)
         done.append(Materialized(view.name, rows, seconds, as_of, max(before, as_of)))
     return done
+
+
+def _not_recorded(
+    database: Database, use_case: UseCase, view: FeatureView, now: datetime
+) -> dict[str, list[str]]:
+    mapped = {feature: column for column, feature in view.batch_source.field_mapping.items()}
+    features = {field.name: mapped.get(field.name, field.name) for field in view.features}
+    found = unrecorded_months(database, use_case, source_table(view), features, now)
+    return {str(as_of): names for as_of, names in found.items()}
 
 
 def _newest(database: Database, use_case: UseCase, views: Iterable[FeatureView]) -> dict[str, date]:

@@ -9,12 +9,13 @@ from datetime import UTC, date, datetime
 from streamflow.errors import UntrainableData
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.history.history_changes import name_now
+from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.recorded_columns import recorded_columns
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training.served_model import FeatureSchema
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,34 @@ def unrecorded_features(
                 for as_of, count in by_month.items()
             ]
     return sorted(found, key=lambda one: one.as_of)
+
+
+def unrecorded_months(
+    database: Database,
+    use_case: UseCase,
+    table: str,
+    features: Mapping[str, str],
+    known_at: datetime,
+) -> dict[date, list[str]]:
+    """By as_of, the features that no file of the table had of those that count at `known_at` (UTC).
+
+    `features` has the column of each, by any name that it ever had. A month of which one file had
+    the column and another hadn't isn't among them: a null in it may be a value.
+    """
+    recorded, history = recorded_columns(database, use_case), Table.history_of(table)
+    lacking = {
+        feature: {*recorded.not_recorded(history, [name_now(recorded.changes, history, column)])}
+        for feature, column in features.items()
+    }
+    files: dict[date, set[int]] = {}
+    for one in recorded_ingestions(database, use_case):
+        if table in one.tables and one.counts_at(known_at):
+            files.setdefault(one.as_of, set()).add(one.ingestion_id)
+    found = {
+        as_of: [feature for feature, without in lacking.items() if ingestions <= without]
+        for as_of, ingestions in files.items()
+    }
+    return {as_of: names for as_of, names in sorted(found.items()) if names}
 
 
 def require_recorded(found: Sequence[UnrecordedFeature], labelled: Mapping[date, int]) -> None:

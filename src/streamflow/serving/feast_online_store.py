@@ -15,9 +15,11 @@ from streamflow.postgres.database import Database
 from streamflow.serving.callbacks import Callback
 from streamflow.serving.feature_status import MISSING, EntityRow
 from streamflow.serving.online_store import (
+    NotRecorded,
     OnlineConnection,
     Plan,
     newest_materialized,
+    newest_not_recorded,
     other_type,
 )
 from streamflow.training.served_model import FeatureSchema
@@ -44,6 +46,10 @@ class FeastStore:
     def newest_event_timestamps(self) -> dict[str, datetime]:
         """Per feature view, the event timestamp (UTC) of the newest month materialized."""
         return newest_materialized(self._database, self._use_case)
+
+    def not_recorded(self) -> NotRecorded:
+        """What a null means: the features that whole months hadn't recorded."""
+        return newest_not_recorded(self._database, self._use_case)
 
     def plan(self, schema: FeatureSchema) -> FeatureSchema:
         """The schema itself, after each of its features was found in Feast's registry.

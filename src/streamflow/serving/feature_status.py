@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from streamflow.errors import NoAnswer, StaleFeatures, UnknownEntity, UnseenCategory, UnseenNull
 from streamflow.training.served_model import Feature, FeatureSchema
 
-Status = Literal["present", "null", "absent", "missing", "stale"]
+Status = Literal["present", "null", "absent", "missing", "stale", "not_recorded"]
 
 # In a row's values: the view has a row for the entity, but this feature was never written to it.
 MISSING = object()

@@ -5,8 +5,8 @@ A store prepares what to read for a model once (`plan`), and then reads it for a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from streamflow.errors import UnservableModel
@@ -20,11 +20,18 @@ from streamflow.use_case import UseCase
 Plan = Any
 
 
+# By feature view in Feast's registry and as_of: the features that none of the month's files had.
+NotRecorded = Mapping[str, Mapping[date, Collection[str]]]
+
+
 class OnlineStore(Protocol):
     """Online features by entity."""
 
     def newest_event_timestamps(self) -> dict[str, datetime]:
         """Per feature view, the event timestamp (UTC) of the newest month materialized."""
+
+    def not_recorded(self) -> NotRecorded:
+        """What a null means: the features that whole months hadn't recorded."""
 
     def plan(self, schema: FeatureSchema) -> Plan:
         """What to read. Raises UnservableModel for the first feature that is missing or of another
@@ -76,6 +83,17 @@ def newest_materialized(database: Database, use_case: UseCase) -> dict[str, date
     """Per feature view, the newest event timestamp (UTC) of all recorded materializations."""
     rows = database.rows("newest_materialized", use_case=use_case.name)
     return {row["feature_view"]: row["event_timestamp"] for row in rows}
+
+
+def newest_not_recorded(database: Database, use_case: UseCase) -> NotRecorded:
+    """What the newest materialization of each view has recorded of that."""
+    rows = database.rows("newest_not_recorded", use_case=use_case.name)
+    return {
+        row["feature_view"]: {
+            date.fromisoformat(as_of): names for as_of, names in row["not_recorded"].items()
+        }
+        for row in rows
+    }
 
 
 def other_type(feature: Feature, found: str | None) -> UnservableModel:

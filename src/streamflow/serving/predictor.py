@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from streamflow.serving.feature_status import Clock, EntityRow, FeatureReading, 
 from streamflow.serving.scoring import Prediction, ScoringRequest, Served, score
 
 if TYPE_CHECKING:
-    from streamflow.serving.online_store import OnlineStore
+    from streamflow.serving.online_store import NotRecorded, OnlineStore
 
 
 class Predictor:
@@ -36,6 +37,7 @@ class Predictor:
         self._served: Served | None = None
         self._reason: StreamFlowError | None = None
         self._newest: Mapping[str, datetime] | None = None
+        self._not_recorded: NotRecorded = {}
 
     @property
     def served(self) -> Served | None:
@@ -60,6 +62,10 @@ class Predictor:
         """Measure ages from these event timestamps, if the clock is the materialized month."""
         self._newest = newest
 
+    def set_not_recorded(self, not_recorded: NotRecorded) -> None:
+        """Tell a null that a month hasn't recorded from one that is a value."""
+        self._not_recorded = not_recorded
+
     def production(self) -> Served:
         """The model that is served. Raises the reason if there is none, as NoProductionModel."""
         served = self._served
@@ -75,7 +81,8 @@ class Predictor:
         served = self.production()
         clock = self._clock(served, now)
         (row,) = self._online.read(served.plan, [entity_id])
-        return served, feature_readings(served.schema, entity_id, row, clock)
+        readings = feature_readings(served.schema, entity_id, row, clock)
+        return served, [self._explained(served, reading) for reading in readings]
 
     def predict(self, entity_id: str, now: datetime, request_id: str | None = None) -> Prediction:
         """The Production model's prediction for `entity_id`, all or nothing.
@@ -113,6 +120,17 @@ class Predictor:
         """
         clock = self._clock(served, now)
         return score(served, requests, rows, clock, self._stale_features)
+
+    def _explained(self, served: Served, reading: FeatureReading) -> FeatureReading:
+        """The reading, as not recorded if its value isn't there for that reason."""
+        if reading.value is not None or reading.event_timestamp is None:
+            return reading
+        kept = self._online.kept_views(served.plan).get(reading.feature_view, "")
+        of_view = self._not_recorded.get(kept, self._not_recorded.get(reading.feature_view, {}))
+        as_of = reading.event_timestamp.astimezone(UTC).date()
+        if reading.name in of_view.get(as_of, ()):
+            return replace(reading, status="not_recorded")
+        return reading
 
     def _clock(self, served: Served, now: datetime) -> Clock:
         by_now = self._freshness_clock == "now"

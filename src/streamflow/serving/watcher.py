@@ -136,6 +136,7 @@ class Watcher:
         problem: StreamFlowError | None = None
         try:
             self._predictor.set_newest(self._online.newest_event_timestamps())
+            self._predictor.set_not_recorded(self._online.not_recorded())
         except Exception as error:
             problem = _as_ours(error, FeatureStoreUnavailable, "The online store can't be read")
         self._log_problem("feature_store", problem)

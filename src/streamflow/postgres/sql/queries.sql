@@ -499,15 +499,21 @@ WHERE event_timestamp <= %(end)s AND recorded_at <= %(known_at)s
 
 -- name: record_materialization
 INSERT INTO streamflow.materializations
-    (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds)
+    (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds, not_recorded)
 VALUES (%(use_case)s, %(feature_view)s, %(as_of)s, %(event_timestamp)s, %(known_at)s, %(rows)s,
-        %(seconds)s)
+        %(seconds)s, %(not_recorded)s)
 
 -- name: newest_materialized
 SELECT feature_view, max(event_timestamp) AS event_timestamp
 FROM streamflow.materializations
 WHERE use_case = %(use_case)s
 GROUP BY feature_view
+
+-- name: newest_not_recorded
+SELECT DISTINCT ON (feature_view) feature_view, not_recorded
+FROM streamflow.materializations
+WHERE use_case = %(use_case)s
+ORDER BY feature_view, known_at DESC, finished_at DESC NULLS LAST
 
 -- name: materialized_without_rows
 -- The views whose newest materialization found no row.

@@ -57,7 +57,7 @@ GRANT SELECT ON
     TO streamflow_pipeline;
 GRANT INSERT (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_by, tables)
     ON streamflow.ingestions TO streamflow_pipeline;
-GRANT INSERT (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds)
+GRANT INSERT (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds, not_recorded)
     ON streamflow.materializations TO streamflow_pipeline;
 GRANT SELECT ON
     streamflow.model_history, streamflow.model_events, streamflow.event_deliveries
