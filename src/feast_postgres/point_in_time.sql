@@ -17,11 +17,7 @@ entity_dataframe AS MATERIALIZED (
     FROM {% if use_cte %}entity_query{% else %}{{ left_table_query_string }}{% endif %}
 )
 {% for view in featureviews %}
-, "{{ view.name }}__rows" AS (
-    SELECT DISTINCT {% for key in view.entities %}{{ quoted(key) }}, {% endfor %}entity_timestamp
-    FROM entity_dataframe
-)
-, "{{ view.name }}__source" AS (
+, "{{ view.name }}__source" AS NOT MATERIALIZED (
     SELECT
         {% for selection in view.entity_selections %}{{ selection }}, {% endfor %}
         {% for feature in view.features %}"{{ feature }}" AS {{ output(view, feature) }}, {% endfor %}
@@ -31,7 +27,43 @@ entity_dataframe AS MATERIALIZED (
         {%- endif %}
     FROM {{ view.table_subquery }} AS source
 )
-, "{{ view.name }}__ranked" AS (
+{#- Most rows have one of the very moment: they are found by equality, which takes half the time of
+    comparing with each row of before. -#}
+, "{{ view.name }}__at" AS MATERIALIZED (
+    SELECT {% for key in view.entities %}{{ quoted(key) }}, {% endfor %}entity_timestamp
+        {%- for feature in view.features %}, {{ output(view, feature) }}{% endfor %}
+    FROM (
+        SELECT
+            feature_rows.*,
+            moments.entity_timestamp,
+            RANK() OVER (
+                PARTITION BY {% for key in view.entities %}feature_rows.{{ quoted(key) }}, {% endfor %}moments.entity_timestamp
+                ORDER BY feature_rows.{% if view.created_timestamp_column %}feature_created_timestamp{% else %}feature_timestamp{% endif %} DESC
+            ) AS feature_rank
+        FROM "{{ view.name }}__source" AS feature_rows
+        JOIN (SELECT DISTINCT entity_timestamp FROM entity_dataframe) AS moments
+          ON moments.entity_timestamp = feature_rows.feature_timestamp
+         {% if filter_by_created_timestamp and view.created_timestamp_column %}
+         AND feature_rows.feature_created_timestamp <= moments.entity_timestamp
+         {% endif %}
+         {% if view.created_timestamp_column %}
+         AND feature_rows.feature_created_timestamp IS NOT NULL
+         {% endif %}
+    ) AS ranked
+    WHERE feature_rank = 1
+)
+, "{{ view.name }}__rows" AS MATERIALIZED (
+    SELECT DISTINCT {% for key in view.entities %}{{ quoted(key) }}, {% endfor %}entity_timestamp
+    FROM entity_dataframe AS entity_rows
+    WHERE NOT EXISTS (
+        SELECT FROM "{{ view.name }}__at" AS found
+        WHERE found.entity_timestamp = entity_rows.entity_timestamp
+        {% for key in view.entities %}
+          AND found.{{ quoted(key) }} = entity_rows.{{ quoted(key) }}
+        {% endfor %}
+    )
+)
+, "{{ view.name }}__before" AS (
     SELECT
         entity_rows.*,
         {% for feature in view.features %}feature_rows.{{ output(view, feature) }}, {% endfor %}
@@ -42,7 +74,7 @@ entity_dataframe AS MATERIALIZED (
         ) AS feature_rank
     FROM "{{ view.name }}__rows" AS entity_rows
     JOIN "{{ view.name }}__source" AS feature_rows
-      ON feature_rows.feature_timestamp <= entity_rows.entity_timestamp
+      ON feature_rows.feature_timestamp < entity_rows.entity_timestamp
      {% if view.ttl != 0 %}
      AND feature_rows.feature_timestamp >= entity_rows.entity_timestamp - {{ view.ttl }} * interval '1 second'
      {% endif %}
@@ -61,9 +93,11 @@ SELECT "{{ final_output_feature_names | join('", "') }}"
 FROM entity_dataframe
 {% for view in featureviews %}
 LEFT JOIN (
+    SELECT * FROM "{{ view.name }}__at"
+    UNION ALL
     SELECT {% for key in view.entities %}{{ quoted(key) }}, {% endfor %}entity_timestamp
         {%- for feature in view.features %}, {{ output(view, feature) }}{% endfor %}
-    FROM "{{ view.name }}__ranked"
+    FROM "{{ view.name }}__before"
     WHERE feature_rank = 1
 ) AS "{{ view.name }}" USING ({% for key in view.entities %}{{ quoted(key) }}, {% endfor %}entity_timestamp)
 {% endfor %}

@@ -13,7 +13,11 @@ from streamflow.errors import (
     LabelsNotMatured,
     UntrainableData,
 )
-from streamflow.features.complete_rows import complete_rows, entities_without_row
+from streamflow.features.complete_rows import (
+    complete_rows,
+    entities_without_row,
+    may_lack_rows,
+)
 from streamflow.features.feature_join import FeatureJoin, join_of_today
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.features.unrecorded_features import (
@@ -125,6 +129,7 @@ def assemble(
         {
             name: entities_without_row(database, use_case, view, query, known_at)
             for name, view in definitions.items()
+            if may_lack_rows(table, schema, name)
         },
     )
     if not complete.table.num_rows:
