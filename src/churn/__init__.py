@@ -15,5 +15,6 @@ use_case = UseCase(
     models=model.MODELS,
     default_model="random_forest",
     acceptance=model.ACCEPTANCE,
+    gates=model.GATES,
     generate=generator.generate,
 )

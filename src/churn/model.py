@@ -1,4 +1,4 @@
-"""The estimators by name, unfitted, and the metrics that a version needs for Production.
+"""The estimators by name, unfitted, and what a version needs for Production.
 
 The parameters suit some thousand subscribers. None weights the classes: the retention team reads
 the scores as probabilities, and weights would shift them. All run on one thread, so that sums have
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streamflow.use_case import Estimator, EstimatorBuilder
+from streamflow.use_case import Estimator, EstimatorBuilder, Gates
 
 ACCEPTANCE: Mapping[str, float] = {"auc": 0.70}
+# Nobody is to be served worse for the average's sake; none of these columns is a feature.
+GATES = Gates(segments=("subscriptions.contract_type", "users.user_is_senior"))
 
 
 def random_forest(random_state: int) -> Estimator:

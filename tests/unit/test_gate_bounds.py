@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +93,22 @@ def test_a_segment_is_a_column_with_few_values(segment: str, said: str | None) -
     # The line to write is one that has no finding.
     corrected = finding.instead.partition('("')[2].partition('"')[0]
     assert contract_findings(with_segments(corrected))[0] == []
+
+
+def test_the_documentation_has_each_field_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bring-your-own-use-case.md").read_text("utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]+) \|", text, re.MULTILINE)
+    told = {
+        name: default
+        for names, defaults in rows
+        for name, default in zip_longest(
+            re.findall(r"`(\w+)`", names), defaults.split(", "), fillvalue="none"
+        )
+        if name in Gates.__dataclass_fields__
+    }
+    words = {None: "none", (): "none", "require": '`"require"`', False: "`False`"}
+    for one in fields(Gates):
+        if isinstance(one.default, float):
+            assert float(told[one.name]) == one.default
+        else:
+            assert told[one.name] == words[one.default]

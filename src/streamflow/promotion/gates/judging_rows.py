@@ -14,7 +14,7 @@ from streamflow.training.statistics.comparison import Interval
 ENOUGH_ROWS, ENOUGH_OF_A_CLASS = 50_000, 2_000
 
 # The standard error of the difference of two equal models, times the square root of the number of
-# rows with the rarer label, as docs/decisions/0016 measured it. For where it can't be measured.
+# rows with the rarer label, as docs/decisions/0017 measured it. For where it can't be measured.
 EXPECTED_ERROR = {"auc": 0.12, "average_precision": 0.25}
 
 

@@ -1,6 +1,6 @@
 """The gate *quality*: not worse than the version in Production, nor below the acceptance bar.
 
-docs/decisions/0016 says how it is decided and how often it errs.
+docs/decisions/0017 says how it is decided and how often it errs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The gate *segments*: nobody pays for the average.
 
-docs/decisions/0016 says how it is decided.
+docs/decisions/0017 says how it is decided.
 """
 
 from __future__ import annotations
