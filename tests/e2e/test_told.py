@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from tests import tiny_case
@@ -152,3 +153,30 @@ def test_without_a_month_there_is_nothing_to_materialize(
         "error: No month of 'failures' has been ingested yet. "
         "next: Load one with `streamflow ingest DIR --as-of YYYY-MM-DD`."
     )
+
+
+def test_a_single_entity_that_a_later_file_lacks_is_told_in_the_singular(
+    run: Run, prepared: Platform, tmp_path: Path
+) -> None:
+    corrected = tmp_path / "corrected"
+    corrected.mkdir()
+    for file in (prepared.settings.home / "months" / "month_000").iterdir():
+        lines = file.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("m-0005")]
+        (corrected / file.name).write_text("".join(kept))
+    code, out, _ = run("ingest", "corrected", "--as-of", str(JANUARY))
+    assert code == 0
+    assert "machines: 1 entity isn't in machines.csv; it stays." in " ".join(out.split())
+
+
+def test_a_folder_of_another_month_is_refused_with_what_to_type(
+    run: Run, prepared: Platform
+) -> None:
+    january = prepared.settings.home / "months" / "month_000"
+    code, _, err = run("ingest", str(january), "--as-of", "2024-03-31")
+    told = " ".join(err.split())
+    assert code == 1
+    assert f"{january} has the rows of AS_OF {JANUARY}" in told
+    command = f"streamflow ingest {quote(str(january))} --as-of"
+    assert f"`{command} {JANUARY}`" in told
+    assert f"`{command} 2024-03-31 --really`" in told

@@ -27,7 +27,7 @@ from streamflow.errors import AsOfRefused, ContractViolation
 from streamflow.history.ingest import IngestedMonth, ingest
 from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.months import months
-from streamflow.history.staged.another_month import AnotherMonth
+from streamflow.history.staged.another_month import AnotherMonth, LaterDates, what_to_type
 from streamflow.history.withdrawals.withdrawal import withdraw
 from streamflow.operations.status import status
 from streamflow.platform import Platform
@@ -98,6 +98,24 @@ def test_a_folder_with_dates_after_the_as_of_is_refused_with_each_of_them(
     (report,) = (generated / "reports").iterdir()
     assert len(report.read_text().splitlines()) == 1 + len(later)
     assert months(database, churn.use_case) == []
+
+
+@pytest.mark.parametrize(
+    ("as_of", "newest", "seems"),
+    [
+        (JANUARY, date(2024, 2, 3), FEBRUARY),
+        (date(2023, 2, 28), FEBRUARY, FEBRUARY),
+        (date(2024, 1, 14), date(2024, 1, 20), date(2024, 1, 20)),  # weeks
+        (JANUARY, date(2042, 1, 3), None),  # a slip of the pen
+        (JANUARY, NOW.date(), None),  # a month that hasn't ended
+    ],
+)
+def test_the_month_that_files_seem_to_be_of(as_of: date, newest: date, seems: date | None) -> None:
+    found = [LaterDates("users", "first", 2, as_of), LaterDates("users", "signup", 1, newest)]
+    said = what_to_type(found, Path("a folder"), as_of, NOW)
+    assert f"`streamflow ingest 'a folder' --as-of {as_of} --really`" in said
+    assert ("seem to be" in said) == (seems is not None)
+    assert seems is None or f"`streamflow ingest 'a folder' --as-of {seems}`" in said
 
 
 def test_an_as_of_before_everybodys_first_day_is_refused(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,7 +88,7 @@ def ingest(
         if any(table.only_in_history for table in done.tables.values()):
             print(
                 "If they shouldn't be there any more: "
-                f"streamflow ingest {folder} --as-of {done.as_of} --complete"
+                f"streamflow ingest {quote(str(folder))} --as-of {done.as_of} --complete"
             )
 
     result = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -86,7 +87,7 @@ def what_to_type(found: Iterable[LaterDates], folder: Path, as_of: date, now: da
     newest = max(found, key=lambda one: one.newest, default=None)
     if newest is None:
         return ""
-    command = f"streamflow ingest {folder} --as-of"
+    command = f"streamflow ingest {shlex.quote(str(folder))} --as-of"
     really = f"If they are of {as_of} all the same: `{command} {as_of} --really`."
     month = _month_of(newest.newest, as_of)
     if event_timestamp(month) > now:  # a slip of the pen rather than a month
@@ -176,7 +177,7 @@ def another_month(same: SameRows, folder: Path, as_of: date) -> AnotherMonth:
     counted = ", ".join(
         f"{name} {rows:,} of {compared:,}" for name, (rows, compared) in same.tables.items()
     )
-    command = f"streamflow ingest {folder} --as-of"
+    command = f"streamflow ingest {shlex.quote(str(folder))} --as-of"
     first = same.ingestions[0]
     return AnotherMonth(
         f"{folder} has the rows of AS_OF {same.as_of}, which are known by ingestion "
