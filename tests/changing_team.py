@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
+from tests import promoting
 from tests.changing_case import ITEMS, Column, Shape, month, shaped, write_month
 from tests.fakes import FakeKeyStore
 
@@ -27,7 +28,6 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
-from streamflow.promotion import promote
 from streamflow.serving.configured_online_store import configured_online_store
 from streamflow.serving.scoring import Prediction, ScoringRequest
 from streamflow.use_case.findings import UseCaseRefused
@@ -258,7 +258,7 @@ class Team:
         self.trainings += 1
         ready = self.platform()
         version = train.train(ready, MONTHS[self.month], None, 1, NOW).version
-        promote.promote(ready, version, "Production", "a test", "somebody", NOW)
+        promoting.promote(ready, version, "Production", "a test", "somebody", NOW)
         return False
 
     def _prune(self) -> bool:
@@ -268,7 +268,7 @@ class Team:
     def _rollback(self) -> bool:
         before = self.ready.registry.production()
         try:
-            promote.rollback(self.platform(), "a test", "somebody", NOW)
+            promoting.rollback(self.platform(), "a test", "somebody", NOW)
         except NothingToRollBack:
             return True
         return before == self.ready.registry.production()

@@ -33,6 +33,8 @@ from pathlib import Path
 
 import feast, feast_postgres, lightgbm, matplotlib.pyplot, mlflow, onnxruntime, pandera.pandas
 import skl2onnx, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
+from dataclasses import replace
+from tests import promoting
 from streamflow.operations import backup as backups
 from streamflow.pipeline import apply as applying, ingest as ingesting
 from streamflow.pipeline import materialize as materializing
@@ -64,11 +66,20 @@ def train(ready):
 
 
 def promote(ready, version=2):
-    promotion.promote(ready, version, "Production", "it's better", "test", NOW)
+    promotion.promote(
+        ready, version, "Production", "it's better", "test", NOW, check=promoting.let_through
+    )
+
+
+def promote_by_gates(ready):
+    lenient = replace(ready, use_case=replace(ready.use_case, gates=promoting.LENIENT))
+    promotion.promote(lenient, 2, "Production", "it's better", "test", NOW)
 
 
 def rollback(ready):
-    promotion.rollback(ready, "it was worse", "test", NOW)
+    promotion.rollback(
+        ready, "it was worse", "test", NOW, check=promoting.let_through
+    )
 
 
 def backup(ready):

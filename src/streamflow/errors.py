@@ -43,7 +43,8 @@
     │   ├── NoLineage                a run that doesn't record what it was made from
     │   ├── EnvironmentNotRestored   a run's environment can't be installed again
     │   ├── NothingToRollBack
-    │   ├── GateFailed               the acceptance bar isn't met
+    │   ├── GateFailed, PromotedMeanwhile
+    │   │                            it may not go to Production; in `promotion.errors`
     │   ├── ServedFormDiffers        what would be served doesn't equal what was trained
     │   └── UnservableModel          needs what the feature store lacks, or has no form free of code
     └── NoAnswer                     a prediction that would have been a guess
@@ -209,10 +210,6 @@ class EnvironmentNotRestored(ModelRefused):
 
 class NothingToRollBack(ModelRefused):
     """No version was in Production before this one."""
-
-
-class GateFailed(ModelRefused):
-    """The version doesn't meet the acceptance bar."""
 
 
 class ServedFormDiffers(ModelRefused):

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 from psycopg import sql
+from tests import promoting
 from tests.statements import execute
 
 from streamflow.bootstrap import platform
 from streamflow.errors import (
     AsOfRefused,
     ContractViolation,
-    GateFailed,
     MissingFiles,
     NothingToRollBack,
     RecordedAtRefused,
@@ -39,6 +39,7 @@ from streamflow.pipeline.ingest import ingest as ingest_month
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.promotion import promote
+from streamflow.promotion.errors import GateFailed
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
 from streamflow.use_case.module import load_use_case
@@ -302,9 +303,9 @@ def test_a_version_that_does_not_exist_is_refused(loaded: Platform) -> None:
         with refused(
             loaded, UnknownVersion, "no version 99", "none yet", next="`streamflow models`"
         ):
-            promote.promote(loaded, 99, stage, "why not", "test", NOW)
+            promoting.promote(loaded, 99, stage, "why not", "test", NOW)
     with refused(loaded, NothingToRollBack, "No other version", next="`streamflow promote"):
-        promote.rollback(loaded, "why not", "test", NOW)
+        promoting.rollback(loaded, "why not", "test", NOW)
 
 
 def test_a_version_below_the_bar_is_refused(loaded: Platform) -> None:
@@ -312,18 +313,18 @@ def test_a_version_below_the_bar_is_refused(loaded: Platform) -> None:
     trained = train.train(loaded, JANUARY, "logistic_regression", 42, NOW)
     demanding = replace(loaded, use_case=replace(loaded.use_case, acceptance={"auc": 0.999}))
     before = loaded.registry.versions()
-    with refused(
-        loaded,
-        GateFailed,
-        f"Version {trained.version}",
-        f"auc is {trained.metrics['auc']:.4f}, at least 0.999 is asked",
-        next="`streamflow train`",
-    ):
+    with pytest.raises(GateFailed) as stopped:
         promote.promote(demanding, trained.version, "Production", "why not", "test", NOW)
+    assert f"Version {trained.version} may not go to Production: quality failed" in str(
+        stopped.value
+    )
+    assert "`streamflow train`" in stopped.value.next
+    (quality,) = (one for one in stopped.value.report["gates"] if one["gate"] == "quality")
+    assert f"auc is {trained.metrics['auc']:.4f}, at least 0.999 is asked" in quality["message"]
     assert loaded.registry.versions() == before
     assert [one.stage for one in before] == ["None"]
     with refused(loaded, UnknownVersion, "no version 99; it has: 1.", next="`streamflow models`"):
-        promote.promote(loaded, 99, "Production", "why not", "test", NOW)
+        promoting.promote(loaded, 99, "Production", "why not", "test", NOW)
 
 
 def dressed(rows: Rows, **how: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.e2e.serve import serving
 from tests.statements import execute
 
@@ -26,7 +26,6 @@ from streamflow.pipeline.explain import Explanation
 from streamflow.pipeline.ingest import ingest as ingest_month
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
-from streamflow.promotion import promote as deployment
 from streamflow.settings import Settings
 from streamflow.use_case import Generation
 
@@ -80,7 +79,7 @@ def ingest(ready: Platform) -> None:
 
 
 def promote(ready: Platform, version: int, why: str) -> None:
-    deployment.promote(ready, version, "Production", why, "somebody", now())
+    promoting.promote(ready, version, "Production", why, "somebody", now())
 
 
 def until(true: Callable[[], Any]) -> Any:

@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.conftest import turn_off
 from tests.fakes import repeating
 from tests.killing import KILLS
@@ -39,7 +39,6 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.postgres import embedded_server
-from streamflow.promotion import promote
 from streamflow.settings import load_settings
 from streamflow.training import plots
 from streamflow.use_case import Generation
@@ -149,7 +148,7 @@ def up(homes: Path) -> Iterator[Up]:
         ingest(ready, home / "months" / "month_000", JANUARY, None, NOW, "test")
         apply(ready)
         version = train.train(ready, JANUARY, "logistic_regression", 1, NOW).version
-        promote.promote(ready, version, "Production", "a test", "test", NOW)
+        promoting.promote(ready, version, "Production", "a test", "test", NOW)
         materialize(ready, JANUARY, NOW)
     command = [sys.executable, "-m", "streamflow", "up"]
     with subprocess.Popen(command, env=environment(home, *ports), cwd=homes) as started:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from tests import postgres_processes, tiny_case
+from tests import postgres_processes, promoting, tiny_case
 from tests.e2e.cut import Line, line
 from tests.statements import execute
 
@@ -29,7 +29,6 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
-from streamflow.promotion import promote
 from streamflow.settings import load_settings
 from streamflow.training import served_model
 from streamflow.use_case import Generation
@@ -57,7 +56,7 @@ def ready(
         ingest(opened, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
         apply(opened)
         version = train.train(opened, JANUARY, None, 1, NOW).version
-        promote.promote(opened, version, "Production", "a test", "test", NOW)
+        promoting.promote(opened, version, "Production", "a test", "test", NOW)
         materialize(opened, JANUARY, NOW)
         yield opened
 

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests import tiny_case
+from tests import promoting, tiny_case
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.cli.main import main
@@ -31,7 +31,6 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.predict import predict
 from streamflow.platform import Platform
-from streamflow.promotion import promote
 from streamflow.settings import Settings, load_settings
 from streamflow.use_case import Generation
 
@@ -68,7 +67,7 @@ def prepared(
         ingest(ready, month, JANUARY, None, KNOWN, "test")
         apply(ready)
         trained = train.train(ready, JANUARY, None, 1, NOW)
-        promote.promote(ready, trained.version, "Production", "the first", "test", NOW)
+        promoting.promote(ready, trained.version, "Production", "the first", "test", NOW)
         materialize(ready, JANUARY, NOW)
         yield ready
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tests import promoting
 from tests.training_tables import listed
 
 from streamflow import bootstrap
@@ -25,7 +26,6 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
-from streamflow.promotion import promote
 from streamflow.settings import Settings, load_settings
 
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
@@ -81,7 +81,7 @@ def january(
     with ExitStack() as stack:
         opened = stack.enter_context(loaded(settings, real_month))
         trained = train.train(opened, JANUARY, None, 42, FIRST_OF_FEBRUARY)
-        promote.promote(
+        promoting.promote(
             opened, trained.version, "Production", "the real month", "test", FIRST_OF_FEBRUARY
         )
         materialize(opened, JANUARY, FIRST_OF_FEBRUARY)

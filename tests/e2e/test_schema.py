@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.e2e.serve import serving
 
 from streamflow.keys import api_keys
@@ -27,7 +27,6 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
-from streamflow.promotion import promote
 from streamflow.settings import Settings
 from streamflow.use_case import Generation
 
@@ -55,7 +54,7 @@ def url(ready: Platform, environment: dict[str, str]) -> Iterator[str]:
     ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
     apply(ready)
     version = train.train(ready, JANUARY, None, 1, NOW).version
-    promote.promote(ready, version, "Production", "a test", "test", NOW)
+    promoting.promote(ready, version, "Production", "a test", "test", NOW)
     materialize(ready, JANUARY, NOW)
     with serving(home, environment) as child:
         yield child.command.ready_url.removesuffix("/ready")

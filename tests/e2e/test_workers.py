@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.e2e.serve import serving
 
 from streamflow.operations import processes
@@ -24,7 +24,6 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
-from streamflow.promotion import promote as deployment
 from streamflow.settings import Settings
 from streamflow.use_case import Generation
 
@@ -62,7 +61,7 @@ def server(
 
 
 def promote(ready: Platform, version: int) -> None:
-    deployment.promote(ready, version, "Production", "a test", "test", NOW)
+    promoting.promote(ready, version, "Production", "a test", "test", NOW)
 
 
 def until(true: Callable[[], Any]) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.statements import execute
 from tests.training_tables import listed
 
@@ -32,7 +32,6 @@ from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.predict import predict_file
 from streamflow.pipeline.prediction_file import csv_rows
 from streamflow.platform import Platform
-from streamflow.promotion import promote
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import Prediction, ScoringRequest
@@ -139,7 +138,7 @@ def january(shared: Platform) -> IngestedMonth:
 
 def serve(ready: Platform, version: int) -> dict[str, Any]:
     """Every machine's answer by the version."""
-    promote.promote(ready, version, "Production", "a test", "somebody", NOW)
+    promoting.promote(ready, version, "Production", "a test", "somebody", NOW)
     requests = [ScoringRequest(machine, "request") for machine in MACHINES]
     answers = production_predictor(ready).predict_many(requests, NOW)
     return dict(zip(MACHINES, answers, strict=True))
@@ -209,7 +208,7 @@ def test_what_training_allowed_travels_with_the_model(
     ready = by(shared, "refuse")
     rules = {}
     for version in (refusing.version, taking_nulls.version):
-        promote.promote(ready, version, "Production", "a test", "somebody", NOW)
+        promoting.promote(ready, version, "Production", "a test", "somebody", NOW)
         hours, part = schema_of(ready).features[-2:]
         rules[version] = [(one.absent, one.null_seen, one.unseen) for one in (hours, part)]
         assert part.categories == ("belt", "motor")

@@ -27,7 +27,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.conftest import url_of
 
 from streamflow.bootstrap import platform, production_predictor
@@ -47,7 +47,6 @@ from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.predict import predict
 from streamflow.postgres import client_programs, embedded_server, migrations
 from streamflow.postgres.database import Database
-from streamflow.promotion import promote
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import ScoringRequest
@@ -133,7 +132,7 @@ def source(
         for random_state in (1, 2):
             train.train(ready, JANUARY, None, random_state, NOW)
         for version in (1, 2):
-            promote.promote(ready, version, "Production", "a test", "test", NOW)
+            promoting.promote(ready, version, "Production", "a test", "test", NOW)
         keys = ready.database
         api_keys.create(keys, api_keys.new_key(), [Scope.READ], "", None, "ann", NOW)
         log_a_prediction(ready)
@@ -206,7 +205,7 @@ def test_another_home_has_every_row_and_file_and_tells_the_same(
             assert all(factor.same for factor in reproduced.factors)
         (explained,) = explain.explain(ready, explain.find(ready, ["a-request"], None))
         assert explained.verdict == "same"
-        assert promote.rollback(ready, "as before", "test", NOW).version == 1
+        assert promoting.rollback(ready, "as before", "test", NOW).version == 1
         assert production_predictor(ready).production().version.version == 1
     # The source is as it was, and so is its backup: restored once more, it changes nothing.
     assert rows_of(source.settings) == source.rows
@@ -240,7 +239,7 @@ def test_what_happens_meanwhile_is_in_the_next_backup(
         if step != STREAMFLOW_DUMP:
             return
         with platform(settings) as ready:
-            promote.rollback(ready, "meanwhile", "test", NOW)
+            promoting.rollback(ready, "meanwhile", "test", NOW)
             log_a_prediction(ready)
         (settings.home / "mlflow" / "meanwhile").write_text("new")
         happened.append(step)
@@ -293,7 +292,7 @@ def test_a_backup_waits_for_a_step_under_way(
                 train.train(ready, JANUARY, None, 3, NOW)
             case "promote":
                 monkeypatch.setattr(type(ready.registry), "version", held_up)
-                promote.promote(ready, 1, "Staging", "", "test", NOW)
+                promoting.promote(ready, 1, "Staging", "", "test", NOW)
     taken.join(60)
     assert seen == [False]
     assert backup_archive.read(tmp_path / "file").manifest.members

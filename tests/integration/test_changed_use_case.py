@@ -13,7 +13,7 @@ from unittest.mock import ANY
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from tests import changing_team
+from tests import changing_team, promoting
 from tests.changing_case import ITEMS, Column, Shape, month, shaped, use_case, write_month
 from tests.changing_team import ITEM_IDS, MONTHS, NOW, STEPS, Team, api_under_load
 from tests.conftest import OwnDatabase, url_of
@@ -31,7 +31,6 @@ from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
-from streamflow.promotion import promote
 from streamflow.serving.configured_online_store import configured_online_store
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
@@ -104,7 +103,7 @@ def ready(trained: Settings, own_database: OwnDatabase) -> Iterator[Platform]:
 
 def promote_new(ready: Platform) -> int:
     version = train.train(ready, JANUARY, None, 1, NOW).version
-    promote.promote(ready, version, "Production", "a test", "somebody", NOW)
+    promoting.promote(ready, version, "Production", "a test", "somebody", NOW)
     return version
 
 
@@ -153,7 +152,7 @@ def test_the_next_model_reads_the_new_definitions_and_a_rollback_the_old_ones(
     materialize(after, JANUARY, NOW)
     assert promote_new(after) == 2
     assert features(after) == names
-    promote.rollback(after, "a test", "somebody", NOW)
+    promoting.rollback(after, "a test", "somebody", NOW)
     assert answers(after) == before
 
 
@@ -224,15 +223,15 @@ def test_what_is_kept_goes_when_no_kept_version_needs_it(ready: Platform) -> Non
         "changing.readings_fv@v1",
     }
     with pytest.raises(UnservableModel, match="Version 1 can't be served: readings_fv:heat as"):
-        promote.rollback(after, "a test", "somebody", NOW)
+        promoting.rollback(after, "a test", "somebody", NOW)
     with pytest.raises(UnservableModel, match="readings_fv:heat as FLOAT64 isn't online any more"):
-        promote.promote(after, 1, "Staging", "a test", "somebody", NOW)
+        promoting.promote(after, 1, "Staging", "a test", "somebody", NOW)
     assert answers(after) == expected
 
     # The use case has it again: what the message tells to type brings the version back.
     apply(ready)
     materialize(ready, JANUARY, NOW)
-    promote.rollback(ready, "a test", "somebody", NOW)
+    promoting.rollback(ready, "a test", "somebody", NOW)
     assert answers(ready) == january
 
 

@@ -18,16 +18,11 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+from tests import promoting as deployment
 
 from churn.generator import generate
 from streamflow.bootstrap import platform, production_predictor
-from streamflow.errors import (
-    GateFailed,
-    MlflowUnavailable,
-    NothingToRollBack,
-    UnknownVersion,
-    UnservableModel,
-)
+from streamflow.errors import MlflowUnavailable, NothingToRollBack, UnknownVersion, UnservableModel
 from streamflow.features import definitions, feature_store
 from streamflow.pipeline import train as training_run
 from streamflow.pipeline.ingest import ingest
@@ -35,11 +30,12 @@ from streamflow.pipeline.train import Trained
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion import model_history
-from streamflow.promotion import promote as deployment
 from streamflow.promotion.change import RecordedChange
+from streamflow.promotion.errors import GateFailed, PromotedMeanwhile
+from streamflow.promotion.gates.result import GateReport, GateResult
 from streamflow.promotion.promote import Promoted
+from streamflow.promotion.rival import rival
 from streamflow.registry.mlflow_registry import Registry
-from streamflow.registry.records import JUDGED_AT_RANDOM
 from streamflow.settings import Settings, load_settings
 from streamflow.training import served_model
 from streamflow.use_case import Generation
@@ -179,10 +175,7 @@ def test_a_promotion_is_written_down_with_who_when_why_and_what_the_gates_said(
     assert (row.at, row.who, row.why) == (NOW, "bob", "better on March")
     assert (row.version, row.kind, row.replaced) == (2, "promoted", 1)
     assert (row.from_stage, row.to_stage) == ("None", "Production")
-    assert row.details["gates"] == {
-        "auc": "passed: auc is 0.8000, at least 0.7 is asked",
-        "judged_on": JUDGED_AT_RANDOM,
-    }
+    assert row.details == {"version": 2, "against": 1, "passed": True, "gates": []}
 
 
 def test_the_same_promotion_again_changes_nothing(ready: Platform, versions: list[int]) -> None:
@@ -257,17 +250,66 @@ def test_a_version_that_doesnt_exist_is_refused_and_those_that_do_are_named(
     assert audit(ready) == []
 
 
-def test_the_gate_refuses_production_and_lets_into_staging(ready: Platform) -> None:
-    good, bad, unmeasured = register(ready, auc=0.8), register(ready, auc=0.69), register(ready)
-    promote(ready, good)
-    for version, said in ((bad, r"auc is 0\.6900, at least 0\.7"), (unmeasured, "not measured")):
-        with pytest.raises(GateFailed, match=said):
-            promote(ready, version)
-        assert in_production(ready) == good
-        assert len(audit(ready)) == version - 1
-        promote(ready, version, "Staging")
-    assert audit(ready)[1].details["gates"]["auc"].startswith("failed: auc is 0.6900")
-    assert audit(ready)[2].details["gates"]["auc"] == "failed: not measured"
+def failing(ready: Platform, version: int, *_: Any) -> GateReport:
+    serves = rival(ready)
+    results = (GateResult("quality", "failed", "It is worse.", "Train again."),)
+    return GateReport(version, serves.version if serves else None, results)
+
+
+def test_a_gate_keeps_out_of_production_and_not_out_of_staging(
+    ready: Platform, versions: list[int]
+) -> None:
+    promote(ready, 1)
+    before = stages(ready)
+    with pytest.raises(GateFailed, match="Version 2 may not go to Production: quality failed"):
+        promote(ready, 2, check=failing, who="bob")
+    assert stages(ready) == before
+    refused = audit(ready)[-1]
+    assert (refused.kind, refused.version, refused.who, refused.to_stage) == (
+        *("refused", 2, "bob"),
+        "Production",
+    )
+    (gate,) = refused.details["gates"]
+    assert (gate["gate"], gate["outcome"], gate["override"]) == ("quality", "failed", None)
+    assert promote(ready, 2, "Staging", check=failing).changed
+    assert audit(ready)[-1].details == {}
+    assert in_production(ready) == 1
+
+
+def test_what_is_in_production_already_isnt_judged_again(
+    ready: Platform, versions: list[int]
+) -> None:
+    promote(ready, 1)
+    assert not promote(ready, 1, check=failing).changed
+
+
+def test_a_promotion_while_the_gates_were_evaluated_makes_them_worth_nothing(
+    ready: Platform, versions: list[int]
+) -> None:
+    promote(ready, 1)
+
+    def overtaken(*arguments: Any) -> GateReport:
+        report = deployment.let_through(*arguments)
+        promote(ready, 3)
+        return report
+
+    with pytest.raises(PromotedMeanwhile, match="version 2 with version 1, version 3 went"):
+        promote(ready, 2, check=overtaken)
+    assert in_production(ready) == 3
+    assert [one.version for one in audit(ready)] == [1, 3]
+
+
+def test_a_change_made_elsewhere_while_the_gates_were_evaluated_is_no_rival(
+    ready: Platform, versions: list[int]
+) -> None:
+    promote(ready, 1)
+
+    def disturbed(*arguments: Any) -> GateReport:
+        move_in_mlflow(ready, 3, "Production")
+        return deployment.let_through(*arguments)
+
+    assert promote(ready, 2, check=disturbed).changed
+    assert in_production(ready) == 2
 
 
 def test_after_promoting_an_older_version_production_is_that_one(
@@ -427,28 +469,31 @@ def test_a_rollback_killed_before_its_line_is_completed_by_the_same_command(
     assert in_production(ready) == 1
 
 
-def test_two_promotions_at_the_same_time_come_one_after_the_other(
+def test_of_two_promotions_at_the_same_time_the_second_is_told_that_its_gates_are_out_of_date(
     ready: Platform, versions: list[int]
 ) -> None:
-    url, threads = ready.database.url, []
+    url, told = ready.database.url, list[int]()
     stages(ready)  # MLflow's store is opened here, and not by two threads at once
+
+    def work(version: int) -> None:
+        with Database(url) as database:
+            try:
+                promote(replace(ready, database=database), version)
+            except PromotedMeanwhile:
+                told.append(version)
+
+    threads = [threading.Thread(target=work, args=(version,)) for version in (1, 2)]
     with Database(url) as gate, gate.transaction():
         gate.execute("lock_promotion", model=ready.registry.model)
-        for version in (1, 2):
-
-            def work(version: int = version) -> None:
-                with Database(url) as database:
-                    promote(replace(ready, database=database), version)
-
-            threads.append(threading.Thread(target=work))
-            threads[-1].start()
+        for thread in threads:
+            thread.start()
         until_waiting(url, 2)
     for thread in threads:
         thread.join(60)
-    (_, first, _, _, before), (_, second, _, _, replaced) = moves(ready)
-    assert (before, replaced) == (None, first)
-    assert in_production(ready) == second
-    assert stages(ready)[first] == ("Archived", ())
+    ((_, first, _, _, before),) = moves(ready)
+    assert before is None
+    assert {first, *told} == {1, 2}
+    assert in_production(ready) == first
 
 
 def until_waiting(url: str, number: int) -> None:

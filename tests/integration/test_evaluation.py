@@ -19,12 +19,12 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from tests import tiny_case
 from tests.conftest import OwnDatabase
 from tests.month_files import MonthFiles
+from tests.promoting import promote
 
 from streamflow.bootstrap import platform
 from streamflow.cli.main import main
 from streamflow.errors import (
     AsOfRefused,
-    GateFailed,
     KnownAtRefused,
     LabelsNotMatured,
     UnknownVersion,
@@ -40,7 +40,8 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.train import train
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
-from streamflow.promotion.promote import promote
+from streamflow.promotion import promote as promotion
+from streamflow.promotion.errors import GateFailed
 from streamflow.registry import evaluations
 from streamflow.settings import Settings, load_settings
 from streamflow.training import backtest as looking_back
@@ -355,8 +356,10 @@ def test_a_version_that_few_rows_judged_isnt_told_good(ready: Platform, run: Run
     version = train(ready, FEBRUARY, None, 1, NOW).version
     evaluate(ready, MARCH, version)
     assert "can't tell" in run("models")
-    with pytest.raises(GateFailed, match="10 of each would do"):
-        promote(ready, version, "Production", "a test", "ada", NOW)
+    with pytest.raises(GateFailed, match="quality can't be told") as stopped:
+        promotion.promote(ready, version, "Production", "a test", "ada", NOW)
+    (quality,) = (one for one in stopped.value.report["gates"] if one["gate"] == "quality")
+    assert "10 of each would do" in quality["message"]
     assert promote(ready, version, "Staging", "a test", "ada", NOW).changed
 
 

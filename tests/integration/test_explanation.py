@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
@@ -26,7 +26,6 @@ from streamflow.pipeline.ingest import ingest as ingest_month
 from streamflow.pipeline.materialize import materialize as materialize_features
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
-from streamflow.promotion import promote
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import ScoringRequest
@@ -54,7 +53,7 @@ def trained(home: Path, new_database: Callable[..., str], prepared_database: str
         ingest_month(ready, home / "months" / "month_000", JANUARY, None, START, "test")
         apply(ready)
         version = train.train(ready, JANUARY, None, 1, START).version
-        promote.promote(ready, version, "Production", "the first", "somebody", START)
+        promoting.promote(ready, version, "Production", "the first", "somebody", START)
     return url
 
 
@@ -319,8 +318,8 @@ def test_another_online_store_is_explained_from_the_same_history(
 def test_the_promotion_is_the_one_before_the_prediction(world: World) -> None:
     world.materialize(10)
     first = world.predict(20)
-    promote.promote(world.ready, 1, "Archived", "away", "nobody", at(30))
-    promote.promote(world.ready, 1, "Production", "again", "another", at(40))
+    promoting.promote(world.ready, 1, "Archived", "away", "nobody", at(30))
+    promoting.promote(world.ready, 1, "Production", "again", "another", at(40))
     second = world.predict(50)
     told = [world.explain(request).promotion for request in (first, second)]
     assert [one and one.why for one in told] == ["the first", "again"]

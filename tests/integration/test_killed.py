@@ -10,7 +10,10 @@ import pytest
 from tests import killing
 from tests.killing import KILLS, Copies, Forking, Undisturbed, assert_as_undisturbed
 
-STEPS = ("ingest", "materialize", "train", "promote")
+STEPS = (
+    *("ingest", "materialize", "train", "promote"),
+    pytest.param("promote_by_gates", marks=pytest.mark.slow),
+)
 
 
 @pytest.fixture(scope="module")

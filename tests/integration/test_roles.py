@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.statements import execute
 from typer.testing import CliRunner
 
@@ -38,7 +38,6 @@ from streamflow.pipeline.predict import predict
 from streamflow.platform import Platform
 from streamflow.postgres import migrations, roles
 from streamflow.postgres.database import Database
-from streamflow.promotion import promote as deployment
 from streamflow.serving import prediction_log_partitions as partitions
 from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.serving.prediction_log_rows import Encoder
@@ -108,7 +107,7 @@ def server(
         ingest(ready, month, JANUARY, None, KNOWN, "test")
         apply(ready)
         trained = train.train(ready, JANUARY, None, 1, NOW)
-        deployment.promote(ready, trained.version, "Production", "a test", "test", NOW)
+        promoting.promote(ready, trained.version, "Production", "a test", "test", NOW)
         evaluate(ready, trained.version, JANUARY, "test", NOW)
         materialize(ready, JANUARY, NOW)
     return made

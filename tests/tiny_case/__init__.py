@@ -11,7 +11,7 @@ from math import cos, pi, sin
 from random import Random
 from typing import Any
 
-from streamflow.use_case import Generation, Label, Table, UseCase
+from streamflow.use_case import Gates, Generation, Label, Table, UseCase
 
 KINDS = ("lathe", "mill", "press")
 
@@ -100,5 +100,6 @@ use_case = UseCase(
     models={"logistic_regression": logistic_regression},
     default_model="logistic_regression",
     acceptance={"auc": 0.7},
+    gates=Gates(recreated="show"),
     generate=generate,
 )

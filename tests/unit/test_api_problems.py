@@ -147,7 +147,7 @@ def test_an_unforeseen_failure_tells_nothing_of_its_inside(service):
 
 def test_an_error_that_is_not_the_client_s_to_see_tells_nothing_either(service):
     def read(references, rows):
-        raise errors.GateFailed("auc is 0.5", "Train again.")
+        raise errors.ModelRefused("auc is 0.5", "Train again.")
 
     service.online.read = read
     answer = service.predict()

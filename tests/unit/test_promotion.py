@@ -9,15 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow.errors import GateFailed, NothingToRollBack
+from streamflow.errors import NothingToRollBack
 from streamflow.promotion.change import Change, Kind
-from streamflow.promotion.gates import check_gates, require_passed
+from streamflow.promotion.check_version import stopped
+from streamflow.promotion.gates.acceptance import acceptance_bars
+from streamflow.promotion.gates.result import GateReport, GateResult, Outcome
 from streamflow.promotion.history import (
     recorded_as_ours,
     recorded_versions,
     rollback_target,
     rollback_targets,
 )
+from streamflow.promotion.rival import served_version
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGES
 
 NOW = datetime(2024, 3, 15, tzinfo=UTC)
@@ -44,37 +47,58 @@ def promotions(*versions: int) -> Audit:
     return [promoted(version) for version in versions]
 
 
-@pytest.mark.parametrize(("auc", "passed"), [(0.7, True), (0.6999999, False), (0.9, True)])
-def test_the_bar_itself_is_good_enough(auc: float, passed: bool) -> None:
-    assert check_gates({"auc": auc}, {"auc": 0.7}).passed is passed
+@pytest.mark.parametrize(
+    ("auc", "outcome"),
+    [(0.7, "passed"), (0.6999999, "failed"), (0.9, "passed"), (float("nan"), "failed")],
+)
+def test_the_bar_itself_is_good_enough(auc: float, outcome: str) -> None:
+    assert [bar.outcome for bar in acceptance_bars({"auc": auc}, {"auc": 0.7})] == [outcome]
 
 
-def test_every_gate_has_its_say() -> None:
-    verdict = check_gates({"auc": 0.8123, "f1": 0.4}, {"auc": 0.7, "f1": 0.5, "recall": 0.1})
-    assert not verdict.passed
-    assert verdict.as_dict() == {
-        "auc": "passed: auc is 0.8123, at least 0.7 is asked",
-        "f1": "failed: f1 is 0.4000, at least 0.5 is asked",
-        "recall": "failed: recall isn't measured, at least 0.1 is asked",
+def test_every_bar_has_its_say() -> None:
+    bars = acceptance_bars({"auc": 0.8123, "f1": 0.4}, {"auc": 0.7, "f1": 0.5, "recall": 0.1})
+    assert {bar.figure: (bar.outcome, bar.message) for bar in bars} == {
+        "auc": ("passed", "auc is 0.8123, at least 0.7 is asked"),
+        "f1": ("failed", "f1 is 0.4000, at least 0.5 is asked"),
+        "recall": ("failed", "recall isn't measured, at least 0.1 is asked"),
     }
 
 
-def test_a_metric_that_is_no_number_fails() -> None:
-    assert not check_gates({"auc": float("nan")}, {"auc": 0.7}).passed
+def report(**outcomes: Outcome) -> GateReport:
+    return GateReport(
+        7,
+        3,
+        tuple(
+            GateResult(gate, outcome, f"about {gate}", "" if outcome == "passed" else f"do {gate}")
+            for gate, outcome in outcomes.items()
+        ),
+        {"latency": "nobody minds"},
+    )
 
 
-def test_without_a_bar_everything_passes() -> None:
-    assert check_gates({}, {}).passed
-    require_passed(check_gates({}, {}), 1)
+def test_a_refusal_names_the_version_and_the_gates_that_stop_it_alone() -> None:
+    refused = stopped(
+        report(servable="passed", quality="failed", segments="can't tell", latency="failed")
+    )
+    assert refused.message == (
+        "Version 7 may not go to Production: quality failed, segments can't be told."
+    )
+    assert refused.next == "do quality"
+    assert [one["override"] for one in refused.report["gates"]] == [
+        None,
+        None,
+        None,
+        "nobody minds",
+    ]
 
 
-def test_a_refusal_names_the_version_and_the_failed_gates_alone() -> None:
-    verdict = check_gates({"auc": 0.8, "f1": 0.4}, {"auc": 0.7, "f1": 0.5})
-    with pytest.raises(GateFailed) as refused:
-        require_passed(verdict, 7)
-    assert "Version 7" in refused.value.message
-    assert "f1 is 0.4000, at least 0.5" in refused.value.message
-    assert "auc" not in refused.value.message
+def test_the_version_that_serves_is_the_last_that_came_there_by_our_own_doing() -> None:
+    assert served_version([]) is None
+    assert served_version([promoted(1), promoted(2), promoted(1, "Archived")]) == 2
+    assert served_version([promoted(1), promoted(2), rolled_back(1), elsewhere(2)]) == 1
+    assert served_version([promoted(1), promoted(1, "Archived")]) is None
+    assert served_version([elsewhere(1)]) is None
+    assert served_version([promoted(1), change("refused", 2), promoted(2, "Staging")]) == 1
 
 
 def test_every_stage_with_an_alias_is_a_stage() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamflow.cli.promotion.check import check_version
 from streamflow.cli.terminal import (
     Json,
     open_platform,
@@ -26,9 +27,19 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog="Example: streamflow check")
-def check(json: Json = False) -> None:
-    """Tell all that is wrong with the use case, with the line to write instead."""
+@app.command(epilog="Example: streamflow check · streamflow check 3")
+def check(
+    version: Annotated[
+        int | None,
+        typer.Argument(metavar="[VERSION]", help="A version's gates, and nothing is promoted."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Tell all that is wrong with the use case, with the line to write instead; or evaluate the
+    gates of a VERSION as `promote` does: exit code 3 if one would stop it."""
+    if version is not None:
+        check_version(version, json)
+        return
     from streamflow.pipeline import check as step_check
     from streamflow.settings import load_settings
     from streamflow.use_case.module import import_use_case

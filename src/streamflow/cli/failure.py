@@ -15,14 +15,26 @@ from datetime import UTC, datetime
 import typer
 
 from streamflow.cli import failure_details
+from streamflow.cli.promotion.gates import print_gates
 from streamflow.cli.terminal import print_error
 from streamflow.errors import StreamFlowError
+from streamflow.promotion.errors import GateFailed
 
 SHOWN_CHARACTERS = 200
 
 
+def exit_code(error: Exception) -> int:
+    """The exit code of an error: 3 if a gate keeps a version from Production, else 1."""
+    return 3 if isinstance(error, GateFailed) else 1
+
+
 def print_failure(error: Exception, as_json: bool) -> None:
     """Print an error of any kind; one that nothing foresaw with the file that has its details."""
+    if isinstance(error, GateFailed):
+        if not as_json:
+            print_gates(error.report)
+        print_error(error.code, error.message, error.next, as_json, gates=error.report)
+        return
     if isinstance(error, StreamFlowError):
         print_error(error.code, error.message, error.next, as_json)
         return

@@ -1,8 +1,8 @@
 """The command line as a whole: its groups of commands, its errors and exit codes.
 
-0 done · 1 an error that says what to do · 2 wrong usage · 130 interrupted · 141 the reader of the
-output has gone, as in `streamflow … | head`. A command imports what it needs when it is called, so
-that `--help` is fast.
+0 done · 1 an error that says what to do · 2 wrong usage · 3 stopped by a gate · 130 interrupted ·
+141 the reader of the output has gone, as in `streamflow … | head`. A command imports what it needs
+when it is called, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from streamflow.cli import (
     train,
 )
 from streamflow.cli.command import Command
-from streamflow.cli.failure import print_failure
+from streamflow.cli.failure import exit_code, print_failure
+from streamflow.cli.promotion import promote
 from streamflow.cli.terminal import print_error
 
 app = typer.Typer(
@@ -43,7 +44,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(data, ingest, train, evaluate, models, lineage, servers, predict, explain, keys, database),
+    *(
+        data,
+        ingest,
+        train,
+        evaluate,
+        models,
+        promote,
+        lineage,
+        servers,
+        predict,
+        explain,
+        keys,
+        database,
+    ),
 ):
     for command in group.app.registered_commands:
         command.cls = Command
@@ -106,7 +120,7 @@ def _run(arguments: list[str], as_json: bool) -> int:
         if isinstance(error, BrokenPipeError) and _reader_has_gone():
             return 141
         print_failure(error, as_json)
-        return 1
+        return exit_code(error)
 
 
 def _exit_code(arguments: list[str]) -> int:

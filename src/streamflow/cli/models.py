@@ -1,11 +1,10 @@
-"""The commands `runs`, `models`, `promote` and `rollback`."""
+"""The commands `runs` and `models`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +13,6 @@ from streamflow.cli.terminal import (
     Json,
     forgotten_use_case,
     open_platform,
-    operator,
     print_result,
     print_table,
     show_progress,
@@ -23,31 +21,10 @@ from streamflow.cli.terminal import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamflow.promotion.promote import Promoted
     from streamflow.registry.evaluations import RecordedEvaluation
     from streamflow.registry.records import ModelVersion
 
 app = typer.Typer()
-
-
-def _reason(text: str) -> str:
-    if not text.strip():
-        raise typer.BadParameter("Say why in a few words, for those who ask later.")
-    return text
-
-
-Why = Annotated[
-    str,
-    typer.Option("--why", parser=_reason, metavar="TEXT", help="The reason, for the audit."),
-]
-
-
-class Stage(StrEnum):
-    """A stage as it is typed."""
-
-    STAGING = "staging"
-    PRODUCTION = "production"
-    ARCHIVED = "archived"
 
 
 @app.command(epilog="Example: streamflow runs --json")
@@ -168,47 +145,6 @@ def _print_evaluations(groups: Sequence[Sequence[RecordedEvaluation]]) -> None:
         print("Figures of different tables are of different rows: only those of one compare.")
 
 
-@app.command(epilog='Example: streamflow promote 3 --to production --why "better on March"')
-def promote(
-    version: Annotated[int, typer.Argument(metavar="VERSION", help="See `streamflow models`.")],
-    to: Annotated[Stage, typer.Option(help="The stage; the version in it is archived.")],
-    why: Why,
-    json: Json = False,
-) -> None:
-    """Move a version to a stage; in production it is deployed: the API follows within seconds."""
-    from streamflow.promotion import promote as promotion
-    from streamflow.promotion.promoter import promoter
-    from streamflow.registry.stages import STAGES
-
-    with open_platform() as platform, show_progress(json, "promote"):
-        now = datetime.now(UTC)
-        who = promoter(platform, "promote", operator(), now)
-        done = promotion.promote(platform, version, STAGES[to.value], why, who, now)
-    print_result(asdict(done), json, lambda: _print_promotion(done))
-
-
-@app.command(epilog='Example: streamflow rollback --why "scores shifted"')
-def rollback(why: Why, json: Json = False) -> None:
-    """Bring back the version that was in production before."""
-    from streamflow.promotion import promote as promotion
-    from streamflow.promotion.promoter import promoter
-
-    with open_platform() as platform, show_progress(json, "rollback"):
-        now = datetime.now(UTC)
-        who = promoter(platform, "rollback", operator(), now)
-        done = promotion.rollback(platform, why, who, now)
-    print_result(asdict(done), json, lambda: _print_promotion(done))
-
-
 def _print_nothing_yet(what: str, hint: str) -> None:
     other = f" {hint} {OTHER}" if hint else ""
     print(f"No {what} yet.{other} Run `streamflow train`.")
-
-
-def _print_promotion(done: Promoted) -> None:
-    if not done.changed:
-        print(f"Version {done.version} is in {done.to_stage} already.")
-        return
-    replaced = f", in place of version {done.replaced}" if done.replaced else ""
-    print(f"Version {done.version}: {done.from_stage} -> {done.to_stage}{replaced}.")
-    print(done.judged_on)

@@ -104,11 +104,12 @@ def operator() -> str:
         return getpass.getuser()
 
 
-def print_error(code: str, message: str, next: str, as_json: bool) -> None:
+def print_error(code: str, message: str, next: str, as_json: bool, **facts: object) -> None:
     """Print an error and the next command to type: JSON on standard output, or text on standard
-    error."""
+    error. `facts` are for JSON alone."""
     if as_json:
-        print(json_module.dumps({"error": code, "message": message, "next": next}))
+        document = {"error": code, "message": message, "next": next, **facts}
+        print(json_module.dumps(document, default=json_value))
         return
     console = _console(stderr=True, highlight=False, soft_wrap=True)
     console.print("error:", style="bold red", end=" ")

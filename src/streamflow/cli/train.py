@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, open_platform, print_result, print_table, show_progress
+from streamflow.cli.terminal import (
+    Json,
+    open_platform,
+    operator,
+    print_result,
+    print_table,
+    show_progress,
+)
 from streamflow.cli.times import AsOf, KnownAt, parse_day, parse_time
 
 app = typer.Typer()
@@ -87,6 +94,7 @@ def train(
             progress,
             known_at=known,
             choice=choice,
+            who=operator(),
         )
 
     def print_text() -> None:

@@ -12,5 +12,6 @@ __all__ = [
     "recorded_environment",
     "recorded_run",
     "reproduce",
+    "reproduction",
     "sources",
 ]

@@ -18,7 +18,7 @@ from streamflow.platform import Platform
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.trial import Trials
 from streamflow.scratch import scratch
-from streamflow.training import served_model
+from streamflow.training import dataset_table, served_model
 from streamflow.training.dataset_table import AS_OF
 from streamflow.training.served_model import FeatureSchema, Labels, Matrix, ServedModel
 from streamflow.training.split import divided
@@ -128,11 +128,17 @@ def trained_on(
 def validated_on(recorded: RecordedRun | None, as_of: date) -> set[str]:
     """The entities whose rows at `as_of` judged the version when it was trained, if it wasn't
     fitted to them afterwards."""
-    if recorded is None or recorded.scores is None or recorded.lineage.configuration.refit:
-        return set()
-    if AS_OF not in recorded.scores.column_names and as_of != recorded.lineage.data.as_of:
+    if recorded is None or recorded.scores is None or as_of not in validation_months(recorded):
         return set()
     return _entities_at(recorded.scores, as_of)
+
+
+def validation_months(recorded: RecordedRun | None) -> set[date]:
+    """The as_ofs with rows that judged the version when it was trained; none if it was fitted to
+    them afterwards, or its run doesn't tell."""
+    if recorded is None or recorded.scores is None or recorded.lineage.configuration.refit:
+        return set()
+    return {*dataset_table.as_ofs(recorded.scores, recorded.lineage.data.as_of)}
 
 
 def _fitted_months(recorded: RecordedRun) -> list[date]:

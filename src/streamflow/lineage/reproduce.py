@@ -5,10 +5,9 @@ Nothing is registered and no run is created; the verdict goes into the tags of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel, UntrainableData
 from streamflow.features import use_case_check
@@ -23,11 +22,12 @@ from streamflow.lineage import (
 )
 from streamflow.lineage.code import OWN_PACKAGES, code
 from streamflow.lineage.compare import Factor
-from streamflow.lineage.compare_tables import Change, Difference
+from streamflow.lineage.compare_tables import Difference
 from streamflow.lineage.configuration import Configuration
 from streamflow.lineage.document import Lineage
 from streamflow.lineage.isolate import Restored
 from streamflow.lineage.recorded_run import RecordedRun
+from streamflow.lineage.reproduction import Reproduction
 from streamflow.lineage.sources import SourceChanges
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
@@ -36,39 +36,6 @@ from streamflow.registry.records import Run
 from streamflow.scratch import scratch
 from streamflow.training import candidate
 from streamflow.training.candidate import Candidate, Recipe
-
-ReproductionVerdict = Literal["identical", "different", "can't tell"]
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """The verdict on a run, with its reasons; `why` is the reason in one sentence.
-
-    `factors` end with the model. `changes` are values of the training set that differ from the
-    recorded ones, `source_changes` a unified diff of the code. `restored` has trainings with one
-    factor restored, if several factors changed and the model differs. `next` says what to do, if
-    anything. Times are UTC.
-    """
-
-    run_id: str
-    version: int | None
-    reproduced_at: datetime
-    verdict: ReproductionVerdict
-    why: str
-    next: str = ""
-    factors: list[Factor] = field(default_factory=list)
-    restored: list[Restored] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    source_changes: list[str] = field(default_factory=list)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """The run's tags that record the verdict."""
-        return {
-            "streamflow.reproduced": self.verdict,
-            "streamflow.reproduced_at": self.reproduced_at.isoformat(),
-            "streamflow.reproduced_why": self.why[:4000],
-        }
 
 
 def reproduce(

@@ -134,7 +134,7 @@ def _pipeline(platform: Platform, users: int, operator: str, progress: Progress)
     if version is not None:
         progress(f"version {version.version} is already in Production")
     else:
-        trained = train.train(platform, MONTHS[0], None, 42, _now())
+        trained = train.train(platform, MONTHS[0], None, 42, _now(), who=operator)
         progress(
             f"trained version {trained.version} on {trained.rows:,} rows as of {MONTHS[0]}: "
             f"AUC {trained.metrics['auc']:.3f} on rows of that month that it hadn't seen"

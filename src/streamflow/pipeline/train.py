@@ -17,7 +17,7 @@ from streamflow.pipeline.run_record import run_record
 from streamflow.pipeline.training_warnings import training_warnings
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
-from streamflow.registry.records import RunRecord
+from streamflow.registry.records import TRAINED_BY_TAG, RunRecord
 from streamflow.scratch import scratch
 from streamflow.training import (
     candidate,
@@ -88,11 +88,13 @@ def train(
     progress: Progress = silent,
     known_at: datetime | None = None,
     choice: Choice = AS_OF_ALONE,
+    who: str | None = None,
 ) -> Trained:
     """Train on every entity with a snapshot at `as_of` and in the months before that `choice`
     names, and register the model as a version.
 
-    Only rows that were recorded by `known_at` (UTC; `now` if it is None) are used.
+    Only rows that were recorded by `known_at` (UTC; `now` if it is None) are used. `who` trains it,
+    which the gate *approval* asks for.
     Raises UnknownModel, KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData,
     ServedFormDiffers, FeatureStoreUnavailable, MlflowUnavailable.
     """
@@ -125,6 +127,8 @@ def train(
         tags = _write_documents(
             artifacts, lineage, trained, assembled, platform.settings.keep_training_sets
         )
+        if who is not None:
+            tags = {**tags, TRAINED_BY_TAG: who}
         sources.keep(platform.settings.use_case, artifacts)
         warnings = training_warnings(trained, assembled, progress)
         record = run_record(

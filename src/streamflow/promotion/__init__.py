@@ -3,4 +3,12 @@
 May import: lineage, serving, keys, and what lineage may.
 """
 
-__all__ = ["change", "kept_versions", "model_history", "promote", "promoter"]
+__all__ = [
+    "change",
+    "check_version",
+    "errors",
+    "kept_versions",
+    "model_history",
+    "promote",
+    "promoter",
+]

@@ -26,7 +26,7 @@ def require_online(platform: Platform, version: ModelVersion) -> None:
     try:
         online.plan(schema)
     except UnservableModel as error:
-        missing = ", ".join(_missing(online, schema))
+        missing = ", ".join(missing_features(online, schema))
         said = f"{missing} isn't online any more." if missing else error.message
         raise UnservableModel(
             f"Version {version.version} can't be served: {said}",
@@ -36,7 +36,7 @@ def require_online(platform: Platform, version: ModelVersion) -> None:
         ) from error
 
 
-def _missing(online: OnlineStore, schema: FeatureSchema) -> list[str]:
+def missing_features(online: OnlineStore, schema: FeatureSchema) -> list[str]:
     """The features of the model that no table online has, as `view:feature as TYPE`."""
     found = []
     for feature in schema.features:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from streamflow.platform import Platform
-from streamflow.promotion import gates, history, model_history
+from streamflow.progress import Progress, silent
+from streamflow.promotion import history, model_history
 from streamflow.promotion.change import Change
+from streamflow.promotion.check_version import Check, check_rollback, check_version, stopped
+from streamflow.promotion.errors import GateFailed, PromotedMeanwhile
+from streamflow.promotion.gates.result import GateReport
 from streamflow.promotion.online_features import require_online
+from streamflow.promotion.rival import rival
 from streamflow.registry import stages
 from streamflow.registry.mlflow_registry import Registry
 
@@ -19,7 +25,8 @@ class Promoted:
     """A promotion; `changed` is False if the version already was in the stage, with a record of it.
 
     `replaced` is the version that was in the stage before; `who` is the promoter, `why` the reason.
-    `judged_on` says which rows the version's figures are of.
+    `judged_on` says which rows the version's figures are of. `report` is what the gates said, None
+    where there are none: for another stage than Production.
     """
 
     version: int
@@ -30,6 +37,12 @@ class Promoted:
     who: str
     changed: bool
     judged_on: str
+    report: GateReport | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The promotion as JSON has it."""
+        gates = self.report.as_dict() if self.report is not None else None
+        return {**asdict(self), "report": gates}
 
 
 def promote(
@@ -40,29 +53,38 @@ def promote(
     who: str,
     now: datetime,
     kind: Literal["promoted", "rolled back"] = "promoted",
+    *,
+    overrides: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+    check: Check = check_version,
 ) -> Promoted:
     """Move the version to the stage, archive the version that was there, and record the reason.
 
-    Raises UnknownVersion, GateFailed (Production only), UnservableModel if a feature that it reads
+    Production is for versions whose gates all pass, by `check`, or are overridden: `overrides` has
+    by gate why. A refusal is recorded, and changes nothing else.
+    Raises UnknownVersion, GateFailed, PromotedMeanwhile, UnservableModel if a feature that it reads
     isn't online any more, FeatureStoreUnavailable, MlflowUnavailable.
     """
     database, registry = platform.database, platform.registry
+    report = None
+    if to_stage == stages.PRODUCTION and not _is_there(platform, version, to_stage):
+        # Before the lock: it takes as long as a training.
+        report = check(platform, version, who, now, progress, overrides)
+        if not report.passed:
+            raise _refused(platform, report, why, who, now)
     with database.transaction():
         # One promotion at a time. The stage moves first, the row is written second: if the command
         # is killed in between, repeating it finds the moved stage without a row, and writes it.
         database.execute("lock_promotion", model=registry.model)
         candidate = registry.version(version)
-        report = gates.check_gates(
-            candidate.metrics, platform.use_case.acceptance, candidate.judged_on
-        )
-        if to_stage == stages.PRODUCTION:
-            gates.require_passed(report, version)
         changes = model_history.changes(database, registry.model)
         moved = candidate.stage == to_stage
-        if to_stage in stages.ALIASES and not moved:
-            require_online(platform, candidate)
         recorded_stage = history.recorded_stage(changes, version)
         recorded = moved and history.recorded_as_ours(changes, version, to_stage)
+        if report is not None and not recorded:
+            _require_same_rival(platform, report)
+        if to_stage in stages.ALIASES and not moved and not (overrides and "servable" in overrides):
+            require_online(platform, candidate)
         from_stage = recorded_stage if moved else candidate.stage
         previous = (
             history.recorded_version(changes, to_stage)
@@ -87,7 +109,7 @@ def promote(
                 from_stage=from_stage,
                 to_stage=to_stage,
                 replaced=replaced,
-                details={"gates": report.as_dict()},
+                details=report.as_dict() if report is not None else {},
             )
             model_history.record(database, change)
     return Promoted(
@@ -99,6 +121,52 @@ def promote(
         who,
         changed=not recorded,
         judged_on=candidate.judged_on,
+        report=report,
+    )
+
+
+def _is_there(platform: Platform, version: int, stage: str) -> bool:
+    """Whether the version is in the stage, with a record of ours."""
+    there = platform.registry.version(version).stage == stage
+    changes = model_history.changes(platform.database, platform.registry.model)
+    return there and history.recorded_as_ours(changes, version, stage)
+
+
+def _refused(
+    platform: Platform, report: GateReport, why: str, who: str, now: datetime
+) -> GateFailed:
+    """The error for a version that a gate stops, after the refusal was recorded."""
+    version = platform.registry.version(report.version)
+    change = Change(
+        "refused",
+        platform.registry.model,
+        report.version,
+        who,
+        why,
+        now,
+        model_hash=version.model_hash,
+        run_id=version.run_id,
+        from_stage=version.stage,
+        to_stage=stages.PRODUCTION,
+        details=report.as_dict(),
+    )
+    with platform.database.transaction():
+        model_history.record(platform.database, change)
+    return stopped(report)
+
+
+def _require_same_rival(platform: Platform, report: GateReport) -> None:
+    """Raise PromotedMeanwhile unless the version that was compared with still serves."""
+    now = rival(platform)
+    serves = now.version if now is not None else None
+    if serves == report.against:
+        return
+    then = f"version {report.against}" if report.against is not None else "no version"
+    raise PromotedMeanwhile(
+        f"While the gates compared version {report.version} with {then}, "
+        f"{f'version {serves} went to' if serves is not None else 'nothing is left in'} "
+        "Production. Nothing was changed.",
+        f"Run `streamflow promote {report.version}` again.",
     )
 
 
@@ -109,13 +177,26 @@ def _version_in_stage(registry: Registry, stage: str) -> int | None:
     return next((one.version for one in registry.versions() if one.stage == stage), None)
 
 
-def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:
-    """Promote the version that was in Production before.
+def rollback(
+    platform: Platform,
+    why: str,
+    who: str,
+    now: datetime,
+    progress: Progress = silent,
+    check: Check = check_rollback,
+) -> Promoted:
+    """Promote the version that was in Production before, if it can still be served.
 
-    Raises NothingToRollBack, UnknownVersion, UnservableModel if a feature that it reads isn't
-    online any more, FeatureStoreUnavailable, MlflowUnavailable.
+    It passed its gates when it was promoted; whether it is better isn't asked again.
+    Raises NothingToRollBack, UnknownVersion, GateFailed, UnservableModel if a feature that it reads
+    isn't online any more, FeatureStoreUnavailable, MlflowUnavailable.
     """
     current = platform.registry.production()
     changes = model_history.changes(platform.database, platform.registry.model)
     target = history.rollback_target(changes, current.version if current else None)
-    return promote(platform, target, stages.PRODUCTION, why, who, now, kind="rolled back")
+    return promote(
+        *(platform, target, stages.PRODUCTION, why, who, now),
+        kind="rolled back",
+        progress=progress,
+        check=check,
+    )

@@ -20,6 +20,9 @@ EVALUATED = "evaluated/"
 # The hash of the rows that judged the model: two figures are comparable where it is the same.
 JUDGED_ROWS_TAG = "streamflow.judged_rows_hash"
 
+# The operating system's user who trained the model.
+TRAINED_BY_TAG = "streamflow.trained_by"
+
 # Which rows judged the model, in a sentence. A run of old has no such tag: there was one way then.
 JUDGED_ON_TAG = "streamflow.judged_on"
 JUDGED_AT_RANDOM = (

@@ -402,6 +402,13 @@ JOIN (
 ) AS labels USING ({key}, as_of)
 WHERE labels.{label} IS NOT NULL
 
+-- name: segment_values
+-- The value of a column in each entity's newest row up to an as_of.
+SELECT DISTINCT ON ({key}) {key} AS entity, {column} AS value
+FROM {history} AS history
+WHERE as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+ORDER BY {key}, as_of DESC, recorded_at DESC
+
 -- name: count_labelled
 SELECT event_timestamp, count(*) AS labels FROM ({query}) AS entity_rows GROUP BY event_timestamp
 

@@ -17,7 +17,7 @@ class Servable:
     its nullability. `load_problem` says why the model can't be loaded as the API loads it.
     `proved_rows` is on how many rows the served form's scores were equal to the estimator's, None
     if that isn't recorded, and `different_rows` on how many they weren't. `unknown` says what
-    couldn't be found out.
+    couldn't be found out. A version that was `served_before` needs no proof.
     """
 
     store_problems: tuple[str, ...] = ()
@@ -25,6 +25,7 @@ class Servable:
     proved_rows: int | None = None
     different_rows: int = 0
     unknown: str | None = None
+    served_before: bool = False
 
 
 def servable_gate(facts: Servable, versions: Versions) -> GateResult:
@@ -69,6 +70,14 @@ def servable_gate(facts: Servable, versions: Versions) -> GateResult:
             f"Whether version {version} can be served isn't known: {facts.unknown}.",
             f"See `streamflow status`, then run `streamflow check {version}` again.",
             figures,
+        )
+    if facts.served_before:
+        return GateResult(
+            GATE,
+            "passed",
+            f"The store has every feature with its type, and the model loads: version {version} "
+            "served before.",
+            figures=figures,
         )
     if facts.proved_rows is None:
         return GateResult(

@@ -1,0 +1,1 @@
+"""The commands that decide which version serves, and what they print."""

@@ -1,0 +1,20 @@
+"""Why a version may not go to Production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamflow.errors import ModelRefused
+
+
+class GateFailed(ModelRefused):
+    """Gates keep the version from Production; `report` is what all of them say, as JSON has it."""
+
+    def __init__(self, message: str, next: str, report: Mapping[str, Any]) -> None:
+        super().__init__(message, next)
+        self.report = report
+
+
+class PromotedMeanwhile(ModelRefused):
+    """Another version went to Production while the gates were evaluated."""

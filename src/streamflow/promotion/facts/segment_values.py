@@ -1,0 +1,29 @@
+"""The values by which rows are divided into segments, as they were at the rows' own as_of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from streamflow.history.withdrawals.known_rows import known_rows
+from streamflow.platform import Platform
+from streamflow.postgres.queries import identifier
+from streamflow.use_case import Table
+
+
+def segment_values(
+    platform: Platform, segment: str, as_of: date, known_at: datetime, entities: Sequence[str]
+) -> list[object]:
+    """Each entity's value of the column `segment`, a `table.column`: that of its newest row up to
+    `as_of`, as known at `known_at` (UTC). None where it is null, or there is no row.
+    """
+    use_case = platform.use_case
+    table, _, column = segment.partition(".")
+    names = {
+        "key": identifier(use_case.join_key),
+        "column": identifier(column),
+        "history": known_rows(platform.database, use_case, Table.history_of(table), known_at),
+    }
+    rows = platform.database.rows("segment_values", names, as_of=as_of, known_at=known_at)
+    values = {row["entity"]: row["value"] for row in rows}
+    return [values.get(entity) for entity in entities]
