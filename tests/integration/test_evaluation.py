@@ -42,6 +42,7 @@ from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion import promote as promotion
 from streamflow.promotion.errors import GateFailed
+from streamflow.promotion.gates.result import GATES
 from streamflow.registry import evaluations
 from streamflow.settings import Settings, load_settings
 from streamflow.training import backtest as looking_back
@@ -361,6 +362,51 @@ def test_a_version_that_few_rows_judged_isnt_told_good(ready: Platform, run: Run
     (quality,) = (one for one in stopped.value.report["gates"] if one["gate"] == "quality")
     assert "10 of each would do" in quality["message"]
     assert promote(ready, version, "Staging", "a test", "ada", NOW).changed
+
+
+def test_gates_are_told_and_stop_and_can_be_overridden(
+    ready: Platform,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of so few rows the calibration can't be told."""
+    for name, value in {**environment, "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+
+    def told(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["streamflow", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code, " ".join(out.split()), " ".join(err.split())
+
+    before = ready.registry.versions()
+    code, out, _ = told("check", "1")
+    assert code == 3
+    assert "gates of version 1, no version is in Production" in out
+    assert "calibration can't tell" in out
+    promote_it = ("promote", "1", "--to", "production", "--why", "it is needed")
+    code, out, err = told(*promote_it)
+    assert code == 3
+    assert "calibration can't tell" in out
+    assert "Version 1 may not go to Production: calibration can't be told." in err
+    code, out, _ = told(*promote_it, "--json")
+    document = json.loads(out)
+    assert (code, document["error"]) == (3, "gate_failed")
+    assert {one["gate"]: one["outcome"] for one in document["gates"]["gates"]} == {
+        **dict.fromkeys(GATES, "passed"),
+        "calibration": "can't tell",
+    }
+    assert ready.registry.versions() == before
+    code, out, _ = told(*promote_it, "--override", "calibration", "--override", "latency")
+    assert code == 0
+    assert "calibration is overridden: it is needed" in out
+    assert "Version 1: None -> Production." in out
+    _, out, _ = told("models")
+    assert "in spite of the gate calibration, which couldn't be told: it is needed." in out
+    code, _, err = told("promote", "1", "--to", "staging", "--why", "x", "--override", "quality")
+    assert (code, "no other stage has gates" in err) == (2, True)
 
 
 FEATURES = ("kind", "age_weeks", "temperature_c", "alarms", "guard_open")

@@ -25,14 +25,13 @@ from streamflow.cli import (
     ingest,
     keys,
     lineage,
-    models,
     predict,
     servers,
     train,
 )
 from streamflow.cli.command import Command
 from streamflow.cli.failure import exit_code, print_failure
-from streamflow.cli.promotion import promote
+from streamflow.cli.promotion import models, promote
 from streamflow.cli.terminal import print_error
 
 app = typer.Typer(

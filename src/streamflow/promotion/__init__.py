@@ -9,6 +9,7 @@ __all__ = [
     "errors",
     "kept_versions",
     "model_history",
+    "overrides",
     "promote",
     "promoter",
 ]

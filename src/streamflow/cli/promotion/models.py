@@ -63,7 +63,10 @@ def runs(json: Json = False) -> None:
 
 @app.command(epilog="Example: streamflow models")
 def models(json: Json = False) -> None:
-    """All versions of the registered model, newest first, with stage and alias."""
+    """All versions of the registered model, newest first, with stage and alias, and the gates that
+    they went to production in spite of."""
+    from streamflow.promotion import model_history
+    from streamflow.promotion.overrides import overrides
     from streamflow.registry import evaluations
     from streamflow.training import evaluation
 
@@ -71,6 +74,7 @@ def models(json: Json = False) -> None:
         done = platform.registry.versions()
         name = platform.use_case.registered_model
         made = evaluations.evaluations(platform.database, name)
+        in_spite = overrides(model_history.changes(platform.database, name))
         hint = "" if done else forgotten_use_case(platform)
     rows = [
         [
@@ -89,13 +93,19 @@ def models(json: Json = False) -> None:
         for sentence in dict.fromkeys(one.judged_on for one in done):
             which = [str(one.version) for one in done if one.judged_on == sentence]
             print(f"Version{'s' if len(which) > 1 else ''} {', '.join(which)}: {sentence}")
+        for one in in_spite:
+            print(one)
         _print_comparable(done)
         _print_evaluations(evaluations.on_same_rows(made))
         if not done:
             _print_nothing_yet("version", hint)
 
     result = [
-        {**asdict(one), "evaluations": [asdict(each) for each in made if each.run_id == one.run_id]}
+        {
+            **asdict(one),
+            "evaluations": [asdict(each) for each in made if each.run_id == one.run_id],
+            "overrides": [asdict(each) for each in in_spite if each.version == one.version],
+        }
         for one in done
     ]
     print_result(result, json, print_text)
