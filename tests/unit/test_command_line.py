@@ -132,6 +132,7 @@ def test_what_is_missing_is_named(run: Run, path: tuple[str, ...]) -> None:
         ("ingest data --as-of 2023-02-29", "'2023-02-29' isn't a day"),
         ("materialize --as-of x", "'x' isn't a day"),
         ("promote 1 --why x --to prod", "'--to': 'prod' is not one of 'staging', 'production'"),
+        ("prune --keep 1 --older-than soon", "isn't a duration such as 180d"),
         ("rollback --why=", "Say why"),
         ("rollback --why \u2003\udcff", "isn't text in UTF-8"),
         ("promote 1 --to production --why=\u3000", "Say why"),

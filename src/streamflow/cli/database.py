@@ -1,16 +1,23 @@
-"""The commands `migrate`, `backup` and `restore`: the database as a whole."""
+"""The commands `migrate`, `backup`, `restore` and `prune`: what is stored as a whole."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamflow.cli.terminal import Json, print_result, print_table, show_progress
+from streamflow.cli.terminal import (
+    Json,
+    open_platform,
+    print_result,
+    print_table,
+    show_progress,
+)
+from streamflow.cli.times import parse_duration
 
 if TYPE_CHECKING:
     from streamflow.operations.backup_manifest import Manifest
@@ -113,6 +120,51 @@ def restore(
         print("Next: streamflow reproduce --all")
 
     print_result(result, json, print_text)
+
+
+@app.command(epilog="Example: streamflow prune --keep 20 --older-than 180d --dry-run")
+def prune(
+    keep: Annotated[int, typer.Option(min=0, help="So many of the newest runs stay.")],
+    older_than: Annotated[
+        timedelta,
+        typer.Option(parser=parse_duration, metavar="DURATION", help="Only older runs go."),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go.")] = False,
+    json: Json = False,
+) -> None:
+    """Take old runs and versions away, with their files.
+
+    What is in Production or Staging stays, what was in Production lately, what a rollback would
+    take, and what the prediction log has a prediction of.
+    """
+    from streamflow.operations import prune as step
+
+    with open_platform() as platform, show_progress(json, "prune") as progress:
+        now = datetime.now(UTC)
+        if dry_run:
+            done = step.plan(platform, keep, older_than, now)
+        else:
+            done = step.prune(platform, keep, older_than, now, progress)
+    outcome = "would be removed" if dry_run else "removed"
+    rows = [
+        [
+            one.run_id,
+            f"{one.started_at:%Y-%m-%d %H:%M}",
+            ", ".join(map(str, one.versions)),
+            f"stays: {', '.join(one.reasons)}" if one.reasons else outcome,
+        ]
+        for one in sorted([*done.removed, *done.kept], key=lambda one: one.started_at)
+    ]
+
+    def print_text() -> None:
+        if rows:
+            print_table("old runs", ["run", "started (UTC)", "versions", ""], rows)
+        else:
+            print(f"No run is old enough beside the {keep} newest.")
+        if dry_run:
+            print("Nothing is changed.")
+
+    print_result({**asdict(done), "dry_run": dry_run}, json, print_text)
 
 
 def _manifest_json(manifest: Manifest) -> dict[str, object]:

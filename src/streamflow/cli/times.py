@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -45,3 +46,14 @@ def parse_time(text: str | None) -> datetime | None:
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text!r} isn't a time such as 2024-02-03T08:00:00Z.") from error
+
+
+_UNITS = {"d": "days", "h": "hours", "w": "weeks"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """The duration, a whole number of days, hours or weeks such as 180d. Raises BadParameter."""
+    found = re.fullmatch(r"([0-9]{1,5})([dhw])", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} isn't a duration such as 180d, 26w or 12h.")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

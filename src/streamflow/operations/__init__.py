@@ -10,6 +10,7 @@ __all__ = [
     "backup_manifest",
     "demo",
     "processes",
+    "prune",
     "restore",
     "running_servers",
     "servers",

@@ -7,9 +7,11 @@ __all__ = [
     "change",
     "check_version",
     "errors",
+    "history",
     "kept_versions",
     "model_history",
     "overrides",
     "promote",
     "promoter",
+    "prunable",
 ]

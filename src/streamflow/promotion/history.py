@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from streamflow.errors import NothingToRollBack
 from streamflow.promotion.change import Change
@@ -52,6 +53,18 @@ def recorded_versions(changes: Sequence[Change]) -> dict[str, int]:
             kept[change.to_stage] = change.version
         found = kept
     return found
+
+
+def in_production_since(changes: Sequence[Change], moment: datetime) -> set[int]:
+    """The versions that were in Production at `moment` (UTC) or later, by the recorded changes."""
+    before = [one for one in changes if one.at <= moment]
+    found = recorded_versions(before).get(PRODUCTION)
+    later = {
+        one.version
+        for one in changes
+        if one.at > moment and one.moves and one.to_stage == PRODUCTION and one.version is not None
+    }
+    return later if found is None else {found, *later}
 
 
 def rollback_target(changes: Sequence[Change], current: int | None) -> int:

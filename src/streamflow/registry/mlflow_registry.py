@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from streamflow.errors import UnknownRun, UnknownVersion
 from streamflow.registry.mlflow_client import mlflow_errors, open_client
+from streamflow.registry.mlflow_deletion import delete_run
 from streamflow.registry.mlflow_entities import in_stage, model_version, our_run, pages
 from streamflow.registry.mlflow_signature import signature
 from streamflow.registry.model_cache import ModelCache
@@ -122,16 +123,12 @@ class Registry:
                 self._client.set_terminated(run_id)
                 return
             self._client.set_terminated(run_id, status="KILLED")
-            left = {run_id: self._client.get_run(run_id).info.artifact_uri}
-            found = self._client.search_logged_models(
-                [self.experiment()], filter_string=f"source_run_id = '{run_id}'"
-            )
-            for model in found:
-                left[model.model_id] = model.artifact_location
-                self._client.delete_logged_model(model.model_id)
-            self._client.delete_run(run_id)
-        for owner, location in left.items():
-            self.cache.remove(owner, location)
+        self.delete_run(run_id)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete the run with its versions, its models and all their files; safe to run again."""
+        with mlflow_errors():
+            delete_run(self._client, self.cache, self.experiment(), self.model, run_id)
 
     def runs(self) -> list[Run]:
         """All runs that aren't deleted, newest first."""

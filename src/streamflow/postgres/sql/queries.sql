@@ -914,6 +914,16 @@ VALUES (%(served_model)s, %(model)s, %(version)s, %(run_id)s, %(stage)s, %(model
         %(features)s)
 ON CONFLICT DO NOTHING
 
+-- name: versions_in_log
+-- Those that the prediction log has an answer or a shadow score of.
+SELECT DISTINCT served.version
+FROM streamflow.served_models AS served
+WHERE served.model = %(model)s AND served.served_model IN (
+    SELECT served_model FROM streamflow.predictions
+    UNION ALL SELECT answered_by FROM streamflow.shadow_scores
+    UNION ALL SELECT shadow FROM streamflow.shadow_scores
+)
+
 -- name: copy_predictions
 COPY streamflow.predictions
     (predicted_at, served_model, prediction, probability, feature_times, features, problem,
