@@ -164,6 +164,8 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.keys import access
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
+    from streamflow.promotion.canary import CanaryHistory
+    from streamflow.serving.challenger.canary_bounds import CanaryBounds
     from streamflow.serving.challenger.staging import StagingSources
     from streamflow.serving.configured_online_store import configured_online_store
     from streamflow.serving.prediction_log_writer import PredictionWriter
@@ -201,6 +203,8 @@ def api(platform: Platform, host: str) -> RequestBoundary:
                 production(settings, beside, platform.registry),
                 configured_online_store(settings, beside, use_case),
                 log_writer("copy_shadow_scores"),
+                CanaryHistory(beside, use_case.registered_model, _now),
+                CanaryBounds(use_case.gates.canary_errors, use_case.gates.canary_disagreement),
             ),
             last_served=LastServed(platform.registry.cache, use_case.registered_model),
             trace=tracing(),

@@ -4,7 +4,7 @@
     ├── InvalidSettings              a setting, or the use case that it names, can't be used
     │   └── UseCaseRefused           with the line to write instead; in `use_case.findings`
     ├── NothingPredicted             a file of ids that has no prediction; in `pipeline.predict`
-    ├── UnknownPrediction            a request id that the prediction log doesn't hold
+    ├── UnknownPrediction            a request id that the log doesn't hold; or `NothingToCompare`
     ├── NotPermitted                 something that the database's user may not do
     ├── SchemaTooOld                 the database lacks a migration, and we may not apply it
     ├── SchemaTooNew                 the database was migrated by a newer program
@@ -39,7 +39,7 @@
     │   ├── PortInUse
     │   └── ProcessFailed            a child process ended or never became ready
     ├── ModelRefused                 a version that can't be found, trained, promoted or served
-    │   ├── UnknownModel, UnknownVersion, UnknownRun
+    │   ├── UnknownModel, UnknownVersion, UnknownRun, NotInStaging
     │   ├── NoLineage                a run that doesn't record what it was made from
     │   ├── EnvironmentNotRestored   a run's environment can't be installed again
     │   ├── NothingToRollBack

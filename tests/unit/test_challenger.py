@@ -22,6 +22,7 @@ from tests.fakes import (
 )
 
 from streamflow.errors import MlflowUnavailable, UnservableModel
+from streamflow.promotion.changed_sides import feature_differences
 from streamflow.registry.records import ModelVersion
 from streamflow.serving.challenger.canary import CanaryState, percentile
 from streamflow.serving.challenger.canary_bounds import CanaryBounds, CanaryCounts, beyond
@@ -426,3 +427,26 @@ def test_a_late_rise_is_seen_within_some_seconds() -> None:
 
 def test_rows_without_an_answer_count_for_nothing() -> None:
     assert Comparison.of(["unknown_entity"], ["unknown_entity"]) == Comparison(1, 0, 0, 0)
+
+
+def test_features_that_differ_most_between_those_who_change_side_are_named() -> None:
+    changed = [{"age": 80.0 + n, "plan": "basic", "open": True, "same": 1} for n in range(20)]
+    others = [{"age": 20.0 + n, "plan": "basic", "open": n < 5, "same": 1} for n in range(60)]
+    found = feature_differences(changed, others)
+    assert [one.feature for one in found] == ["age", "open"]
+    assert found[0].in_words == "age: mean 89.5, and 49.5 of the others"
+    assert found[1].in_words in (
+        "open is true: 100.0%, and 8.3% of the others",
+        "open is false: 0.0%, and 91.7% of the others",
+    )
+    assert feature_differences(changed, []) == []
+
+
+@given(
+    st.lists(st.sampled_from([None, 1, 2.5, True, "a"]), min_size=1, max_size=6),
+    st.lists(st.sampled_from([None, 1, 2.5, True, "a"]), min_size=1, max_size=6),
+)
+def test_values_of_any_kind_can_be_compared(one, other) -> None:
+    for found in feature_differences([{"x": v} for v in one], [{"x": v} for v in other]):
+        assert found.difference >= 0
+        assert found.in_words

@@ -31,7 +31,7 @@ from streamflow.cli import (
 )
 from streamflow.cli.command import Command
 from streamflow.cli.failure import exit_code, print_failure
-from streamflow.cli.promotion import models, promote
+from streamflow.cli.promotion import compare, models, promote
 from streamflow.cli.terminal import print_error
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ for group in (
         evaluate,
         models,
         promote,
+        compare,
         lineage,
         servers,
         predict,

@@ -4,8 +4,10 @@ May import: lineage, serving, keys, and what lineage may.
 """
 
 __all__ = [
+    "canary",
     "change",
     "check_version",
+    "compare",
     "errors",
     "history",
     "kept_versions",

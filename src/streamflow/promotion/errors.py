@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamflow.errors import ModelRefused
+from streamflow.errors import ModelRefused, StreamFlowError
 
 
 class GateFailed(ModelRefused):
@@ -18,3 +18,11 @@ class GateFailed(ModelRefused):
 
 class PromotedMeanwhile(ModelRefused):
     """Another version went to Production while the gates were evaluated."""
+
+
+class NotInStaging(ModelRefused):
+    """Only the version in Staging can be a canary."""
+
+
+class NothingToCompare(StreamFlowError):
+    """No request was scored by both versions."""

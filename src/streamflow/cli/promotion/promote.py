@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -59,8 +60,19 @@ class Gate(StrEnum):
 @app.command(epilog='Example: streamflow promote 3 --to production --why "better on March"')
 def promote(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="See `streamflow models`.")],
-    to: Annotated[Stage, typer.Option(help="The stage; the version in it is archived.")],
     why: Why,
+    to: Annotated[
+        Stage | None, typer.Option(help="The stage; the version in it is archived.")
+    ] = None,
+    canary: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="PERCENT",
+            help="Let the version in Staging answer this share of the entities; 0 ends it.",
+        ),
+    ] = None,
     override: Annotated[
         list[Gate] | None,
         typer.Option(help="To production in spite of this gate, for the reason in --why."),
@@ -69,7 +81,8 @@ def promote(
 ) -> None:
     """Move a version to a stage; in production it is deployed: the API follows within seconds.
 
-    Production is for versions that pass all gates: exit code 3 if one stops it.
+    Production is for versions that pass all gates: exit code 3 if one stops it. With --canary the
+    version stays in Staging, and answers a share of the entities.
     """
     from streamflow.promotion import promote as promotion
     from streamflow.promotion.promoter import promoter
@@ -77,6 +90,11 @@ def promote(
 
     if override and to is not Stage.PRODUCTION:
         raise typer.BadParameter("--override is for --to production: no other stage has gates.")
+    if canary is not None and to is None:
+        _set_canary(version, canary, why, json)
+        return
+    if to is None or canary is not None:
+        raise typer.BadParameter("Say one of --to STAGE and --canary PERCENT.")
     with open_platform() as platform, show_progress(json, "promote") as progress:
         now = datetime.now(UTC)
         who = promoter(platform, "promote", operator(), now)
@@ -104,6 +122,28 @@ def rollback(why: Why, json: Json = False) -> None:
         who = promoter(platform, "rollback", operator(), now)
         done = promotion.rollback(platform, why, who, now, progress)
     print_result(done.as_dict(), json, lambda: _print_promotion(done))
+
+
+def _set_canary(version: int, percent: float, why: str, json: bool) -> None:
+    from streamflow.promotion import canary
+    from streamflow.promotion.promoter import promoter
+
+    with open_platform() as platform, show_progress(json, "promote"):
+        now = datetime.now(UTC)
+        who = promoter(platform, "promote", operator(), now)
+        done = canary.set_canary(platform, version, percent, why, who, now)
+
+    def print_text() -> None:
+        if not done.changed:
+            already = f"answers {percent:g} % of the entities" if percent else "is no canary"
+            print(f"Version {version} {already} already.")
+        elif percent:
+            print(f"Version {version}, in Staging, answers {percent:g} % of the entities.")
+            print("See `streamflow compare`; `--canary 0` ends it.")
+        else:
+            print(f"The canary of version {version} has ended: Production answers all entities.")
+
+    print_result(asdict(done), json, print_text)
 
 
 def _print_promotion(done: Promoted) -> None:

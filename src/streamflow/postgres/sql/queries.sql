@@ -574,6 +574,17 @@ FROM streamflow.model_history
 WHERE model = %(model)s AND number > %(after)s
 ORDER BY number
 
+-- name: newest_canary
+-- The newest change that says which canary is on: a version that moves to one of both stages ends it.
+SELECT number, kind, version, (details ->> 'percent')::double precision AS percent
+FROM streamflow.model_history
+WHERE model = %(model)s
+  AND (kind IN ('canary started', 'canary ended')
+       OR kind IN ('promoted', 'rolled back', 'changed elsewhere')
+          AND to_stage IN ('Production', 'Staging'))
+ORDER BY number DESC
+LIMIT 1
+
 -- name: model_history_links
 -- What each row says is hashed as `streamflow.append_model_history` does, without that function.
 SELECT number, history.hash, previous_hash,
@@ -945,6 +956,52 @@ FROM streamflow.predictions AS given
 JOIN streamflow.served_models AS served USING (served_model)
 WHERE request_id = ANY(%(request_ids)s) AND model = %(model)s
 ORDER BY predicted_at, request_id, entity_id
+
+-- name: shadow_pairs
+-- Each once, also where a write wasn't confirmed and was made again.
+SELECT DISTINCT ON (predicted_at, request_id, entity_id)
+    predicted_at, request_id, entity_id, answer.version AS answered_by,
+    given.prediction, given.probability, given.problem,
+    shadow_prediction, shadow_probability, shadow_problem
+FROM streamflow.shadow_scores AS given
+JOIN streamflow.served_models AS answer ON answer.served_model = answered_by
+JOIN streamflow.served_models AS beside ON beside.served_model = shadow
+WHERE answer.model = %(model)s AND beside.model = %(model)s
+  AND ((answer.version = %(first)s AND beside.version = %(second)s)
+       OR (answer.version = %(second)s AND beside.version = %(first)s))
+  AND (%(since)s::timestamptz IS NULL OR predicted_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR predicted_at < %(until)s)
+ORDER BY predicted_at DESC, request_id, entity_id
+LIMIT %(most)s
+
+-- name: pair_labels
+-- The month of a request is the newest one among its features; the label is that month's.
+WITH pair (position, predicted_at, request_id, entity_id) AS (
+    SELECT * FROM unnest(%(positions)s::integer[], %(times)s::timestamptz[], %(requests)s::text[],
+                         %(entities)s::text[])
+), given AS (
+    SELECT position, entity_id,
+        ((SELECT max(moment) FROM unnest(feature_times) AS moment) AT TIME ZONE 'UTC')::date AS as_of
+    FROM pair
+    JOIN streamflow.predictions USING (predicted_at, request_id, entity_id)
+    WHERE predicted_at BETWEEN %(first)s AND %(last)s AND feature_times IS NOT NULL
+)
+SELECT DISTINCT ON (given.entity_id, given.as_of)
+    position, given.entity_id, given.as_of, history.{label} AS label
+FROM given
+JOIN {label_history} AS history ON history.{key} = given.entity_id AND history.as_of = given.as_of
+WHERE recorded_at <= %(known_at)s
+ORDER BY given.entity_id, given.as_of, recorded_at DESC, position
+
+-- name: pair_values
+SELECT DISTINCT ON (position)
+    position, given.features, served.features AS features_of_model
+FROM unnest(%(positions)s::integer[], %(times)s::timestamptz[], %(requests)s::text[],
+            %(entities)s::text[]) AS pair (position, predicted_at, request_id, entity_id)
+JOIN streamflow.predictions AS given USING (predicted_at, request_id, entity_id)
+JOIN streamflow.served_models AS served USING (served_model)
+WHERE predicted_at BETWEEN %(first)s AND %(last)s AND given.features IS NOT NULL
+ORDER BY position
 
 -- name: materializations
 SELECT feature_view, event_timestamp, known_at, finished_at

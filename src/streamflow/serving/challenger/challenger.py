@@ -36,9 +36,10 @@ class Challenger:
         self.canary.submit(scored, positions, answered)
         theirs = set(positions)
         others = [i for i in range(len(scored.requests)) if i not in theirs]
-        if others:
+        if others and self.shadow.share:
             self.shadow.add(scored.only(others))
 
     def mirror(self, scored: ScoredRows) -> None:
         """Score in the background what was answered."""
-        self.shadow.add(scored)
+        if self.shadow.share:
+            self.shadow.add(scored)
