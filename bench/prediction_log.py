@@ -50,7 +50,9 @@ def main() -> None:
                 "FROM streamflow.predictions",
             ).fetchall()[0]
     medians = {
-        name: {str(connections): _median(figures) for connections, figures in of_one.items()}
+        name: {
+            str(connections): median_of_rounds(figures) for connections, figures in of_one.items()
+        }
         for name, of_one in turns.items()
     }
     ratios = {
@@ -89,9 +91,9 @@ def _ours(place: Workplace, name: str, setting: str) -> Contestant:
 
 
 def in_turns(
-    contestants: list[Contestant], seconds: float, rounds: int
+    contestants: list[Contestant], seconds: float, rounds: int, counted: str = ON
 ) -> tuple[dict[str, dict[int, list[dict[str, Any]]]], int]:
-    """The figures of each turn by contestant and connections; the number of predictions to log."""
+    """Each turn's figures by contestant and connections; how many predictions `counted` gave."""
     turns: dict[str, dict[int, list[dict[str, Any]]]] = {
         contestant.name: {connections: [] for connections in CONNECTIONS}
         for contestant in contestants
@@ -110,7 +112,7 @@ def in_turns(
                     seed=number + 1,
                 )
                 figures = load.drive(job)
-                if contestant.name == ON:
+                if contestant.name == counted:
                     predictions += figures["statuses"].get("200", 0)
                 if number >= 0:
                     del figures["windows"], figures["changes"], figures["began_at"]
@@ -119,7 +121,8 @@ def in_turns(
     return turns, predictions
 
 
-def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+def median_of_rounds(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The medians of the rounds' figures, all errors, and the rounds themselves."""
     names = ("per_second", "p50_ms", "p99_ms")
     medians = {name: statistics.median(figures[name] for figures in rounds) for name in names}
     return {**medians, "errors": sum(figures["errors"] for figures in rounds), "rounds": rounds}

@@ -57,6 +57,11 @@ class Contestant:
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
 
+    def get(self, path: str) -> Any:
+        """The JSON at the path."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as response:
+            return json.load(response)
+
 
 def request_bodies(place: Workplace) -> list[str]:
     """Requests for random users, the same for all contestants."""

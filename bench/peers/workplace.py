@@ -92,15 +92,16 @@ def workplace(users: int) -> Iterator[Workplace]:
 
 def _prepare(folder: Path, users: int) -> None:
     as_of = ("--as-of", MONTH.isoformat())
-    _streamflow(folder, "generate", "data", "--users", str(users), "--months", "1")
-    _streamflow(folder, "ingest", "data/month_000", *as_of)
-    _streamflow(folder, "apply")
-    _streamflow(folder, "materialize", *as_of)
-    version = str(_streamflow(folder, "train", *as_of)["version"])
-    _streamflow(folder, "promote", version, "--to", "production", "--why", "bench")
+    streamflow(folder, "generate", "data", "--users", str(users), "--months", "1")
+    streamflow(folder, "ingest", "data/month_000", *as_of)
+    streamflow(folder, "apply")
+    streamflow(folder, "materialize", *as_of)
+    version = str(streamflow(folder, "train", *as_of)["version"])
+    streamflow(folder, "promote", version, "--to", "production", "--why", "bench")
 
 
-def _streamflow(folder: Path, *arguments: str) -> Any:
+def streamflow(folder: Path, *arguments: str) -> Any:
+    """Run a command in the folder's home; what it prints as JSON."""
     process = subprocess.Popen(
         [sys.executable, "-m", "streamflow", *arguments, "--json"],
         env={**os.environ, "STREAMFLOW_HOME": str(folder / "home")},
