@@ -106,6 +106,9 @@ def test_without_rows_nothing_can_be_told() -> None:
     found = quality()
     assert found.outcome == "can't tell"
     assert "no rows with known labels that neither was trained on" in found.message
+    alone = quality(replace(pair(0, ROWS), current_scores=None))
+    assert alone.outcome == "can't tell"
+    assert "version 3 has no scores to compare with" in alone.message
 
 
 def test_a_difference_near_the_margin_isnt_a_matter_of_more_rows() -> None:
@@ -196,6 +199,14 @@ def test_what_would_do_makes_the_interval_as_narrow_as_the_margin(width: float, 
     assert float(rounded(needed).replace(",", "")) >= needed
 
 
+def test_a_bar_within_the_interval_of_a_later_month_doesnt_stop() -> None:
+    rows = replace(pair(0, 2000), current_scores=None)
+    auc = compare(rows.labels, rows.candidate_scores, None, None, 0)["auc"].candidate.value
+    recorded = RecordedFigures({"auc": 0.95})
+    found = quality(rows, recorded=recorded, acceptance={"auc": auc + 0.01}, versions=FIRST)
+    assert found.outcome == "passed"
+
+
 # Calibration
 
 
@@ -216,6 +227,14 @@ def test_a_model_that_is_equal_but_miscalibrated_by_two_is_stopped_by_calibratio
 def test_equal_models_pass_calibration() -> None:
     found = [calibration_gate([pair(seed, 1000)], Gates(), VERSIONS, 0) for seed in range(10)]
     assert [one.outcome for one in found] == ["passed"] * 10
+
+
+def test_few_rows_cant_tell_whether_scores_are_calibrated() -> None:
+    found = [calibration_gate([pair(seed, 80)], Gates(), VERSIONS, 0) for seed in range(8)]
+    assert "passed" not in {one.outcome for one in found}
+    # By their error alone, some would pass.
+    errors = [one.figures["pairs"][0]["candidate"] for one in found]
+    assert min(one["expected_calibration_error"]["value"] for one in errors) < 0.05
 
 
 def test_calibration_is_of_the_first_version_too() -> None:
@@ -285,14 +304,19 @@ def test_equal_models_pass_segments() -> None:
 
 
 def test_many_equal_segments_dont_make_one_fall_by_chance() -> None:
-    stopped = 0
-    for seed in range(60 if LONG else 1):
-        rows = pair(seed, ROWS)
-        values = np.random.default_rng(seed).integers(0, 15, ROWS).tolist()
+    """Each alone would: of 15 small ones, one is lower by twice its standard error every time."""
+    gates = Gates(segments=("users.region",), segment_calibration_margin=None)
+    found = []
+    for seed in range(60 if LONG else 3):
+        rows = pair(seed, 1500)
+        values = np.random.default_rng(seed).integers(0, 15, 1500).tolist()
         many = replace(rows, segments={"users.region": values})
-        found = segments_gate([many], Gates(segments=("users.region",)), VERSIONS, 0)
-        stopped += found.outcome == "failed"
-    assert stopped <= 0.05 * 60 if LONG else stopped == 0
+        found.append(segments_gate([many], gates, VERSIONS, 0))
+    assert sum(one.outcome == "failed" for one in found) <= 0.05 * len(found)
+    # They are too small for a fall to be seen, too.
+    assert all("Too small to tell: users.region = " in one.message for one in found)
+    lowest = [one["auc_difference"] for single in found for one in single.figures["segments"]]
+    assert min(one["value"] for one in lowest) < -0.05
 
 
 def test_small_segments_are_named_and_dont_stop() -> None:
@@ -312,6 +336,9 @@ def test_segments_without_what_they_need() -> None:
     unbound = replace(SEGMENTED, segment_auc_margin=None, segment_calibration_margin=None)
     assert segments_gate([rows], unbound, VERSIONS, 0).outcome == "passed"
     assert segments_gate([], SEGMENTED, VERSIONS, 0).outcome == "can't tell"
+    alone = segments_gate([replace(rows, current_scores=None)], SEGMENTED, VERSIONS, 0)
+    assert alone.outcome == "can't tell"
+    assert alone.message == "Version 3 has no scores to compare with."
     unknown = segments_gate([replace(rows, segments={})], SEGMENTED, VERSIONS, 0)
     assert unknown.outcome == "can't tell"
     assert SENIOR in unknown.message

@@ -132,14 +132,16 @@ def _compared(
     return (
         "can't tell",
         f"Whether v{ours} is worse than {theirs} by more than the margin can't be told: "
-        f"{_missing(judged, margins)}.",
+        f"{_missing(judged, margins, theirs)}.",
         "Load the labels of another month with `streamflow ingest`, or promote it all the same "
         f"with `streamflow promote {versions.candidate} --override {GATE} --why TEXT`.",
     )
 
 
-def _missing(judged: Sequence[PairQuality], margins: Mapping[str, float]) -> str:
+def _missing(judged: Sequence[PairQuality], margins: Mapping[str, float], current: str) -> str:
     compared = [one for one in judged if one.outcome is not None]
+    if judged and not compared:
+        return f"{current} has no scores to compare with"
     if not compared:
         needed = max(expected_to_do(figure, margin) for figure, margin in margins.items())
         return (

@@ -80,9 +80,10 @@ class SegmentComparison:
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison as JSON has it."""
+        value = self.segment.value
         return {
             "column": self.segment.column,
-            "value": self.segment.value,
+            "value": value if isinstance(value, str | bool | int | None) else str(value),
             "source": self.segment.pair.source,
             "rows": self.segment.pair.rows,
             "positives": self.segment.pair.positives,

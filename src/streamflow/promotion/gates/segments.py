@@ -52,6 +52,8 @@ def segments_gate(
         said = (
             f"The values of {', '.join(missing)} aren't known for the rows."
             if missing
+            else f"Version {versions.current} has no scores to compare with."
+            if pairs
             else "There are no rows with known labels that neither version was trained on."
         )
         return GateResult(
