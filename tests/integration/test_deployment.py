@@ -175,7 +175,10 @@ def test_a_promotion_is_written_down_with_who_when_why_and_what_the_gates_said(
     assert (row.at, row.who, row.why) == (NOW, "bob", "better on March")
     assert (row.version, row.kind, row.replaced) == (2, "promoted", 1)
     assert (row.from_stage, row.to_stage) == ("None", "Production")
-    assert row.details == {"version": 2, "against": 1, "passed": True, "gates": []}
+    assert row.details == {
+        **{"version": 2, "model_hash": "", "against": 1},
+        **{"passed": True, "gates": []},
+    }
 
 
 def test_the_same_promotion_again_changes_nothing(ready: Platform, versions: list[int]) -> None:
@@ -293,10 +296,19 @@ def test_a_promotion_while_the_gates_were_evaluated_makes_them_worth_nothing(
         promote(ready, 3)
         return report
 
-    with pytest.raises(PromotedMeanwhile, match="version 2 with version 1, version 3 went"):
+    with pytest.raises(PromotedMeanwhile, match="version 3 took the place of version 1"):
         promote(ready, 2, check=overtaken)
     assert in_production(ready) == 3
     assert [one.version for one in audit(ready)] == [1, 3]
+
+
+def test_gates_of_another_model_are_worth_nothing(ready: Platform, versions: list[int]) -> None:
+    def of_another(*arguments: Any) -> GateReport:
+        return replace(deployment.let_through(*arguments), model_hash="0" * 64)
+
+    with pytest.raises(PromotedMeanwhile, match="version 2 was given another model"):
+        promote(ready, 2, check=of_another)
+    assert in_production(ready) is None
 
 
 def test_a_change_made_elsewhere_while_the_gates_were_evaluated_is_no_rival(

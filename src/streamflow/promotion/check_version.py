@@ -92,7 +92,7 @@ def check_version(
     )
     stopping = {one.gate for one in results if not one.passed}
     needed = {gate: why for gate, why in (overrides or {}).items() if gate in stopping}
-    return GateReport(version, versions.current, results, needed)
+    return GateReport(version, versions.current, results, needed, candidate.model_hash)
 
 
 def check_rollback(

@@ -18,6 +18,7 @@ from streamflow.promotion.online_features import require_online
 from streamflow.promotion.rival import rival
 from streamflow.registry import stages
 from streamflow.registry.mlflow_registry import Registry
+from streamflow.registry.records import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def promote(
         moved = candidate.stage == to_stage
         recorded_stage = history.recorded_stage(changes, version)
         recorded = moved and history.recorded_as_ours(changes, version, to_stage)
-        if report is not None and not recorded:
-            _require_same_rival(platform, report)
+        if to_stage == stages.PRODUCTION and not recorded:
+            _require_same_facts(platform, candidate, report)
         if to_stage in stages.ALIASES and not moved and not (overrides and "servable" in overrides):
             require_online(platform, candidate)
         from_stage = recorded_stage if moved else candidate.stage
@@ -155,18 +156,30 @@ def _refused(
     return stopped(report)
 
 
-def _require_same_rival(platform: Platform, report: GateReport) -> None:
-    """Raise PromotedMeanwhile unless the version that was compared with still serves."""
-    now = rival(platform)
-    serves = now.version if now is not None else None
-    if serves == report.against:
+def _require_same_facts(
+    platform: Platform, candidate: ModelVersion, report: GateReport | None
+) -> None:
+    """Raise PromotedMeanwhile unless the report is about this model, and the version that it was
+    compared with still serves."""
+    serves = rival(platform)
+    serving = serves.version if serves is not None else None
+    if report is None:
+        changed = f"version {candidate.version} was moved out of Production"
+    elif report.model_hash not in ("", candidate.model_hash):
+        changed = f"version {candidate.version} was given another model"
+    elif serving != report.against:
+        was = "nothing" if report.against is None else f"version {report.against}"
+        changed = (
+            f"version {serving} took the place of {was}"
+            if serving is not None
+            else f"{was} was moved out of Production"
+        )
+    else:
         return
-    then = f"version {report.against}" if report.against is not None else "no version"
     raise PromotedMeanwhile(
-        f"While the gates compared version {report.version} with {then}, "
-        f"{f'version {serves} went to' if serves is not None else 'nothing is left in'} "
-        "Production. Nothing was changed.",
-        f"Run `streamflow promote {report.version}` again.",
+        f"While the gates of version {candidate.version} were evaluated, {changed}. Nothing was "
+        "changed.",
+        f"Run `streamflow promote {candidate.version} --to production --why TEXT` again.",
     )
 
 

@@ -52,7 +52,7 @@ def calibration_gate(
         f"Whether the calibration error of version {versions.candidate} is within {bound:g} can't "
         f"be told. {shown or 'No rows with known labels are there that it was not trained on.'}",
         "Load more labels with `streamflow ingest`, or promote it all the same with "
-        f"`streamflow promote {versions.candidate} --override {GATE} --why TEXT`.",
+        f"`streamflow promote {versions.candidate} --to production --override {GATE} --why TEXT`.",
         figures,
     )
 

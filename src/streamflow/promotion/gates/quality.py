@@ -134,7 +134,8 @@ def _compared(
         f"Whether v{ours} is worse than {theirs} by more than the margin can't be told: "
         f"{_missing(judged, margins, theirs)}.",
         "Load the labels of another month with `streamflow ingest`, or promote it all the same "
-        f"with `streamflow promote {versions.candidate} --override {GATE} --why TEXT`.",
+        f"with `streamflow promote {versions.candidate} --to production --override {GATE} "
+        "--why TEXT`.",
     )
 
 

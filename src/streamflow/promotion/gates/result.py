@@ -59,12 +59,14 @@ class GateReport:
     """What all gates say of `version`, compared with `against`, the one in Production if there is.
 
     `overrides` has, by the name of a gate, why the version goes to Production in spite of it.
+    `model_hash` is of the model that was judged, empty if that isn't known.
     """
 
     version: int
     against: int | None
     results: tuple[GateResult, ...]
     overrides: Mapping[str, str] = field(default_factory=dict)
+    model_hash: str = ""
 
     @property
     def stopped_by(self) -> tuple[GateResult, ...]:
@@ -87,6 +89,7 @@ class GateReport:
         """The report as JSON has it; an override stands beside the result that it is for."""
         return {
             "version": self.version,
+            "model_hash": self.model_hash,
             "against": self.against,
             "passed": self.passed,
             "gates": [
