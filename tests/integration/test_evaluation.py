@@ -48,7 +48,7 @@ from streamflow.settings import Settings, load_settings
 from streamflow.training import backtest as looking_back
 from streamflow.training import served_model, split
 from streamflow.training.backtest import Plan
-from streamflow.use_case import Generation
+from streamflow.use_case import Gates, Generation
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 MONTHS = (JANUARY, FEBRUARY, MARCH)
@@ -370,7 +370,9 @@ def test_gates_are_told_and_stop_and_can_be_overridden(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of so few rows the calibration can't be told."""
+    """The use case asks for somebody's approval here."""
+    asking = replace(tiny_case.use_case, gates=Gates(recreated="show", approval=True))
+    monkeypatch.setattr(tiny_case, "use_case", asking)
     for name, value in {**environment, "COLUMNS": "200"}.items():
         monkeypatch.setenv(name, value)
 
@@ -385,26 +387,26 @@ def test_gates_are_told_and_stop_and_can_be_overridden(
     code, out, _ = told("check", "1")
     assert code == 3
     assert "gates of version 1, no version is in Production" in out
-    assert "calibration can't tell" in out
+    assert "approval failed" in out
     promote_it = ("promote", "1", "--to", "production", "--why", "it is needed")
     code, out, err = told(*promote_it)
     assert code == 3
-    assert "calibration can't tell" in out
-    assert "Version 1 may not go to Production: calibration can't be told." in err
+    assert "approval failed" in out
+    assert "Version 1 may not go to Production: approval failed." in err
     code, out, _ = told(*promote_it, "--json")
     document = json.loads(out)
     assert (code, document["error"]) == (3, "gate_failed")
     assert {one["gate"]: one["outcome"] for one in document["gates"]["gates"]} == {
         **dict.fromkeys(GATES, "passed"),
-        "calibration": "can't tell",
+        "approval": "failed",
     }
     assert ready.registry.versions() == before
-    code, out, _ = told(*promote_it, "--override", "calibration", "--override", "latency")
+    code, out, _ = told(*promote_it, "--override", "approval", "--override", "latency")
     assert code == 0
-    assert "calibration is overridden: it is needed" in out
+    assert "approval is overridden: it is needed" in out
     assert "Version 1: None -> Production." in out
     _, out, _ = told("models")
-    assert "in spite of the gate calibration, which couldn't be told: it is needed." in out
+    assert "in spite of the gate approval, which failed: it is needed." in out
     code, _, err = told("promote", "1", "--to", "staging", "--why", "x", "--override", "quality")
     assert (code, "no other stage has gates" in err) == (2, True)
 
