@@ -1,5 +1,7 @@
 """The use case: which subscribers of a video-streaming company will churn next month."""
 
+from datetime import timedelta
+
 from churn import features, generator, label, model, tables
 from streamflow.use_case import UseCase
 
@@ -16,5 +18,7 @@ use_case = UseCase(
     default_model="random_forest",
     acceptance=model.ACCEPTANCE,
     gates=model.GATES,
+    # Whom one month lacks may come late; whom two in a row lack has left.
+    departed_after=timedelta(days=45),
     generate=generator.generate,
 )

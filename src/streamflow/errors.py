@@ -49,7 +49,7 @@
     │   └── UnservableModel          needs what the feature store lacks, or has no form free of code
     └── NoAnswer                     a prediction that would have been a guess
         ├── NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures
-        └── UnseenCategory, UnseenNull
+        └── UnseenCategory, UnseenNull; Departed is in `serving.feature_status`
 
 HTTP status codes belong to `streamflow.api`, exit codes to `streamflow.cli`.
 """

@@ -156,6 +156,14 @@ def test_a_model_of_before_is_served_as_it_was() -> None:
     assert encode(before, COLUMNS).tolist() == MATRIX
 
 
+def test_the_document_of_a_model_without_a_rule_for_the_departed_is_what_it_always_was() -> None:
+    assert list(json.loads(SCHEMA.to_json())) == [
+        *("feature_service", "entity", "join_key", "features")
+    ]
+    ruled = replace(SCHEMA, departed_after_seconds=0.0)
+    assert FeatureSchema.from_json(ruled.to_json()) == ruled
+
+
 def test_a_missing_column_and_one_of_another_length_are_refused() -> None:
     with pytest.raises(KeyError, match="variety"):
         encode(SCHEMA, {"age_years": [3], "grafted": [True]})

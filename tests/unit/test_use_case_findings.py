@@ -135,6 +135,8 @@ def wrong_settings(draw: st.DrawFn) -> Fault:
                 ("unseen", {"alarms": "warm"}, "unseen", 'unseen={"alarms": "warn"}'),
                 ("unseen", {"alarm": "warn"}, "unseen", 'unseen={"alarms": "warn"}'),
                 ("unseen", {"alarms": "other"}, "unseen", 'unseen={"alarms": "warn"}'),
+                ("departed_after", 45, "departed_after", "timedelta(days=45)"),
+                ("departed_after", -timedelta(1), "departed_after", "timedelta(days=45)"),
                 ("gates", {"auc_margin": 0.02}, "gates", "gates=Gates()"),
                 ("gates", Gates(auc_margin=2), "gates", "Gates(auc_margin=0.02)"),
                 ("gates", Gates(score_shift=-1), "gates", "Gates(score_shift=0.25)"),

@@ -42,7 +42,9 @@ OPEN = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/opena
 _OPEN_FILES = "/static-offline-docs/"
 _JSON = (b"content-type", b"application/json")
 # Problems of an entity's data. They aren't attempts to get at something.
-_DATA_PROBLEMS = frozenset({"missing_features", "stale_features", "unseen_category", "unseen_null"})
+_DATA_PROBLEMS = frozenset(
+    {"departed", "missing_features", "stale_features", "unseen_category", "unseen_null"}
+)
 
 
 def needed(path: str) -> KeyScope | None:

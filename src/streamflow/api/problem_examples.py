@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from streamflow.api.problems import MEDIA_TYPE, STATUSES, Problem, document
@@ -38,6 +39,7 @@ from streamflow.keys.errors import (
     RateLimited,
     ScopeMissing,
 )
+from streamflow.serving.feature_status import Departed
 
 # Problems of any request, whatever its route.
 ANY_REQUEST = (MalformedRequest, RequestTimeout, HeadTooLarge, InternalError)
@@ -80,6 +82,7 @@ def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
     examples: list[StreamFlowError] = [
         UnknownEntity(join_key, EXAMPLE_ENTITY),
         MissingFeatures(["amount", "visits"]),
+        Departed(join_key, EXAMPLE_ENTITY, date(2024, 1, 31), date(2024, 3, 31)),
         StaleFeatures({"activity_view": (65 * day, 40 * day)}),
         UnseenCategory("plan", "Platinum"),
         UnseenNull("discount"),

@@ -43,6 +43,7 @@ from streamflow.errors import (
     UnseenNull,
     UnservableModel,
 )
+from streamflow.serving.feature_status import Departed
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
@@ -56,6 +57,7 @@ STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
     MethodNotAllowed: (405, "Method not allowed"),
     RequestTimeout: (408, "Request timeout"),
     StaleFeatures: (409, "Features too old"),
+    Departed: (409, "Departed entity"),
     ContentTooLarge: (413, "Content too large"),
     InvalidRequest: (422, "Invalid request"),
     MissingFeatures: (422, "Missing features"),
@@ -138,6 +140,11 @@ def _extensions(error: StreamFlowError) -> dict[str, object]:
                 feature_view: {"age_seconds": age, "max_age_seconds": allowed}
                 for feature_view, (age, allowed) in error.ages.items()
             }
+        }
+    if isinstance(error, Departed):
+        return {
+            "last_seen": error.last_seen.isoformat(),
+            "newest_month": error.newest_month.isoformat(),
         }
     if isinstance(error, UnseenCategory | UnseenNull):
         return {"feature": error.feature}

@@ -162,7 +162,14 @@ def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
                 )
             )
     entity = views[features[0].feature_view].entities[0]
-    return FeatureSchema(service.name, entity, use_case.join_key, tuple(features))
+    departed = use_case.departed_after
+    return FeatureSchema(
+        service.name,
+        entity,
+        use_case.join_key,
+        tuple(features),
+        departed.total_seconds() if departed is not None else None,
+    )
 
 
 @contextlib.contextmanager

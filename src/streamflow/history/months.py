@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from streamflow.errors import AsOfRefused, KnownAtRefused
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingestions import Recorded, recorded_ingestions
 from streamflow.history.labels import known_labels
-from streamflow.history.withdrawals.known_rows import FOR_EVER
+from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
 from streamflow.use_case import Table, UseCase
@@ -44,6 +45,33 @@ def first_known(database: Database, use_case: UseCase) -> dict[date, datetime]:
         if one.counts_at(FOR_EVER):
             first[one.as_of] = min(first.get(one.as_of, one.recorded_at), one.recorded_at)
     return dict(sorted(first.items()))
+
+
+@dataclass(frozen=True)
+class AbsentEntities:
+    """Of the entities that were ever there: those without a row in `month`, and of these the ones
+    that have departed."""
+
+    month: date
+    entities: int
+    absent: int
+    departed: int
+
+
+def absent_entities(database: Database, use_case: UseCase, month: date) -> AbsentEntities:
+    """Who is in an older month of the entity table, as it is known now, and not in `month`."""
+    history = Table.history_of(use_case.entity_table)
+    names = {
+        "history": known_rows(database, use_case, history, FOR_EVER),
+        "key": identifier(use_case.join_key),
+    }
+    found = database.row(
+        "absent_entities",
+        names,
+        month=event_timestamp(month),
+        departed_after=use_case.departed_after,
+    )
+    return AbsentEntities(month, **found)
 
 
 def other_use_cases(database: Database, use_case: UseCase) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date
 
 from streamflow import bootstrap
 from streamflow.errors import InvalidSettings, MlflowUnavailable, StreamFlowError
@@ -12,6 +13,7 @@ from streamflow.history.ingestions import Recorded
 from streamflow.operations import processes, running_servers
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
+from streamflow.serving.online_store import newest_materialized
 from streamflow.settings import Settings
 from streamflow.use_case.module import load_use_case
 
@@ -50,7 +52,7 @@ def status(settings: Settings) -> list[Part]:
             )
             recorded = ingestions.recorded_ingestions(opened.database, opened.use_case)
             parts.append(Part("ingestions", str(len(recorded)), _newest_first(recorded)))
-            return [*parts, _production(opened)]
+            return [*parts, *_absent(opened, loaded), _production(opened)]
     except StreamFlowError as error:
         return [Part("PostgreSQL", "down", error.message), *servers, use_case]
 
@@ -74,6 +76,26 @@ def _newest_first(recorded: Sequence[Recorded]) -> str:
         for one in recorded[: -MOST_INGESTIONS - 1 : -1]
     ]
     return ", ".join([*shown, *(["…"] if len(recorded) > MOST_INGESTIONS else [])])
+
+
+def _absent(platform: Platform, loaded: Sequence[date]) -> list[Part]:
+    """How many entities the newest month in the online store lacks, else the newest one loaded."""
+    if not loaded:
+        return []
+    newest = newest_materialized(platform.database, platform.use_case).values()
+    month = max(newest).astimezone(UTC).date() if newest else loaded[-1]
+    found = months.absent_entities(platform.database, platform.use_case, month)
+    parts = [
+        Part(
+            "absent entities",
+            str(found.absent),
+            f"of {found.entities} in history, not in the month {month}",
+        )
+    ]
+    if (allowed := platform.use_case.departed_after) is not None:
+        last_seen = f"last seen more than {allowed.days} days before {month}"
+        parts.append(Part("departed entities", str(found.departed), last_seen))
+    return parts
 
 
 def _production(platform: Platform) -> Part:

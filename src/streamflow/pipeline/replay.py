@@ -34,10 +34,12 @@ class Replay:
 
 
 class OnlineRow(NamedTuple):
-    """The row of history that a view had online, None without one, and the view's newest moment."""
+    """The row of history that a view had online, None without one, and the view's newest moment;
+    `kept` if the view is one of an older definition."""
 
     row: HistoryRow | None
     newest: datetime | None
+    kept: bool = False
 
 
 def online_rows(
@@ -69,7 +71,12 @@ def online_rows(
         }
         for receipt, states, row_of in zip(found, possible, online, strict=True):
             candidates = [
-                OnlineRow(rows[state].get(receipt.entity_id), _newest(state)) for state in states
+                OnlineRow(
+                    rows[state].get(receipt.entity_id),
+                    _newest(state),
+                    any(one.kept for one in state),
+                )
+                for state in states
             ]
             agreed = (one for one in candidates if not _differences(served, receipt, {view: one}))
             row_of[view] = next(agreed, candidates[0])
@@ -102,7 +109,8 @@ def replays(
         )
     }
     from_now = platform.settings.freshness_clock == "now"
-    clock = Clock(receipt.predicted_at, newest, from_now)
+    kept = {view: newest[view] for view in newest if view in online and online[view].kept}
+    clock = Clock(receipt.predicted_at, newest, from_now, kept)
     if receipt.values is None or receipt.times is None:
         from_log = Replay("unknown", why=("No prediction was given, so no values were logged.",))
     else:
@@ -163,7 +171,7 @@ def _differences(
     if receipt.values is None or receipt.times is None:
         return []
     lines = []
-    for view, (row, newest) in online.items():
+    for view, (row, newest, _) in online.items():
         logged = receipt.times[view]
         if row is None:
             if logged is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from streamflow.errors import NoAnswer, StaleFeatures, UnknownEntity, UnseenCategory, UnseenNull
@@ -71,6 +71,33 @@ class Clock:
             return newest if event_timestamp is None else None
         return newest if newest - event_timestamp > allowed else None
 
+    def newest_month(self, views: Iterable[str]) -> datetime | None:
+        """The newest month that is in all of these views; None if it isn't known.
+
+        A view that was never materialized says nothing of it, and one whose features aren't
+        recorded any more only if all are so.
+        """
+        known = [view for view in views if view in self.newest]
+        recorded = [self.recorded[view] for view in known if view in self.recorded]
+        current = [self.newest[view] for view in known if view not in self.recorded]
+        return min(current or recorded, default=None)
+
+    def departed(
+        self,
+        views: Iterable[str],
+        times: Iterable[datetime | None],
+        allowed: timedelta | None,
+    ) -> tuple[datetime, datetime] | None:
+        """If the newest of `times`, an entity's event timestamps in these views, is older than the
+        newest month by more than `allowed` (None: any age is allowed): both of them."""
+        if allowed is None:
+            return None
+        seen = max((time for time in times if time is not None), default=None)
+        month = self.newest_month(views)
+        if seen is None or month is None or month - seen <= allowed:
+            return None
+        return seen, month
+
     def oldest(self, allowed_ages: Iterable[tuple[str, timedelta | None]]) -> tuple[datetime, ...]:
         """Per feature view, given with the age that it allows, the oldest event timestamp that
         isn't stale."""
@@ -81,6 +108,21 @@ class Clock:
         if allowed is None or moment - _BEFORE_ALL <= allowed:
             return _BEFORE_ALL
         return moment - allowed
+
+
+class Departed(NoAnswer):
+    """The entity has left: `last_seen` is the newest month in which it has a row, `newest_month`
+    the one that it is compared with."""
+
+    def __init__(self, join_key: str, entity_id: str, last_seen: date, newest_month: date) -> None:
+        self.last_seen = last_seen
+        self.newest_month = newest_month
+        super().__init__(
+            f"{join_key} {entity_id!r} was last seen in the month {last_seen}, and has departed "
+            f"since: the newest month is {newest_month}.",
+            "If it is still there, load its rows of the newest month: `streamflow ingest`, then "
+            "`streamflow materialize`.",
+        )
 
 
 def allowed_ages(schema: FeatureSchema) -> tuple[tuple[str, timedelta | None], ...]:
@@ -118,16 +160,26 @@ def feature_readings(
 ) -> list[FeatureReading]:
     """The features of `entity_id` in the schema's order, each with its status and age.
 
-    Raises UnknownEntity if no feature view has a row for it.
+    Raises UnknownEntity if no feature view has a row for it, Departed if the newest of its rows is
+    too old.
     """
     times = dict(zip(schema.views, row.times, strict=True))
     if not any(times.values()):
         raise UnknownEntity(schema.join_key, entity_id)
+    if departed := clock.departed(schema.views, row.times, departed_after(schema)):
+        last_seen, newest_month = (moment.astimezone(UTC).date() for moment in departed)
+        raise Departed(schema.join_key, entity_id, last_seen, newest_month)
     absent = absent_views(schema, row, clock)
     return [
         _reading(feature, value, times[feature.feature_view], clock, absent)
         for feature, value in zip(schema.features, row.values, strict=True)
     ]
+
+
+def departed_after(schema: FeatureSchema) -> timedelta | None:
+    """How much older than the newest month an entity's newest row may be; None: any age."""
+    seconds = schema.departed_after_seconds
+    return timedelta(seconds=seconds) if seconds is not None else None
 
 
 def absent_views(schema: FeatureSchema, row: EntityRow, clock: Clock) -> dict[str, datetime]:

@@ -76,7 +76,7 @@ class Predictor:
     def features(self, entity_id: str, now: datetime) -> tuple[Served, list[FeatureReading]]:
         """What the Production model would be given for `entity_id` at `now`, faults included.
 
-        Raises NoProductionModel, UnknownEntity, FeatureStoreUnavailable.
+        Raises NoProductionModel, UnknownEntity, Departed, FeatureStoreUnavailable.
         """
         served = self.production()
         clock = self._clock(served, now)
@@ -87,8 +87,8 @@ class Predictor:
     def predict(self, entity_id: str, now: datetime, request_id: str | None = None) -> Prediction:
         """The Production model's prediction for `entity_id`, all or nothing.
 
-        Raises NoProductionModel, UnknownEntity, MissingFeatures, StaleFeatures, UnseenCategory,
-        UnseenNull, FeatureStoreUnavailable.
+        Raises NoProductionModel, UnknownEntity, Departed, MissingFeatures, StaleFeatures,
+        UnseenCategory, UnseenNull, FeatureStoreUnavailable.
         """
         (result,) = self.predict_many([ScoringRequest(entity_id, request_id or uuid4().hex)], now)
         if isinstance(result, NoAnswer):
@@ -134,12 +134,15 @@ class Predictor:
 
     def _clock(self, served: Served, now: datetime) -> Clock:
         by_now = self._freshness_clock == "now"
-        if self._newest is None and any(
-            one.absent == "null" or (one.max_age_seconds is not None and not by_now)
-            for one in served.schema.features
+        if self._newest is None and (
+            served.schema.departed_after_seconds is not None
+            or any(
+                one.absent == "null" or (one.max_age_seconds is not None and not by_now)
+                for one in served.schema.features
+            )
         ):
             # Treating data of unknown age as fresh would be a guess; so would taking an entity
-            # without a row for one that has none.
+            # without a row for one that has none, or one that has departed for one that is there.
             raise FeatureStoreUnavailable(
                 "The newest month in the online store isn't known yet, "
                 "so that no feature's age is known.",

@@ -20,6 +20,7 @@ from streamflow.serving.feature_status import (
     Clock,
     EntityRow,
     allowed_ages,
+    departed_after,
     feature_readings,
     stale_features_of,
     unseen_values,
@@ -68,6 +69,7 @@ class Needs:
     floats: tuple[int, ...]
     categories: tuple[tuple[int, frozenset[object]], ...]
     allowed_ages: tuple[tuple[str, timedelta | None], ...]
+    departed_after: timedelta | None
 
     @staticmethod
     def from_schema(schema: FeatureSchema) -> Needs:
@@ -94,6 +96,7 @@ class Needs:
                 if feature.type == "STRING"
             ),
             allowed_ages=allowed_ages(schema),
+            departed_after=departed_after(schema),
         )
 
     def met(self, values: tuple[Any, ...]) -> bool:
@@ -162,8 +165,10 @@ class _Times(NamedTuple):
         oldest: tuple[datetime, ...],
         clock: Clock,
     ) -> _Times | None:
-        """None if one of `times` is before the `oldest` that isn't stale, or if it is missing and
-        the model, or what is known of the view, doesn't allow that."""
+        """None if one of `times` is before the `oldest` that isn't stale, if it is missing and the
+        model, or what is known of the view, doesn't allow that, or if the entity has departed."""
+        if clock.departed(needs.views, times, needs.departed_after):
+            return None
         if None not in times:
             present = [time for time in times if time is not None]
             if any(map(lt, present, oldest)):
@@ -203,7 +208,7 @@ def score(
     clock: Clock,
     stale_features: Literal["refuse", "warn"],
 ) -> list[Prediction | NoAnswer]:
-    """Per request its prediction, or why there is none: UnknownEntity, MissingFeatures,
+    """Per request its prediction, or why there is none: UnknownEntity, Departed, MissingFeatures,
     StaleFeatures, UnseenCategory, UnseenNull."""
     needs, oldest = served.needs, clock.oldest(served.needs.allowed_ages)
     inputs: list[_Input | NoAnswer] = []
@@ -254,7 +259,7 @@ def _checked(
     if unseen is not None:
         return unseen
     times = {
-        reading.feature_view: time if (time := reading.event_timestamp) is None else _utc(time)
+        reading.feature_view: time.astimezone(UTC) if (time := reading.event_timestamp) else None
         for reading in readings
     }
     values = tuple(reading.value for reading in readings)
@@ -262,10 +267,6 @@ def _checked(
     if stale is None:
         return _Input(values, times, as_of, warnings)
     return _Input(values, times, as_of, (stale.message, *warnings), tuple(stale.ages))
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(UTC)
 
 
 def _scores(served: Served, rows: Sequence[tuple[object, ...]]) -> list[tuple[int, float]]:

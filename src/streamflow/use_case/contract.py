@@ -165,6 +165,11 @@ class UseCase:
     for a String alone: a prediction as for none of the known categories, without a warning. Each
     model keeps the rule that it was trained by.
 
+    `departed_after` says how long an entity is predicted for after it has left: an entity whose
+    newest row is older than the newest month by more than this has no prediction. 0 is for those
+    that the newest month lacks; None, which is the default, sets no end of its own. Each model
+    keeps the rule that it was trained by.
+
     Two ids that look the same, such as `abc` and `abc ` or one letter written in two ways, are
     refused at ingest as likely the same entity, unless `similar_ids` is "allow".
     """
@@ -182,6 +187,7 @@ class UseCase:
     acceptance: Mapping[str, float]
     validation_share: float = 0.25
     unseen: Mapping[str, Unseen] = field(default_factory=dict)
+    departed_after: timedelta | None = None
     generate: Callable[[Generation], None] | None = None
     similar_ids: Literal["refuse", "allow"] = "refuse"
     gates: Gates = field(default_factory=Gates)

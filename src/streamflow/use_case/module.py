@@ -64,6 +64,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *_model_findings(use_case),
         *_judging_findings(use_case),
         *_unseen_findings(use_case.unseen),
+        *_departed_findings(use_case.departed_after),
         *gates_findings(use_case.gates),
     ]
 
@@ -178,6 +179,15 @@ def _unseen_findings(unseen: object) -> Iterator[Finding]:
                 f"{rule!r} for {feature!r} isn't one of {', '.join(rules)}",
                 f'unseen={{"{feature}": "{nearest(rule, rules)}"}}',
             )
+
+
+def _departed_findings(rule: object) -> Iterator[Finding]:
+    if rule is not None and (not isinstance(rule, timedelta) or rule < timedelta(0)):
+        yield Finding(
+            "departed_after",
+            f"{rule!r} isn't a time that passes after the month in which an entity was last seen",
+            "departed_after=timedelta(days=45)",
+        )
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -33,6 +33,7 @@ from streamflow.errors import (
 )
 from streamflow.keys.api_keys import Scope
 from streamflow.serving import responses
+from streamflow.serving.feature_status import Departed
 
 NOT_AVAILABLE = (
     *(NoProductionModel, UnservableModel, MlflowUnavailable),
@@ -62,7 +63,7 @@ def router(
         responses=problem_examples.responses(
             f"/features/{example}",
             join_key,
-            *(*key_problems.KINDS, UnknownEntity, InvalidRequest),
+            *(*key_problems.KINDS, UnknownEntity, Departed, InvalidRequest),
             *NOT_AVAILABLE,
         ),
     )
@@ -89,8 +90,8 @@ def router(
         responses=problem_examples.responses(
             "/predict",
             join_key,
-            *(*key_problems.KINDS, UnknownEntity, StaleFeatures, ContentTooLarge),
-            *(InvalidRequest, MissingFeatures, UnseenCategory, UnseenNull),
+            *(*key_problems.KINDS, UnknownEntity, Departed, StaleFeatures),
+            *(ContentTooLarge, InvalidRequest, MissingFeatures, UnseenCategory, UnseenNull),
             *NOT_AVAILABLE,
             Overloaded,
         ),

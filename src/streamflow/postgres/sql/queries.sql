@@ -368,6 +368,17 @@ FROM {label_history} AS history
 WHERE recorded_at <= %(known_at)s AND {label} IS NOT NULL
 ORDER BY as_of
 
+-- name: absent_entities
+SELECT count(*) AS entities,
+       count(*) FILTER (WHERE last_seen < %(month)s) AS absent,
+       count(*) FILTER (WHERE %(month)s - last_seen > %(departed_after)s::interval) AS departed
+FROM (
+    SELECT {key}, max(event_timestamp) AS last_seen
+    FROM {history} AS history
+    WHERE event_timestamp <= %(month)s
+    GROUP BY {key}
+) AS seen
+
 -- name: other_use_cases
 SELECT DISTINCT use_case AS name
 FROM streamflow.ingestions

@@ -52,12 +52,17 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The one list of a model's features, in the feature service's order."""
+    """The one list of a model's features, in the feature service's order.
+
+    An entity has no prediction if its newest row is older than the newest month by more than
+    `departed_after_seconds`; None sets no end.
+    """
 
     feature_service: str
     entity: str
     join_key: str
     features: tuple[Feature, ...]
+    departed_after_seconds: float | None = None
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -76,7 +81,11 @@ class FeatureSchema:
 
     def to_json(self) -> str:
         """The document `feature_schema.json`."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        document = asdict(self)
+        if self.departed_after_seconds is None:
+            # Versions were registered before there was this rule: their documents keep their bytes.
+            del document["departed_after_seconds"]
+        return json.dumps(document, indent=2) + "\n"
 
     @staticmethod
     def from_json(text: str) -> FeatureSchema:
