@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny_case
+from tests import promoting, tiny_case
 from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
@@ -26,7 +26,6 @@ from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.predict import predict_file
 from streamflow.pipeline.prediction_file import csv_rows
 from streamflow.platform import Platform
-from streamflow.promotion import promote
 from streamflow.serving.feature_status import Departed
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
@@ -78,7 +77,7 @@ def ready(
 
 def version(ready: Platform) -> train.Trained:
     trained = train.train(ready, JANUARY, None, 1, NOW)
-    promote.promote(ready, trained.version, "Production", "a test", "somebody", NOW)
+    promoting.promote(ready, trained.version, "Production", "a test", "somebody", NOW)
     return trained
 
 
@@ -152,13 +151,13 @@ def test_a_machine_departs_when_the_rule_of_its_model_has_passed(
     assert counted(ready, MARCH) == (120, 1, 1)
 
     # The model decides, not today's use case; and a run of before is made again to the last bit.
-    promote.promote(ready, before.version, "Production", "a test", "somebody", NOW)
+    promoting.promote(ready, before.version, "Production", "a test", "somebody", NOW)
     assert not isinstance(answers(ready)[0], Departed)
     again = reproduce(ready, ready.registry.run(before.run_id), LATER)
     assert again.verdict == "identical"
     configuration = next(one for one in again.factors if one.name == "configuration")
     assert any("departed_after_seconds" in line for line in configuration.said)
-    promote.promote(ready, rule_at_training.version, "Production", "a test", "somebody", NOW)
+    promoting.promote(ready, rule_at_training.version, "Production", "a test", "somebody", NOW)
 
 
 def test_a_machine_that_a_complete_file_took_out_is_as_one_that_the_month_never_had(
