@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from churn import use_case as churn
-from streamflow.use_case import Estimator
+from streamflow.use_case import Estimator, Gates
 
 
 def forest(random_state: int) -> Estimator:
@@ -15,4 +15,6 @@ def forest(random_state: int) -> Estimator:
     return RandomForestClassifier(n_estimators=300, random_state=random_state, n_jobs=1)
 
 
-use_case = replace(churn, models={"forest": forest}, default_model="forest")
+# What is measured is how fast it is; how good doesn't matter.
+SPEED_ALONE = Gates(calibration_error=None, recreated="show")
+use_case = replace(churn, models={"forest": forest}, default_model="forest", gates=SPEED_ALONE)

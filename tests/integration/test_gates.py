@@ -313,6 +313,14 @@ def test_a_second_person_has_to_approve_this_very_model(own: Platform) -> None:
     assert stopped_by("cleo") == []
 
 
+def test_segments_of_a_column_that_was_never_loaded_cant_be_told(own: Platform) -> None:
+    gates = replace(USE_CASE.gates, segments=("machines.kind", "visits.by"))
+    asking = replace(own, use_case=replace(USE_CASE, gates=gates))
+    report = check_version(asking, trained(asking, random_state=2), "bob", NOW)
+    assert stops(report) == ["segments"]
+    assert "visits.by" in result(report, "segments").message
+
+
 def test_a_version_that_was_fitted_to_all_rows_that_are_known_cant_be_judged(
     own: Platform,
 ) -> None:

@@ -130,8 +130,9 @@ def _judged_month(
         validated=_in_all(shared, validated),
         without_prediction=table.num_rows - len(shared),
         segments={
-            segment: segment_values(platform, segment, as_of, known_at, shared)
+            segment: values
             for segment in platform.use_case.gates.segments
+            if (values := segment_values(platform, segment, as_of, known_at, shared)) is not None
         },
         candidate_table=ours,
         current_table=None if current is None else theirs,

@@ -13,16 +13,21 @@ from streamflow.use_case import Table
 
 def segment_values(
     platform: Platform, segment: str, as_of: date, known_at: datetime, entities: Sequence[str]
-) -> list[object]:
+) -> list[object] | None:
     """Each entity's value of the column `segment`, a `table.column`: that of its newest row up to
-    `as_of`, as known at `known_at` (UTC). None where it is null, or there is no row.
+    `as_of`, as known at `known_at` (UTC). None where it is null, or there is no row; None instead
+    of a list if nothing of the column was ever loaded.
     """
     use_case = platform.use_case
     table, _, column = segment.partition(".")
+    history = Table.history_of(table)
+    there = platform.database.rows("history_columns", schema=use_case.name, table=history)
+    if column not in {row["column_name"] for row in there}:
+        return None
     names = {
         "key": identifier(use_case.join_key),
         "column": identifier(column),
-        "history": known_rows(platform.database, use_case, Table.history_of(table), known_at),
+        "history": known_rows(platform.database, use_case, history, known_at),
     }
     rows = platform.database.rows("segment_values", names, as_of=as_of, known_at=known_at)
     values = {row["entity"]: row["value"] for row in rows}
