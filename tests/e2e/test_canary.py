@@ -130,6 +130,9 @@ def test_a_canary_has_the_same_entities_and_ends_by_itself_without_a_client_noti
         answer = httpx.post(f"{url}/predict/batch", json=body, timeout=PATIENCE_SECONDS).json()
         rows = answer["predictions"]
         assert {row["machine_id"] for row in rows if "model" in row} == CANARY
+        parts = {one["name"]: one for one in json.loads(cli("status", "--json").stdout)}
+        assert f"canary: answers {SHARE} % of the entities" in parts["Staging"]["detail"]
+        assert "one worker has scored" in parts["Staging"]["detail"]
     with api(settings, environment) as url:
         until(lambda: all(by_second(url, versions) == CANARY for _ in range(3)))
         break_it(ready, versions[1])

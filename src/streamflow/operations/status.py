@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date
+from typing import Any
 
 from streamflow import bootstrap
 from streamflow.errors import InvalidSettings, MlflowUnavailable, StreamFlowError
@@ -13,6 +16,7 @@ from streamflow.history.ingestions import Recorded
 from streamflow.operations import processes, running_servers
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
+from streamflow.promotion import canary
 from streamflow.serving.online_store import newest_materialized
 from streamflow.settings import Settings
 from streamflow.use_case.module import load_use_case
@@ -52,7 +56,8 @@ def status(settings: Settings) -> list[Part]:
             )
             recorded = ingestions.recorded_ingestions(opened.database, opened.use_case)
             parts.append(Part("ingestions", str(len(recorded)), _newest_first(recorded)))
-            return [*parts, *_absent(opened, loaded), _production(opened)]
+            parts += _absent(opened, loaded)
+            return [*parts, _production(opened), *_staging(opened)]
     except StreamFlowError as error:
         return [Part("PostgreSQL", "down", error.message), *servers, use_case]
 
@@ -106,6 +111,42 @@ def _production(platform: Platform) -> Part:
     if version is None:
         return Part("Production", "empty", "")
     return Part("Production", "set", f"version {version.version}, run {version.run_id}")
+
+
+def _staging(platform: Platform) -> list[Part]:
+    """The version in Staging with its canary, and what one worker of the API has scored with it."""
+    try:
+        version = platform.production.staging()
+    except MlflowUnavailable:
+        return []
+    if version is None:
+        return []
+    details = [f"version {version.version}"]
+    on = canary.current(platform.database, version.name)
+    if on is not None and on.version == version.version:
+        details.append(f"canary: answers {on.share:g} % of the entities")
+    for url in running_servers.urls(platform.settings.home, "api"):
+        told = _challenger(f"{url}/ready")
+        if "scored" in told:
+            details.append(
+                f"one worker has scored {told['scored']:,} predictions with it, and dropped "
+                f"{told['dropped']:,}"
+            )
+        elif "detail" in told:
+            details.append(f"can't be served: {told['detail']}")
+        if "canary_ended" in told:
+            details.append(f"a canary has ended: {told['canary_ended']}")
+    return [Part("Staging", "set", "; ".join(details))]
+
+
+def _challenger(url: str) -> dict[str, Any]:
+    """What a worker of the API tells of the version in Staging; nothing if it doesn't respond."""
+    try:
+        with urllib.request.urlopen(url, timeout=2.0) as answer:
+            told: dict[str, Any] = json.load(answer).get("challenger", {})
+            return told
+    except (OSError, ValueError):  # also where it isn't ready
+        return {}
 
 
 def _mlflow(settings: Settings) -> Part:
