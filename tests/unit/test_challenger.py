@@ -433,9 +433,9 @@ def test_features_that_differ_most_between_those_who_change_side_are_named() -> 
     changed = [{"age": 80.0 + n, "plan": "basic", "open": True, "same": 1} for n in range(20)]
     others = [{"age": 20.0 + n, "plan": "basic", "open": n < 5, "same": 1} for n in range(60)]
     found = feature_differences(changed, others)
-    assert [one.feature for one in found] == ["age", "open"]
-    assert found[0].in_words == "age: mean 89.5, and 49.5 of the others"
-    assert found[1].in_words in (
+    assert [one.feature for one in found] == ["open", "age"]
+    assert found[1].in_words == "age: mean 89.5, and 49.5 of the others"
+    assert found[0].in_words in (
         "open is true: 100.0%, and 8.3% of the others",
         "open is false: 0.0%, and 91.7% of the others",
     )
