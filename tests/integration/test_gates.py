@@ -26,6 +26,7 @@ from streamflow.promotion import model_history
 from streamflow.promotion.change import Change
 from streamflow.promotion.check_version import check_version
 from streamflow.promotion.errors import GateFailed
+from streamflow.promotion.facts.segment_values import segment_values
 from streamflow.promotion.gates.result import GATES, GateReport, GateResult
 from streamflow.promotion.promote import promote, rollback
 from streamflow.settings import load_settings
@@ -313,12 +314,15 @@ def test_a_second_person_has_to_approve_this_very_model(own: Platform) -> None:
     assert stopped_by("cleo") == []
 
 
-def test_segments_of_a_column_that_was_never_loaded_cant_be_told(own: Platform) -> None:
-    gates = replace(USE_CASE.gates, segments=("machines.kind", "visits.by"))
-    asking = replace(own, use_case=replace(USE_CASE, gates=gates))
-    report = check_version(asking, trained(asking, random_state=2), "bob", NOW)
-    assert stops(report) == ["segments"]
-    assert "visits.by" in result(report, "segments").message
+def test_the_values_of_a_segment_are_those_of_the_rows_own_month(world: Platform) -> None:
+    def values(segment: str, month: date) -> list[object] | None:
+        return segment_values(world, segment, month, NOW, ["m-0001", "nobody"])
+
+    assert values("machines.kind", JANUARY) == ["mill", None]
+    assert values("machines.age_weeks", JANUARY) == [11, None]
+    assert values("machines.age_weeks", FEBRUARY) == [15, None]
+    assert values("machines.colour", FEBRUARY) is None
+    assert values("visits.by", FEBRUARY) is None
 
 
 def test_a_version_that_was_fitted_to_all_rows_that_are_known_cant_be_judged(
