@@ -23,6 +23,7 @@ from streamflow.promotion.gates.latency import Timings, latency_gate
 from streamflow.promotion.gates.quality import RecordedFigures, quality_gate
 from streamflow.promotion.gates.recreated import Recreation, recreated_gate
 from streamflow.promotion.gates.result import GATES, GateReport, GateResult, Versions
+from streamflow.promotion.gates.segment_comparison import compare_segments, segments_of
 from streamflow.promotion.gates.segments import segments_gate
 from streamflow.promotion.gates.servable import Servable, servable_gate
 from streamflow.promotion.gates.stability import ScoredPair, stability_gate
@@ -307,7 +308,7 @@ def test_many_equal_segments_dont_make_one_fall_by_chance() -> None:
     """Each alone would: of 15 small ones, one is lower by twice its standard error every time."""
     gates = Gates(segments=("users.region",), segment_calibration_margin=None)
     found = []
-    for seed in range(60 if LONG else 3):
+    for seed in range(60 if LONG else 2):
         rows = pair(seed, 1500)
         values = np.random.default_rng(seed).integers(0, 15, 1500).tolist()
         many = replace(rows, segments={"users.region": values})
@@ -317,6 +318,23 @@ def test_many_equal_segments_dont_make_one_fall_by_chance() -> None:
     assert all("Too small to tell: users.region = " in one.message for one in found)
     lowest = [one["auc_difference"] for single in found for one in single.figures["segments"]]
     assert min(one["value"] for one in lowest) < -0.05
+
+
+def test_the_more_segments_are_looked_at_the_wider_their_intervals() -> None:
+    """Bonferroni: of k looks, each misses with 5 % / k."""
+    from scipy.stats import norm
+
+    rows = replace(pair(0, 600), segments={"users.region": [row % 3 for row in range(600)]})
+    gates = Gates(segments=("users.region",))
+    first, *_ = segments = [*segments_of(rows, gates.segments)]
+    widths = []
+    for looked_at in ([first], segments):
+        auc = compare_segments(looked_at, gates, 0)[0].auc
+        assert auc is not None
+        widths.append(auc.width)
+    looks = 2, 6  # the AUC and the mean score of each
+    of_normal = [float(norm.ppf(1 - 0.025 / k)) for k in looks]
+    assert widths[1] / widths[0] == pytest.approx(of_normal[1] / of_normal[0])
 
 
 def test_small_segments_are_named_and_dont_stop() -> None:
