@@ -24,7 +24,12 @@ from uvicorn.server import ServerState
 from streamflow import bootstrap
 from streamflow.api.app import create_app
 from streamflow.api.http_protocol import http_protocol
-from streamflow.errors import FeatureStoreUnavailable, MlflowUnavailable, UnservableModel
+from streamflow.errors import (
+    FeatureStoreUnavailable,
+    MlflowUnavailable,
+    StreamFlowError,
+    UnservableModel,
+)
 from streamflow.keys.access import Access
 from streamflow.keys.api_keys import ApiKey
 from streamflow.keys.audit import Audit, AuditEntry
@@ -69,6 +74,8 @@ class FakeRegistry:
         self.current: ModelVersion | None = None
         self.down = False
         self.downloads: list[int] = []
+        self.ungated: StreamFlowError | None = None
+        self.registry_error: StreamFlowError | None = None
 
     def promote(
         self, version: int, served: ServedModel | Exception, model_hash: str | None = None

@@ -39,6 +39,7 @@ from streamflow.operations import backup as backups
 from streamflow.pipeline import apply as applying, ingest as ingesting
 from streamflow.pipeline import materialize as materializing
 from streamflow.pipeline import train as training
+from streamflow.promotion import approve as approving
 from streamflow.promotion import promote as promotion
 from streamflow.training import export, plots
 from streamflow.bootstrap import platform
@@ -80,6 +81,10 @@ def rollback(ready):
     promotion.rollback(
         ready, "it was worse", "test", NOW, check=promoting.let_through
     )
+
+
+def approve(ready, version=2):
+    approving.approve(ready, version, "looked at it", "another", NOW)
 
 
 def backup(ready):
@@ -291,8 +296,9 @@ def copying(
             if "materialize" not in before:
                 add("materialize", "ingest", "prepare")
                 before["train"] = before["materialize"]
-            if step in ("promote", "rollback", "backup") and "promote" not in before:
+            if step in ("promote", "rollback", "approve", "backup") and "promote" not in before:
                 add("promote", "materialize", "train_twice")
+                before["approve"] = before["promote"]
             if step == "rollback":
                 add("rollback", "promote", "promote")
             if step == "backup":

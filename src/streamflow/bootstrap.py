@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +23,12 @@ from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.postgres.driver_errors import database_unavailable, driver_error
 from streamflow.postgres.migrations import migrate
 from streamflow.private_files import make_home
+from streamflow.promotion.admission.admitted_reader import AdmittedReader
+from streamflow.promotion.events.delivery import EventDelivery, event_delivery
 from streamflow.registry import mlflow_rest
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.model_cache import LastServed, ModelCache
-from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
+from streamflow.registry.production import DatabaseReader, ServerReader, StagesReader
 from streamflow.registry.trial import Trials
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from streamflow.api.parts import ApiParts
     from streamflow.api.telemetry.tracing import Trace
     from streamflow.keys.key_sync import KeySync
+    from streamflow.registry.production import ProductionReader
     from streamflow.serving.challenger.staging import StagingSources
     from streamflow.serving.online_store import OnlineStore
     from streamflow.serving.prediction_log import Writer
@@ -107,7 +112,7 @@ def _blamed_on_the_database() -> Iterator[None]:
         raise database_unavailable(cause) from error
 
 
-def production(settings: Settings, database: Database, registry: Registry) -> ProductionReader:
+def production(settings: Settings, database: Database, registry: Registry) -> StagesReader:
     """The thinnest way to see which version is in Production."""
     uri, cache = settings.mlflow_tracking_uri, registry.cache
     if uri is None:
@@ -139,7 +144,7 @@ def production_predictor(platform: Platform) -> Predictor:
     from streamflow.serving.scoring import Served
     from streamflow.training import served_model
 
-    version = platform.production.production()
+    version = AdmittedReader.of(platform, _now).production()
     if version is None:
         raise NoProductionModel(platform.use_case.registered_model)
     files = platform.production.download(version)
@@ -191,11 +196,14 @@ def api(platform: Platform, host: str) -> RequestBoundary:
 
     # No answer waits for what the version in Staging does.
     beside = Database(url, _API_TIMEOUT_SECONDS)
+    thin = production(settings, database, platform.registry)
+    apart = replace(platform, database=Database(url, _API_TIMEOUT_SECONDS))
+    events = partial(event_delivery, apart)
     return create_app(
         api_parts(
             settings,
             use_case,
-            production(settings, database, platform.registry),
+            AdmittedReader.of(replace(platform, database=database, production=thin), _now, True),
             configured_online_store(settings, database, use_case),
             KeySync(key_store, checked, Audit()),
             log_writer=log_writer("copy_predictions"),
@@ -209,6 +217,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             last_served=LastServed(platform.registry.cache, use_case.registered_model),
             trace=tracing(),
             trial=Trials(platform.registry.cache).require_passed,
+            events=events,
         )
     )
 
@@ -227,6 +236,7 @@ def api_parts(
     load: Callable[[Path], ServedModel] | None = None,
     trial: Trial | None = None,
     staging: StagingSources | None = None,
+    events: Callable[..., EventDelivery | None] = lambda *_: None,
 ) -> ApiParts:
     """The API's parts over stores that may be stand-ins, as in tests.
 
@@ -238,7 +248,7 @@ def api_parts(
     from streamflow.serving.batching import RequestBatcher
     from streamflow.serving.challenger.staging import staging_parts
     from streamflow.serving.prediction_log import PredictionLog
-    from streamflow.serving.watcher import Watcher
+    from streamflow.serving.watcher import Admission, Watcher
     from streamflow.training import served_model
 
     now, load = now or _now, load or served_model.load
@@ -269,6 +279,7 @@ def api_parts(
         last_served=last_served,
         load=load,
         trial=trial,
+        admission=registry if isinstance(registry, Admission) else None,
     )
     return ApiParts(
         registered_model=use_case.registered_model,
@@ -281,6 +292,7 @@ def api_parts(
         prediction_log=prediction_log,
         staging=staged,
         now=now,
+        events=events(recorder, now),
     )
 
 

@@ -42,7 +42,7 @@
     │   ├── UnknownModel, UnknownVersion, UnknownRun, NotInStaging
     │   ├── NoLineage                a run that doesn't record what it was made from
     │   ├── EnvironmentNotRestored   a run's environment can't be installed again
-    │   ├── NothingToRollBack
+    │   ├── NothingToRollBack, UngatedProduction (in `promotion.admission.admitted`)
     │   ├── GateFailed, PromotedMeanwhile
     │   │                            it may not go to Production; in `promotion.errors`
     │   ├── ServedFormDiffers        what would be served doesn't equal what was trained

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamflow.postgres.database import Database
 from streamflow.registry.mlflow_registry import Registry
-from streamflow.registry.production import ProductionReader
+from streamflow.registry.production import StagesReader
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase
 
@@ -23,7 +23,7 @@ class Platform:
     use_case: UseCase
     database: Database
     registry: Registry
-    production: ProductionReader
+    production: StagesReader
 
     @property
     def artifacts(self) -> Path:

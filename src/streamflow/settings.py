@@ -130,6 +130,21 @@ class Settings(BaseSettings):
         1.0, gt=0, le=5, description="seconds between two checks which version is in Production"
     )
 
+    ungated: Literal["refuse", "serve"] = Field(
+        "refuse",
+        description="what the API does when a version that no promotion brought to Production is "
+        "there: go on with the last one that was promoted, or serve it",
+    )
+
+    webhook_url: SecretStr | None = Field(
+        None,
+        description="where the API sends the events of a model's history: promotions, rollbacks, "
+        "what the gates stopped, changes made elsewhere",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="the secret that those events are signed with (HMAC-SHA256)"
+    )
+
     @property
     def artifacts(self) -> Path:
         """The folder with the files of MLflow's runs and models, unless a server keeps them."""
@@ -154,6 +169,13 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
+        if settings.webhook_url is not None and settings.webhook_secret is None:
+            raise InvalidSettings(
+                "STREAMFLOW_WEBHOOK_URL is set, and nothing to sign its events with: the receiver "
+                "couldn't tell them from others.",
+                "Set STREAMFLOW_WEBHOOK_SECRET, for example to what `openssl rand -hex 32` prints, "
+                "and give it to the receiver.",
+            )
         return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
     except ValidationError as error:
         first = error.errors()[0]
@@ -180,7 +202,7 @@ def load_settings(**overrides: object) -> Settings:
 # Settings whose values may hold a password.
 _PRIVATE = {
     *("database_url", "role_passwords", "mlflow_database_url", "mlflow_tracking_uri"),
-    *("online_store", "api_key", "promote_key"),
+    *("online_store", "api_key", "promote_key", "webhook_url", "webhook_secret"),
 }
 
 

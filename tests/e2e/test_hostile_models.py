@@ -58,6 +58,12 @@ def register(ready: Platform, name: str, content: bytes, schema: str, **given: A
     return int(made.version)
 
 
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """No gate has seen these models."""
+    return {**environment, "STREAMFLOW_UNGATED": "serve"}
+
+
 @pytest.mark.skipif("STREAMFLOW_LONG_TESTS" not in os.environ, reason="it takes a minute")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
 def test_hostile_models_are_refused_by_every_worker_and_the_last_good_one_answers(

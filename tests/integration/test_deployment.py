@@ -414,9 +414,15 @@ def test_an_alias_that_was_moved_by_hand_is_put_right_by_the_same_promotion(
 ) -> None:
     promote(ready, 1)
     client_of(ready).set_registered_model_alias(ready.registry.model, "production", "3")
-    assert not promote(ready, 1).changed
+    assert promote(ready, 1).changed
     assert stages(ready)[1][1] == ("production",)
     assert stages(ready)[3][1] == ()
+    assert [(one.kind, one.version, one.to_stage) for one in audit(ready)] == [
+        ("promoted", 1, "Production"),
+        ("changed elsewhere", 3, None),
+        ("promoted", 1, "Production"),
+    ]
+    assert not promote(ready, 1).changed
 
 
 def interrupted(ready: Platform, at: str, *command: Any) -> None:
@@ -635,7 +641,8 @@ def test_a_version_that_somebody_else_registered_is_refused(
             shared.registry.model, made.version, "Production", archive_existing_versions=True
         )
         with pytest.raises(UnservableModel, match="wasn't registered by `streamflow train`"):
-            production_predictor(shared)
+            settings = shared.settings.model_copy(update={"ungated": "serve"})
+            production_predictor(replace(shared, settings=settings))
     finally:
         client.delete_model_version(shared.registry.model, made.version)
 

@@ -11,7 +11,7 @@ from tests import killing
 from tests.killing import KILLS, Copies, Forking, Undisturbed, assert_as_undisturbed
 
 STEPS = (
-    *("ingest", "materialize", "train", "promote"),
+    *("ingest", "materialize", "train", "promote", "rollback", "approve"),
     pytest.param("promote_by_gates", marks=pytest.mark.slow),
 )
 

@@ -22,6 +22,7 @@ import yaml
 from tests.fakes import JANUARY, FakeRegistry, api, eventually, model, repeating, stocked
 
 from streamflow.operations import processes
+from streamflow.promotion.admission.admitted import UngatedProduction
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
@@ -214,6 +215,14 @@ def test_real_scrapes_fill_the_dashboard_and_make_each_alert_fire(tmp_path: Path
         read, pause = online.read, threading.Event()
         online.read = lambda plan, ids: (pause.wait(0.2), read(plan, ids))[1]  # type: ignore[method-assign]
         prometheus.until_firing("StreamFlowLatency")
+
+        registry.ungated = UngatedProduction("Version 9 is in Production.", "Promote it.")
+        prometheus.until_firing("StreamFlowProductionUngated")
+        registry.ungated = None
+
+        app.recorder.record_events_waiting(1, 1000.0)
+        prometheus.until_firing("StreamFlowEventsWait")
+        app.recorder.record_events_waiting(0, 0.0)
 
         online.down()
         prometheus.until_firing("StreamFlowErrorRate", "StreamFlowDependencyAway")

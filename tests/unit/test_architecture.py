@@ -65,7 +65,8 @@ PURE = (
     *("training/dataset.py", "training/evaluation.py", "training/feature_importance.py"),
     *("training/fit.py", "training/split.py", "training/values_seen.py"),
     *("training/backtest.py", "training/backtest_conclusions.py"),
-    *("promotion/history.py", "promotion/change.py", "promotion/chain.py"),
+    *("promotion/history.py", "promotion/change.py", "promotion/lookup/chain.py"),
+    "promotion/admission/admitted.py",
     *(path.relative_to(SOURCE / "streamflow").as_posix() for path in FIGURES),
 )
 INPUT_AND_OUTPUT = {

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow.promotion.chain import Anchor, BentRow, Link, first_bent
+from streamflow.promotion.lookup.chain import Anchor, BentRow, Link, first_bent
 
 TEXTS = st.text("ab", max_size=3)
 

@@ -15,8 +15,8 @@ from streamflow.promotion.check_version import stopped
 from streamflow.promotion.gates.acceptance import acceptance_bars
 from streamflow.promotion.gates.result import GateReport, GateResult, Outcome
 from streamflow.promotion.history import (
+    recorded,
     recorded_as_ours,
-    recorded_versions,
     rollback_target,
     rollback_targets,
 )
@@ -145,17 +145,18 @@ def test_a_rollback_undoes_what_was_done_elsewhere_too() -> None:
 
 def test_what_is_only_known_to_have_come_from_elsewhere_isnt_ours() -> None:
     audit = [*promotions(1), elsewhere(2)]
-    assert recorded_versions(audit) == {PRODUCTION: 2}
-    assert not recorded_as_ours(audit, 2, PRODUCTION)
-    assert recorded_as_ours([*audit, promoted(2)], 2, PRODUCTION)
-    assert recorded_versions([*audit, elsewhere(2, "Staging")]) == {"Staging": 2}
-    assert recorded_versions([*audit, elsewhere(None)]) == {}
+    assert recorded(audit).versions == {PRODUCTION: 2}
+    assert not recorded_as_ours(audit, 2, PRODUCTION, "")
+    assert recorded_as_ours([*audit, promoted(2)], 2, PRODUCTION, "")
+    assert not recorded_as_ours([*audit, promoted(2)], 2, PRODUCTION, "another model")
+    assert recorded([*audit, elsewhere(2, "Staging")]).versions == {"Staging": 2}
+    assert recorded([*audit, elsewhere(None)]).versions == {}
 
 
 @pytest.mark.parametrize("kind", ["refused", "approved", "canary started", "canary ended"])
 def test_what_moves_nothing_changes_nobodys_stage(kind: Kind) -> None:
     audit = [*promotions(1, 2), change(kind, 3)]
-    assert recorded_versions(audit) == {PRODUCTION: 2}
+    assert recorded(audit).versions == {PRODUCTION: 2}
     assert rollback_target(audit, 2) == 1
 
 

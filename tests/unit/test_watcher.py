@@ -27,6 +27,7 @@ from streamflow.errors import (
     NoProductionModel,
     UnservableModel,
 )
+from streamflow.promotion.admission.admitted import UngatedProduction
 from streamflow.registry.trial import Superseded
 from streamflow.serving import responses
 from streamflow.serving.predictor import Predictor
@@ -56,6 +57,7 @@ class World:
             load=self.registry.load,
             trial=trial,
             last_served=last_served,
+            admission=self.registry,
             monotonic=lambda: self.time,
         )
 
@@ -210,6 +212,38 @@ def test_a_refusal_is_logged_once_per_version(world, log):
             world.look(RETRY_SECONDS + 1)
     refused = [line["model_version"] for line in log.lines("model_refused")]
     assert refused == [1, 2]
+
+
+def test_what_no_gate_has_seen_is_told_and_logged_once_while_the_version_before_answers(world, log):
+    world.registry.promote(1, model(0.1))
+    assert world.look().ungated is None
+    assert world.metric("streamflow_production_ungated") == 0
+    world.registry.ungated = UngatedProduction("Version 9 is in Production.", "Promote it.")
+    for _ in range(2):
+        ungated = world.look().ungated
+    assert world.version() == 1
+    assert world.metric("streamflow_production_ungated") == 1
+    told = responses.ready(world.predictor, world.watcher.state, FEBRUARY)
+    assert told["ready"]
+    assert told["model"]["ungated"] == responses.problem(ungated)
+    assert told["model"]["ungated"]["code"] == "ungated_production"
+    world.registry.ungated = None
+    world.look()
+    assert "ungated" not in responses.ready(world.predictor, world.watcher.state, FEBRUARY)["model"]
+    assert len(log.lines("production_ungated")) == 1
+    assert len(log.lines("production_ungated_ended")) == 1
+
+
+def test_a_rollback_that_the_history_alone_tells_is_followed_while_mlflow_is_down(world):
+    world.registry.promote(1, model(0.1))
+    world.registry.promote(2, model(0.2))
+    world.look()
+    world.registry.promote(1, model(0.1))
+    world.registry.registry_error = MlflowUnavailable("MLflow doesn't answer.", "Start it.")
+    state = world.look()
+    assert world.version() == 1
+    assert state.registry_error is world.registry.registry_error
+    assert world.metric("streamflow_dependency_up", dependency="registry") == 0
 
 
 def test_the_last_served_model_keeps_serving_while_mlflow_is_down(world):

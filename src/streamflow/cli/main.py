@@ -31,7 +31,7 @@ from streamflow.cli import (
 )
 from streamflow.cli.command import Command
 from streamflow.cli.failure import exit_code, print_failure
-from streamflow.cli.promotion import compare, models, promote
+from streamflow.cli.promotion import compare, history, models, promote
 from streamflow.cli.terminal import print_error
 
 app = typer.Typer(
@@ -43,21 +43,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(
-        data,
-        ingest,
-        train,
-        evaluate,
-        models,
-        promote,
-        compare,
-        lineage,
-        servers,
-        predict,
-        explain,
-        keys,
-        database,
-    ),
+    *(data, ingest, train, evaluate, models, promote, compare, history, lineage, servers),
+    *(predict, explain, keys, database),
 ):
     for command in group.app.registered_commands:
         command.cls = Command

@@ -6,7 +6,7 @@ import json
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from streamflow import bootstrap
@@ -17,6 +17,9 @@ from streamflow.operations import processes, running_servers
 from streamflow.platform import Platform
 from streamflow.postgres import embedded_server, migrations, roles
 from streamflow.promotion import canary
+from streamflow.promotion.admission.admitted import UngatedProduction
+from streamflow.promotion.admission.admitted_reader import AdmittedReader
+from streamflow.promotion.events.delivery import backlog
 from streamflow.serving.online_store import newest_materialized
 from streamflow.settings import Settings
 from streamflow.use_case.module import load_use_case
@@ -56,8 +59,8 @@ def status(settings: Settings) -> list[Part]:
             )
             recorded = ingestions.recorded_ingestions(opened.database, opened.use_case)
             parts.append(Part("ingestions", str(len(recorded)), _newest_first(recorded)))
-            parts += _absent(opened, loaded)
-            return [*parts, _production(opened), *_staging(opened)]
+            parts += [*_absent(opened, loaded), _production(opened), *_staging(opened)]
+            return [*parts, *_events(opened)]
     except StreamFlowError as error:
         return [Part("PostgreSQL", "down", error.message), *servers, use_case]
 
@@ -104,10 +107,15 @@ def _absent(platform: Platform, loaded: Sequence[date]) -> list[Part]:
 
 
 def _production(platform: Platform) -> Part:
+    reader = AdmittedReader.of(platform, lambda: datetime.now(UTC))
     try:
-        version = platform.production.production()
-    except MlflowUnavailable as error:
+        version = reader.production()
+        if reader.registry_error is not None:
+            raise reader.registry_error
+    except (MlflowUnavailable, UngatedProduction) as error:
         return Part("Production", "unknown", error.message)
+    if reader.ungated is not None:
+        return Part("Production", "ungated", str(reader.ungated))
     if version is None:
         return Part("Production", "empty", "")
     return Part("Production", "set", f"version {version.version}, run {version.run_id}")
@@ -147,6 +155,18 @@ def _challenger(url: str) -> dict[str, Any]:
             return told
     except (OSError, ValueError):  # also where it isn't ready
         return {}
+
+
+def _events(platform: Platform) -> list[Part]:
+    """What waits for the webhook; nothing if there is none."""
+    if platform.settings.webhook_url is None:
+        return []
+    left = backlog(platform.database, platform.registry.model)
+    if not left.waiting or left.oldest_at is None:
+        return [Part("events", "delivered", "")]
+    failed = f", {left.attempts} attempts, the last one: {left.problem}" if left.problem else ""
+    since = f"the oldest of {left.oldest_at:%Y-%m-%d %H:%M:%S} UTC{failed}"
+    return [Part("events", "waiting", f"{left.waiting}, {since}")]
 
 
 def _mlflow(settings: Settings) -> Part:

@@ -4,13 +4,17 @@ May import: lineage, serving, keys, and what lineage may.
 """
 
 __all__ = [
+    "admission",
+    "approve",
     "canary",
     "change",
     "check_version",
     "compare",
     "errors",
+    "events",
     "history",
     "kept_versions",
+    "lookup",
     "model_history",
     "overrides",
     "promote",

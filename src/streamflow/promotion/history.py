@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from streamflow.errors import NothingToRollBack
-from streamflow.promotion.change import Change
+from streamflow.promotion.admission.admitted import last_admitted, same_model
+from streamflow.promotion.change import Change, RecordedChange
 from streamflow.registry.stages import ALIASES, PRODUCTION
 
 
@@ -24,41 +25,77 @@ def recorded_stage(changes: Sequence[Change], version: int) -> str:
     return stage
 
 
-def recorded_as_ours(changes: Sequence[Change], version: int, stage: str) -> bool:
-    """Whether the version is in the stage by the recorded changes, and was brought there by ours or
-    archived by one."""
+def recorded_as_ours(changes: Sequence[Change], version: int, stage: str, model_hash: str) -> bool:
+    """Whether the version is in the stage by the recorded changes and was brought there by one of
+    ours, with this model and the stage's alias; or was archived by one."""
     if recorded_stage(changes, version) != stage:
         return False
-    return stage not in ALIASES or _last_move(changes, version).ours
+    if stage not in ALIASES:
+        # What was taken out of Production elsewhere goes on serving until one of ours says so.
+        serving = last_admitted(changes)
+        return serving is None or serving.version != version
+    aliases = recorded(changes).aliases
+    last = _last_move(changes, version)
+    return last.ours and same_model(last, model_hash) and aliases.get(ALIASES[stage]) == version
 
 
 def _last_move(changes: Sequence[Change], version: int) -> Change:
     return next(one for one in reversed(changes) if one.moves and one.version == version)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """Who is in each stage of one version, and where each of their aliases points; what is empty
+    lacks."""
+
+    versions: Mapping[str, int]
+    aliases: Mapping[str, int]
+
+
+def recorded(changes: Iterable[Change]) -> Recorded:
+    """Who is where by the recorded changes. A promotion brings the aliases to their stages."""
+    versions: dict[str, int] = {}
+    aliases: dict[str, int] = {}
+    for change in changes:
+        if change.moves:
+            kept = {stage: one for stage, one in versions.items() if one != change.version}
+            kept.pop(change.to_stage or "", None)
+            if change.to_stage in ALIASES and change.version is not None:
+                kept[change.to_stage] = change.version
+            versions = kept
+        if change.ours:
+            aliases = {ALIASES[stage]: one for stage, one in versions.items()}
+        elif (alias := change.details.get("alias")) is not None:
+            aliases.pop(alias, None)
+            if change.version is not None:
+                aliases[alias] = change.version
+    return Recorded(versions, aliases)
+
+
+def production_changes(changes: Iterable[RecordedChange]) -> list[RecordedChange]:
+    """The changes that brought another version to Production, or emptied it, in their order."""
+    found: list[RecordedChange] = []
+    current: int | None = None
+    for change in changes:
+        before = current
+        if change.moves and change.to_stage == PRODUCTION:
+            current = change.version
+        elif change.moves and change.version == current:
+            current = None
+        if current != before:
+            found.append(change)
+    return found
+
+
 def recorded_version(changes: Sequence[Change], stage: str) -> int | None:
     """The version in the stage by the recorded changes; None for a stage of many versions."""
-    return recorded_versions(changes).get(stage)
-
-
-def recorded_versions(changes: Sequence[Change]) -> dict[str, int]:
-    """The version in each stage of one version, by the recorded changes; empty stages lack."""
-    found: dict[str, int] = {}
-    for change in changes:
-        if not change.moves:
-            continue
-        kept = {stage: one for stage, one in found.items() if one != change.version}
-        kept.pop(change.to_stage or "", None)
-        if change.to_stage in ALIASES and change.version is not None:
-            kept[change.to_stage] = change.version
-        found = kept
-    return found
+    return recorded(changes).versions.get(stage)
 
 
 def in_production_since(changes: Sequence[Change], moment: datetime) -> set[int]:
     """The versions that were in Production at `moment` (UTC) or later, by the recorded changes."""
     before = [one for one in changes if one.at <= moment]
-    found = recorded_versions(before).get(PRODUCTION)
+    found = recorded(before).versions.get(PRODUCTION)
     later = {
         one.version
         for one in changes

@@ -10,10 +10,12 @@ from typing import Any, Literal
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.promotion import history, model_history
+from streamflow.promotion.admission.elsewhere import made_elsewhere
 from streamflow.promotion.change import Change
 from streamflow.promotion.check_version import Check, check_rollback, check_version, stopped
 from streamflow.promotion.errors import GateFailed, PromotedMeanwhile
 from streamflow.promotion.gates.result import GateReport
+from streamflow.promotion.lookup import anchors
 from streamflow.promotion.online_features import require_online
 from streamflow.promotion.rival import rival
 from streamflow.registry import stages
@@ -67,7 +69,7 @@ def promote(
     isn't online any more, FeatureStoreUnavailable, MlflowUnavailable.
     """
     database, registry = platform.database, platform.registry
-    report = None
+    report, head = None, None
     if to_stage == stages.PRODUCTION and not _is_there(platform, version, to_stage):
         # Before the lock: it takes as long as a training.
         report = check(platform, version, who, now, progress, overrides)
@@ -80,9 +82,16 @@ def promote(
         candidate = registry.version(version)
         changes = model_history.changes(database, registry.model)
         moved = candidate.stage == to_stage
+        there = version, to_stage, candidate.model_hash
+        judged = moved and history.recorded_as_ours(changes, *there)
+        for change in made_elsewhere(changes, registry.placed(), registry.model, now):
+            # What this command moved before it was killed is its own.
+            if not (moved and version in (change.version, change.replaced)):
+                model_history.record(database, change)
+        changes = model_history.changes(database, registry.model)
         recorded_stage = history.recorded_stage(changes, version)
-        recorded = moved and history.recorded_as_ours(changes, version, to_stage)
-        if to_stage == stages.PRODUCTION and not recorded:
+        recorded = moved and history.recorded_as_ours(changes, *there)
+        if to_stage == stages.PRODUCTION and not judged:
             _require_same_facts(platform, candidate, report)
         if to_stage in stages.ALIASES and not moved and not (overrides and "servable" in overrides):
             require_online(platform, candidate)
@@ -112,7 +121,9 @@ def promote(
                 replaced=replaced,
                 details=report.as_dict() if report is not None else {},
             )
-            model_history.record(database, change)
+            head = model_history.record(database, change)
+    if head is not None:
+        anchors.anchor(platform, head)
     return Promoted(
         version,
         from_stage,
@@ -127,10 +138,12 @@ def promote(
 
 
 def _is_there(platform: Platform, version: int, stage: str) -> bool:
-    """Whether the version is in the stage, with a record of ours."""
-    there = platform.registry.version(version).stage == stage
+    """Whether the version is in the stage, with a record of ours about the model that it has."""
+    found = platform.registry.version(version)
     changes = model_history.changes(platform.database, platform.registry.model)
-    return there and history.recorded_as_ours(changes, version, stage)
+    return found.stage == stage and history.recorded_as_ours(
+        changes, version, stage, found.model_hash
+    )
 
 
 def _refused(

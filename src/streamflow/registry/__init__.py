@@ -5,6 +5,7 @@ May import: training, postgres, top modules.
 
 __all__ = [
     "evaluations",
+    "history_head",
     "mlflow_registry",
     "mlflow_rest",
     "model_cache",

@@ -18,7 +18,7 @@ from streamflow.registry.mlflow_deletion import delete_run
 from streamflow.registry.mlflow_entities import in_stage, model_version, our_run, pages
 from streamflow.registry.mlflow_signature import signature
 from streamflow.registry.model_cache import ModelCache
-from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Run, RunRecord
+from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Placed, Run, RunRecord
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGING
 from streamflow.training import served_model
 
@@ -232,13 +232,20 @@ class Registry:
         )
 
     def production(self) -> ModelVersion | None:
-        """The highest version in Production, or None; without aliases and metrics, so that it takes
-        one query: the API polls every second."""
+        """The highest version in Production, or None; by one query, without aliases and metrics."""
         return in_stage(self._search_versions(), PRODUCTION)
 
     def staging(self) -> ModelVersion | None:
         """The same of Staging."""
         return in_stage(self._search_versions(), STAGING)
+
+    def placed(self) -> Placed:
+        """Who is in Production and Staging, and their aliases."""
+        if not (found := self._search_versions()):
+            return Placed({}, {})
+        with mlflow_errors():
+            aliases = self._client.get_registered_model(self.model).aliases
+        return Placed.of(map(model_version, found), {one: int(aliases[one]) for one in aliases})
 
     def set_stage(self, version: int, stage: str) -> None:
         """Move the version to the stage, archive others in it, and move the aliases."""

@@ -7,16 +7,17 @@ kinds of tracking servers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from streamflow.errors import UnknownVersion
 from streamflow.postgres.database import Database
 from streamflow.registry.mlflow_rest import MlflowServer
 from streamflow.registry.model_cache import ModelCache
-from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
-from streamflow.registry.stages import PRODUCTION, STAGING
+from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Placed
+from streamflow.registry.stages import ALIASES, PRODUCTION, STAGING
 
 _MLFLOW_ARTIFACTS = "mlflow-artifacts"
 _MAX_DEPTH = 5
@@ -39,6 +40,13 @@ class ProductionReader(Protocol):
 
         Raises UnservableModel if it isn't what was registered, UnknownVersion, MlflowUnavailable.
         """
+
+
+class StagesReader(ProductionReader, Protocol):
+    """Reads who is in each stage too."""
+
+    def placed(self) -> Placed:
+        """Who is in Production and Staging, and their aliases. Raises MlflowUnavailable."""
 
 
 class DatabaseReader:
@@ -69,6 +77,22 @@ class DatabaseReader:
             return ModelVersion(**row, aliases=(), metrics={})
         return None
 
+    def placed(self) -> Placed:
+        """Who is in Production and Staging, and their aliases."""
+        if not self._database.row("registry_exists")["exists"]:
+            return Placed({}, {})
+        versions, aliases = [], dict[str, int]()
+        for row in self._database.rows(
+            "placed_versions",
+            model=self._model,
+            stages=list(ALIASES),
+            aliases=list(ALIASES.values()),
+            tag=MODEL_HASH_TAG,
+        ):
+            aliases.update(dict.fromkeys(row.pop("named") or (), row["version"]))
+            versions.append(ModelVersion(**row, aliases=(), metrics={}))
+        return Placed.of(versions, aliases)
+
     def download(self, version: ModelVersion) -> Path:
         """The folder with the version's served form, whose hash was checked."""
         if (cached := self._cache.cached(version)) is not None:
@@ -85,6 +109,19 @@ class DatabaseReader:
         return self._cache.files(version, lambda _: folder)
 
 
+def _version(document: Mapping[str, Any]) -> ModelVersion:
+    tags = {tag["key"]: tag["value"] for tag in document.get("tags", [])}
+    return ModelVersion(
+        name=document["name"],
+        version=int(document["version"]),
+        run_id=document.get("run_id", ""),
+        stage=document["current_stage"],
+        aliases=(),
+        metrics={},
+        model_hash=tags.get(MODEL_HASH_TAG, ""),
+    )
+
+
 class ServerReader:
     """Reads a registry over the REST API of an MLflow server."""
 
@@ -96,33 +133,26 @@ class ServerReader:
 
     def production(self) -> ModelVersion | None:
         """The highest version in Production, or None."""
-        return self._in_stage(PRODUCTION)
+        return self._placed({}).versions.get(PRODUCTION)
 
     def staging(self) -> ModelVersion | None:
         """The highest version in Staging, or None."""
-        return self._in_stage(STAGING)
+        return self._placed({}).versions.get(STAGING)
 
-    def _in_stage(self, stage: str) -> ModelVersion | None:
+    def placed(self) -> Placed:
+        """Who is in Production and Staging, and their aliases."""
+        try:
+            model = self._server.document("mlflow/registered-models/get", name=self._model)
+        except UnknownVersion:  # there is no such model yet
+            return Placed({}, {})
+        given = model["registered_model"].get("aliases", [])
+        return self._placed({one["alias"]: int(one["version"]) for one in given})
+
+    def _placed(self, aliases: Mapping[str, int]) -> Placed:
         quoted = self._model.replace("'", "''")
         address = "mlflow/model-versions/search"
-        versions = [
-            version
-            for version in self._server.pages(address, "model_versions", filter=f"name='{quoted}'")
-            if version["current_stage"] == stage
-        ]
-        if not versions:
-            return None
-        highest = max(versions, key=lambda version: int(version["version"]))
-        tags = {tag["key"]: tag["value"] for tag in highest.get("tags", [])}
-        return ModelVersion(
-            name=highest["name"],
-            version=int(highest["version"]),
-            run_id=highest.get("run_id", ""),
-            stage=highest["current_stage"],
-            aliases=(),
-            metrics={},
-            model_hash=tags.get(MODEL_HASH_TAG, ""),
-        )
+        found = self._server.pages(address, "model_versions", filter=f"name='{quoted}'")
+        return Placed.of((_version(one) for one in found), aliases)
 
     def download(self, version: ModelVersion) -> Path:
         """The folder with the version's served form, whose hash was checked."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamflow.registry.stages import ALIASES
 from streamflow.training.served_model import FeatureSchema
 
 if TYPE_CHECKING:
@@ -77,3 +78,28 @@ class RunRecord:
     schema: FeatureSchema
     input_example: DataFrame  # of a few rows
     requirements: list[str]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Who is in the stages of one version, Production and Staging, and where their aliases point.
+
+    `versions` are by stage, without aliases and metrics; an empty stage lacks.
+    """
+
+    versions: Mapping[str, ModelVersion]
+    aliases: Mapping[str, int]
+
+    @classmethod
+    def of(cls, versions: Iterable[ModelVersion], aliases: Mapping[str, int]) -> Placed:
+        """Of all versions, the highest in each stage; aliases of ours alone."""
+        found: dict[str, ModelVersion] = {}
+        for one in versions:
+            if one.stage in ALIASES and one.version > _number(found.get(one.stage)):
+                found[one.stage] = one
+        ours = {name: number for name, number in aliases.items() if name in ALIASES.values()}
+        return cls(found, ours)
+
+
+def _number(version: ModelVersion | None) -> int:
+    return version.version if version is not None else 0

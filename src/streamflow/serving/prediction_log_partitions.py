@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 
+from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres.database import Database
 
 _PREFIX = "predictions_"
@@ -38,6 +40,17 @@ def create_partitions(database: Database, wanted: Iterable[date]) -> None:
             database.execute("create_prediction_partition", day=day)
 
 
+def count_days(database: Database, before: date) -> None:
+    """Count what each model served on the days before that one, which weren't counted yet. The
+    counts stay when a day is dropped. Nothing happens if the user may not write them."""
+    if not database.row("may_count_days")["may"]:
+        return
+    counted = {row["day"] for row in database.rows("counted_days")}
+    for day in partition_days(database):
+        if day < before and day not in counted:
+            database.execute("count_day", day=day, after=day + timedelta(days=1))
+
+
 def drop_partitions_before(database: Database, oldest: date) -> list[date]:
     """Drop the partitions of days before `oldest`, and return these days; none if the user may not.
 
@@ -46,6 +59,9 @@ def drop_partitions_before(database: Database, oldest: date) -> list[date]:
     """
     if not database.row("may_drop_predictions")["may"]:
         return []
+    # A log that isn't dropped fills the disk; that is worse than a day that isn't counted.
+    with suppress(DatabaseUnavailable):
+        count_days(database, oldest)
     with database.transaction():
         database.execute("set_lock_timeout")
         database.execute("lock_predictions")

@@ -170,6 +170,8 @@ def _model_part(predictor: Predictor, state: WatcherState, age: float | None) ->
     if state.rejection is not None:
         rejected = {"version": state.rejection.version.version, **problem(state.rejection.error)}
         part["refused"] = rejected
+    if state.ungated is not None:
+        part["ungated"] = problem(state.ungated)
     return part
 
 

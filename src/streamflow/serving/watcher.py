@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from streamflow import log
 from streamflow.errors import (
@@ -28,7 +28,7 @@ from streamflow.registry.unservable import being_tried, why_unservable
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Served
 from streamflow.serving.warm_up import warmed_up
-from streamflow.serving.watcher_state import Rejection, WatcherState
+from streamflow.serving.watcher_state import ProblemLog, Rejection, WatcherState
 from streamflow.training import served_model
 from streamflow.training.served_model import ServedModel
 
@@ -56,6 +56,9 @@ class Metrics(Protocol):
     def model_withdrawn(self) -> None:
         """No version is served any more."""
 
+    def record_ungated(self, ungated: bool) -> None:
+        """Whether what is in Production isn't served, because no gate has seen it."""
+
     def record_data_age(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """The newest event timestamp per feature view, both in UTC."""
 
@@ -66,6 +69,19 @@ class Metrics(Protocol):
         self, dependency: Literal["registry", "online_store"], reached: bool
     ) -> None:
         """Whether the last poll reached the dependency."""
+
+
+@runtime_checkable
+class Admission(Protocol):
+    """What the registry's reader knows beside the version to serve, after it was asked for that."""
+
+    @property
+    def ungated(self) -> StreamFlowError | None:
+        """Why what is in Production isn't served; None if it is."""
+
+    @property
+    def registry_error(self) -> StreamFlowError | None:
+        """Why the version comes from the history alone; None if MLflow was reached."""
 
 
 class Watcher:
@@ -87,6 +103,7 @@ class Watcher:
         last_served: LastServed | None = None,
         load: Callable[[Path], ServedModel] = served_model.load,
         trial: Trial | None = None,
+        admission: Admission | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.state = WatcherState()
@@ -98,9 +115,10 @@ class Watcher:
         self._last_served = last_served
         self._load = load
         self._trial = trial
+        self._admission = admission
         self._stopping = False
         self._monotonic = monotonic
-        self._logged: dict[str, str] = {}
+        self._problems = ProblemLog()
         self._recorded: object = object()  # unequal to every version, and to None
         self._thread = PollingThread("watcher", self.poll, poll_seconds)
 
@@ -121,15 +139,22 @@ class Watcher:
             version = self._registry.production()
         except Exception as error:
             registry_error = _as_ours(error, MlflowUnavailable, "The registry can't be read")
-            self._log_problem("registry", registry_error)
+            self._problems.log("registry", registry_error)
             self._fall_back(registry_error)
             rejection = self.state.rejection
         else:
-            self._log_problem("registry", None)
+            if self._admission is not None:
+                registry_error = self._admission.registry_error
+            self._problems.log("registry", registry_error)
             rejection = self._follow(version)
+        ungated = self._admission.ungated if self._admission is not None else None
+        self._problems.log("ungated", ungated)
+        self._metrics.record_ungated(ungated is not None)
         self._metrics.record_dependency("registry", registry_error is None)
         self._metrics.record_dependency("online_store", feature_store_error is None)
-        self.state = WatcherState(self._now(), registry_error, feature_store_error, rejection)
+        self.state = WatcherState(
+            self._now(), registry_error, feature_store_error, rejection, ungated
+        )
         self._metrics.record_registry_poll()
 
     def _read_newest(self) -> StreamFlowError | None:
@@ -139,7 +164,7 @@ class Watcher:
             self._predictor.set_not_recorded(self._online.not_recorded())
         except Exception as error:
             problem = _as_ours(error, FeatureStoreUnavailable, "The online store can't be read")
-        self._log_problem("feature_store", problem)
+        self._problems.log("feature_store", problem)
         # Data that can't be read grows older all the same. What a model of before was given doesn't
         # count any more.
         newest, served = self._predictor.newest or {}, self._predictor.served
@@ -187,7 +212,7 @@ class Watcher:
         except Exception as error:
             return self._reject(version, error, self._monotonic() - started)
         self._serve(candidate)
-        self._logged.pop("model", None)
+        self._problems.forget("model")
         self._record(version)
         return None
 
@@ -227,10 +252,10 @@ class Watcher:
             self._last_served.record(version)
         except OSError as error:
             problem = _as_ours(error, ServiceUnavailable, "It can't be written down")
-            self._log_problem("last_good", problem)
+            self._problems.log("last_good", problem)
         else:
             self._recorded = version
-            self._log_problem("last_good", None)
+            self._problems.log("last_good", None)
 
     def _fall_back(self, reason: StreamFlowError, but_not: ModelVersion | None = None) -> None:
         """If no model is served, serve the version that was served last, if its files are intact
@@ -245,37 +270,17 @@ class Watcher:
                 self._serve(self._prepared(*recorded, self._goes_on))
         except Exception as error:
             problem = _as_ours(error, ServiceUnavailable, "It can't be recalled")
-            self._log_problem("last_good", problem)
+            self._problems.log("last_good", problem)
 
     def _reject(self, version: ModelVersion, error: Exception, seconds: float) -> Rejection:
         problem = why_unservable(version, error)
-        self._log_problem("model", problem, version)
+        self._problems.log("model", problem, version)
         self._fall_back(problem)
         # A service that was down is tried again at the next poll, a bad model less often.
         pause = max(RETRY_SECONDS, RETRY_FACTOR * seconds)
         if isinstance(problem, ServiceUnavailable):
             pause = 0.0
         return Rejection(version, problem, self._monotonic() + pause)
-
-    def _log_problem(
-        self, part: str, error: StreamFlowError | None, version: ModelVersion | None = None
-    ) -> None:
-        """Log a part's problem once, however many polls it lasts, and its end."""
-        if error is None:
-            if self._logged.pop(part, None) is not None:
-                log.info(f"{part}_answers_again")
-            return
-        problem = f"{error.code} {_identity(version) if version else ''}"
-        if self._logged.get(part) == problem:
-            return
-        self._logged[part] = problem
-        log.warning(
-            "model_refused" if version else f"{part}_unavailable",
-            code=error.code,
-            message=error.message,
-            lines=log.traceback_lines(error.__cause__ or error),
-            model_version=version.version if version else None,
-        )
 
 
 def _identity(version: ModelVersion) -> tuple[str, int, str]:

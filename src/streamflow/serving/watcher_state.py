@@ -1,4 +1,4 @@
-"""What the watcher's last poll found."""
+"""What the watcher's last poll found, and what it logged of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from streamflow import log
 from streamflow.errors import StreamFlowError
 
 if TYPE_CHECKING:
@@ -23,9 +24,50 @@ class Rejection:
 
 @dataclass(frozen=True)
 class WatcherState:
-    """The outcome of the last poll, which ended at `polled_at` (UTC); an error of None is none."""
+    """The outcome of the last poll, which ended at `polled_at` (UTC); an error of None is none.
+
+    `ungated` says why what is in Production isn't served, though it could be.
+    """
 
     polled_at: datetime | None = None
     registry_error: StreamFlowError | None = None
     feature_store_error: StreamFlowError | None = None
     rejection: Rejection | None = None
+    ungated: StreamFlowError | None = None
+
+
+# The events of a part's problem and of its end, where they aren't named like the part.
+_EVENTS = {"ungated": ("production_ungated", "production_ungated_ended")}
+
+
+class ProblemLog:
+    """What was logged last of each part."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, str] = {}
+
+    def log(
+        self, part: str, error: StreamFlowError | None, version: ModelVersion | None = None
+    ) -> None:
+        """Log a part's problem, unless it is the one that was logged last; and its end."""
+        begins, ends = _EVENTS.get(part, (f"{part}_unavailable", f"{part}_answers_again"))
+        if error is None:
+            if self._logged.pop(part, None) is not None:
+                log.info(ends)
+            return
+        which = (version.name, version.version, version.model_hash) if version else ""
+        problem = f"{error.code} {which}"
+        if self._logged.get(part) == problem:
+            return
+        self._logged[part] = problem
+        log.warning(
+            "model_refused" if version else begins,
+            code=error.code,
+            message=error.message,
+            lines=log.traceback_lines(error.__cause__ or error),
+            model_version=version.version if version else None,
+        )
+
+    def forget(self, part: str) -> None:
+        """The part's problem has ended, which needn't be logged."""
+        self._logged.pop(part, None)

@@ -30,7 +30,7 @@ STAGE_BUCKETS = (
     *(0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
 )
 # How the values of several processes become one.
-_Mode = Literal["livesum", "livemin", "mostrecent"]
+_Mode = Literal["livesum", "livemin", "livemax", "mostrecent"]
 PROBABILITY_BUCKETS = tuple(step / 20 for step in range(1, 21))
 
 
@@ -188,6 +188,20 @@ class Metrics:
             "in its place.",
             ["answered_by"],
             registry=registry,
+        )
+        self.production_ungated = gauge(
+            "livemax",
+            "production_ungated",
+            "Whether what is in Production isn't served, because no promotion brought it there: 1, "
+            "else 0.",
+        )
+        self.events_waiting = gauge(
+            "livemax", "events_waiting", "Events that are still to be delivered to the webhook."
+        )
+        self.events_oldest_seconds = gauge(
+            "livemax",
+            "events_oldest_seconds",
+            "For how long the oldest event that waits has waited; 0 when none does.",
         )
         self.data_age_seconds = gauge(
             "mostrecent",

@@ -143,6 +143,15 @@ class Recorder:
         answers.labels("challenger").inc(challenger)
         answers.labels("production").inc(production)
 
+    def record_ungated(self, ungated: bool) -> None:
+        """Record whether what is in Production isn't served, because no gate has seen it."""
+        self._metrics.production_ungated.set(int(ungated))
+
+    def record_events_waiting(self, waiting: int, oldest_seconds: float) -> None:
+        """Record how many events wait for their delivery, and for how long the oldest one has."""
+        self._metrics.events_waiting.set(waiting)
+        self._metrics.events_oldest_seconds.set(oldest_seconds)
+
     def record_data_age(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """Record each feature view's age at `now`, both in UTC; a view that is gone is dropped."""
         for gone in self._feature_views - newest.keys():

@@ -557,6 +557,22 @@ WHERE version.name = %(model)s AND version.current_stage = %(stage)s
 ORDER BY version.version DESC
 LIMIT 1
 
+-- name: placed_versions
+-- The versions that are in one of the stages, or have one of the aliases.
+SELECT version.name, version.version, version.run_id, version.current_stage AS stage,
+    coalesce(tag.value, '') AS model_hash, alias.named
+FROM mlflow.model_versions AS version
+LEFT JOIN mlflow.model_version_tags AS tag
+    ON tag.name = version.name AND tag.version = version.version AND tag.key = %(tag)s
+LEFT JOIN (
+    SELECT version, array_agg(alias) AS named
+    FROM mlflow.registered_model_aliases
+    WHERE name = %(model)s AND alias = ANY(%(aliases)s)
+    GROUP BY version
+) AS alias ON alias.version = version.version
+WHERE version.name = %(model)s
+  AND (version.current_stage = ANY(%(stages)s) OR alias.named IS NOT NULL)
+
 -- name: version_files
 -- With the place of the model's own experiment, which is named like the model.
 SELECT storage_location AS location, (
@@ -612,6 +628,46 @@ FULL JOIN streamflow.model_events AS event USING (model, number)
 WHERE model = %(model)s
 ORDER BY number
 
+-- name: try_lock_events
+SELECT pg_try_advisory_xact_lock(hashtext('streamflow events'), hashtext(%(model)s)) AS locked
+
+-- name: next_event
+-- The oldest event that no attempt has delivered, with its attempts so far.
+SELECT event_id, event.number, event.payload, history.kind, count(attempted_at) AS attempts,
+       extract(epoch FROM clock_timestamp() - max(attempted_at))::double precision AS seconds_ago
+FROM streamflow.model_events AS event
+JOIN streamflow.model_history AS history USING (model, number)
+LEFT JOIN streamflow.event_deliveries AS attempt USING (event_id)
+WHERE model = %(model)s AND NOT EXISTS (
+    SELECT FROM streamflow.event_deliveries AS done
+    WHERE done.event_id = event.event_id AND done.delivered
+)
+GROUP BY event_id, event.number, event.payload, history.kind
+ORDER BY event.number
+LIMIT 1
+
+-- name: record_delivery
+INSERT INTO streamflow.event_deliveries (event_id, delivered, status, problem)
+VALUES (%(event_id)s, %(delivered)s, %(status)s, %(problem)s)
+
+-- name: event_backlog
+WITH waiting AS (
+    SELECT event_id, number, changed_at
+    FROM streamflow.model_events AS event
+    JOIN streamflow.model_history AS history USING (model, number)
+    WHERE model = %(model)s AND NOT EXISTS (
+        SELECT FROM streamflow.event_deliveries AS done
+        WHERE done.event_id = event.event_id AND done.delivered
+    )
+), oldest AS (
+    SELECT event_id, changed_at FROM waiting ORDER BY number LIMIT 1
+)
+SELECT (SELECT count(*) FROM waiting) AS waiting,
+       (SELECT changed_at FROM oldest) AS oldest_at,
+       (SELECT count(*) FROM streamflow.event_deliveries JOIN oldest USING (event_id)) AS attempts,
+       (SELECT problem FROM streamflow.event_deliveries JOIN oldest USING (event_id)
+        ORDER BY attempted_at DESC LIMIT 1) AS problem
+
 -- name: record_evaluation
 INSERT INTO streamflow.evaluations
     (model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,
@@ -634,6 +690,9 @@ SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
 -- name: lock_promotion
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
        pg_advisory_xact_lock(hashtext('streamflow promotion'), hashtext(%(model)s))
+
+-- name: try_lock_promotion
+SELECT pg_try_advisory_xact_lock(hashtext('streamflow promotion'), hashtext(%(model)s)) AS locked
 
 -- name: lock_training
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
@@ -928,6 +987,54 @@ SELECT has_function_privilege('streamflow.drop_prediction_partition(date)', 'EXE
 
 -- name: drop_prediction_partition
 SELECT streamflow.drop_prediction_partition(%(day)s)
+
+-- name: may_count_days
+SELECT has_table_privilege('streamflow.served_days', 'INSERT') AS may
+
+-- name: counted_days
+SELECT DISTINCT day FROM streamflow.served_days
+
+-- name: count_day
+INSERT INTO streamflow.served_days (day, served_model, predictions, first_at, last_at)
+SELECT %(day)s, served_model, count(*), min(predicted_at), max(predicted_at)
+FROM streamflow.predictions
+WHERE predicted_at >= %(day)s::date::timestamp AT TIME ZONE 'UTC'
+  AND predicted_at < %(after)s::date::timestamp AT TIME ZONE 'UTC'
+GROUP BY served_model
+ON CONFLICT DO NOTHING
+
+-- name: served_model_uses
+-- Of days that were counted, and of those in the log that weren't.
+WITH days AS (
+    SELECT served_model, predictions, first_at, last_at FROM streamflow.served_days
+    UNION ALL
+    SELECT served_model, count(*), min(predicted_at), max(predicted_at)
+    FROM streamflow.predictions
+    WHERE predicted_at >= coalesce((SELECT max(day) + 1 FROM streamflow.served_days)::timestamp
+                                       AT TIME ZONE 'UTC', '-infinity')
+    GROUP BY served_model
+)
+SELECT version, model_hash, sum(predictions)::bigint AS predictions, min(first_at) AS first_at,
+       max(last_at) AS last_at
+FROM days
+JOIN streamflow.served_models USING (served_model)
+WHERE model = %(model)s
+GROUP BY version, model_hash
+ORDER BY version, model_hash
+
+-- name: answered_at
+-- The last prediction at or before a time, and the first one after it; looked for near it alone.
+(SELECT predicted_at, version, model_hash, request_id
+ FROM streamflow.predictions JOIN streamflow.served_models USING (served_model)
+ WHERE model = %(model)s AND predicted_at <= %(at)s
+   AND predicted_at > %(at)s - %(within)s::interval
+ ORDER BY predicted_at DESC LIMIT 1)
+UNION ALL
+(SELECT predicted_at, version, model_hash, request_id
+ FROM streamflow.predictions JOIN streamflow.served_models USING (served_model)
+ WHERE model = %(model)s AND predicted_at > %(at)s
+   AND predicted_at < %(at)s + %(within)s::interval
+ ORDER BY predicted_at LIMIT 1)
 
 -- name: record_served_model
 INSERT INTO streamflow.served_models

@@ -1,0 +1,1 @@
+"""Events of a model's history, and their delivery to a webhook."""
