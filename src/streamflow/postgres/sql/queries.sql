@@ -710,8 +710,9 @@ SELECT pg_advisory_xact_lock(hashtext('streamflow step'))
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
 -- name: lock_partitions
--- No day of the prediction log that is in the snapshot is dropped before it is read.
-LOCK TABLE streamflow.predictions, streamflow.shadow_scores IN ACCESS SHARE MODE
+-- No day of the prediction log that is in the snapshot is dropped before it is read; nor are its
+-- shadow scores, which are dropped after it.
+LOCK TABLE streamflow.predictions IN ACCESS SHARE MODE
 
 -- name: export_snapshot
 SELECT pg_export_snapshot() AS snapshot
