@@ -296,9 +296,10 @@ def copying(
             if "materialize" not in before:
                 add("materialize", "ingest", "prepare")
                 before["train"] = before["materialize"]
-            if step in ("promote", "rollback", "approve", "backup") and "promote" not in before:
+            of_versions = ("promote", "promote_by_gates", "rollback", "approve", "backup")
+            if step in of_versions and "promote" not in before:
                 add("promote", "materialize", "train_twice")
-                before["approve"] = before["promote"]
+                before["approve"] = before["promote_by_gates"] = before["promote"]
             if step == "rollback":
                 add("rollback", "promote", "promote")
             if step == "backup":
@@ -333,6 +334,11 @@ def history_and_online(place: Place) -> dict[str, Any]:
             "SELECT number, who, model, version, kind, from_stage, to_stage, replaced, why, "
             "details FROM streamflow.model_history ORDER BY number"
         ).fetchall()
+        for row in found["promotions"]:
+            # Seconds and milliseconds differ each time.
+            row["details"]["gates"] = [
+                [one["gate"], one["outcome"]] for one in row["details"].get("gates", [])
+            ]
     return found
 
 

@@ -20,7 +20,6 @@ from streamflow.promotion.history import (
     rollback_target,
     rollback_targets,
 )
-from streamflow.promotion.rival import served_version
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGES
 
 NOW = datetime(2024, 3, 15, tzinfo=UTC)
@@ -90,15 +89,6 @@ def test_a_refusal_names_the_version_and_the_gates_that_stop_it_alone() -> None:
         None,
         "nobody minds",
     ]
-
-
-def test_the_version_that_serves_is_the_last_that_came_there_by_our_own_doing() -> None:
-    assert served_version([]) is None
-    assert served_version([promoted(1), promoted(2), promoted(1, "Archived")]) == 2
-    assert served_version([promoted(1), promoted(2), rolled_back(1), elsewhere(2)]) == 1
-    assert served_version([promoted(1), promoted(1, "Archived")]) is None
-    assert served_version([elsewhere(1)]) is None
-    assert served_version([promoted(1), change("refused", 2), promoted(2, "Staging")]) == 1
 
 
 def test_every_stage_with_an_alias_is_a_stage() -> None:
