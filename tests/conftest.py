@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from streamflow.bootstrap import platform
 from streamflow.platform import Platform
-from streamflow.postgres import embedded_server
+from streamflow.postgres import embedded_server, postmaster
 from streamflow.scratch import scratch
 from streamflow.settings import Settings, load_settings
 
@@ -65,6 +65,8 @@ def server_url(homes: Path) -> Iterator[str]:
     if given := os.environ.get("STREAMFLOW_DATABASE_URL"):
         yield given
         return
+    # Feast and MLflow keep connections to each database that they have met.
+    postmaster.SETTINGS = (*postmaster.SETTINGS, "--max_connections=400")
     with embedded_server.running(homes / "a home") as url:
         turn_off(url, "fsync", "full_page_writes", "synchronous_commit")
         yield url

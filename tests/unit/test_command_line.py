@@ -86,7 +86,7 @@ def test_an_option_that_is_given_twice_is_refused_but_for_lists(
     refused = f"{option.opts[0]} is given 2 times"
     if option.multiple:
         assert refused not in ended.out + ended.err
-        assert path in (("keys", "create"), ("backtest",))
+        assert path in (("keys", "create"), ("backtest",), ("promote",))
     else:
         assert ended.code == 2
         assert refused in ended.out + ended.err

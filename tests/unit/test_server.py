@@ -12,9 +12,11 @@ from tests.fakes import direct_http
 from streamflow.api.http_protocol import http_protocol
 from streamflow.api.middleware import RequestBoundary
 from streamflow.operations import api_server
+from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.registry.model_cache import ModelCache
 from streamflow.settings import Settings
+from streamflow.use_case import Gates
 
 URL = "postgresql://nobody@localhost/nothing"
 SHARED = ("STREAMFLOW_HOME", "STREAMFLOW_DATABASE_URL", "PROMETHEUS_MULTIPROC_DIR")
@@ -30,10 +32,13 @@ def serve(tmp_path, monkeypatch):
             _env_file=None, home=tmp_path / "a home", api_workers=workers, database_url=URL
         )
         database = Database(URL)
-        ready = SimpleNamespace(
+        ready = Platform(
             settings=settings,
             database=database,
-            use_case=SimpleNamespace(registered_model="example_model", join_key="user_id"),
+            use_case=SimpleNamespace(
+                registered_model="example_model", join_key="user_id", gates=Gates()
+            ),
+            production=None,
             registry=SimpleNamespace(
                 model="example_model", cache=ModelCache(tmp_path / "models", tmp_path / "mlflow")
             ),

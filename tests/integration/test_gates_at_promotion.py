@@ -314,9 +314,9 @@ def test_a_second_person_has_to_approve_this_very_model(own: Platform) -> None:
     assert stopped_by("cleo") == []
 
 
-def test_the_values_of_a_segment_are_those_of_the_rows_own_month(world: Platform) -> None:
+def test_the_values_of_a_segment_are_those_of_the_rows_own_month(own: Platform) -> None:
     def values(segment: str, month: date) -> list[object] | None:
-        return segment_values(world, segment, month, NOW, ["m-0001", "nobody"])
+        return segment_values(own, segment, month, NOW, ["m-0001", "nobody"])
 
     assert values("machines.kind", JANUARY) == ["mill", None]
     assert values("machines.age_weeks", JANUARY) == [11, None]
