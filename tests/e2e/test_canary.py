@@ -108,6 +108,7 @@ def break_it(ready: Platform, version: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_canary_has_the_same_entities_and_ends_by_itself_without_a_client_noticing(
     ready: Platform,
     versions: list[int],

@@ -146,6 +146,7 @@ def assert_told(one: Explanation, answer: Answer, version: int, why: str) -> Non
         assert replay.probability == answer["probability"]
 
 
+@pytest.mark.slow
 def test_a_thousand_predictions_come_out_again_after_features_and_model_changed(
     server: processes.Child,
     api: httpx.Client,

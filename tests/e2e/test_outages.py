@@ -197,6 +197,7 @@ def mlflow_server(ready: Platform) -> Iterator[int]:
         yield port
 
 
+@pytest.mark.slow
 def test_a_start_without_mlflow_goes_on_with_what_answered_last_whose_files_are_as_they_were(
     ready: Platform, database_line: Line, mlflow_server: int, tmp_path: Path
 ) -> None:

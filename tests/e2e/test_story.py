@@ -41,7 +41,7 @@ Answer = dict[str, Any]
 Start = Callable[..., "Future[Any]"]
 
 
-@pytest.fixture(params=["churn", "tests.tiny_case"])
+@pytest.fixture(params=["churn", pytest.param("tests.tiny_case", marks=pytest.mark.slow)])
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     return settings.model_copy(update={"use_case": request.param})
 

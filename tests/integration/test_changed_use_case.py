@@ -394,6 +394,7 @@ def play(ready: Platform, folder: Path, *steps: Any) -> Platform:
     ]
 )
 @given(st.lists(st.sampled_from([*changing_team.CHANGES, *STEPS, *STEPS]), min_size=6, max_size=12))
+@pytest.mark.slow
 def test_the_api_answers_in_whatever_order_the_use_case_changes(
     trained: Settings,
     own_database: OwnDatabase,

@@ -173,6 +173,7 @@ def test_a_chain_that_was_hashed_anew_is_named_by_its_events_and_by_mlflow(
         assert bent(world) == ROWS
 
 
+@pytest.mark.slow
 def test_the_command_says_it_with_its_exit_code(world: Platform, cli: Cli) -> None:
     whole = cli("history", "--verify")
     assert whole.returncode == 0, whole.stdout + whole.stderr

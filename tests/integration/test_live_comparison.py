@@ -103,6 +103,7 @@ def _failing(folder: Path) -> set[str]:
     return {line.split(",")[0] for line in lines if line.endswith("True")}
 
 
+@pytest.mark.slow
 def test_who_was_right_on_live_traffic_is_told_once_labels_have_come(
     ready: Platform, versions: list[Served]
 ) -> None:
