@@ -11,13 +11,12 @@ import json
 import os
 import statistics
 import sys
-from dataclasses import replace
 from typing import Any
 
 from bench import RESULTS, load, machine
 from bench.peers import bars
-from bench.peers.contestants import Contestant, ours
-from bench.peers.workplace import Workplace, workplace
+from bench.peers.contestants import Contestant, ours_with
+from bench.peers.workplace import workplace
 from streamflow.operations import processes
 from streamflow.postgres.database import Database
 
@@ -34,7 +33,10 @@ def main() -> None:
     seconds = float(os.environ.get("SECONDS", "3"))
     rounds = int(os.environ.get("ROUNDS", "5"))
     with workplace(int(os.environ.get("USERS", "7043"))) as place:
-        contestants = [_ours(place, ON, "on"), _ours(place, OFF, "off")]
+        contestants = [
+            ours_with(place, name, "STREAMFLOW_PREDICTION_LOG", setting)
+            for name, setting in ((ON, "on"), (OFF, "off"))
+        ]
         with processes.running([contestant.command for contestant in contestants]) as children:
             for child in children:
                 child.wait_until_ready()
@@ -78,16 +80,6 @@ def main() -> None:
     show(result)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "prediction_log.json").write_text(json.dumps(result, indent=2) + "\n")
-
-
-def _ours(place: Workplace, name: str, setting: str) -> Contestant:
-    contestant = ours(place)
-    command = contestant.command
-    environment = {**command.environment, "STREAMFLOW_PREDICTION_LOG": setting}
-    log = command.log.with_name(f"ours-{setting}.log")
-    return replace(
-        contestant, command=replace(command, name=name, environment=environment, log=log)
-    )
 
 
 def in_turns(

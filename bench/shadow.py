@@ -11,12 +11,11 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
 from typing import Any
 
 from bench import RESULTS, machine
 from bench.peers import bars
-from bench.peers.contestants import Contestant, ours
+from bench.peers.contestants import Contestant, ours_with
 from bench.peers.workplace import MONTH, Workplace, streamflow, workplace
 from bench.prediction_log import in_turns, median_of_rounds, show
 from streamflow.operations import processes
@@ -35,7 +34,10 @@ def main() -> None:
     rounds = int(os.environ.get("ROUNDS", "5"))
     with workplace(int(os.environ.get("USERS", "7043"))) as place:
         _stage_another(place)
-        contestants = [_ours(place, WITH, "100"), _ours(place, WITHOUT, "0")]
+        contestants = [
+            ours_with(place, name, "STREAMFLOW_MIRROR", percent)
+            for name, percent in ((WITH, "100"), (WITHOUT, "0"))
+        ]
         with processes.running([contestant.command for contestant in contestants]) as children:
             for child in children:
                 child.wait_until_ready()
@@ -91,16 +93,6 @@ def _stage_another(place: Workplace) -> None:
     trained = streamflow(place.folder, "train", "--as-of", MONTH.isoformat(), "--random-state", "7")
     version = str(trained["version"])
     streamflow(place.folder, "promote", version, "--to", "staging", "--why", "bench")
-
-
-def _ours(place: Workplace, name: str, mirror: str) -> Contestant:
-    contestant = ours(place)
-    command = contestant.command
-    environment = {**command.environment, "STREAMFLOW_MIRROR": mirror}
-    log = command.log.with_name(f"ours-mirror-{mirror}.log")
-    return replace(
-        contestant, command=replace(command, name=name, environment=environment, log=log)
-    )
 
 
 def _wait_for_staging(contestant: Contestant) -> None:

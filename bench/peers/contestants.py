@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,17 @@ def ours(place: Workplace) -> Contestant:
     """StreamFlow's API."""
     command, port = place.ours()
     return Contestant(command, port, "/predict", request_bodies(place))
+
+
+def ours_with(place: Workplace, name: str, variable: str, setting: str) -> Contestant:
+    """StreamFlow's API, by this name and with a setting of its own."""
+    contestant = ours(place)
+    command = contestant.command
+    environment = {**command.environment, variable: setting}
+    log = command.log.with_name(f"ours-{setting}.log")
+    return replace(
+        contestant, command=replace(command, name=name, environment=environment, log=log)
+    )
 
 
 def plain(place: Workplace, name: str, folder: Path, model_uri: str) -> Contestant:

@@ -31,7 +31,8 @@ from streamflow.promotion.admission.admitted import UngatedProduction
 from streamflow.registry.trial import Superseded
 from streamflow.serving import responses
 from streamflow.serving.predictor import Predictor
-from streamflow.serving.watcher import RETRY_SECONDS, Watcher
+from streamflow.serving.watcher import Watcher
+from streamflow.serving.watcher_state import RETRY_SECONDS
 from streamflow.training import served_model
 from streamflow.training.served_model import ServedModel
 

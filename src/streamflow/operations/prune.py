@@ -11,10 +11,10 @@ from streamflow.errors import UnservableModel
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.promotion import model_history
-from streamflow.promotion.history import rollback_targets
+from streamflow.promotion.kept_versions import within_rollback
 from streamflow.promotion.prunable import Protected, PrunableRun, prunable_runs
 from streamflow.registry.records import ModelVersion
-from streamflow.registry.stages import ALIASES, PRODUCTION
+from streamflow.registry.stages import ALIASES
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,8 @@ def _prunable(
     registry, settings, database = platform.registry, platform.settings, platform.database
     versions = registry.versions()
     changes = model_history.changes(database, registry.model)
-    production = next((one.version for one in versions if one.stage == PRODUCTION), None)
-    numbers = {one.version for one in versions}
-    targets = [one for one in rollback_targets(changes, production) if one in numbers]
     protected = Protected(
-        rollback=targets[: settings.rollback_versions],
+        rollback=within_rollback(platform, versions, changes),
         retention=max(older_than, timedelta(days=settings.prediction_log_days)),
         in_log={row["version"] for row in database.rows("versions_in_log", model=registry.model)},
     )

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from streamflow.platform import Platform
 from streamflow.promotion import model_history
-from streamflow.promotion.change import Change
 from streamflow.promotion.lookup import anchors
 
 
@@ -38,16 +37,8 @@ def approve(platform: Platform, version: int, why: str, who: str, now: datetime)
             for one in model_history.changes(database, registry.model)
         )
         if not known:
-            change = Change(
-                "approved",
-                registry.model,
-                version,
-                who,
-                why,
-                now,
-                model_hash=candidate.model_hash,
-                run_id=candidate.run_id,
-                from_stage=candidate.stage,
+            change = model_history.about(
+                candidate, "approved", who, why, now, from_stage=candidate.stage
             )
             head = model_history.record(database, change)
     if head is not None:

@@ -70,15 +70,12 @@ def set_canary(
             return CanarySet(version, percent, before, why, who, changed=False)
         model_history.record(
             database,
-            Change(
+            model_history.about(
+                candidate,
                 "canary started" if percent else "canary ended",
-                registry.model,
-                version,
                 who,
                 why,
                 now,
-                model_hash=candidate.model_hash,
-                run_id=candidate.run_id,
                 details={"percent": percent, "percent_before": before},
             ),
         )

@@ -26,6 +26,7 @@ from streamflow.promotion.live_scores import (
     logged_values,
     probabilities,
 )
+from streamflow.registry.records import ModelVersion
 from streamflow.training.statistics.score_shift import population_stability_index
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -113,8 +114,7 @@ def compare(
     nothing, and are left out. Raises UnknownVersion, NothingToCompare, UnservableModel,
     MlflowUnavailable.
     """
-    for version in (first, second):
-        platform.registry.version(version)
+    versions = platform.registry.version(first), platform.registry.version(second)
     pairs = live_pairs(platform, first, second, since, until)
     if not pairs:
         raise NothingToCompare(
@@ -148,7 +148,7 @@ def compare(
         },
         changes=_side_changes(pairs, changed)[:most],
         features=_features(platform, pairs, compared, changed),
-        quality=_quality(platform, pairs, (first, second), now),
+        quality=_quality(platform, pairs, versions, now),
     )
 
 
@@ -189,7 +189,10 @@ def _features(
 
 
 def _quality(
-    platform: Platform, pairs: Sequence[LivePair], versions: tuple[int, int], now: datetime
+    platform: Platform,
+    pairs: Sequence[LivePair],
+    versions: tuple[ModelVersion, ModelVersion],
+    now: datetime,
 ) -> LiveQuality | None:
     known = labelled(platform, pairs, now)
     if not known:
@@ -215,28 +218,25 @@ def _quality(
         current_scores=scores[0],
         entities=[one.entity_id for one in fresh],
     )
-    gates = platform.use_case.gates
-    margins = {
-        figure: margin
-        for figure, margin in (
-            ("auc", gates.auc_margin),
-            ("average_precision", gates.average_precision_margin),
-        )
-        if margin is not None
-    }
-    judged = pair_quality(pair, margins, {}, Versions(versions[1], versions[0]), _RANDOM_STATE)
+    judged = pair_quality(
+        pair,
+        platform.use_case.gates.quality_margins,
+        {},
+        Versions(versions[1].version, versions[0].version),
+        _RANDOM_STATE,
+    )
     return LiveQuality(
         months, len(fresh), trained, judged.outcome, judged.sentence, dict(judged.figures)
     )
 
 
 def _not_trained_on(
-    platform: Platform, known: Sequence[LabelledPair], versions: tuple[int, int]
+    platform: Platform, known: Sequence[LabelledPair], versions: tuple[ModelVersion, ModelVersion]
 ) -> tuple[list[LabelledPair], int]:
     """Those that neither version was trained on, and how many were left out for that."""
     seen: set[tuple[date, str]] = set()
-    for number in versions:
-        recorded = judged_version(platform, platform.registry.version(number)).recorded
+    for version in versions:
+        recorded = judged_version(platform, version).recorded
         for as_of in {one.as_of for one in known}:
             there = [one.entity_id for one in known if one.as_of == as_of]
             trained = trained_on(recorded, as_of, there)

@@ -95,7 +95,7 @@ def recorded_version(changes: Sequence[Change], stage: str) -> int | None:
 def in_production_since(changes: Sequence[Change], moment: datetime) -> set[int]:
     """The versions that were in Production at `moment` (UTC) or later, by the recorded changes."""
     before = [one for one in changes if one.at <= moment]
-    found = recorded(before).versions.get(PRODUCTION)
+    found = recorded_version(before, PRODUCTION)
     later = {
         one.version
         for one in changes

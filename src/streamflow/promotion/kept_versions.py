@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamflow.errors import UnservableModel
 from streamflow.platform import Platform
 from streamflow.promotion import model_history
+from streamflow.promotion.change import Change
 from streamflow.promotion.history import rollback_targets
 from streamflow.registry.records import ModelVersion
-from streamflow.registry.stages import ALIASES
+from streamflow.registry.stages import ALIASES, PRODUCTION
 from streamflow.scratch import scratch
 from streamflow.training.served_model import SCHEMA_FILE, FeatureSchema
 
@@ -36,15 +37,23 @@ def kept_versions(platform: Platform) -> list[VersionNeeds]:
         return []
     registry = platform.registry
     versions = {version.version: version for version in registry.versions()}
-    production = registry.production()
     changes = model_history.changes(platform.database, registry.model)
-    before = rollback_targets(changes, production.version if production else None)
-    before = [number for number in before if number in versions]
     wanted = [
         *(number for number, version in versions.items() if version.stage in ALIASES),
-        *before[: platform.settings.rollback_versions],
+        *within_rollback(platform, [*versions.values()], changes),
     ]
     return [_served(platform, versions[number]) for number in dict.fromkeys(wanted)]
+
+
+def within_rollback(
+    platform: Platform, versions: Sequence[ModelVersion], changes: Sequence[Change]
+) -> list[int]:
+    """As many of the `versions`, all there are and the newest first, as the settings say: those
+    that one rollback after another would take, the next one first."""
+    production = next((one.version for one in versions if one.stage == PRODUCTION), None)
+    there = {one.version for one in versions}
+    targets = [one for one in rollback_targets(changes, production) if one in there]
+    return targets[: platform.settings.rollback_versions]
 
 
 def newest_versions(platform: Platform, but_not: Collection[int]) -> list[VersionNeeds]:

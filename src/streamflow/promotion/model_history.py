@@ -9,10 +9,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from streamflow.postgres.database import Database
-from streamflow.promotion.change import Change, Head, RecordedChange
+from streamflow.promotion.change import Change, Head, Kind, RecordedChange
+from streamflow.registry.records import ModelVersion
+
+
+def about(
+    version: ModelVersion, kind: Kind, who: str, why: str, at: datetime, **rest: Any
+) -> Change:
+    """A change of this version with the model that it has now, to be recorded; `rest` are further
+    fields of it."""
+    found = {"model_hash": version.model_hash, "run_id": version.run_id, **rest}
+    return Change(kind, version.name, version.version, who, why, at, **found)
 
 
 def record(database: Database, change: Change) -> Head:

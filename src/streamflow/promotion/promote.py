@@ -11,7 +11,6 @@ from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.promotion import history, model_history
 from streamflow.promotion.admission.elsewhere import made_elsewhere
-from streamflow.promotion.change import Change
 from streamflow.promotion.check_version import Check, check_rollback, check_version, stopped
 from streamflow.promotion.errors import GateFailed, PromotedMeanwhile
 from streamflow.promotion.gates.result import GateReport
@@ -19,7 +18,6 @@ from streamflow.promotion.lookup import anchors
 from streamflow.promotion.online_features import require_online
 from streamflow.promotion.rival import rival
 from streamflow.registry import stages
-from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.records import ModelVersion
 
 
@@ -84,7 +82,8 @@ def promote(
         moved = candidate.stage == to_stage
         there = version, to_stage, candidate.model_hash
         judged = moved and history.recorded_as_ours(changes, *there)
-        for change in made_elsewhere(changes, registry.placed(), registry.model, now):
+        placed = registry.placed()
+        for change in made_elsewhere(changes, placed, registry.model, now):
             # What this command moved before it was killed is its own.
             if not (moved and version in (change.version, change.replaced)):
                 model_history.record(database, change)
@@ -96,26 +95,22 @@ def promote(
         if to_stage in stages.ALIASES and not moved and not (overrides and "servable" in overrides):
             require_online(platform, candidate)
         from_stage = recorded_stage if moved else candidate.stage
-        previous = (
-            history.recorded_version(changes, to_stage)
-            if moved
-            else _version_in_stage(registry, to_stage)
-        )
+        in_stage = placed.versions.get(to_stage)
+        previous = in_stage.version if in_stage is not None else None
+        if moved:
+            previous = history.recorded_version(changes, to_stage)
         replaced = None if previous == version else previous
         if not moved:
             registry.set_stage(version, to_stage)
         else:
             registry.align_aliases()
         if not recorded:
-            change = Change(
+            change = model_history.about(
+                candidate,
                 kind,
-                registry.model,
-                version,
                 who,
                 why,
                 now,
-                model_hash=candidate.model_hash,
-                run_id=candidate.run_id,
                 from_stage=from_stage,
                 to_stage=to_stage,
                 replaced=replaced,
@@ -151,15 +146,12 @@ def _refused(
 ) -> GateFailed:
     """The error for a version that a gate stops, after the refusal was recorded."""
     version = platform.registry.version(report.version)
-    change = Change(
+    change = model_history.about(
+        version,
         "refused",
-        platform.registry.model,
-        report.version,
         who,
         why,
         now,
-        model_hash=version.model_hash,
-        run_id=version.run_id,
         from_stage=version.stage,
         to_stage=stages.PRODUCTION,
         details=report.as_dict(),
@@ -194,13 +186,6 @@ def _require_same_facts(
         "changed.",
         f"Run `streamflow promote {candidate.version} --to production --why TEXT` again.",
     )
-
-
-def _version_in_stage(registry: Registry, stage: str) -> int | None:
-    """The version that the registry has in the stage; None for a stage of many versions."""
-    if stage not in stages.ALIASES:
-        return None
-    return next((one.version for one in registry.versions() if one.stage == stage), None)
 
 
 def rollback(

@@ -48,6 +48,11 @@ class ModelVersion:
     judged_on: str = ""
     judged_rows: str = ""
 
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """What it stays the same model by, whatever its stage, aliases and metrics are."""
+        return self.name, self.version, self.model_hash
+
 
 @dataclass(frozen=True)
 class Run:

@@ -38,11 +38,6 @@ if TYPE_CHECKING:
     from streamflow.registry.records import ModelVersion
     from streamflow.serving.online_store import OnlineStore
 
-# A rejected version may become servable (`streamflow apply`), but a try costs more than a poll.
-RETRY_SECONDS = 3.0
-# What takes longer is tried the less often: a large file is read, a process is started.
-RETRY_FACTOR = 5.0
-
 # Returns if the version in the folder can be loaded; the function says whether it is still wanted.
 Trial = Callable[["ModelVersion", Path, Callable[[], bool]], None]
 
@@ -182,7 +177,7 @@ class Watcher:
                 log.info("model_withdrawn", model_version=served.version.version)
             self._record(None)
             return None
-        if served is not None and _identity(served.version) == _identity(version):
+        if served is not None and served.version.identity == version.identity:
             try:
                 plan = self._online.plan(served.schema)
             except UnservableModel as problem:
@@ -199,7 +194,7 @@ class Watcher:
         rejection = self.state.rejection
         if (
             rejection is not None
-            and _identity(rejection.version) == _identity(version)
+            and rejection.version.identity == version.identity
             and self._monotonic() < rejection.retry_at
         ):
             return rejection
@@ -233,7 +228,7 @@ class Watcher:
         self._metrics.record_registry_poll()
         if self._predictor.served is None:
             self._fall_back(being_tried(version), but_not=version)
-        return current is not None and _identity(current) == _identity(version)
+        return current is not None and current.identity == version.identity
 
     def _goes_on(self) -> bool:
         return not self._stopping
@@ -266,7 +261,7 @@ class Watcher:
         try:
             recorded = self._last_served.read() if self._last_served is not None else None
             # A version under trial would wait for its own trial.
-            if recorded and not (but_not and _identity(recorded[0]) == _identity(but_not)):
+            if recorded and not (but_not and recorded[0].identity == but_not.identity):
                 self._serve(self._prepared(*recorded, self._goes_on))
         except Exception as error:
             problem = _as_ours(error, ServiceUnavailable, "It can't be recalled")
@@ -276,15 +271,7 @@ class Watcher:
         problem = why_unservable(version, error)
         self._problems.log("model", problem, version)
         self._fall_back(problem)
-        # A service that was down is tried again at the next poll, a bad model less often.
-        pause = max(RETRY_SECONDS, RETRY_FACTOR * seconds)
-        if isinstance(problem, ServiceUnavailable):
-            pause = 0.0
-        return Rejection(version, problem, self._monotonic() + pause)
-
-
-def _identity(version: ModelVersion) -> tuple[str, int, str]:
-    return version.name, version.version, version.model_hash
+        return Rejection.after(version, problem, seconds, self._monotonic())
 
 
 def _as_ours(error: Exception, kind: type[ServiceUnavailable], what: str) -> StreamFlowError:

@@ -7,19 +7,38 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from streamflow import log
-from streamflow.errors import StreamFlowError
+from streamflow.errors import ServiceUnavailable, StreamFlowError
 
 if TYPE_CHECKING:
     from streamflow.registry.records import ModelVersion
 
 
+# A rejected version may become servable (`streamflow apply`), but a try costs more than a poll.
+RETRY_SECONDS = 3.0
+# What takes longer is tried the less often: a large file is read, a process is started.
+RETRY_FACTOR = 5.0
+
+
 @dataclass(frozen=True)
 class Rejection:
-    """A version in Production that isn't served, and why. `retry_at` is a monotonic time."""
+    """A version in a stage that isn't served, and why. `retry_at` is a monotonic time."""
 
     version: ModelVersion
     error: StreamFlowError
     retry_at: float
+
+    @classmethod
+    def after(
+        cls, version: ModelVersion, error: StreamFlowError, seconds: float, now: float
+    ) -> Rejection:
+        """After a try that took so many seconds, at the monotonic time `now`.
+
+        A service that was down is tried again at the next poll, a bad model less often.
+        """
+        pause = max(RETRY_SECONDS, RETRY_FACTOR * seconds)
+        if isinstance(error, ServiceUnavailable):
+            pause = 0.0
+        return cls(version, error, now + pause)
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,7 @@ class ProblemLog:
             if self._logged.pop(part, None) is not None:
                 log.info(ends)
             return
-        which = (version.name, version.version, version.model_hash) if version else ""
+        which = version.identity if version else ""
         problem = f"{error.code} {which}"
         if self._logged.get(part) == problem:
             return

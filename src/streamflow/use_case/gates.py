@@ -50,6 +50,12 @@ class Gates:
     canary_errors: float | None = 0.01
     canary_disagreement: float | None = 0.2
 
+    @property
+    def quality_margins(self) -> dict[str, float]:
+        """The margins that are set, by the figure that they are of."""
+        margins = {"auc": self.auc_margin, "average_precision": self.average_precision_margin}
+        return {figure: margin for figure, margin in margins.items() if margin is not None}
+
 
 @dataclass(frozen=True)
 class _Range:

@@ -45,14 +45,7 @@ def quality_gate(
     none fails. It also fails if a recorded figure is below the acceptance bar, or the 95 % interval
     of the candidate's own figure on the rows of a pair is.
     """
-    margins = {
-        figure: margin
-        for figure, margin in (
-            ("auc", gates.auc_margin),
-            ("average_precision", gates.average_precision_margin),
-        )
-        if margin is not None
-    }
+    margins = gates.quality_margins
     bars = acceptance_bars(recorded.metrics, acceptance)
     judged = [pair_quality(pair, margins, acceptance, versions, random_state) for pair in pairs]
     outcome, conclusion, what_to_do = _below_the_bar(bars, judged, recorded, versions) or _compared(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streamflow import log
-from streamflow.errors import ServiceUnavailable, StreamFlowError, UnservableModel
+from streamflow.errors import StreamFlowError, UnservableModel
 from streamflow.polling import PollingThread
 from streamflow.registry.trial import Superseded
 from streamflow.registry.unservable import why_unservable
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from streamflow.serving.challenger.challenger import Challenger
     from streamflow.serving.online_store import OnlineStore
     from streamflow.serving.predictor import Predictor
-
-# A rejected version may become servable, but a try costs more than a poll.
-_RETRY_SECONDS = 3.0
-_RETRY_FACTOR = 5.0
 
 Trial = Callable[["ModelVersion", Path, Callable[[], bool]], None]
 
@@ -131,11 +127,11 @@ class StagingFollower:
             if served is not None:
                 log.info("challenger_withdrawn", model_version=served.version.version)
             return
-        if served is not None and _identity(served.version) == _identity(version):
+        if served is not None and served.version.identity == version.identity:
             self._plan_again(version)
             return
         rejection = self.rejection
-        if rejection is not None and _identity(rejection.version) == _identity(version):
+        if rejection is not None and rejection.version.identity == version.identity:
             if self._monotonic() < rejection.retry_at:
                 return
         else:
@@ -174,7 +170,7 @@ class StagingFollower:
 
     def _reject(self, version: ModelVersion, error: Exception, seconds: float) -> None:
         problem = why_unservable(version, error)
-        if self._logged != (logged := (_identity(version), problem.code)):
+        if self._logged != (logged := (version.identity, problem.code)):
             self._logged = logged
             log.warning(
                 "challenger_refused",
@@ -183,10 +179,7 @@ class StagingFollower:
                 lines=log.traceback_lines(problem.__cause__ or problem),
                 model_version=version.version,
             )
-        pause = max(_RETRY_SECONDS, _RETRY_FACTOR * seconds)
-        if isinstance(problem, ServiceUnavailable):
-            pause = 0.0
-        self.rejection = Rejection(version, problem, self._monotonic() + pause)
+        self.rejection = Rejection.after(version, problem, seconds, self._monotonic())
 
     def _follow_canary(self) -> None:
         if self._canaries is None:
@@ -229,7 +222,3 @@ def report(follower: StagingFollower, challenger: Challenger) -> Mapping[str, ob
     if canary.ended is not None and canary.ended.canary.version == version.version:
         told["canary_ended"] = canary.ended.why
     return told
-
-
-def _identity(version: ModelVersion) -> tuple[str, int, str]:
-    return version.name, version.version, version.model_hash
