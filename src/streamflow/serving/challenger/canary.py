@@ -140,7 +140,7 @@ class Canary:
         """Let the challenger answer those at `positions` of what the version in Production has
         answered."""
         challenger, loop = self._model.served, asyncio.get_running_loop()
-        taken = scored.only(positions)
+        taken = scored.only(positions)._replace(canary=self.state)
         finished = False
 
         def finish(shadows: list[Prediction | str] | None) -> None:
@@ -175,11 +175,12 @@ class Canary:
             self._thread.start()
         self._jobs.put(job)
 
-    def count(self, challenger: Served, counts: Comparison) -> None:
-        """Count what the challenger scored, in any thread; beyond a bound the canary ends."""
+    def count(self, challenger: Served, counts: Comparison, canary: object) -> None:
+        """Count what the challenger scored while this canary was on, in any thread; beyond a bound
+        it ends."""
         with self._counting:
             state = self.state
-            if state is None or state.version != challenger.version.version:
+            if state is None or state != canary or state.version != challenger.version.version:
                 return
             self._counts.add(counts, self._monotonic())
             why = self._counts.exceeded(self._bounds)
@@ -229,7 +230,7 @@ class Canary:
         answers = outcomes(taken.results)
         counts = Comparison.of(answers, shadows)
         self._metrics.record_shadow_scores(counts)
-        self.count(challenger, counts)
+        self.count(challenger, counts, taken.canary)
         by_challenger = [i for i, one in enumerate(shadows) if not isinstance(one, str)]
         by_production = [i for i, one in enumerate(shadows) if isinstance(one, str)]
         both = (

@@ -37,9 +37,9 @@ class Challenger:
         theirs = set(positions)
         others = [i for i in range(len(scored.requests)) if i not in theirs]
         if others and self.shadow.share:
-            self.shadow.add(scored.only(others))
+            self.shadow.add(scored.only(others)._replace(canary=self.canary.state))
 
     def mirror(self, scored: ScoredRows) -> None:
         """Score in the background what was answered."""
         if self.shadow.share:
-            self.shadow.add(scored)
+            self.shadow.add(scored._replace(canary=self.canary.state))

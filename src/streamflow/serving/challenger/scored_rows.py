@@ -48,13 +48,17 @@ def parted(
 
 
 class ScoredRows(NamedTuple):
-    """What `served` scored at `moment` (UTC): per request its row and its result."""
+    """What `served` scored at `moment` (UTC): per request its row and its result.
+
+    `canary` is the one that was on then: what came before a canary isn't counted for it.
+    """
 
     served: Served
     requests: Sequence[ScoringRequest]
     rows: Sequence[EntityRow]
     results: list[Prediction | NoAnswer]
     moment: datetime
+    canary: object = None
 
     def only(self, positions: Sequence[int]) -> ScoredRows:
         """Those at these positions."""

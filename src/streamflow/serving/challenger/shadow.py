@@ -74,7 +74,7 @@ class Shadow:
         *,
         share: float,
         random: Callable[[], float],
-        counted: Callable[[Served, Comparison], None],
+        counted: Callable[[Served, Comparison, object], None],
         writer: Writer | None = None,
         max_waiting: int = MAX_WAITING,
         pause_seconds: float = _PAUSE_SECONDS,
@@ -189,7 +189,7 @@ class Shadow:
         counts = Comparison.of(answers, shadows)
         self._scored += counts.rows
         self._metrics.record_shadow_scores(counts)
-        self._counted(challenger, counts)
+        self._counted(challenger, counts, scored.canary)
         moments = [one.moment for one in together for _ in one.requests]
         self._encode(
             ScorePairs(scored.served, challenger, scored.requests, moments, answers, shadows)
@@ -242,8 +242,9 @@ class Shadow:
 
 
 def _same_call(one: ScoredRows, other: ScoredRows) -> bool:
-    """Whether they can be scored and written together: the same model, and the same day."""
-    return one.served is other.served and one.moment.date() == other.moment.date()
+    """Whether they can be scored, counted and written together: the same model, canary and day."""
+    same = one.served is other.served and one.canary == other.canary
+    return same and one.moment.date() == other.moment.date()
 
 
 def _parts(together: Sequence[ScoredRows]) -> Sequence[Sequence[ScoredRows]]:

@@ -62,7 +62,7 @@ def staging_parts(
         metrics,
         share=settings.mirror,
         random=random.Random().random,
-        counted=lambda challenger, counts: answering.count(challenger, counts),
+        counted=lambda *counted: answering.count(*counted),
         writer=sources.log_writer,
     )
     answering = Canary(
