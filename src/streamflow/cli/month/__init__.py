@@ -1,0 +1,1 @@
+"""The commands of the month: score, explain, export, monitor, report, all of it at once; forget."""

@@ -1,0 +1,6 @@
+"""Everyone's score of a month: probability, rank, decile; the lists that are made of them.
+
+May import: features, registry, serving, promotion, platform, postgres, and what they may.
+"""
+
+__all__: list[str] = []
