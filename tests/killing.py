@@ -79,7 +79,7 @@ def promote_by_gates(ready):
 
 def rollback(ready):
     promotion.rollback(
-        ready, "it was worse", "test", NOW, check=promoting.let_through
+        ready, "it was worse", "test", NOW, check=promoting.let_through, leaving=2
     )
 
 

@@ -56,6 +56,8 @@ def promote(
     )
 
 
-def rollback(platform: Platform, why: str, who: str, now: datetime) -> Promoted:
+def rollback(
+    platform: Platform, why: str, who: str, now: datetime, leaving: int | None = None
+) -> Promoted:
     """Bring back the version before without asking the gates."""
-    return promotion.rollback(platform, why, who, now, check=let_through)
+    return promotion.rollback(platform, why, who, now, check=let_through, leaving=leaving)

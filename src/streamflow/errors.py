@@ -39,7 +39,7 @@
     │   ├── PortInUse
     │   └── ProcessFailed            a child process ended or never became ready
     ├── ModelRefused                 a version that can't be found, trained, promoted or served
-    │   ├── UnknownModel, UnknownVersion, UnknownRun, NotInStaging
+    │   ├── UnknownModel, UnknownVersion, UnknownRun, NotInStaging, NotInProduction
     │   ├── NoLineage                a run that doesn't record what it was made from
     │   ├── EnvironmentNotRestored   a run's environment can't be installed again
     │   ├── NothingToRollBack, UngatedProduction (in `promotion.admission.admitted`)

@@ -31,7 +31,7 @@ from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion import model_history
 from streamflow.promotion.change import RecordedChange
-from streamflow.promotion.errors import GateFailed, PromotedMeanwhile
+from streamflow.promotion.errors import GateFailed, NotInProduction, PromotedMeanwhile
 from streamflow.promotion.gates.result import GateReport, GateResult
 from streamflow.promotion.promote import Promoted
 from streamflow.promotion.rival import rival
@@ -112,8 +112,8 @@ def promote(ready: Platform, version: int, to_stage: str = "Production", **how: 
     return deployment.promote(ready, version, to_stage, **named)
 
 
-def rollback(ready: Platform) -> Promoted:
-    return deployment.rollback(ready, "it was worse", "bob", NOW)
+def rollback(ready: Platform, leaving: int | None = None) -> Promoted:
+    return deployment.rollback(ready, "it was worse", "bob", NOW, leaving=leaving)
 
 
 def stages(ready: Platform) -> dict[int, tuple[str, tuple[str, ...]]]:
@@ -368,6 +368,20 @@ def test_a_second_rollback_goes_one_further_back_until_there_is_nothing(
         rollback(ready)
     assert in_production(ready) == 1
     assert len(audit(ready)) == 5
+
+
+def test_a_rollback_from_a_version_that_is_run_again_goes_no_further_back(
+    ready: Platform, versions: list[int]
+) -> None:
+    for version in versions:
+        promote(ready, version)
+    assert rollback(ready, leaving=3).changed
+    again = rollback(ready, leaving=3)
+    assert (again.version, again.changed) == (2, False)
+    assert in_production(ready) == 2
+    with pytest.raises(NotInProduction, match="is version 2, not version 1"):
+        rollback(ready, leaving=1)
+    assert rollback(ready, leaving=2).version == 1
 
 
 def test_what_was_promoted_after_a_rollback_is_rolled_back_to_where_it_came_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from streamflow.promotion.history import (
     recorded_as_ours,
     rollback_target,
     rollback_targets,
+    rolled_back_to,
 )
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGES
 
@@ -189,6 +191,21 @@ def told(story: list[Any]) -> tuple[Audit, int | None]:
                 continue
             audit.append(rolled_back(current))
     return audit, current
+
+
+@given(STORIES)
+def test_a_rollback_from_a_version_is_found_again_until_something_else_is_promoted(
+    story: list[Any],
+) -> None:
+    audit, current = told(story)
+    try:
+        target = rollback_target(audit, current)
+    except NothingToRollBack:
+        return
+    after = [*audit, replace(rolled_back(target), replaced=current)]
+    assert rolled_back_to(after, current) == (target if current is not None else None)
+    assert rolled_back_to([*after, promoted(7)], current) is None
+    assert rolled_back_to(after, 7) is None
 
 
 @given(STORIES, VERSIONS)

@@ -20,6 +20,10 @@ class PromotedMeanwhile(ModelRefused):
     """Another version went to Production while the gates were evaluated."""
 
 
+class NotInProduction(ModelRefused):
+    """A rollback was to leave a version that isn't in Production."""
+
+
 class NotInStaging(ModelRefused):
     """Only the version in Staging can be a canary."""
 

@@ -139,6 +139,14 @@ def rollback_target(changes: Sequence[Change], current: int | None) -> int:
     return stack[-1]
 
 
+def rolled_back_to(changes: Sequence[Change], leaving: int | None) -> int | None:
+    """The version that the last change in Production was a rollback to, if it left `leaving`."""
+    moves = [one for one in changes if one.moves and one.to_stage == PRODUCTION]
+    if not moves or moves[-1].kind != "rolled back" or moves[-1].replaced != leaving:
+        return None
+    return moves[-1].version if leaving is not None else None
+
+
 def rollback_targets(changes: Sequence[Change], current: int | None) -> list[int]:
     """The versions that one rollback after another would take, the next one first."""
     so_far, targets = [*changes], list[int]()

@@ -12,7 +12,7 @@ from streamflow.progress import Progress, silent
 from streamflow.promotion import history, model_history
 from streamflow.promotion.admission.elsewhere import made_elsewhere
 from streamflow.promotion.check_version import Check, check_rollback, check_version, stopped
-from streamflow.promotion.errors import GateFailed, PromotedMeanwhile
+from streamflow.promotion.errors import GateFailed, NotInProduction, PromotedMeanwhile
 from streamflow.promotion.gates.result import GateReport
 from streamflow.promotion.lookup import anchors
 from streamflow.promotion.online_features import require_online
@@ -195,16 +195,30 @@ def rollback(
     now: datetime,
     progress: Progress = silent,
     check: Check = check_rollback,
+    *,
+    leaving: int | None = None,
 ) -> Promoted:
     """Promote the version that was in Production before, if it can still be served.
 
-    It passed its gates when it was promoted; whether it is better isn't asked again.
-    Raises NothingToRollBack, UnknownVersion, GateFailed, UnservableModel if a feature that it reads
-    isn't online any more, FeatureStoreUnavailable, MlflowUnavailable.
+    It passed its gates when it was promoted; whether it is better isn't asked again. With the
+    version to leave, the same rollback can be run again after a kill: it goes no further back.
+    Raises NotInProduction if another version than `leaving` is there, NothingToRollBack,
+    UnknownVersion, GateFailed, UnservableModel if a feature that it reads isn't online any more,
+    FeatureStoreUnavailable, MlflowUnavailable.
     """
     current = platform.registry.production()
     changes = model_history.changes(platform.database, platform.registry.model)
-    target = history.rollback_target(changes, current.version if current else None)
+    there = current.version if current is not None else None
+    target = history.rolled_back_to(changes, leaving)
+    if target is None:
+        target = history.rollback_target(changes, there)
+        recorded = history.recorded_version(changes, stages.PRODUCTION)
+        if leaving is not None and (leaving == target or leaving not in (there, recorded)):
+            found = "nothing" if there is None else f"version {there}"
+            raise NotInProduction(
+                f"In Production is {found}, not version {leaving}. Nothing was changed.",
+                "See `streamflow history`.",
+            )
     return promote(
         *(platform, target, stages.PRODUCTION, why, who, now),
         kind="rolled back",

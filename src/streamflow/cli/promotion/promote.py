@@ -112,7 +112,18 @@ def promote(
 
 
 @app.command(epilog='Example: streamflow rollback --why "scores shifted"')
-def rollback(why: Why, json: Json = False) -> None:
+def rollback(
+    why: Why,
+    leaving: Annotated[
+        int | None,
+        typer.Option(
+            "--from",
+            metavar="VERSION",
+            help="Only from this version: run again, it goes no further back.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Bring back the version that was in production before."""
     from streamflow.promotion import promote as promotion
     from streamflow.promotion.promoter import promoter
@@ -120,7 +131,7 @@ def rollback(why: Why, json: Json = False) -> None:
     with open_platform() as platform, show_progress(json, "rollback") as progress:
         now = datetime.now(UTC)
         who = promoter(platform, "rollback", operator(), now)
-        done = promotion.rollback(platform, why, who, now, progress)
+        done = promotion.rollback(platform, why, who, now, progress, leaving=leaving)
     print_result(done.as_dict(), json, lambda: _print_promotion(done))
 
 
