@@ -165,6 +165,7 @@ def test_postgresql_is_away_at_the_start_comes_goes_and_comes_again(
         until(lambda: "asked" in logged(ready))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="the server is somebody's")
 def test_postgresql_hangs_and_goes_on(ready: Platform, database_line: Line, tmp_path: Path) -> None:
     path = f"/features/{QUESTION['machine_id']}"

@@ -41,7 +41,7 @@ Answer = dict[str, Any]
 Start = Callable[..., "Future[Any]"]
 
 
-@pytest.fixture(params=["churn", pytest.param("tests.tiny_case", marks=pytest.mark.slow)])
+@pytest.fixture(params=[pytest.param("churn", marks=pytest.mark.slow), "tests.tiny_case"])
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     return settings.model_copy(update={"use_case": request.param})
 

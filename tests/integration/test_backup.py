@@ -610,6 +610,7 @@ def test_a_restore_killed_at_any_instant_is_finished_by_the_same_command(
 
 
 # In the midst of the artifacts, before the database, in the midst of its script, and after it.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", ["os fsync 3", "artifacts put 1", "Database render 4", "dump run 1"]
 )
@@ -652,6 +653,7 @@ def test_an_embedded_home_answers_the_same(embedded_home: Settings, source: Sour
         assert_as_the_source(given, source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(KILLS))
 @pytest.mark.parametrize("step", ["backup", "restore"])
 def test_with_postgresql_killed_the_same_command_is_undisturbed_afterwards(
@@ -703,6 +705,7 @@ def stack(
         )
 
 
+@pytest.mark.slow
 def test_a_backup_is_restored_onto_a_stack_and_back_with_a_kill_between_its_databases(
     source: Source, stack: Settings, empty: Empty, tmp_path: Path
 ) -> None:

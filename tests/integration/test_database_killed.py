@@ -114,6 +114,7 @@ def disturb(
     return do
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(KILLS))
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_whose_database_is_killed_says_so_and_done_again_ends_as_if_undisturbed(
@@ -127,6 +128,7 @@ def test_a_step_whose_database_is_killed_says_so_and_done_again_ends_as_if_undis
     assert_as_undisturbed(place, forking.do(step, place), undisturbed(step))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_backup_whose_database_is_killed_is_none_and_made_again_is_whole(
     number: int,
