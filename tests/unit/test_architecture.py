@@ -58,7 +58,10 @@ HEAVY = (
 )
 FIGURES = sorted(
     path
-    for room in ("promotion/gates", "training/statistics")
+    for room in (
+        *("promotion/gates", "training/statistics"),
+        *("monitoring/rules", "monitoring/statistics"),
+    )
     for path in (SOURCE / "streamflow" / room).glob("*.py")
 )
 PURE = (
@@ -67,6 +70,7 @@ PURE = (
     *("training/backtest.py", "training/backtest_conclusions.py"),
     *("promotion/history.py", "promotion/change.py", "promotion/lookup/chain.py"),
     "promotion/admission/admitted.py",
+    *("monitoring/alarm.py", "monitoring/retraining.py"),
     *(path.relative_to(SOURCE / "streamflow").as_posix() for path in FIGURES),
 )
 INPUT_AND_OUTPUT = {

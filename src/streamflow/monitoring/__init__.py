@@ -3,4 +3,4 @@
 May import: scores, reasons, and what they may.
 """
 
-__all__: list[str] = []
+__all__ = ["alarm", "recorded", "retraining"]

@@ -15,6 +15,8 @@ from streamflow.use_case.contract import (
     UseCase,
 )
 from streamflow.use_case.gates import Gates
+from streamflow.use_case.monitoring import Monitoring
+from streamflow.use_case.retraining import Retraining
 
 __all__ = [
     "Absent",
@@ -24,10 +26,14 @@ __all__ = [
     "Gates",
     "Generation",
     "Label",
+    "Monitoring",
+    "Retraining",
     "Table",
     "Unseen",
     "UseCase",
     "findings",
     "gates",
     "module",
+    "monitoring",
+    "retraining",
 ]

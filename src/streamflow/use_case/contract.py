@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from streamflow.errors import InvalidSettings
 from streamflow.progress import Progress, silent
 from streamflow.use_case.gates import Gates
+from streamflow.use_case.monitoring import Monitoring
+from streamflow.use_case.retraining import Retraining
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,6 +172,9 @@ class UseCase:
     that the newest month lacks; None, which is the default, sets no end of its own. Each model
     keeps the rule that it was trained by.
 
+    `monitoring` has the bounds beyond which a month raises alarms, `retraining` says when they lead
+    to another training.
+
     Two ids that look the same, such as `abc` and `abc ` or one letter written in two ways, are
     refused at ingest as likely the same entity, unless `similar_ids` is "allow".
     """
@@ -191,3 +196,5 @@ class UseCase:
     generate: Callable[[Generation], None] | None = None
     similar_ids: Literal["refuse", "allow"] = "refuse"
     gates: Gates = field(default_factory=Gates)
+    monitoring: Monitoring = field(default_factory=Monitoring)
+    retraining: Retraining = field(default_factory=Retraining)

@@ -13,6 +13,8 @@ from streamflow.errors import InvalidSettings
 from streamflow.use_case.contract import Label, Unseen, UseCase
 from streamflow.use_case.findings import Finding, require_none
 from streamflow.use_case.gates import gates_findings
+from streamflow.use_case.monitoring import monitoring_findings
+from streamflow.use_case.retraining import retraining_findings
 
 # Metrics of which more is better, so that a least value can be asked for.
 ACCEPTANCE_METRICS = ("auc", "f1", "accuracy", "average_precision")
@@ -66,6 +68,8 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *_unseen_findings(use_case.unseen),
         *_departed_findings(use_case.departed_after),
         *gates_findings(use_case.gates),
+        *monitoring_findings(use_case.monitoring),
+        *retraining_findings(use_case.retraining),
     ]
 
 

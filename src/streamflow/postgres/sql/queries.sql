@@ -632,18 +632,27 @@ ORDER BY number
 SELECT pg_try_advisory_xact_lock(hashtext('streamflow events'), hashtext(%(model)s)) AS locked
 
 -- name: next_event
--- The oldest event that no attempt has delivered, with its attempts so far.
-SELECT event_id, event.number, event.payload, history.kind, count(attempted_at) AS attempts,
+-- The oldest event that no attempt has delivered, with its attempts so far: of a change, or of an
+-- alarm.
+WITH event AS (
+    SELECT event_id, changed_at AS at, number, payload, kind
+    FROM streamflow.model_events JOIN streamflow.model_history USING (model, number)
+    WHERE model = %(model)s
+    UNION ALL
+    SELECT event_id, written_at, monitoring_id * 1000 + position, payload, 'alarm raised'
+    FROM streamflow.alarm_events
+    WHERE model = %(model)s
+)
+SELECT event_id, number, payload, kind, count(attempted_at) AS attempts,
        extract(epoch FROM clock_timestamp() - max(attempted_at))::double precision AS seconds_ago
-FROM streamflow.model_events AS event
-JOIN streamflow.model_history AS history USING (model, number)
+FROM event
 LEFT JOIN streamflow.event_deliveries AS attempt USING (event_id)
-WHERE model = %(model)s AND NOT EXISTS (
+WHERE NOT EXISTS (
     SELECT FROM streamflow.event_deliveries AS done
     WHERE done.event_id = event.event_id AND done.delivered
 )
-GROUP BY event_id, event.number, event.payload, history.kind
-ORDER BY event.number
+GROUP BY event_id, at, number, payload, kind
+ORDER BY kind = 'alarm raised', number
 LIMIT 1
 
 -- name: record_delivery
@@ -651,19 +660,26 @@ INSERT INTO streamflow.event_deliveries (event_id, delivered, status, problem)
 VALUES (%(event_id)s, %(delivered)s, %(status)s, %(problem)s)
 
 -- name: event_backlog
-WITH waiting AS (
-    SELECT event_id, number, changed_at
-    FROM streamflow.model_events AS event
-    JOIN streamflow.model_history AS history USING (model, number)
-    WHERE model = %(model)s AND NOT EXISTS (
+WITH event AS (
+    SELECT event_id, false AS of_alarm, number, changed_at AS at
+    FROM streamflow.model_events JOIN streamflow.model_history USING (model, number)
+    WHERE model = %(model)s
+    UNION ALL
+    SELECT event_id, true, monitoring_id * 1000 + position, written_at
+    FROM streamflow.alarm_events
+    WHERE model = %(model)s
+), waiting AS (
+    SELECT *
+    FROM event
+    WHERE NOT EXISTS (
         SELECT FROM streamflow.event_deliveries AS done
         WHERE done.event_id = event.event_id AND done.delivered
     )
 ), oldest AS (
-    SELECT event_id, changed_at FROM waiting ORDER BY number LIMIT 1
+    SELECT event_id, at FROM waiting ORDER BY of_alarm, number LIMIT 1
 )
 SELECT (SELECT count(*) FROM waiting) AS waiting,
-       (SELECT changed_at FROM oldest) AS oldest_at,
+       (SELECT at FROM oldest) AS oldest_at,
        (SELECT count(*) FROM streamflow.event_deliveries JOIN oldest USING (event_id)) AS attempts,
        (SELECT problem FROM streamflow.event_deliveries JOIN oldest USING (event_id)
         ORDER BY attempted_at DESC LIMIT 1) AS problem
@@ -686,6 +702,75 @@ ORDER BY evaluation_id
 -- name: lock_evaluation
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
        pg_advisory_xact_lock(hashtext('streamflow evaluation'), hashtext(%(model)s))
+
+-- name: lock_monitoring
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
+       pg_advisory_xact_lock(hashtext('streamflow monitoring'), hashtext(%(model)s))
+
+-- name: newest_monitoring
+SELECT monitoring_id, model, version, run_id, model_hash, as_of, known_at, made_at,
+       training_months, month_before, entities, tests, retraining, content_hash
+FROM streamflow.monitorings
+WHERE model = %(model)s AND (%(as_of)s::date IS NULL OR as_of = %(as_of)s)
+  AND (%(version)s::integer IS NULL OR version = %(version)s)
+ORDER BY as_of DESC, monitoring_id DESC
+LIMIT 1
+
+-- name: alarms
+SELECT rule, what, severity, figure, bound, compared_with, sentence
+FROM streamflow.alarms
+WHERE monitoring_id = %(monitoring_id)s
+ORDER BY position
+
+-- name: monitored_figures
+SELECT subject, what, compared_with, figures
+FROM streamflow.monitored_figures
+WHERE monitoring_id = %(monitoring_id)s
+ORDER BY position
+
+-- name: monitored_months
+SELECT DISTINCT as_of FROM streamflow.monitorings WHERE model = %(model)s ORDER BY as_of
+
+-- name: record_monitoring
+INSERT INTO streamflow.monitorings
+    (model, version, run_id, model_hash, as_of, known_at, made_at, training_months, month_before,
+     entities, tests, retraining, content_hash)
+VALUES (%(model)s, %(version)s, %(run_id)s, %(model_hash)s, %(as_of)s, %(known_at)s, %(made_at)s,
+        %(training_months)s::date[], %(month_before)s, %(entities)s, %(tests)s, %(retraining)s,
+        %(content_hash)s)
+RETURNING monitoring_id
+
+-- name: record_figures
+INSERT INTO streamflow.monitored_figures
+    (monitoring_id, position, subject, what, compared_with, figures)
+SELECT %(monitoring_id)s, position, given ->> 'subject', given ->> 'what',
+       given ->> 'compared_with', given -> 'figures'
+FROM jsonb_array_elements(%(rows)s::jsonb) WITH ORDINALITY AS rows (given, position)
+
+-- name: record_alarms
+INSERT INTO streamflow.alarms
+    (monitoring_id, position, rule, what, severity, figure, bound, compared_with, sentence)
+SELECT %(monitoring_id)s, position, given ->> 'rule', given ->> 'what', given ->> 'severity',
+       (given ->> 'figure')::double precision, (given ->> 'bound')::double precision,
+       given ->> 'compared_with', given ->> 'sentence'
+FROM jsonb_array_elements(%(rows)s::jsonb) WITH ORDINALITY AS rows (given, position)
+
+-- name: record_alarm_events
+INSERT INTO streamflow.alarm_events (model, monitoring_id, position, payload)
+SELECT model, monitoring_id, position, jsonb_build_object(
+    'type', 'model.alarm_raised',
+    'timestamp', to_char(made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'data', jsonb_build_object(
+        'model', model, 'version', version, 'model_hash', model_hash, 'run_id', run_id,
+        'as_of', as_of, 'rule', rule, 'what', what, 'severity', severity, 'figure', figure,
+        'bound', bound, 'compared_with', compared_with, 'why', sentence,
+        'monitoring', monitoring_id, 'number', position, 'details', jsonb_build_object()
+    )
+)
+FROM streamflow.monitorings
+JOIN streamflow.alarms USING (monitoring_id)
+WHERE monitoring_id = %(monitoring_id)s
+ORDER BY position
 
 -- name: lock_promotion
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),

@@ -89,6 +89,17 @@ GRANT USAGE ON SEQUENCE streamflow.ingestions_ingestion_id_seq TO streamflow_pip
 GRANT SELECT ON streamflow.served_models, streamflow.predictions, streamflow.shadow_scores
     TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION streamflow.drop_prediction_partition(date) TO streamflow_pipeline;
+GRANT SELECT ON
+    streamflow.monitorings, streamflow.monitored_figures, streamflow.alarms,
+    streamflow.monitoring_bins, streamflow.alarm_events
+    TO streamflow_pipeline, streamflow_api, streamflow_reader;
+GRANT INSERT (model, version, run_id, model_hash, as_of, known_at, made_at, training_months,
+              month_before, entities, tests, retraining, content_hash)
+    ON streamflow.monitorings TO streamflow_pipeline;
+GRANT INSERT ON streamflow.monitored_figures, streamflow.alarms TO streamflow_pipeline;
+GRANT INSERT (run_id, model, bins) ON streamflow.monitoring_bins TO streamflow_pipeline;
+GRANT INSERT (model, monitoring_id, position, payload) ON streamflow.alarm_events
+    TO streamflow_pipeline;
 -- The key of a promotion is looked up, and a refused promotion is recorded.
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.audit TO streamflow_pipeline;
