@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,17 @@ def test_whole_numbers_written_as_floats_are_loaded(ready: Platform, month: Path
     assert load(ready, month).tables["payments_agg_90d"].unchanged == 20
 
 
-def test_a_compressed_file_is_told_instead_of_a_missing_one(ready: Platform, month: Path) -> None:
-    (month / "labels.csv").rename(month / "labels.csv.gz")
-    with pytest.raises(MissingFiles, match=r"lacks labels\.csv\. There is 'labels\.csv\.gz'"):
+def test_a_compressed_file_is_loaded_as_what_is_in_it(ready: Platform, month: Path) -> None:
+    load(ready, month)
+    path = month / "labels.csv"
+    (month / "labels.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert load(ready, month).tables["labels"].unchanged == 20
+
+
+def test_another_compressed_file_is_told_instead_of_a_missing_one(
+    ready: Platform, month: Path
+) -> None:
+    (month / "labels.csv").rename(month / "labels.csv.zip")
+    with pytest.raises(MissingFiles, match=r"lacks labels\.csv\. There is 'labels\.csv\.zip'"):
         load(ready, month)

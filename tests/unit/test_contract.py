@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import random
 from dataclasses import replace
@@ -303,8 +304,60 @@ def test_a_file_without_rows_is_told(table: Table, tmp_path: Path, text: str) ->
 def test_the_first_line_that_is_not_utf8_is_told(table: Table, tmp_path: Path) -> None:
     text = rows(good("a"), good("b", "Äpfel"), good("c")).encode("latin-1")
     done = read_csv(table, tmp_path, text)
-    assert done.told == [(3, None, "\\xc4", "a file is UTF-8")]
+    told = 'a file is UTF-8; if it is cp1252, write in the use case read=Csv(encoding="cp1252")'
+    assert done.told == [(3, None, "\\xc4", told)]
     assert done.rows == []
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-8-sig", "cp037"])
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_file_in_another_encoding_has_the_same_rows(
+    table: Table, tmp_path: Path, encoding: str, compress: bool
+) -> None:
+    text = rows(good("a"), good("b", "Äpfel, süß".replace(",", "")), good("c"))
+    expected = read_csv(table, tmp_path, text).rows
+    assert len(expected) == 3
+    content = text.encode(encoding)
+    # A file of several parts, as some tools append them.
+    packed = gzip.compress(content[:20]) + gzip.compress(content[20:])
+    path = tmp_path / ("trees.csv.gz" if compress else "trees.csv")
+    path.write_bytes(packed if compress else content)
+    done = Reading(replace(table, read=Csv(encoding=encoding)), path)
+    assert (done.told, done.rows) == ([], expected)
+
+
+def test_utf16_is_told_by_its_first_bytes(table: Table, tmp_path: Path) -> None:
+    done = read_csv(table, tmp_path, rows(good("a")).encode("utf-16"))
+    told = 'a file is UTF-8; if it is utf-16, write in the use case read=Csv(encoding="utf-16")'
+    assert done.told == [(1, None, None, told)]
+
+
+def test_what_the_encoding_does_not_have_is_told_with_its_line(
+    table: Table, tmp_path: Path
+) -> None:
+    read = replace(table, read=Csv(encoding="cp1252"))
+    done = read_csv(read, tmp_path, rows(good("a"), "\x81,").encode("latin-1"))
+    assert done.told == [(3, None, "\\x81", "a file is cp1252")]
+
+
+@pytest.mark.parametrize("kept", [5, 40, -6])
+def test_a_compressed_file_that_was_cut_is_told_and_none_of_its_rows_read(
+    table: Table, tmp_path: Path, kept: int
+) -> None:
+    path = tmp_path / "trees.csv.gz"
+    path.write_bytes(gzip.compress(rows(*(good(f"{n}") for n in range(50))).encode())[:kept])
+    done = Reading(table, path)
+    (violation,) = done.violations
+    assert violation.rule.startswith("a file is whole gzip")
+    assert done.rows == []
+
+
+def test_a_decimal_comma_is_told_with_the_line_to_write(table: Table, tmp_path: Path) -> None:
+    text = rows(good("a")).replace("2.5", '"2,5"')
+    (violation,) = read_csv(table, tmp_path, text).violations
+    assert violation.rule.endswith('write in the use case read=Csv(decimal=",")')
+    (row,) = read_csv(replace(table, read=Csv(decimal=",")), tmp_path, text).rows
+    assert 2.5 in row.values()
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,43 @@ def test_what_means_null_is_said_by_the_table_for_both_forms(tmp_path: Path) -> 
     assert told(of_csv(tmp_path, "string", ["NA", "", "x"])) == ["NA", None, "x"]
 
 
+@given(
+    st.integers(-(10**12), 10**12), st.integers(0, 999), st.sampled_from([".", " ", "'", "\xa0"])
+)
+def test_numbers_with_a_decimal_comma_are_what_they_are_with_a_point(
+    whole: int, thousandths: int, between: str
+) -> None:
+    plain, point = Csv(decimal=","), f"{whole}.{thousandths:03}"
+    grouped = Csv(decimal=",", thousands=between)
+    comma, groups = point.replace(".", ","), f"{whole:,}".replace(",", between)
+    (expected,), _ = typed([point], "Float64")
+    assert typed([comma], "Float64", plain) == ([expected], [False])
+    for text in (comma, f"{groups},{thousandths:03}"):
+        assert typed([text], "Float64", grouped) == ([expected], [False])
+    for text in (str(whole), groups, f"{groups},0"):
+        assert typed([text], "Int64", grouped) == ([whole], [False])
+
+
+def typed(texts: list[str], kind: str, read: Csv = PLAIN) -> tuple[list[Any], list[bool]]:
+    values, wrong = checked(pa.array(texts), kind, read)
+    return values.to_pylist(), wrong.to_pylist()
+
+
+@pytest.mark.parametrize("text", ["1.5", "1,2,3", "1 23,0", "12 34", "1 2345", " 1", "1 ,5", "x"])
+def test_a_number_that_is_written_with_other_marks_is_refused(text: str) -> None:
+    read = Csv(decimal=",", thousands=" ")
+    assert typed([text], "Float64", read) == ([None], [True])
+    assert typed([text], "Int64", read) == ([None], [True])
+
+
+def test_marks_of_text_say_nothing_of_numbers_in_parquet() -> None:
+    read = Csv(decimal=",", null=("", "-1,5"))
+    column = pa.array([1.5, -1.5])
+    assert checked(column, "Float64", read)[0].to_pylist() == [1.5, None]
+    values, wrong = checked(pa.array([Decimal("1.50")]), "Float64", read)
+    assert (values.to_pylist(), wrong.to_pylist()) == ([1.5], [False])
+
+
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
@@ -192,6 +229,12 @@ def test_what_means_null_is_said_by_the_table_for_both_forms(tmp_path: Path) -> 
         ({"null": "NA"}, "null"),
         ({"true": "1"}, "true"),
         ({"true": ("1",), "false": ("1", "0")}, "both"),
+        ({"decimal": ";"}, "decimal mark"),
+        ({"thousands": "0"}, "between thousands"),
+        ({"thousands": ".."}, "between thousands"),
+        ({"thousands": ".", "decimal": "."}, "both"),
+        ({"encoding": "latin-99"}, "encoding"),
+        ({"encoding": "hex"}, "encoding"),
     ],
 )
 def test_rules_that_can_not_be_meant_are_refused(rules: dict[str, Any], said: str) -> None:

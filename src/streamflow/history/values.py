@@ -8,8 +8,10 @@ violations. Types that have no such text, such as lists and times of day, are re
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from streamflow.history.files.number_text import plain_number
 from streamflow.history.files.plain_columns import as_text, plain
 from streamflow.use_case import Csv
 
@@ -54,7 +56,7 @@ def checked(column: pa.Array, kind: str, read: Csv) -> Checked:
     column, invalid = plain(column)
     values, wrong = _KINDS[kind](column, read)
     if kind in ("Int64", "Float64", "date"):
-        nulls, _ = _KINDS[kind](_texts(read.null), Csv(null=()))
+        nulls, _ = _KINDS[kind](_texts(read.null), replace(read, null=()))
         if nulls.null_count < len(nulls):
             values = _null_where(values, pc.is_in(values, value_set=nulls.drop_null()))
     return values, pc.or_(wrong, invalid)
@@ -97,7 +99,7 @@ def _whole_number(column: pa.Array, read: Csv) -> Checked:
         text = as_text(column)
         if text is None:
             return _all_wrong(column, pa.int64())
-        return _whole_number_of_text(*_matching(text, _WHOLE, read))
+        return _whole_number_of_text(*_matching_number(column, text, _WHOLE, read))
     return pc.cast(_null_where(column, wrong), pa.int64()), wrong
 
 
@@ -138,7 +140,7 @@ def _number(column: pa.Array, read: Csv) -> Checked:
         text = as_text(column)
         if text is None:
             return _all_wrong(column, pa.float64())
-        column, wrong = _matching(text, _NUMBER, read)
+        column, wrong = _matching_number(column, text, _NUMBER, read)
     values = pc.cast(column, pa.float64(), safe=False)
     wrong = pc.or_(wrong, _true(pc.invert(pc.is_finite(values))))
     return _null_where(values, wrong), wrong
@@ -228,6 +230,20 @@ def _matching(text: pa.Array, pattern: str, read: Csv) -> Checked:
     text = _null_where(text, _means_null(text, read))
     wrong = _true(pc.invert(pc.match_substring_regex(text, pattern)))
     return _null_where(text, wrong), wrong
+
+
+def _matching_number(column: pa.Array, text: pa.Array, pattern: str, read: Csv) -> Checked:
+    """As `_matching`, for numbers that may be written with other marks if the column is text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_string(column.type):
+        return _matching(text, pattern, read)
+    text = _null_where(text, _means_null(text, read))
+    number = plain_number(text, read)
+    otherwise = pc.and_(text.is_valid(), number.is_null())
+    number, wrong = _matching(number, pattern, read)
+    return number, pc.or_(wrong, otherwise)
 
 
 def _means_null(text: pa.Array, read: Csv) -> pa.Array:

@@ -5,7 +5,6 @@ May import: errors, progress.
 
 from streamflow.use_case.contract import (
     Absent,
-    Csv,
     Estimator,
     EstimatorBuilder,
     Generation,
@@ -14,6 +13,7 @@ from streamflow.use_case.contract import (
     Unseen,
     UseCase,
 )
+from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.retraining import Retraining

@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from streamflow.errors import InvalidSettings
 from streamflow.progress import Progress, silent
+from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.retraining import Retraining
@@ -26,40 +26,6 @@ if TYPE_CHECKING:
 
 Absent = Literal["refuse", "null"]
 Unseen = Literal["refuse", "warn", "other"]
-
-
-@dataclass(frozen=True)
-class Csv:
-    """How a table's files are written: what separates values, and what texts mean.
-
-    `null` lists the texts that mean null; in a column of numbers or dates, they mean the value,
-    however it is written. `true` and `false` list the texts of booleans. The texts mean the same in
-    a Parquet file, and numbers there are read as if they were written.
-    """
-
-    separator: str = ","
-    null: tuple[str, ...] = ("",)
-    true: tuple[str, ...] = ("true", "True", "TRUE")
-    false: tuple[str, ...] = ("false", "False", "FALSE")
-
-    def __post_init__(self) -> None:
-        """Raise InvalidSettings for what can't be meant."""
-        if len(self.separator) != 1 or not self.separator.isascii() or self.separator in '"\r\n':
-            raise InvalidSettings(
-                f"Csv has the separator {self.separator!r}.",
-                "Use one ASCII character that is neither a quote nor a line end.",
-            )
-        for name in ("null", "true", "false"):
-            if isinstance(getattr(self, name), str):
-                text = getattr(self, name)
-                raise InvalidSettings(
-                    f"Csv has one text, {text!r}, as its {name}.", f"Write {name}=({text!r},)."
-                )
-        if both := {*self.true} & {*self.false}:
-            raise InvalidSettings(
-                f"Csv has {', '.join(map(repr, sorted(both)))} both as true and as false.",
-                "Leave it in one of them.",
-            )
 
 
 @dataclass(frozen=True)
@@ -83,7 +49,7 @@ class Table:
     name: str
     contract: DataFrameSchema
     arrives_later: bool = False
-    read: Csv = Csv()
+    read: Csv = field(default_factory=Csv)
     extra_columns: Literal["refuse", "ignore"] = "refuse"
     absent: Absent = "refuse"
     renamed_from: Mapping[str, str] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 from collections import deque
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.history.files.header import header_fits, read_header
+from streamflow.history.files.text_file import CHUNK_BYTES, open_utf8, undecodable
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 from streamflow.use_case import Table
 
@@ -17,27 +17,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.csv import InvalidRow
 
-# A row must fit into a chunk of the file; a longer one is reported.
-CHUNK_BYTES = 8 * 1024 * 1024
-
 
 def batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch]:
     """The contract's columns as text, and `line`: the line on which each row begins."""
     import pyarrow as pa
     import pyarrow.csv
 
-    if unreadable := _not_utf8(path):
+    if unreadable := undecodable(path, table.read):
         report(unreadable)
         return
     expected = list(table.contract.columns)
     lines = _Lines(path.name, report)
     try:
-        header, header_lines = read_header(path, table.read.separator)
+        header, header_lines = read_header(path, table.read)
         if not header_fits(path, header, table, report):
             return
         lines.start_after(header_lines)
         reader = pa.csv.open_csv(
-            path,
+            open_utf8(path, table.read),
+            # A row must fit into a chunk of the file; a longer one is reported.
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=CHUNK_BYTES),
             parse_options=pa.csv.ParseOptions(
                 delimiter=table.read.separator,
@@ -62,22 +60,6 @@ def batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch
         report(Violation(path.name, None, None, None, rule))
     finally:
         lines.report_skipped()
-
-
-def _not_utf8(path: Path) -> Violation | None:
-    """The first line that isn't UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                line += chunk.count(b"\n", 0, error.start)
-                found = repr(error.object[error.start : error.end])[2:-1]
-                return Violation(path.name, line, None, found, "a file is UTF-8")
-            line += chunk.count(b"\n")
-    return None
 
 
 class _Lines:

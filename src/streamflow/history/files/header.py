@@ -9,13 +9,14 @@ import unicodedata
 from itertools import islice
 from pathlib import Path
 
+from streamflow.history.files.text_file import open_text
 from streamflow.history.violations import (
     SHOWN_CHARACTERS,
     Report,
     Violation,
     with_code_points,
 )
-from streamflow.use_case import Table
+from streamflow.use_case import Csv, Table
 
 _SEPARATORS = (",", ";", "\t", "|")
 # A title and its like stand in the first lines; a longer line is no header.
@@ -23,10 +24,12 @@ _LINES_LOOKED_AT = 10
 _LONGEST_HEADER = 1024 * 1024
 
 
-def read_header(path: Path, separator: str) -> tuple[list[str], int]:
+def read_header(path: Path, read: Csv) -> tuple[list[str], int]:
     """The names in the header, and on how many lines it is. Raises csv.Error if it's too long."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(iter(lambda: file.readline(_LONGEST_HEADER), ""), delimiter=separator)
+    with open_text(path, read) as file:
+        rows = csv.reader(
+            iter(lambda: file.readline(_LONGEST_HEADER), ""), delimiter=read.separator
+        )
         return next(rows, []), rows.line_num
 
 
@@ -72,7 +75,7 @@ def _other_writing(path: Path, header: list[str], table: Table) -> str | None:
     """The rule that the file breaks if its header stands elsewhere or is separated otherwise."""
     own, expected = table.read.separator, set(table.contract.columns)
     best, best_line, best_separator = len(expected & set(header)), 1, own
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path, table.read) as file:
         lines = list(islice(iter(lambda: file.readline(_LONGEST_HEADER), ""), _LINES_LOOKED_AT))
     for number, line in enumerate(lines, 1):
         for separator in (own, *_SEPARATORS):

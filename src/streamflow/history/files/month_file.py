@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from streamflow.history.files import csv_file, parquet_file
 from streamflow.history.files.header import read_header
+from streamflow.history.files.text_file import UNREADABLE
 from streamflow.history.violations import Report
 from streamflow.use_case import Table
 
@@ -33,8 +34,8 @@ def as_in_file(table: Table, path: Path) -> Table:
         if path.suffix == ".parquet":
             names = parquet_file.column_names(path)
         else:
-            names, _ = read_header(path, table.read.separator)
-    except (OSError, ValueError, csv.Error):
+            names, _ = read_header(path, table.read)
+    except (OSError, ValueError, csv.Error, *UNREADABLE):
         return table
     lacking = [name for name in optional if name not in names]
     return replace(table, contract=table.contract.remove_columns(lacking)) if lacking else table

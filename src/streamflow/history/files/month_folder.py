@@ -54,7 +54,7 @@ def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
 
 
 def _names(table: Table) -> list[str]:
-    return [f"{table.name}.csv", f"{table.name}.parquet"]
+    return [f"{table.name}.csv", f"{table.name}.csv.gz", f"{table.name}.parquet"]
 
 
 def _instead(path: Path, table: Table) -> str | None:

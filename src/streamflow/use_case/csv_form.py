@@ -1,0 +1,75 @@
+"""How the files of a table are written."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+from streamflow.errors import InvalidSettings
+
+
+@dataclass(frozen=True)
+class Csv:
+    """How a table's files are written: what separates values, and what texts mean.
+
+    `null` lists the texts that mean null; in a column of numbers or dates, they mean the value,
+    however it is written. `true` and `false` list the texts of booleans. `decimal` is the decimal
+    mark of numbers, `thousands` the mark between groups of three digits, if there is one.
+    `encoding` is how a CSV file's characters are written as bytes, by Python's name for it. The
+    texts mean the same in a Parquet file, and numbers there are read as if they were written.
+    """
+
+    separator: str = ","
+    null: tuple[str, ...] = ("",)
+    true: tuple[str, ...] = ("true", "True", "TRUE")
+    false: tuple[str, ...] = ("false", "False", "FALSE")
+    decimal: str = "."
+    thousands: str = ""
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        """Raise InvalidSettings for what can't be meant."""
+        if len(self.separator) != 1 or not self.separator.isascii() or self.separator in '"\r\n':
+            raise InvalidSettings(
+                f"Csv has the separator {self.separator!r}.",
+                "Use one ASCII character that is neither a quote nor a line end.",
+            )
+        for name in ("null", "true", "false"):
+            if isinstance(getattr(self, name), str):
+                text = getattr(self, name)
+                raise InvalidSettings(
+                    f"Csv has one text, {text!r}, as its {name}.", f"Write {name}=({text!r},)."
+                )
+        if both := {*self.true} & {*self.false}:
+            raise InvalidSettings(
+                f"Csv has {', '.join(map(repr, sorted(both)))} both as true and as false.",
+                "Leave it in one of them.",
+            )
+        self._check_numbers()
+        self._check_encoding()
+
+    def _check_numbers(self) -> None:
+        if self.decimal not in (".", ","):
+            raise InvalidSettings(
+                f"Csv has the decimal mark {self.decimal!r}.", 'Use decimal="." or decimal=",".'
+            )
+        if len(self.thousands) > 1 or self.thousands.isalnum() or self.thousands in ("+", "-"):
+            raise InvalidSettings(
+                f"Csv has the mark {self.thousands!r} between thousands.",
+                "Use one character that isn't part of a number.",
+            )
+        if self.thousands == self.decimal:
+            raise InvalidSettings(
+                f"Csv has {self.decimal!r} both as its decimal mark and between thousands.",
+                "Give thousands another mark, or leave it out.",
+            )
+
+    def _check_encoding(self) -> None:
+        try:
+            known = codecs.lookup(self.encoding)
+            "".encode(known.name)  # one of bytes to bytes, such as hex, isn't an encoding of text
+        except (LookupError, ValueError):
+            raise InvalidSettings(
+                f"Csv has the encoding {self.encoding!r}, which Python doesn't know.",
+                'Use one such as encoding="cp1252" or encoding="utf-16".',
+            ) from None
