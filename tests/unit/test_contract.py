@@ -7,11 +7,12 @@ import gzip
 import io
 import random
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.excel import write_workbook
 
 from streamflow.errors import ContractViolation, InvalidSettings
 from streamflow.history.files import csv_file
@@ -606,3 +607,59 @@ def test_a_damaged_parquet_file_is_told_with_column_and_line(table: Table, tmp_p
         path.write_bytes(damaged)
         for one in Reading(table, path).violations:  # none, or what is wrong: never a traceback
             assert len(str(one)) < 500
+
+
+EXCEL = [
+    ["tree", "age", "height", "grafted", "planted", "note"],
+    ["a", 3, 2.5, True, date(2020, 2, 29), "old"],
+    [7, 0.0, 10, None, "1999-12-31", None],
+]
+
+
+def test_an_excel_sheet_has_the_rows_that_its_csv_has(table: Table, tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "trees.xlsx", {"any name": EXCEL})
+    done = Reading(table, path)
+    text = rows("a,3,2.5,True,2020-02-29,old", "7,0,10,,1999-12-31,")
+    assert done.told == []
+    assert done.rows == read_csv(table, tmp_path, text).rows
+
+
+def test_excel_cells_keep_their_kind_whatever_is_said_of_texts(
+    table: Table, tmp_path: Path
+) -> None:
+    read = Csv(decimal=",", true=("ja",), false=("nein",))
+    path = write_workbook(tmp_path / "trees.xlsx", {"s": EXCEL})
+    assert Reading(replace(table, read=read), path).rows == Reading(table, path).rows
+
+
+def test_what_is_wrong_in_an_excel_sheet_is_told_with_its_line(
+    table: Table, tmp_path: Path
+) -> None:
+    time_of_day = ["b", 1, 1, None, datetime(2020, 1, 1, 13, 45, tzinfo=UTC), None]
+    fraction = ["c", 1.5, 1, None, date(2020, 1, 1), None]
+    path = write_workbook(tmp_path / "trees.xlsx", {"s": [*EXCEL, time_of_day, fraction]})
+    told = [(line, column, value) for line, column, value, _ in Reading(table, path).told]
+    assert told == [(4, "planted", "2020-01-01 13:45:00"), (5, "age", "1.5")]
+
+
+def test_the_sheet_is_the_only_one_or_the_one_that_the_table_names(
+    table: Table, tmp_path: Path
+) -> None:
+    path = write_workbook(tmp_path / "forest.xlsx", {"roots": [["x"], [1]], "trees": EXCEL})
+    (violation,) = Reading(table, path).violations
+    assert 'Table(…, sheet="roots")' in violation.rule
+    assert len(Reading(replace(table, sheet="trees"), path).rows) == 2
+    (violation,) = Reading(replace(table, sheet="Trees"), path).violations
+    assert violation.rule == "the workbook has a sheet 'Trees'; it has 'roots', 'trees'"
+    path.write_bytes(path.read_bytes()[:300])
+    (violation,) = Reading(table, path).violations
+    assert violation.rule.startswith("a file is an Excel workbook")
+
+
+def test_columns_may_have_other_names_in_the_files(table: Table, tmp_path: Path) -> None:
+    other = replace(table, in_file={"age": "Alter (Jahre)", "note": "age"})
+    text = rows(good("a", "x")).replace("age", "Alter (Jahre)").replace("note", "age")
+    done = read_csv(other, tmp_path, text)
+    assert (done.told, done.rows) == ([], read_csv(table, tmp_path, rows(good("a", "x"))).rows)
+    (violation,) = read_csv(other, tmp_path, text.replace("Alter (Jahre)", "Alter")).violations[:1]
+    assert violation.column == "Alter (Jahre)"

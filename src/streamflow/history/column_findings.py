@@ -36,6 +36,7 @@ def column_findings(table: Table, key: str) -> Iterator[Finding]:
     """What is wrong with the columns of the table's contract, where `key` is the use case's."""
     yield from _type_findings(table, key)
     yield from _renamed_findings(table, key)
+    yield from _in_file_findings(table)
     yield from _date_findings(table)
 
 
@@ -99,6 +100,22 @@ def _renamed_findings(table: Table, key: str) -> Iterator[Finding]:
     repeated = [one for one, count in Counter(table.renamed_from.values()).items() if count > 1]
     for old in repeated:
         yield Finding(where, f"{old!r} can have one new name", "one of them, and no other")
+
+
+def _in_file_findings(table: Table) -> Iterator[Finding]:
+    where, columns = f"table {table.name!r}, in_file", table.contract.columns
+    if not isinstance(table.in_file, Mapping):
+        yield Finding(where, "it isn't a mapping", 'in_file={"our_name": "Name in the file"}')
+        return
+    for name, there in table.in_file.items():
+        if name not in columns:
+            line = f"in_file={{{nearest(name, columns)!r}: {there!r}}}"
+            yield Finding(where, f"the contract has no column {name!r}", line)
+        elif not isinstance(there, str):
+            yield Finding(where, f"{there!r} is no name", f'in_file={{"{name}": "{there}"}}')
+    names = Counter(table.in_file.get(name, name) for name in columns)
+    for there in [one for one, count in names.items() if count > 1]:
+        yield Finding(where, f"two columns are read from {there!r}", "one of them, and no other")
 
 
 def _date_findings(table: Table) -> Iterator[Finding]:

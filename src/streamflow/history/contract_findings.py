@@ -94,6 +94,12 @@ def _name_findings(table: Table, names: Sequence[str]) -> Iterator[Finding]:
             f"its name is longer than {MOST_TABLE_BYTES} bytes",
             f'Table("{name.encode()[:MOST_TABLE_BYTES].decode(errors="ignore")}", …)',
         )
+    if not isinstance(table.file, str) or "/" in table.file or "\\" in table.file:
+        yield Finding(
+            where,
+            f"file={table.file!r} isn't the name of a file in a month's folder, without its ending",
+            f'Table("{name}", …, file="{as_name(table.file)}")',
+        )
     if table.absent not in get_args(Absent):
         rule = nearest(table.absent, get_args(Absent))
         yield Finding(

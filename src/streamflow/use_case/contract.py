@@ -42,6 +42,9 @@ class Table:
     view: it is neither trained on nor predicted for ("refuse"), or its features of this table are
     null, in training and in predictions alike ("null"). Each model keeps the rule that it was
     trained by.
+    The files are named after the table unless `file` has another name, without its ending. Of an
+    Excel workbook the sheet is read that is named in `sheet`, or the only one. A column that has
+    another name in the files is in `in_file`, by its name here the one there.
     The dates in `not_after_as_of` are never later than the as_of of their rows, as the day on which
     somebody signed up isn't: so a later month's folder is told from this one's.
     """
@@ -54,6 +57,9 @@ class Table:
     absent: Absent = "refuse"
     renamed_from: Mapping[str, str] = field(default_factory=dict)
     not_after_as_of: tuple[str, ...] = ()
+    file: str = ""
+    sheet: str = ""
+    in_file: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def history(self) -> str:

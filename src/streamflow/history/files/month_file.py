@@ -1,4 +1,4 @@
-"""Reads a month's file, CSV or Parquet, in chunks and without conversion of CSV values.
+"""Reads a month's file, CSV, Parquet or Excel, in chunks and without conversion of CSV values.
 
 Memory is constant: a file is never in memory as a whole. What can't be read is reported with its
 line, and reading goes on as far as possible, so that one run reports all.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamflow.history.files import csv_file, parquet_file
+from streamflow.history.files import csv_file, excel_file, parquet_file
 from streamflow.history.files.header import read_header
 from streamflow.history.files.text_file import UNREADABLE
 from streamflow.history.violations import Report
@@ -31,21 +31,38 @@ def as_in_file(table: Table, path: Path) -> Table:
     if not optional:
         return table
     try:
-        if path.suffix == ".parquet":
-            names = parquet_file.column_names(path)
-        else:
-            names, _ = read_header(path, table.read)
+        names = _column_names(path, table)
     except (OSError, ValueError, csv.Error, *UNREADABLE):
         return table
-    lacking = [name for name in optional if name not in names]
+    lacking = [name for name in optional if table.in_file.get(name, name) not in names]
     return replace(table, contract=table.contract.remove_columns(lacking)) if lacking else table
 
 
+def _column_names(path: Path, table: Table) -> list[str]:
+    if path.suffix == ".parquet":
+        return parquet_file.column_names(path)
+    if path.suffix == ".xlsx":
+        return excel_file.column_names(path, table.sheet)
+    return read_header(path, table.read)[0]
+
+
 def read_batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch]:
-    """Arrow record batches with the contract's columns (text, if CSV) and each row's `line`.
+    """Arrow record batches with the contract's columns (text, but of Parquet) and each row's
+    `line`.
 
     A byte-order mark, CRLF line ends, quoted fields and columns in another order are allowed. An
     empty CSV value is an empty text.
     """
-    read = parquet_file.batches if path.suffix == ".parquet" else csv_file.batches
-    return read(path, table, report)
+    read = _READERS.get(path.suffix, csv_file.batches)
+    if not table.in_file:
+        return read(path, table, report)
+    names = {name: table.in_file.get(name, name) for name in table.contract.columns}
+    as_there = replace(table, contract=table.contract.rename_columns(names))
+    ours = {there: name for name, there in names.items()}
+    return (
+        batch.rename_columns([ours.get(name, name) for name in batch.schema.names])
+        for batch in read(path, as_there, report)
+    )
+
+
+_READERS = {".parquet": parquet_file.batches, ".xlsx": excel_file.batches}

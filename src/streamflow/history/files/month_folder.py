@@ -46,15 +46,16 @@ def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
         lacking = ", ".join(missing)
         raise MissingFiles(
             f"{folder} lacks {lacking}.{there}",
-            "Name a folder with one CSV or Parquet file per table: `streamflow ingest DIR`; or, if "
-            f'not every month has it, write Table("{Path(missing[0]).stem}", …, '
+            "Name a folder with one CSV, Parquet or Excel file per table: `streamflow ingest DIR`; "
+            f'or, if not every month has it, write Table("{Path(missing[0]).stem}", …, '
             "arrives_later=True) in the use case.",
         )
     return found
 
 
 def _names(table: Table) -> list[str]:
-    return [f"{table.name}.csv", f"{table.name}.csv.gz", f"{table.name}.parquet"]
+    name = table.file or table.name
+    return [f"{name}{ending}" for ending in (".csv", ".csv.gz", ".parquet", ".xlsx")]
 
 
 def _instead(path: Path, table: Table) -> str | None:
@@ -69,12 +70,13 @@ def _instead(path: Path, table: Table) -> str | None:
         return f"{name}, which is compressed: unpack it"
     if folded.strip() in wanted:
         return f"{name}: rename it to {folded.strip()}"
-    if folded.split(".")[0].strip() == table.name.casefold():
+    if folded.split(".")[0].strip() == (table.file or table.name).casefold():
         return None if table.arrives_later else f"{name}, whose name ends otherwise"
     return None
 
 
 def _missing(message: str) -> MissingFiles:
     return MissingFiles(
-        message, "Name a folder with one CSV or Parquet file per table: `streamflow ingest DIR`."
+        message,
+        "Name a folder with one CSV, Parquet or Excel file per table: `streamflow ingest DIR`.",
     )
