@@ -1,7 +1,8 @@
 """The command line as a whole: its groups of commands, its errors and exit codes.
 
-0 done · 1 an error that says what to do · 2 wrong usage · 3 stopped by a gate · 130 interrupted ·
-141 the reader of the output has gone, as in `streamflow … | head`. A command imports what it needs
+0 done · 1 an error that says what to do · 2 wrong usage · 3 stopped by a gate · 4 an alarm was
+raised · 130 interrupted · 141 the reader of the output has gone, as in `streamflow … | head` ·
+`run-month --skip-code` names one for files that aren't there yet. A command imports what it needs
 when it is called, so that `--help` is fast.
 """
 
