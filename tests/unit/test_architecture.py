@@ -70,7 +70,7 @@ PURE = (
     *("training/backtest.py", "training/backtest_conclusions.py"),
     *("promotion/history.py", "promotion/change.py", "promotion/lookup/chain.py"),
     "promotion/admission/admitted.py",
-    *("monitoring/alarm.py", "monitoring/retraining.py"),
+    *("monitoring/alarm.py", "monitoring/counts.py", "monitoring/retraining.py"),
     *(path.relative_to(SOURCE / "streamflow").as_posix() for path in FIGURES),
 )
 INPUT_AND_OUTPUT = {

@@ -39,7 +39,7 @@ class Monitoring:
     shift: float | None = 0.1
     missing: float | None = 0.01
     outside: float | None = 0.005
-    scale: float | None = 0.05
+    scale: float | None = 0.07
     unit: float | None = 0.01
     score_shift: float | None = 0.1
     share_above: float | None = 0.05

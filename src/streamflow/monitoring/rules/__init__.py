@@ -1,0 +1,1 @@
+"""The rules that raise alarms: figures and the use case's bounds in, alarms out."""

@@ -1,0 +1,1 @@
+"""Figures over counts: how far a distribution has moved, and what chance alone would do."""
