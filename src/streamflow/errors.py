@@ -6,6 +6,7 @@
     ├── NothingPredicted             a file of ids that has no prediction; in `pipeline.predict`
     ├── UnknownPrediction            a request id that the log doesn't hold; or `NothingToCompare`
     ├── NotMonitored                 a month without a monitoring; in `monitoring.recorded`
+    ├── NoScoring                    a month that nobody was scored at; in `scores.scorings`
     ├── NotPermitted                 something that the database's user may not do
     ├── SchemaTooOld                 the database lacks a migration, and we may not apply it
     ├── SchemaTooNew                 the database was migrated by a newer program

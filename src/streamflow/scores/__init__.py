@@ -3,4 +3,4 @@
 May import: features, registry, serving, promotion, platform, postgres, and what they may.
 """
 
-__all__: list[str] = []
+__all__ = ["scorings", "unfinished"]

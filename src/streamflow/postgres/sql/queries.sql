@@ -684,6 +684,39 @@ SELECT (SELECT count(*) FROM waiting) AS waiting,
        (SELECT problem FROM streamflow.event_deliveries JOIN oldest USING (event_id)
         ORDER BY attempted_at DESC LIMIT 1) AS problem
 
+-- name: newest_scoring
+-- The newest of these; without a version, of those by a version that was in Production then.
+SELECT scoring_id, model, version, model_hash, run_id, stage, as_of, known_at, scored_at, scored_by,
+       entities, departed, refused
+FROM streamflow.scorings
+WHERE model = %(model)s
+  AND (%(as_of)s::date IS NULL OR as_of = %(as_of)s)
+  AND CASE WHEN %(version)s::integer IS NULL THEN stage = 'Production'
+      ELSE version = %(version)s END
+ORDER BY as_of DESC, known_at DESC, scoring_id DESC
+LIMIT 1
+
+-- name: scoring_of
+SELECT scoring_id, model, version, model_hash, run_id, stage, as_of, known_at, scored_at, scored_by,
+       entities, departed, refused
+FROM streamflow.scorings
+WHERE (model, version, model_hash, as_of, known_at)
+    = (%(model)s, %(version)s, %(model_hash)s, %(as_of)s, %(known_at)s)
+
+-- name: lock_scoring
+SELECT pg_advisory_xact_lock(hashtext('streamflow scoring'), hashtext(%(model)s))
+
+-- name: begin_scoring
+SELECT streamflow.begin_scoring(%(model)s, %(version)s, %(model_hash)s, %(as_of)s, %(known_at)s)
+    AS unfinished_id
+
+-- name: copy_unfinished_scores
+COPY streamflow.unfinished_scores (unfinished_id, entity_id, probability, label, problem) FROM STDIN
+
+-- name: finish_scoring
+SELECT streamflow.finish_scoring(%(unfinished_id)s, %(run_id)s, %(stage)s, %(scored_at)s,
+                                 %(scored_by)s) AS scoring_id
+
 -- name: record_evaluation
 INSERT INTO streamflow.evaluations
     (model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,

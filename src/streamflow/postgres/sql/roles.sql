@@ -100,6 +100,14 @@ GRANT INSERT ON streamflow.monitored_figures, streamflow.alarms TO streamflow_pi
 GRANT INSERT (run_id, model, bins) ON streamflow.monitoring_bins TO streamflow_pipeline;
 GRANT INSERT (model, monitoring_id, position, payload) ON streamflow.alarm_events
     TO streamflow_pipeline;
+GRANT SELECT ON streamflow.scorings, streamflow.scores, streamflow.unscored
+    TO streamflow_pipeline, streamflow_api, streamflow_reader;
+GRANT SELECT ON streamflow.unfinished_scorings, streamflow.unfinished_scores TO streamflow_pipeline;
+GRANT INSERT ON streamflow.unfinished_scores TO streamflow_pipeline;
+GRANT EXECUTE ON FUNCTION
+    streamflow.begin_scoring(text, integer, text, date, timestamptz),
+    streamflow.finish_scoring(bigint, text, text, timestamptz, text)
+    TO streamflow_pipeline;
 -- The key of a promotion is looked up, and a refused promotion is recorded.
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.audit TO streamflow_pipeline;
