@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from churn import features, generator, label, model, tables
-from streamflow.use_case import UseCase
+from streamflow.use_case import UseCase, Value
 
 use_case = UseCase(
     name="churn",
@@ -20,5 +20,8 @@ use_case = UseCase(
     gates=model.GATES,
     # Whom one month lacks may come late; whom two in a row lack has left.
     departed_after=timedelta(days=45),
+    # A subscriber who is kept pays for another year; one in five lets the offer keep them.
+    value=Value(column="subscriptions.monthly_fee", months=12, success=0.2, cost=5.0, unit="USD"),
+    risk_bands={"high": 0.5, "medium": 0.2, "low": 0.0},
     generate=generator.generate,
 )

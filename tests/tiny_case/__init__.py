@@ -11,7 +11,7 @@ from math import cos, pi, sin
 from random import Random
 from typing import Any
 
-from streamflow.use_case import Gates, Generation, Label, Table, UseCase
+from streamflow.use_case import Gates, Generation, Label, Table, UseCase, Value
 
 KINDS = ("lathe", "mill", "press")
 
@@ -101,5 +101,7 @@ use_case = UseCase(
     default_model="logistic_regression",
     acceptance={"auc": 0.7},
     gates=Gates(recreated="show"),
+    value=Value(each=400.0, success=0.6, cost=80.0, unit="EUR"),
+    risk_bands={"fails soon": 0.6, "sound": 0.0},
     generate=generate,
 )

@@ -19,6 +19,9 @@ use_case = UseCase(name="a", models=model.MODELS, acceptance=model.BAR)
 GATED = INIT.replace("import UseCase", "import Gates, UseCase").replace(
     "BAR)", "BAR, gates=Gates(approval=True))"
 )
+VALUED = INIT.replace("import UseCase", "import UseCase, Value").replace(
+    "BAR)", 'BAR, value=Value(each=100.0), risk_bands={"high": 0.5})'
+)
 MODEL = """BAR = {"auc": 0.7}
 MODELS = {"one": lambda state: ("trees", 100, state)}
 """
@@ -92,6 +95,7 @@ def test_without_what_was_kept_nothing_is_shown_and_nothing_invented(case: Case)
         ("model.py", "# A comment.\n" + MODEL),
         ("__init__.py", INIT.replace("model.BAR", '{"auc": 0.5}')),
         ("__init__.py", GATED),
+        ("__init__.py", VALUED),
     ],
 )
 def test_a_changed_acceptance_bar_is_no_changed_code(case: Case, file: str, text: str) -> None:
@@ -108,6 +112,7 @@ def test_a_changed_acceptance_bar_is_no_changed_code(case: Case, file: str, text
     [
         ("model.py", MODEL.replace("0.7", "0.9").replace("100", "200")),
         ("model.py", MODEL + "\nmore = 1\n"),
+        ("model.py", MODEL.replace("100", "int(value=3)")),
         ("__init__.py", INIT.replace('name="a"', 'name="b"')),
         ("model.py", "not python ("),
     ],
@@ -116,6 +121,14 @@ def test_any_other_change_is_one(case: Case, file: str, text: str) -> None:
     was = case.code()
     sources.keep("a_case", case.kept)
     case.write(file, text)
+    assert case.changes(was).without_effect == frozenset()
+
+
+def test_an_argument_of_another_call_that_is_named_like_a_bar_is_code(case: Case) -> None:
+    case.write("model.py", MODEL.replace("100", "fill(value=0)"))
+    was = case.code()
+    sources.keep("a_case", case.kept)
+    case.write("model.py", MODEL.replace("100", "fill(value=1)"))
     assert case.changes(was).without_effect == frozenset()
 
 

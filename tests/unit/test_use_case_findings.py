@@ -23,7 +23,7 @@ from streamflow.pipeline import check as step_check
 from streamflow.platform import Platform
 from streamflow.settings import Settings
 from streamflow.training.estimator_findings import estimator_findings
-from streamflow.use_case import Gates, Label, Table, UseCase
+from streamflow.use_case import Gates, Label, Table, UseCase, Value
 from streamflow.use_case.findings import UseCaseRefused
 
 RIGHT = tiny_case.use_case
@@ -150,6 +150,19 @@ def wrong_settings(draw: st.DrawFn) -> Fault:
                 ("gates", Gates(segments=("readings.temperature_c",)), "gates", "segments=("),
                 ("gates", Gates(segments=("failures.fails",)), "gates", "Gates(segments=("),
                 ("gates", Gates(segments=("machines.kind",) * 2), "gates", "each segment once"),
+                ("value", 5.0, "value", "value=Value("),
+                ("value", Value(), "value", "Value(column="),
+                ("value", Value("readings.alarms", each=2.0), "value", "Value(column="),
+                ("value", Value("alarms"), "value", '"table.alarms"'),
+                ("value", Value("readings.alarm"), "value", '"readings.alarms"'),
+                ("value", Value("machines.kind"), "value", "Value(column="),
+                ("value", Value(each=-1.0), "value", "Value(each="),
+                ("value", Value(each=1.0, months=0), "value", "Value(months=12)"),
+                ("value", Value(each=1.0, success=20), "value", "Value(success=0.2)"),
+                ("value", Value(each=1.0, cost=-5), "value", "Value(cost=5.0)"),
+                ("risk_bands", ["high"], "risk_bands", "risk_bands={"),
+                ("risk_bands", {"high": 50}, "risk_bands", '"high": 0.5'),
+                ("risk_bands", {"a": 0.1, "b": 0.1}, "risk_bands", "risk_bands={"),
                 ("tables", (), "tables", "def tables():"),
                 ("tables", raising, "tables", "Table("),
                 ("features", [], "features", "def features():"),

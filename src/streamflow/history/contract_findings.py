@@ -13,6 +13,7 @@ from streamflow.use_case import Absent, Label, Table, UseCase
 from streamflow.use_case.findings import Finding, raised, require_none
 from streamflow.use_case.gates import gates_findings
 from streamflow.use_case.module import nearest
+from streamflow.use_case.value import value_findings
 
 # `staging_` and `_history` are put to a table's name.
 MOST_TABLE_BYTES = MOST_NAME_BYTES - len("_history")
@@ -49,6 +50,7 @@ def contract_findings(use_case: UseCase) -> tuple[list[Finding], tuple[Table, ..
         *_entity_table_findings(use_case, tables),
         *_label_findings(use_case, tables),
         *_segment_findings(use_case, tables),
+        *_value_findings(use_case, tables),
     ], tuple(readable)
 
 
@@ -194,4 +196,25 @@ def _segment_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterato
             "gates",
             f"the segment {segment!r} {said}",
             f'Gates(segments=("{nearest(segment, usable)}",))',
+        )
+
+
+def _value_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[Finding]:
+    """Of the column that says what an entity is worth."""
+    value = use_case.value
+    if [*value_findings(value)] or value is None or value.column is None:
+        return
+    types = {
+        f"{table.name}.{column}": kind
+        for table in tables.values()
+        for column, kind in contract_types(table).items()
+    }
+    numbers = [name for name, kind in types.items() if kind in ("Int64", "Float64")]
+    if value.column not in numbers:
+        there = value.column in types
+        said = f"has the type {types[value.column]}" if there else "isn't a column of a table"
+        yield Finding(
+            "value",
+            f"the column {value.column!r} {said}; what an entity is worth is a number",
+            f'Value(column="{nearest(value.column, numbers)}")',
         )

@@ -21,8 +21,14 @@ FOLDER = "use_case"
 MAX_FILE_BYTES, MAX_BYTES = 200_000, 2_000_000
 MAX_LINES = 200
 
-# What of a use case decides no model: only whether a version may go to Production.
-_BARS = frozenset({"acceptance", "gates"})
+# What of a use case decides no model: whether a version may go to Production, and what is done with
+# its scores.
+_BARS = frozenset({"acceptance", "gates", "monitoring", "retraining", "risk_bands", "value"})
+_BAR_CLASSES = frozenset({"Gates", "Monitoring", "Retraining", "Value"})
+_BAR_MODULES = frozenset(
+    f"streamflow.use_case{module}"
+    for module in ("", ".gates", ".monitoring", ".retraining", ".value")
+)
 
 # A file of a package, as it was or is; None if that can't be had.
 Read = Callable[[str, str], bytes | None]
@@ -32,8 +38,7 @@ Read = Callable[[str, str], bytes | None]
 class SourceChanges:
     """`lines` is a unified diff of the changed files, of at most `MAX_LINES`.
 
-    `without_effect` are those that differ in the acceptance bar, the gates, comments or layout
-    alone.
+    `without_effect` are those that differ in what decides no model, in comments or layout alone.
     """
 
     lines: list[str]
@@ -156,13 +161,14 @@ def _without_effect(name: str, before: Code, after: Code, was: Read, is_now: Rea
 
 
 def _bars(trees: Iterable[ast.Module]) -> set[str]:
-    """The names that are nothing but an acceptance bar or gates: `acceptance=model.ACCEPTANCE`."""
+    """The names that are nothing but what decides no model: `acceptance=model.ACCEPTANCE`."""
     named: list[str] = []
     used: list[str] = []
     for tree in trees:
         for node in ast.walk(tree):
-            if isinstance(node, ast.keyword) and node.arg in _BARS:
-                named += filter(None, [_name(node.value)])
+            if isinstance(node, ast.Call) and _name(node.func) == "UseCase":
+                given = [one.value for one in node.keywords if one.arg in _BARS]
+                named += filter(None, map(_name, given))
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
                 used += filter(None, [_name(node)])
     return {name for name in named if used.count(name) == named.count(name)}
@@ -175,7 +181,7 @@ def _name(node: ast.expr) -> str | None:
 
 
 class _Without(ast.NodeTransformer):
-    """Removes acceptance bars and gates from a tree."""
+    """Removes from a tree what decides no model."""
 
     def __init__(self, bars: set[str]) -> None:
         self._bars = bars
@@ -185,12 +191,14 @@ class _Without(ast.NodeTransformer):
         return {file: ast.dump(self.visit(tree)) for file, tree in trees.items()}
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        node.keywords = [one for one in node.keywords if one.arg not in _BARS]
+        # Other calls have arguments of these names too: `fillna(value=0)`.
+        if _name(node.func) == "UseCase":
+            node.keywords = [one for one in node.keywords if one.arg not in _BARS]
         return self.generic_visit(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        if node.module in ("streamflow.use_case", "streamflow.use_case.gates"):
-            node.names = [one for one in node.names if one.name != "Gates"]
+        if node.module in _BAR_MODULES:
+            node.names = [one for one in node.names if one.name not in _BAR_CLASSES]
         return node if node.names else None
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:

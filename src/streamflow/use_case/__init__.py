@@ -17,6 +17,7 @@ from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.retraining import Retraining
+from streamflow.use_case.value import Value
 
 __all__ = [
     "Absent",
@@ -31,9 +32,12 @@ __all__ = [
     "Table",
     "Unseen",
     "UseCase",
+    "Value",
     "findings",
     "gates",
     "module",
     "monitoring",
     "retraining",
+    "risk_bands",
+    "value",
 ]

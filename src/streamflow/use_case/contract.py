@@ -17,6 +17,7 @@ from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.retraining import Retraining
+from streamflow.use_case.value import Value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,6 +148,10 @@ class UseCase:
     `monitoring` has the bounds beyond which a month raises alarms, `retraining` says when they lead
     to another training.
 
+    `value` says what it is worth to contact an entity, by which lists are ordered; without it they
+    are ordered by probability. `risk_bands` holds names for people who read lists, each with the
+    lowest probability of its band.
+
     Two ids that look the same, such as `abc` and `abc ` or one letter written in two ways, are
     refused at ingest as likely the same entity, unless `similar_ids` is "allow".
     """
@@ -170,3 +175,5 @@ class UseCase:
     gates: Gates = field(default_factory=Gates)
     monitoring: Monitoring = field(default_factory=Monitoring)
     retraining: Retraining = field(default_factory=Retraining)
+    value: Value | None = None
+    risk_bands: Mapping[str, float] = field(default_factory=dict)

@@ -15,6 +15,8 @@ from streamflow.use_case.findings import Finding, require_none
 from streamflow.use_case.gates import gates_findings
 from streamflow.use_case.monitoring import monitoring_findings
 from streamflow.use_case.retraining import retraining_findings
+from streamflow.use_case.risk_bands import risk_band_findings
+from streamflow.use_case.value import value_findings
 
 # Metrics of which more is better, so that a least value can be asked for.
 ACCEPTANCE_METRICS = ("auc", "f1", "accuracy", "average_precision")
@@ -70,6 +72,8 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *gates_findings(use_case.gates),
         *monitoring_findings(use_case.monitoring),
         *retraining_findings(use_case.retraining),
+        *value_findings(use_case.value),
+        *risk_band_findings(use_case.risk_bands),
     ]
 
 
