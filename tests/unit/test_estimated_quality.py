@@ -103,7 +103,7 @@ def test_the_estimate_is_in_the_interval_of_what_comes_true(more: float) -> None
         assert estimated is not None
         assert real is not None
         within += real.auc_low <= estimated.figures.auc <= real.auc_high
-    assert within >= 0.9 * months
+    assert within >= (0.9 if LONG else 0.7) * months
 
 
 def test_scores_that_are_off_are_calibrated_first() -> None:

@@ -67,7 +67,7 @@ def ranking(probabilities: Matrix, true: Matrix, false: Matrix) -> Ranking:
     compared with itself.
     """
     _, group = np.unique(probabilities, return_inverse=True)
-    positives, negatives = np.bincount(group, true), np.bincount(group, false)
+    positives, negatives = _sums(group, true), _sums(group, false)
     itself = float(np.sum(true * false))
     all_positives, all_negatives = float(positives.sum()), float(negatives.sum())
     below = np.cumsum(negatives) - negatives / 2
@@ -83,6 +83,11 @@ def ranking(probabilities: Matrix, true: Matrix, false: Matrix) -> Ranking:
         negatives, above / all_positives, all_negatives
     )
     return Ranking(auc, float(np.sqrt(error)))
+
+
+def _sums(group: npt.NDArray[np.int64], weights: Matrix) -> Matrix:
+    sums: Matrix = np.bincount(group, weights).astype(np.float64)
+    return sums
 
 
 def measured(scored: Scored, random_state: int) -> Evaluation | None:
