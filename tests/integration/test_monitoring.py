@@ -220,6 +220,11 @@ def test_real_scrapes_fill_the_dashboard_and_make_each_alert_fire(tmp_path: Path
         prometheus.until_firing("StreamFlowProductionUngated")
         registry.ungated = None
 
+        app.recorder.record_challenger(0, 0.0, refused=True)
+        with repeating(lambda: app.recorder.record_shadow_dropped(1)):
+            prometheus.until_firing("StreamFlowChallengerRefused", "StreamFlowShadowDrops")
+        app.recorder.record_challenger(0, 0.0)
+
         app.recorder.record_events_waiting(1, 1000.0)
         prometheus.until_firing("StreamFlowEventsWait")
         app.recorder.record_events_waiting(0, 0.0)

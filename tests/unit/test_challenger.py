@@ -196,8 +196,11 @@ def test_a_version_that_cannot_be_served_is_told_and_disturbs_nothing(fault) -> 
         told = beside.told()
         assert told["version"] == 2
         assert told["code"] == "model_refused" or told["detail"]
+        eventually(lambda: beside.metric("challenger_refused") == 1)
         assert beside.service.client.get("/ready").status_code == 200
         assert beside.service.version() == 1
+        beside.registry.in_staging = None
+        eventually(lambda: beside.metric("challenger_refused") == 0)
 
 
 def test_it_goes_when_it_leaves_staging_and_stays_while_the_registry_is_down() -> None:

@@ -169,6 +169,11 @@ class Metrics:
             "challenger_version",
             "The model version in Staging that scores beside the one that answers; 0 without one.",
         )
+        self.challenger_refused = gauge(
+            "livemax",
+            "challenger_refused",
+            "Whether there is a version in Staging that can't be served: 1, else 0.",
+        )
         self.canary_ratio = gauge(
             "mostrecent",
             "canary_ratio",

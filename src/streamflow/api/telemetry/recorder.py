@@ -50,6 +50,9 @@ class Recorder:
         self._lines: list[str] = []
         # With several processes a gauge that was never set isn't in the metrics.
         self.model_withdrawn()
+        self.record_challenger(0, 0.0)
+        # The first rows of a counter that isn't there yet are no increase to Prometheus.
+        self.record_shadow_dropped(0)
 
     def record_request(self, request: RequestRecord, status: int, seconds: float) -> None:
         """Count, log and trace a request that has ended with `status` after `seconds`."""
@@ -116,9 +119,11 @@ class Recorder:
         """Record that no version is served."""
         self._metrics.production_version.set(0)
 
-    def record_challenger(self, version: int, canary_share: float) -> None:
-        """Record the version in Staging, 0 without one, and the percentage that it answers."""
+    def record_challenger(self, version: int, canary_share: float, refused: bool = False) -> None:
+        """Record the version in Staging that scores, 0 without one, the percentage that it answers,
+        and whether the one in Staging can't be served."""
         self._metrics.challenger_version.set(version)
+        self._metrics.challenger_refused.set(int(refused))
         self._metrics.canary_ratio.set(canary_share / 100)
 
     def record_shadow_scores(self, counts: Comparison) -> None:

@@ -55,9 +55,9 @@ class Canaries(Protocol):
 class Metrics(Protocol):
     """What is published about the version in Staging."""
 
-    def record_challenger(self, version: int, canary_share: float) -> None:
-        """The version that scores beside the one in Production, 0 without one, and the percentage
-        of entities that it answers."""
+    def record_challenger(self, version: int, canary_share: float, refused: bool = False) -> None:
+        """The version that scores beside the one in Production, 0 without one, the percentage of
+        entities that it answers, and whether the one in Staging can't be served."""
 
 
 class StagingFollower:
@@ -117,6 +117,7 @@ class StagingFollower:
         self._metrics.record_challenger(
             served.version.version if served else 0,
             canary.share if served and canary and canary.version == served.version.version else 0.0,
+            self.rejection is not None,
         )
 
     def _follow(self, version: ModelVersion | None) -> None:
