@@ -70,6 +70,16 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
     # the __dict__ of a FeatureView.
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        batches = self.record_batches()
+        schema = next(batches).schema
+        return pa.Table.from_batches(batches, schema)
+
+    def record_batches(self, ordered_by: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """The rows in batches, of which the first has none: memory doesn't grow with their number.
+
+        With `ordered_by`, names of columns, they ascend by these, texts by their bytes. A
+        connection is held until the last batch is read or the iterator closed.
+        """
         with self._query_generator() as query, _get_conn(self.config.offline_store) as connection:
             connection.read_only = True
             # The join is a chain of CTEs. The planner expects one row of each and chooses nested
@@ -81,19 +91,18 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
             # timestamp. In UTC both are the same.
             connection.execute("SET LOCAL TimeZone = 'UTC'")
             with connection.cursor("feast_postgres", binary=True) as cursor:
-                cursor.execute(query)
+                cursor.execute(_ordered(query, ordered_by))
                 described = cursor.description or ()
                 schema = pa.schema(
                     [(c.name, pg_type_code_to_arrow(c.type_code)) for c in described]
                 )
+                yield pa.RecordBatch.from_pylist([], schema)
                 adapted = connection.adapters.types
                 kinds = [kind.name if (kind := adapted.get(c.type_code)) else "" for c in described]
-                batches = []
                 while rows := cursor.fetchmany(_CHUNK_ROWS):
                     columns = zip(schema, kinds, zip(*rows, strict=True), strict=True)
                     arrays = [pa.array(_convert(kind, v), field.type) for field, kind, v in columns]
-                    batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-                return pa.Table.from_batches(batches, schema)
+                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def to_df(
         self,
@@ -260,6 +269,13 @@ def _convert(kind: str, values: Sequence[Any]) -> Sequence[Any]:
         return None if value is None else convert(value)
 
     return [fit(value) for value in values]
+
+
+def _ordered(query: str, columns: Sequence[str]) -> str:
+    if not columns:
+        return query
+    order = ", ".join('given."{}"::text COLLATE "C"'.format(c.replace('"', '""')) for c in columns)
+    return f"SELECT * FROM ({query}) AS given ORDER BY {order}"
 
 
 def _with_entity_table(config: RepoConfig) -> RepoConfig:

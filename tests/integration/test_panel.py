@@ -25,7 +25,7 @@ from tests.training_tables import listed
 
 from streamflow.bootstrap import platform
 from streamflow.errors import AsOfRefused, LabelsNotMatured, UntrainableData
-from streamflow.features import point_in_time
+from streamflow.features import month_rows, point_in_time
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingest import ingest
 from streamflow.history.months import months_up_to
@@ -124,11 +124,15 @@ class BruteForce:
 
     def joined(self, table: str, machine: str, as_of: date) -> Any:
         """The machine's newest row at the as_of or before that is young enough for its view."""
-        oldest = as_of - timedelta(days=45)
-        for month in sorted((one for one in MONTHS if oldest <= one <= as_of), reverse=True):
+        row, seen = self.of_any_age(table, machine, as_of)
+        return row if seen is not None and as_of - seen <= timedelta(days=45) else None
+
+    def of_any_age(self, table: str, machine: str, as_of: date) -> tuple[Any, date | None]:
+        """The machine's newest row at the as_of or before, and of which as_of it is."""
+        for month in sorted((one for one in MONTHS if one <= as_of), reverse=True):
             if (row := self.newest(table, machine, month)) is not None:
-                return row
-        return None
+                return row, month
+        return None, None
 
     def labels(self, as_of: date) -> dict[str, bool]:
         """The answers of the machines that have a row at the as_of."""
@@ -148,6 +152,18 @@ class BruteForce:
                 readings = self.joined("readings", machine, as_of)
                 if readings is not None:
                     rows.append((as_of, machine, (*machines, *readings), label))
+        return rows
+
+    def everyone(self, as_of: date) -> list[tuple[Any, ...]]:
+        """The machines of the month, each with its newest features and of when they are."""
+        rows = []
+        for machine in MACHINES:
+            if self.newest("machines", machine, as_of) is not None:
+                (machines, at), (readings, read_at) = (
+                    self.of_any_age(table, machine, as_of) for table in ("machines", "readings")
+                )
+                times = [day and event_timestamp(day) for day in (at, read_at)]
+                rows.append((machine, *machines, *(readings or (None, None, None)), *times))
         return rows
 
 
@@ -190,6 +206,9 @@ def test_a_panel_is_what_a_brute_force_join_finds_in_any_history(
                 columns = zip(*(listed(found, name) for name in names), strict=True)
                 rows = zip(found.as_ofs, found.entities, columns, found.labels, strict=True)
                 assert list(rows) == expected
+            batches = month_rows.month_rows(database, use_case, months[-1], known_at)
+            found = [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+            assert found == truth.everyone(months[-1])
 
 
 # What judges, and what must not move it.

@@ -14,6 +14,7 @@ __all__ = [
     "history_source",
     "kept",
     "materialization",
+    "month_rows",
     "online_history",
     "point_in_time",
     "use_case_check",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
-from streamflow.history.columns_before import rows_as_before
+from streamflow.history.columns_before import quoted, rows_as_before
 from streamflow.postgres.database import Database
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
@@ -18,6 +18,8 @@ from streamflow.use_case import UseCase
 if TYPE_CHECKING:
     import pyarrow as pa
     from feast import FeatureStore, FeatureView
+
+    from feast_postgres.offline import PostgresRetrievalJob
 
 # PostgreSQL's type by the model's.
 _STORED_TYPES = {
@@ -32,7 +34,9 @@ _STORED_TYPES = {
 class FeatureJoin:
     """What the rows of a training set are joined by; `rows` joins those of a query of entity rows.
 
-    `today` are the features and views of the use case, also where others are joined. `rows` raises
+    `today` are the features and views of the use case, also where others are joined. `batches`
+    joins rows of any age, in batches that ascend by entity: the query's columns, the features, and
+    per view the event timestamp of its row by the name `time_of`. Both raise
     FeatureStoreUnavailable.
     """
 
@@ -40,6 +44,12 @@ class FeatureJoin:
     views: dict[str, FeatureViewDefinition]
     today: tuple[FeatureSchema, dict[str, FeatureViewDefinition]]
     rows: Callable[[str], pa.Table]
+    batches: Callable[[str], Iterator[pa.RecordBatch]]
+
+
+def time_of(view: str) -> str:
+    """The column with the event timestamp of a view's row, as `FeatureJoin.batches` has it."""
+    return f"{view}__event_timestamp"
 
 
 def join_of_today(database: Database, use_case: UseCase, known_at: datetime) -> FeatureJoin:
@@ -47,10 +57,10 @@ def join_of_today(database: Database, use_case: UseCase, known_at: datetime) -> 
 
     Raises FeatureStoreUnavailable, InvalidSettings if they aren't those of the use case.
     """
-    return _of_today(use_case, known_store(database, use_case, known_at))
+    return _of_today(database, use_case, known_store(database, use_case, known_at))
 
 
-def _of_today(use_case: UseCase, store: FeatureStore) -> FeatureJoin:
+def _of_today(database: Database, use_case: UseCase, store: FeatureStore) -> FeatureJoin:
     schema = feature_schema(store, use_case)
     with unavailable("Feast's registry can't be read"):
         views = feature_views(store, schema)
@@ -60,7 +70,9 @@ def _of_today(use_case: UseCase, store: FeatureStore) -> FeatureJoin:
             service = store.get_feature_service(use_case.feature_service)
             return store.get_historical_features(entity_df=query, features=service).to_arrow()
 
-    return FeatureJoin(schema, views, (schema, views), rows)
+    return FeatureJoin(
+        schema, views, (schema, views), rows, _batches(database, use_case, store, schema, views)
+    )
 
 
 def join_of_before(
@@ -78,7 +90,7 @@ def join_of_before(
     shows. Features that came since are left out. Raises as `join_of_today`.
     """
     store = known_store(database, use_case, known_at)
-    join = _of_today(use_case, store)
+    join = _of_today(database, use_case, store)
     schema, views = join.today
     used = _features(recorded, schema, _defined(use_case))
     header = replace(recorded, features=tuple(used))
@@ -91,9 +103,37 @@ def join_of_before(
         made = [
             _feast_view(database, use_case, header, name, view) for name, view in used_views.items()
         ]
-        return _joined(store, made, query)
+        with unavailable("Feast's point-in-time join failed"), quiet():
+            return _job(store, made, query).to_arrow()
 
-    return FeatureJoin(header, used_views, join.today, rows)
+    return FeatureJoin(
+        header,
+        used_views,
+        join.today,
+        rows,
+        _batches(database, use_case, store, header, used_views),
+    )
+
+
+def _batches(
+    database: Database,
+    use_case: UseCase,
+    store: FeatureStore,
+    schema: FeatureSchema,
+    views: Mapping[str, FeatureViewDefinition],
+) -> Callable[[str], Iterator[pa.RecordBatch]]:
+    def batches(query: str) -> Iterator[pa.RecordBatch]:
+        used = {name: _view(name, list(schema.features), {}, views) for name in schema.views}
+        with unavailable("Feast's point-in-time join failed"):
+            made = [
+                _feast_view(database, use_case, schema, name, replace(view, ttl_seconds=None), True)
+                for name, view in used.items()
+            ]
+            with quiet():
+                job = _job(store, made, query)
+            yield from job.record_batches(ordered_by=[schema.join_key])
+
+    return batches
 
 
 # A feature view's fields with a model's types, by the names of both.
@@ -157,8 +197,9 @@ def _feast_view(
     schema: FeatureSchema,
     name: str,
     view: FeatureViewDefinition,
+    with_time: bool = False,
 ) -> FeatureView:
-    """A view of Feast that is in no registry."""
+    """A view of Feast that is in no registry, with its rows' event timestamps as a feature."""
     from feast import Entity, FeatureView, Field, ValueType, types
     from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
         PostgreSQLSource,
@@ -167,7 +208,11 @@ def _feast_view(
     wanted = {
         feature: _STORED_TYPES[FEATURE_TYPES[kind]] for feature, kind in view.features.items()
     }
+    rows = rows_as_before(database, use_case, view.table.strip('"'), wanted)
     fields = {schema.join_key: "String", **view.features}
+    if with_time:
+        rows = f"SELECT *, event_timestamp AS {quoted(time_of(name))} FROM ({rows}) AS rows"
+        fields[time_of(name)] = "UnixTimestamp"
     return FeatureView(
         name=name,
         entities=[
@@ -177,22 +222,21 @@ def _feast_view(
         schema=[Field(name=one, dtype=getattr(types, kind)) for one, kind in fields.items()],
         source=PostgreSQLSource(
             name=view.source,
-            query=rows_as_before(database, use_case, view.table.strip('"'), wanted),
+            query=rows,
             timestamp_field="event_timestamp",
             created_timestamp_column="recorded_at",
         ),
     )
 
 
-def _joined(store: FeatureStore, views: list[FeatureView], query: str) -> pa.Table:
+def _job(store: FeatureStore, views: list[FeatureView], query: str) -> PostgresRetrievalJob:
     from feast_postgres.offline import PostgresOfflineStore
 
-    with unavailable("Feast's point-in-time join failed"), quiet():
-        return PostgresOfflineStore.get_historical_features(
-            store.config,
-            views,
-            [f"{view.name}:{field.name}" for view in views for field in view.features],
-            query,
-            store.registry,
-            store.project,
-        ).to_arrow()
+    return PostgresOfflineStore.get_historical_features(
+        store.config,
+        views,
+        [f"{view.name}:{field.name}" for view in views for field in view.features],
+        query,
+        store.registry,
+        store.project,
+    )

@@ -413,6 +413,11 @@ JOIN (
 ) AS labels USING ({key}, as_of)
 WHERE labels.{label} IS NOT NULL
 
+-- name: entities_at
+SELECT DISTINCT {key}, event_timestamp
+FROM {history} AS history
+WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+
 -- name: segment_values
 -- The value of a column in each entity's newest row up to an as_of.
 SELECT DISTINCT ON ({key}) {key} AS entity, {column} AS value

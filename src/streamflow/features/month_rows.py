@@ -1,0 +1,73 @@
+"""Everyone of a month with their features, in batches: what a scoring of all of them reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from streamflow.features.feature_join import FeatureJoin, join_of_today, time_of
+from streamflow.history.history_changes import require_history
+from streamflow.history.months import require_month
+from streamflow.history.withdrawals.known_rows import known_rows
+from streamflow.postgres.database import Database
+from streamflow.postgres.queries import identifier
+from streamflow.training.served_model import FeatureSchema
+from streamflow.use_case import Table, UseCase
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def month_rows(
+    database: Database,
+    use_case: UseCase,
+    as_of: date,
+    known_at: datetime,
+    join: FeatureJoin | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The entities with a row at `as_of`, with the features that the online store would have of
+    them then, as known at `known_at` (UTC).
+
+    Features are joined as the use case has them today, or by `join`: as `join_of_before` makes it
+    for the features that a version's run has recorded. Batches ascend by entity, by the bytes of
+    its id, and have at least one row each; memory doesn't grow with their number. Their columns are
+    the entity (large_string), each feature of the join's schema by its name and in its order
+    (large_string, int64, double or bool), and per feature view, by the name that `time_of` gives,
+    the event timestamp of the row that the features come from (timestamp in microseconds, UTC).
+    That is the newest one at `as_of` or before, of whatever age: nothing is left out for its age or
+    for nulls. It is null where the entity has no row in the view; then its features are null too.
+    Raises AsOfRefused if the month has no rows, and FeatureStoreUnavailable.
+    """
+    database.execute("wait_for_ingestion", use_case=use_case.name)
+    require_month(database, use_case, as_of, known_at)
+    require_history(database, use_case)
+    join = join or join_of_today(database, use_case, known_at)
+    names = {
+        "key": identifier(use_case.join_key),
+        "history": known_rows(
+            database, use_case, Table.history_of(use_case.entity_table), known_at
+        ),
+    }
+    query = database.render("entities_at", names, as_of=as_of, known_at=known_at)
+    return (_row_batch(batch, join.schema) for batch in join.batches(query) if batch.num_rows)
+
+
+def _row_batch(joined: pa.RecordBatch, schema: FeatureSchema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    types = {
+        "STRING": pa.large_string(),
+        "INT64": pa.int64(),
+        "FLOAT64": pa.float64(),
+        "BOOL": pa.bool_(),
+    }
+    wanted = {
+        schema.join_key: pa.large_string(),
+        **{one.name: types[one.type] for one in schema.features},
+        **{time_of(view): pa.timestamp("us", "UTC") for view in schema.views},
+    }
+    return pa.RecordBatch.from_arrays(
+        [joined.column(name).cast(kind) for name, kind in wanted.items()],
+        schema=pa.schema(wanted.items()),
+    )
