@@ -54,6 +54,8 @@ HEAVY = (
     "scipy",
     "skl2onnx",
     "sklearn",
+    "treelite",
+    "woodelf",
     "xgboost",
 )
 FIGURES = sorted(
@@ -71,6 +73,9 @@ PURE = (
     *("promotion/history.py", "promotion/change.py", "promotion/lookup/chain.py"),
     "promotion/admission/admitted.py",
     *("monitoring/alarm.py", "monitoring/counts.py", "monitoring/retraining.py"),
+    *("reasons/explanation.py", "reasons/shapley.py", "reasons/forms/trees.py"),
+    *("reasons/forms/onnx_forest.py", "reasons/forms/onnx_linear.py"),
+    *("reasons/forms/lightgbm_text.py", "reasons/forms/xgboost_json.py"),
     *(path.relative_to(SOURCE / "streamflow").as_posix() for path in FIGURES),
 )
 INPUT_AND_OUTPUT = {

@@ -3,4 +3,4 @@
 May import: features, registry, promotion, platform, postgres, training.
 """
 
-__all__: list[str] = []
+__all__ = ["explanation", "forms", "processes", "shapley"]

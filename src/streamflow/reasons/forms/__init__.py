@@ -1,0 +1,1 @@
+"""The sums that served models compute, read from the very files that are served."""
