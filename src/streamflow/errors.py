@@ -5,6 +5,7 @@
     │   └── UseCaseRefused           with the line to write instead; in `use_case.findings`
     ├── NothingPredicted             a file of ids that has no prediction; in `pipeline.predict`
     ├── UnknownPrediction            a request id that the log doesn't hold; or `NothingToCompare`
+    ├── MonthUnderWay                another `run-month` runs; in `pipeline.month.month_lock`
     ├── NotMonitored                 a month without a monitoring; in `monitoring.recorded`
     ├── NoScoring                    a month that nobody was scored at; in `scores.scorings`
     ├── NotPermitted                 something that the database's user may not do
@@ -26,7 +27,7 @@
     │   ├── TamperedBackup           it isn't what was written
     │   └── NotEmpty                 where it should be restored to, something exists
     ├── DataRefused                  input that was refused; nothing was changed
-    │   ├── MissingFiles             a table of the month has no file
+    │   ├── MissingFiles, NotArrived a table of the month has no file, or none yet
     │   ├── UnreadableFile           not the kind of file that is needed
     │   ├── ContractViolation        a row or a file breaks its table's contract
     │   ├── RecordedAtRefused        a recorded_at in the future, or before the newest one

@@ -113,6 +113,30 @@ def materialize(
     return done
 
 
+def is_materialized(
+    database: Database,
+    use_case: UseCase,
+    as_of: date,
+    known_at: datetime,
+    now: datetime,
+    online_store: Mapping[str, object] | None = None,
+) -> bool:
+    """Whether each feature view was materialized up to the end of `as_of` or further, with what was
+    known at `known_at` (UTC). Raises InvalidSettings, FeatureStoreUnavailable."""
+    store = known_store(database, use_case, now, online_store)
+    with unavailable("Feast doesn't know the feature views"):
+        views = [view for view in store.list_feature_views() if not is_kept(view)]
+    missing = {view.name: view.created_timestamp for view in views}
+    for row in database.rows("materializations", use_case=use_case.name):
+        name, finished_at = row["feature_view"], row["finished_at"]
+        created = missing.get(name)
+        if created is not None and finished_at is not None and finished_at < _in_utc(created):
+            continue
+        if row["event_timestamp"] >= event_timestamp(as_of) and row["known_at"] >= known_at:
+            missing.pop(name, None)
+    return bool(views) and not missing
+
+
 def _not_recorded(
     database: Database, use_case: UseCase, view: FeatureView, now: datetime
 ) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ __all__ = [
     "as_of",
     "columns_before",
     "contract_findings",
+    "files",
     "history_changes",
     "history_plan",
     "ingest",

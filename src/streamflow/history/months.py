@@ -47,6 +47,32 @@ def first_known(database: Database, use_case: UseCase) -> dict[date, datetime]:
     return dict(sorted(first.items()))
 
 
+def month_labels(database: Database, use_case: UseCase, known_at: datetime) -> dict[date, int]:
+    """Per labelled month, how many entities have a label that counts at `known_at` (UTC)."""
+    months = labelled_months(database, use_case, known_at)
+    if not months:
+        return {}
+    names = {
+        "key": identifier(use_case.join_key),
+        "label": identifier(use_case.label.column),
+        "label_history": known_labels(database, use_case, known_at),
+    }
+    rows = database.rows("count_month_labels", names, known_at=known_at)
+    return {row["as_of"]: row["labels"] for row in rows if row["as_of"] in months}
+
+
+def learned_at(database: Database, use_case: UseCase, as_of: date) -> datetime | None:
+    """When anything of a month up to `as_of` was recorded or withdrawn last (UTC); None if nothing
+    was. What is known of these months hasn't changed since."""
+    moments: list[datetime] = []
+    for one in recorded_ingestions(database, use_case):
+        if one.as_of <= as_of:
+            moments.append(one.recorded_at)
+            if one.withdrawn_at is not None:
+                moments.append(one.withdrawn_at)
+    return max(moments, default=None)
+
+
 @dataclass(frozen=True)
 class AbsentEntities:
     """Of the entities that were ever there: those without a row in `month`, and of these the ones

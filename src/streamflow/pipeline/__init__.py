@@ -11,6 +11,7 @@ __all__ = [
     "explain",
     "ingest",
     "materialize",
+    "month",
     "predict",
     "prediction_file",
     "replay",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -89,12 +89,13 @@ def train(
     known_at: datetime | None = None,
     choice: Choice = AS_OF_ALONE,
     who: str | None = None,
+    run_tags: Mapping[str, str] | None = None,
 ) -> Trained:
     """Train on every entity with a snapshot at `as_of` and in the months before that `choice`
     names, and register the model as a version.
 
     Only rows that were recorded by `known_at` (UTC; `now` if it is None) are used. `who` trains it,
-    which the gate *approval* asks for.
+    which the gate *approval* asks for. The run has `run_tags` before it has a version.
     Raises UnknownModel, KnownAtRefused, AsOfRefused, LabelsNotMatured, UntrainableData,
     ServedFormDiffers, FeatureStoreUnavailable, MlflowUnavailable.
     """
@@ -129,6 +130,7 @@ def train(
         )
         if who is not None:
             tags = {**tags, TRAINED_BY_TAG: who}
+        tags = {**tags, **(run_tags or {})}
         sources.keep(platform.settings.use_case, artifacts)
         warnings = training_warnings(trained, assembled, progress)
         record = run_record(
@@ -202,6 +204,20 @@ def _register(
     return run_id, version.version
 
 
+def settle_interrupted_runs(platform: Platform) -> None:
+    """Finish or delete the runs of killed trainings, after any training under way. Without a
+    transaction of the caller, the lock is released at the end.
+
+    Raises MlflowUnavailable.
+    """
+    registry = platform.registry
+    with platform.database.transaction():
+        platform.database.execute("lock_training", model=registry.model)
+        for run in registry.runs():
+            if run.status == "RUNNING":
+                registry.close_interrupted_run(run.run_id)
+
+
 @contextmanager
 def _run(platform: Platform, name: str) -> Iterator[str]:
     """A new run; interrupted runs are settled, this one and those of killed trainings.
@@ -209,12 +225,9 @@ def _run(platform: Platform, name: str) -> Iterator[str]:
     The database releases the lock when its process ends. So while this training has the lock, any
     other run with the status RUNNING belongs to a killed process.
     """
-    database, registry = platform.database, platform.registry
-    with database.transaction():
-        database.execute("lock_training", model=registry.model)
-        for run in registry.runs():
-            if run.status == "RUNNING":
-                registry.close_interrupted_run(run.run_id)
+    registry = platform.registry
+    with platform.database.transaction():
+        settle_interrupted_runs(platform)
         run_id = registry.create_run(name)
         try:
             yield run_id

@@ -12,6 +12,7 @@ __all__ = [
     "compare",
     "errors",
     "events",
+    "gates",
     "history",
     "kept_versions",
     "lookup",
@@ -20,4 +21,5 @@ __all__ = [
     "promote",
     "promoter",
     "prunable",
+    "rival",
 ]

@@ -59,17 +59,17 @@ def _append(database: Database, query: str, change: Change) -> Head:
         from_stage=change.from_stage,
         to_stage=change.to_stage,
         replaced=change.replaced,
-        details=json.dumps(_as_json(change.details)),
+        details=json.dumps(as_json(change.details)),
     )
     return Head(**row)
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """The value as JSON has it, which knows no number that isn't finite: null in its place."""
     if isinstance(value, Mapping):
-        return {str(key): _as_json(one) for key, one in value.items()}
+        return {str(key): as_json(one) for key, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_as_json(one) for one in value]
+        return [as_json(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

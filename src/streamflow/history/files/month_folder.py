@@ -8,6 +8,14 @@ from pathlib import Path
 from streamflow.errors import MissingFiles
 from streamflow.use_case import Table
 
+
+class NotArrived(MissingFiles):
+    """The month's files aren't there yet: nothing lies where they are looked for that might be
+    meant."""
+
+    code = "missing_files"
+
+
 _COMPRESSED = (".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst")
 
 
@@ -16,9 +24,13 @@ def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
 
     Raises MissingFiles if a table has none, two, or one that can't be read; with what lies there
     under a similar name. A table that arrives later may have none, but nothing similar either.
+    It's NotArrived if files may still come: the folder that they come to is there, and nothing else
+    is wrong.
     """
     if not folder.is_dir():
-        raise _missing(f"There is no folder {folder}.")
+        comes_later = folder.parent.is_dir() and not os.path.lexists(folder)
+        kind = NotArrived if comes_later else MissingFiles
+        raise _missing(f"There is no folder {folder}.", kind)
     found: dict[str, Path] = {}
     missing: list[str] = []
     similar: list[str] = []
@@ -44,7 +56,7 @@ def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
     if missing:
         there = f" There is {'; '.join(similar)}." if similar else ""
         lacking = ", ".join(missing)
-        raise MissingFiles(
+        raise (MissingFiles if similar else NotArrived)(
             f"{folder} lacks {lacking}.{there}",
             "Name a folder with one CSV, Parquet or Excel file per table: `streamflow ingest DIR`; "
             f'or, if not every month has it, write Table("{Path(missing[0]).stem}", …, '
@@ -75,8 +87,8 @@ def _instead(path: Path, table: Table) -> str | None:
     return None
 
 
-def _missing(message: str) -> MissingFiles:
-    return MissingFiles(
+def _missing(message: str, kind: type[MissingFiles] = MissingFiles) -> MissingFiles:
+    return kind(
         message,
         "Name a folder with one CSV, Parquet or Excel file per table: `streamflow ingest DIR`.",
     )

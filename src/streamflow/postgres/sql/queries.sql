@@ -1310,3 +1310,27 @@ INSERT INTO streamflow.audit
     (first_at, last_at, attempts, code, route, method, client, key_id)
 VALUES (%(first_at)s, %(last_at)s, %(attempts)s, %(code)s, %(route)s, %(method)s, %(client)s,
         %(key_id)s)
+
+-- name: try_lock_month
+SELECT pg_try_advisory_xact_lock(hashtext('streamflow month'), hashtext(%(model)s)) AS locked
+
+-- name: month_steps
+-- The newest row of each step of the month.
+SELECT DISTINCT ON (step) step, outcome, sentence, facts, known_at, done_at, done_by
+FROM streamflow.month_runs
+WHERE model = %(model)s AND as_of = %(as_of)s
+ORDER BY step, month_run_id DESC
+
+-- name: record_month_step
+INSERT INTO streamflow.month_runs
+    (model, as_of, known_at, step, outcome, sentence, facts, done_at, done_by)
+VALUES (%(model)s, %(as_of)s, %(known_at)s, %(step)s, %(outcome)s, %(sentence)s, %(facts)s,
+        %(done_at)s, %(done_by)s)
+
+-- name: count_month_labels
+-- Labels that count by month.
+SELECT as_of, count(DISTINCT {key}) AS labels
+FROM {label_history} AS history
+WHERE recorded_at <= %(known_at)s AND {label} IS NOT NULL
+GROUP BY as_of
+ORDER BY as_of

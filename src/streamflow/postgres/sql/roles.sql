@@ -108,6 +108,9 @@ GRANT EXECUTE ON FUNCTION
     streamflow.begin_scoring(text, integer, text, date, timestamptz),
     streamflow.finish_scoring(bigint, text, text, timestamptz, text)
     TO streamflow_pipeline;
+GRANT SELECT ON streamflow.month_runs TO streamflow_pipeline, streamflow_reader;
+GRANT INSERT (model, as_of, known_at, step, outcome, sentence, facts, done_at, done_by)
+    ON streamflow.month_runs TO streamflow_pipeline;
 -- The key of a promotion is looked up, and a refused promotion is recorded.
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.audit TO streamflow_pipeline;

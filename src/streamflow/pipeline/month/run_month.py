@@ -1,0 +1,103 @@
+"""A month from its files to its report: each step skips what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from streamflow.history.months import learned_at
+from streamflow.monitoring.alarm import Alarm
+from streamflow.pipeline.month import challenger, load_month, promote_challenger
+from streamflow.pipeline.month.month_lock import one_month
+from streamflow.pipeline.month.month_record import MonthRecord
+from streamflow.pipeline.month.promotion_policy import Policy
+from streamflow.pipeline.month.step import Step
+from streamflow.platform import Platform
+from streamflow.progress import Progress, silent
+from streamflow.promotion.promoter import promoter
+from streamflow.promotion.rival import rival
+
+# Called with each step as it ends.
+Ended = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month that is done.
+
+    `known_at` (UTC) is when the newest data of this month or one before was recorded. `version`
+    serves now, None if none does; `challenger` was trained in this month, if one was. `report` is
+    the file of the report.
+    """
+
+    model: str
+    as_of: date
+    known_at: datetime
+    version: int | None
+    challenger: int | None
+    steps: tuple[Step, ...]
+    alarms: tuple[Alarm, ...] = ()
+    report: Path | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done that hadn't been done before."""
+        return any(one.changed for one in self.steps)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gates kept the challenger from Production."""
+        return any(one.outcome == "refused" for one in self.steps)
+
+
+def run_month(
+    platform: Platform,
+    folder: Path,
+    as_of: date,
+    policy: Policy,
+    user: str,
+    now: datetime,
+    progress: Progress = silent,
+    ended: Ended = lambda step: None,
+) -> Month:
+    """Do what is left to do of the month whose files are in `folder`, and say what was done.
+
+    `user` does it; promotions are in the name of the key in the settings, if there is one. `ended`
+    is called with each step. After an error or a kill, the same call goes on from there.
+    Raises MonthUnderWay, NotArrived if the files may still come, AccessRefused, and what the steps
+    do.
+    """
+    database, model = platform.database, platform.registry.model
+    with one_month(database, model):
+        who = promoter(platform, "run-month", user, now)
+        ingested = load_month.ingest_month(platform, folder, as_of, now, user, progress)
+        known_at = min(learned_at(database, platform.use_case, as_of) or now, now)
+        record = MonthRecord(database, model, as_of, known_at, now, user)
+        steps: list[Step] = []
+
+        def end(step: Step) -> Step:
+            record.add(step)
+            steps.append(step)
+            ended(step)
+            return step
+
+        end(ingested)
+        end(load_month.materialize_month(platform, as_of, known_at, now, progress))
+        trained = end(challenger.train_challenger(platform, as_of, known_at, now, user, progress))
+        gates = end(promote_challenger.check_gates(platform, as_of, record, who, now, progress))
+        end(
+            promote_challenger.promote_challenger(
+                platform, as_of, gates, policy, who, now, progress
+            )
+        )
+        serves = rival(platform)
+    return Month(
+        model,
+        as_of,
+        known_at,
+        serves.version if serves is not None else None,
+        trained.facts.get("version"),
+        tuple(steps),
+    )
