@@ -3,4 +3,4 @@
 May import: training's served_model.
 """
 
-__all__ = ["calibration", "comparison", "ranked_scores", "resamples", "score_shift"]
+__all__ = ["calibration", "comparison", "ranked_scores", "resamples", "score_shift", "shares"]
