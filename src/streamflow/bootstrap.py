@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamflow.api.telemetry.background import Background, background
 from streamflow.errors import (
     DatabaseUnavailable,
     NoProductionModel,
@@ -24,7 +25,6 @@ from streamflow.postgres.driver_errors import database_unavailable, driver_error
 from streamflow.postgres.migrations import migrate
 from streamflow.private_files import make_home
 from streamflow.promotion.admission.admitted_reader import AdmittedReader
-from streamflow.promotion.events.delivery import EventDelivery, event_delivery
 from streamflow.registry import mlflow_rest
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.model_cache import LastServed, ModelCache
@@ -198,7 +198,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     beside = Database(url, _API_TIMEOUT_SECONDS)
     thin = production(settings, database, platform.registry)
     apart = replace(platform, database=Database(url, _API_TIMEOUT_SECONDS))
-    events = partial(event_delivery, apart)
+    beside_requests = partial(background, apart)
     return create_app(
         api_parts(
             settings,
@@ -217,7 +217,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
             last_served=LastServed(platform.registry.cache, use_case.registered_model),
             trace=tracing(),
             trial=Trials(platform.registry.cache).require_passed,
-            events=events,
+            beside_requests=beside_requests,
         )
     )
 
@@ -236,7 +236,7 @@ def api_parts(
     load: Callable[[Path], ServedModel] | None = None,
     trial: Trial | None = None,
     staging: StagingSources | None = None,
-    events: Callable[..., EventDelivery | None] = lambda *_: None,
+    beside_requests: Callable[..., list[Background]] = lambda *_: [],
 ) -> ApiParts:
     """The API's parts over stores that may be stand-ins, as in tests.
 
@@ -292,7 +292,7 @@ def api_parts(
         prediction_log=prediction_log,
         staging=staged,
         now=now,
-        events=events(recorder, now),
+        beside_requests=beside_requests(recorder, now),
     )
 
 

@@ -18,12 +18,14 @@ from tests.statements import execute
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import UnknownPrediction
 from streamflow.features import feature_store
+from streamflow.monitoring.rules.skew import SkewCounts
 from streamflow.pipeline import explain as explanation
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.explain import Explanation
 from streamflow.pipeline.ingest import ingest as ingest_month
 from streamflow.pipeline.materialize import materialize as materialize_features
+from streamflow.pipeline.month.online_skew import online_skew
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.serving.prediction_log_rows import Encoder
@@ -337,3 +339,24 @@ def test_nothing_is_known_of_a_request_that_isnt_in_the_log(world: World) -> Non
     off = world.ready.settings.model_copy(update={"prediction_log": False})
     with pytest.raises(UnknownPrediction, match="STREAMFLOW_PREDICTION_LOG is off"):
         explanation.find(replace(world.ready, settings=off), ["never"], None)
+
+
+def test_each_logged_prediction_is_compared_with_history_feature_by_feature(world: World) -> None:
+    world.materialize(10)
+    for minute in (20, 21, 22):
+        world.predict(minute, f"m-00{minute}")
+    world.predict(23, "nobody")
+    counts = online_skew(world.ready, None, at(30))
+    names = ("age_weeks", "alarms", "guard_open", "kind", "temperature_c")
+    assert counts == SkewCounts(4, 1, dict.fromkeys(names, 0))
+
+    execute(
+        world.ready.database,
+        "UPDATE streamflow.predictions "
+        "SET features = jsonb_set(features::jsonb, '{2}', '1.5')::json "
+        "WHERE entity_id = 'm-0021'",
+    )
+    assert online_skew(world.ready, None, at(30)).differing == {**counts.differing, names[-1]: 1}
+    later = online_skew(world.ready, at(21), at(22))  # the first one isn't looked at again
+    assert (later.predictions, later.differing[names[-1]]) == (1, 0)
+    assert online_skew(world.ready, at(23), at(30)) == SkewCounts(0, 0, {})

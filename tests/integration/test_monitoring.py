@@ -229,6 +229,10 @@ def test_real_scrapes_fill_the_dashboard_and_make_each_alert_fire(tmp_path: Path
         prometheus.until_firing("StreamFlowEventsWait")
         app.recorder.record_events_waiting(0, 0.0)
 
+        app.recorder.record_monitoring(JANUARY - timedelta(days=80), {"critical": 1}, {"age": 0.5})
+        prometheus.until_firing("StreamFlowMonthAlarm", "StreamFlowMonthNotMonitored")
+        app.recorder.record_monitoring(JANUARY + timedelta(days=20_000), {"critical": 0}, {})
+
         online.down()
         prometheus.until_firing("StreamFlowErrorRate", "StreamFlowDependencyAway")
 

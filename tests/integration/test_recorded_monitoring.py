@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from streamflow.api.telemetry.background import MonitoringFollower
 from streamflow.monitoring import recorded
 from streamflow.monitoring.alarm import Alarm, Figure
 from streamflow.monitoring.recorded import Monitored, NotMonitored
@@ -73,3 +74,29 @@ def test_each_alarm_is_an_event_that_is_delivered_once(ready: Platform) -> None:
     assert first["reason"] == ALARM.sentence
     assert (first["rule"], second["rule"]) == ("unit", "shift")
     assert backlog(ready.database, MARCH.model).waiting == 0
+
+
+class Published:
+    def __init__(self) -> None:
+        self.said: list[tuple[object, ...]] = []
+
+    def record_monitoring(self, *said: object) -> None:
+        self.said.append(said)
+
+    def record_events_waiting(self, waiting: int, oldest_seconds: float) -> None:
+        raise AssertionError
+
+
+def test_the_api_publishes_the_newest_monitoring_once(ready: Platform) -> None:
+    metrics = Published()
+    follower = MonitoringFollower(ready.database, MARCH.model, metrics)
+    follower.poll()
+    assert metrics.said == []
+    recorded.record(ready.database, MARCH)
+    follower.poll()
+    follower.poll()
+    end = datetime(2024, 3, 31, 23, 59, 59, 999999, tzinfo=UTC)
+    assert metrics.said == [(end, {"critical": 2, "warning": 0}, {"hours": 0.5})]
+    recorded.record(ready.database, replace(MARCH, alarms=()))
+    follower.poll()
+    assert metrics.said[1:] == [(end, {"critical": 0, "warning": 0}, {"hours": 0.5})]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from starlette.concurrency import run_in_threadpool
 
+from streamflow.api.telemetry.background import Background
 from streamflow.api.telemetry.recorder import Recorder
 from streamflow.keys.key_sync import KeySync
-from streamflow.promotion.events.delivery import EventDelivery
 from streamflow.serving.batching import RequestBatcher
 from streamflow.serving.challenger.challenger import Challenger
 from streamflow.serving.challenger.follower import StagingFollower
@@ -43,7 +43,7 @@ class ApiParts:
     prediction_log: PredictionLog | None
     staging: tuple[StagingFollower, Challenger] | None
     now: Callable[[], datetime]
-    events: EventDelivery | None = None
+    beside_requests: Sequence[Background] = ()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -61,15 +61,15 @@ class ApiParts:
             follower, challenger = self.staging
             challenger.shadow.start()
             follower.start()
-        if self.events is not None:
-            self.events.start()
+        for one in self.beside_requests:
+            one.start()
         flushing = asyncio.create_task(self.recorder.flush_periodically())
         # These objects live as long as the process. Collections that visit them make requests slow.
         gc.freeze()
         yield
         await run_in_threadpool(self.watcher.stop)
-        if self.events is not None:
-            await run_in_threadpool(self.events.stop)
+        for one in self.beside_requests:
+            await run_in_threadpool(one.stop)
         if self.staging is not None:
             await run_in_threadpool(self.staging[0].stop)
         await self.batches.close()

@@ -11,6 +11,7 @@ __all__ = [
     "files",
     "history_changes",
     "history_plan",
+    "history_table",
     "ingest",
     "ingestions",
     "labels",

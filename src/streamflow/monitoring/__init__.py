@@ -3,4 +3,4 @@
 May import: scores, reasons, and what they may.
 """
 
-__all__ = ["alarm", "recorded", "retraining"]
+__all__ = ["alarm", "month", "recorded", "retraining", "rules"]

@@ -94,6 +94,14 @@ def newest(
     )
 
 
+def newest_number(database: Database, model: str) -> int | None:
+    """The number of the newest monitoring of the registered model; None without one."""
+    for row in database.rows("newest_monitoring_number", model=model):
+        number: int = row["monitoring_id"]
+        return number
+    return None
+
+
 def record(database: Database, made: Monitored) -> Monitored:
     """Append the monitoring with an event per alarm, unless the newest one of its month and version
     says the same; returns the one that is there."""
@@ -140,6 +148,19 @@ def record(database: Database, made: Monitored) -> Monitored:
 def months_monitored(database: Database, model: str) -> Sequence[date]:
     """The months of the registered model that were monitored, ascending."""
     return [row["as_of"] for row in database.rows("monitored_months", model=model)]
+
+
+def known_before(database: Database, model: str, as_of: date) -> datetime | None:
+    """Up to when (UTC) the newest monitoring of an earlier month knew; None without one."""
+    row = database.row("monitored_before", model=model, as_of=as_of)
+    known_at: datetime | None = row["known_at"]
+    return known_at
+
+
+def months_judged(database: Database, model: str, version: int, as_of: date) -> set[date]:
+    """The months whose labels were judged in monitorings of the version before that of `as_of`."""
+    rows = database.rows("months_judged", model=model, version=version, as_of=as_of)
+    return {date.fromisoformat(row["month"]) for row in rows}
 
 
 def _json(document: object) -> str:

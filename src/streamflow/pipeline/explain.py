@@ -107,7 +107,7 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
     explained: dict[int, Explanation] = {}
     for model in dict.fromkeys(receipt.model for receipt in found):
         numbers = [number for number, one in enumerate(found) if one.model == model]
-        served = _served(platform, model)
+        served = served_then(platform, model)
         online = online_rows(history, model, served, [found[number] for number in numbers])
         for number, rows in zip(numbers, online, strict=True):
             receipt = found[number]
@@ -119,7 +119,7 @@ def explain(platform: Platform, found: Sequence[Receipt]) -> list[Explanation]:
     return [explained[number] for number in range(len(found))]
 
 
-def _served(platform: Platform, model: LoggedModel) -> Served | StreamFlowError:
+def served_then(platform: Platform, model: LoggedModel) -> Served | StreamFlowError:
     """The registered version, whose files have the logged hash; or the error that prevents it."""
     version = ModelVersion(
         name=model.model,

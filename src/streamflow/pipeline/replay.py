@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
@@ -164,37 +164,52 @@ def _replay(served: Served, receipt: Receipt, row: EntityRow, clock: Clock) -> R
     return Replay("same" if same else "different", *outcome, why=why)
 
 
+def differing_features(
+    served: Served | StreamFlowError, receipt: Receipt, online: Mapping[str, OnlineRow]
+) -> set[str]:
+    """The features whose logged value, or whose row, isn't that of these rows of history."""
+    return {name for names, _ in _compared(served, receipt, online) for name in names}
+
+
 def _differences(
     served: Served | StreamFlowError, receipt: Receipt, online: Mapping[str, OnlineRow]
 ) -> list[str]:
     """A line per difference of the log and these rows of history; none without logged values."""
+    return [line for _, line in _compared(served, receipt, online)]
+
+
+def _compared(
+    served: Served | StreamFlowError, receipt: Receipt, online: Mapping[str, OnlineRow]
+) -> Iterator[tuple[list[str], str]]:
+    """The features that differ, and the line that says so; nothing without logged values."""
     if receipt.values is None or receipt.times is None:
-        return []
-    lines = []
+        return
     for view, (row, newest, _) in online.items():
         logged = receipt.times[view]
+        of_view = [name for name, feature_view, _ in receipt.model.features if feature_view == view]
         if row is None:
             if logged is not None:
-                lines.append(f"{view} has no row in history, but had one at {_iso(logged)}.")
+                line = f"{view} has no row in history, but had one at {_iso(logged)}."
+                yield of_view, line
             continue
         if logged is None:
             if not _too_old(served, view, row, newest):
                 moment = _iso(row.event_timestamp)
-                lines.append(f"{view} has a row of {moment} in history, and had none in the log.")
+                line = f"{view} has a row of {moment} in history, and had none in the log."
+                yield of_view, line
             continue
         # Other online stores than ours keep whole seconds.
         if abs(row.event_timestamp - logged) >= timedelta(seconds=1):
-            lines.append(
+            line = (
                 f"{view} is of {_iso(row.event_timestamp)} in history, of "
                 f"{_iso(logged)} in the log."
             )
+            yield of_view, line
         for name, value in row.values.items():
             # Two floats have the same `repr` only if they have the same bits.
             if repr(value) != repr(receipt.values[name]):
-                lines.append(
-                    f"{name} is {value!r} in history, {receipt.values[name]!r} in the log."
-                )
-    return lines
+                line = f"{name} is {value!r} in history, {receipt.values[name]!r} in the log."
+                yield [name], line
 
 
 def _too_old(

@@ -208,6 +208,23 @@ class Metrics:
             "events_oldest_seconds",
             "For how long the oldest event that waits has waited; 0 when none does.",
         )
+        self.monitored_month = gauge(
+            "livemax",
+            "monitored_month_timestamp_seconds",
+            "The end of the newest month that was monitored, in seconds since 1970; 0 without one.",
+        )
+        self.monitoring_alarms = gauge(
+            "mostrecent",
+            "monitoring_alarms",
+            "Alarms of the newest monitoring, by severity.",
+            "severity",
+        )
+        self.feature_shift = gauge(
+            "mostrecent",
+            "feature_shift",
+            "Population stability index of each feature against training (newest monitoring).",
+            "feature",
+        )
         self.data_age_seconds = gauge(
             "mostrecent",
             "data_age_seconds",

@@ -47,6 +47,7 @@ class Recorder:
         self.registry = self._metrics.registry
         self._load: Callable[[], Load] | None = None
         self._feature_views: set[str] = set()
+        self._features: set[str] = set()
         self._lines: list[str] = []
         # With several processes a gauge that was never set isn't in the metrics.
         self.model_withdrawn()
@@ -156,6 +157,20 @@ class Recorder:
         """Record how many events wait for their delivery, and for how long the oldest one has."""
         self._metrics.events_waiting.set(waiting)
         self._metrics.events_oldest_seconds.set(oldest_seconds)
+
+    def record_monitoring(
+        self, month: datetime, alarms: Mapping[str, int], shifts: Mapping[str, float]
+    ) -> None:
+        """Record the newest month that was monitored (UTC), its alarms by severity, and how far
+        each feature has moved; a feature that is gone is dropped."""
+        self._metrics.monitored_month.set(month.timestamp())
+        for severity, count in alarms.items():
+            self._metrics.monitoring_alarms.labels(severity).set(count)
+        for gone in self._features - shifts.keys():
+            self._metrics.feature_shift.remove(gone)
+        self._features = set(shifts)
+        for feature, index in shifts.items():
+            self._metrics.feature_shift.labels(feature).set(index)
 
     def record_data_age(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """Record each feature view's age at `now`, both in UTC; a view that is gone is dropped."""

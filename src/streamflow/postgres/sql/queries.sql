@@ -754,6 +754,13 @@ WHERE model = %(model)s AND (%(as_of)s::date IS NULL OR as_of = %(as_of)s)
 ORDER BY as_of DESC, monitoring_id DESC
 LIMIT 1
 
+-- name: newest_monitoring_number
+SELECT monitoring_id
+FROM streamflow.monitorings
+WHERE model = %(model)s
+ORDER BY as_of DESC, monitoring_id DESC
+LIMIT 1
+
 -- name: alarms
 SELECT rule, what, severity, figure, bound, compared_with, sentence
 FROM streamflow.alarms
@@ -768,6 +775,18 @@ ORDER BY position
 
 -- name: monitored_months
 SELECT DISTINCT as_of FROM streamflow.monitorings WHERE model = %(model)s ORDER BY as_of
+
+-- name: monitored_before
+SELECT max(known_at) AS known_at
+FROM streamflow.monitorings
+WHERE model = %(model)s AND as_of < %(as_of)s
+
+-- name: months_judged
+SELECT DISTINCT figures ->> 'month' AS month
+FROM streamflow.monitorings
+JOIN streamflow.monitored_figures USING (monitoring_id)
+WHERE model = %(model)s AND version = %(version)s AND as_of < %(as_of)s AND subject = 'quality'
+  AND figures ? 'auc'
 
 -- name: record_monitoring
 INSERT INTO streamflow.monitorings
@@ -809,6 +828,154 @@ FROM streamflow.monitorings
 JOIN streamflow.alarms USING (monitoring_id)
 WHERE monitoring_id = %(monitoring_id)s
 ORDER BY position
+
+-- name: rows_of_months
+-- Of a table with one file for each of the months: an entity has one row in each.
+(SELECT {columns}
+ FROM {history} AS history
+ WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s)
+
+-- name: newest_rows_of_months
+(SELECT DISTINCT ON ({key}, as_of) {columns}
+ FROM {history} AS history
+ WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
+ ORDER BY {key}, as_of, recorded_at DESC)
+
+-- name: count_rows
+SELECT count(*) AS rows FROM {rows} AS month_rows
+
+-- name: counted_number
+-- A value with its bin, and with its magnitude if it is above 0.
+({number}, nullif({column}::double precision, 'NaN'), NULL::text, %(center)s::double precision,
+ width_bucket(nullif({column}::double precision, 'NaN'), %(edges)s::double precision[]))
+
+-- name: counted_category
+({number}, NULL::double precision, {column}::text, NULL::double precision, NULL::integer)
+
+-- name: count_features
+SELECT feature, bin, category,
+       CASE WHEN value > 0 AND value < 'Infinity' THEN floor(200 * log(value))::integer END
+           AS magnitude,
+       count(*) AS rows, min(value) AS least, max(value) AS greatest,
+       sum(value - center) AS deviations, sum((value - center) * (value - center)) AS squares
+FROM {rows} AS month_rows
+CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value, category, center, bin)
+GROUP BY 1, 2, 3, 4
+
+-- name: one_number
+({number}::text, nullif({column}::double precision, 'NaN'))
+
+-- name: feature_ranges
+SELECT feature, min(value) AS least, max(value) AS greatest
+FROM {rows} AS month_rows
+CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value)
+GROUP BY feature
+
+-- name: feature_quantiles
+-- Of every so many entities, which are the same each time.
+SELECT feature,
+       percentile_disc(%(levels)s::double precision[]) WITHIN GROUP (ORDER BY value) AS quantiles
+FROM {rows} AS month_rows
+CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value)
+WHERE hashtextextended({key}, 0) %% %(every)s = 0 AND value IS NOT NULL
+GROUP BY feature
+
+-- name: monitoring_bins
+SELECT bins FROM streamflow.monitoring_bins WHERE run_id = %(run_id)s
+
+-- name: record_monitoring_bins
+INSERT INTO streamflow.monitoring_bins (run_id, model, bins)
+VALUES (%(run_id)s, %(model)s, %(bins)s)
+ON CONFLICT (run_id) DO NOTHING
+
+-- name: scored_rows
+SELECT probability, label
+FROM streamflow.scores
+WHERE scoring_id = %(scoring_id)s
+ORDER BY entity_id
+
+-- name: judged_scores
+SELECT judged.probability, judged.prediction, judged.judged_label::integer {segments}
+FROM (
+    SELECT entity_id, probability, scores.label AS prediction, labels.{label} AS judged_label,
+           %(as_of)s::date AS as_of
+    FROM streamflow.scores AS scores
+    JOIN (
+        SELECT DISTINCT ON ({key}) {key}, {label}
+        FROM {label_history} AS history
+        WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+        ORDER BY {key}, recorded_at DESC
+    ) AS labels ON labels.{key} = scores.entity_id
+    WHERE scoring_id = %(scoring_id)s AND labels.{label} IS NOT NULL
+) AS judged
+{joins}
+ORDER BY judged.entity_id COLLATE "C"
+
+-- name: validation_rows
+SELECT judged.probability, judged.prediction, judged.judged_label {segments}
+FROM unnest(
+    %(entities)s::text[], %(as_ofs)s::date[], %(probabilities)s::double precision[],
+    %(predictions)s::integer[], %(labels)s::integer[]
+) AS judged (entity_id, as_of, probability, prediction, judged_label)
+{joins}
+ORDER BY judged.as_of, judged.entity_id COLLATE "C"
+
+-- name: segment_column
+, {number}.{column}::text
+
+-- name: segment_join
+LEFT JOIN {rows} AS {number}
+    ON {number}.{key} = judged.entity_id AND {number}.as_of = judged.as_of
+
+-- name: newest_scorings
+-- Of each month, the newest scoring by the version.
+SELECT DISTINCT ON (as_of)
+    scoring_id, model, version, model_hash, run_id, stage, as_of, known_at, scored_at, scored_by,
+    entities, departed, refused
+FROM streamflow.scorings
+WHERE model = %(model)s AND version = %(version)s AND model_hash = %(model_hash)s
+  AND as_of <= %(as_of)s AND known_at <= %(known_at)s
+ORDER BY as_of, known_at DESC, scoring_id DESC
+
+-- name: rows_by_month
+SELECT as_of, count(*) AS rows
+FROM {history} AS history
+WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
+GROUP BY as_of
+
+-- name: entities_by_month
+SELECT as_of, count(*) AS rows, count(DISTINCT {key}) AS entities
+FROM {history} AS history
+WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
+GROUP BY as_of
+
+-- name: compare_entities
+SELECT count(*) FILTER (WHERE earlier.{key} IS NULL) AS new,
+       count(*) FILTER (WHERE later.{key} IS NULL) AS absent
+FROM {later} AS later
+FULL JOIN {earlier} AS earlier ON earlier.{key} = later.{key}
+
+-- name: same_rows_of_months
+-- Of some of a month's rows, per other month how many have the same values there.
+WITH some_rows AS MATERIALIZED (
+    SELECT {key}, {columns} FROM {rows} AS month_rows
+    ORDER BY hashtext({key}), {key} LIMIT %(compared)s
+)
+SELECT history.as_of, count(DISTINCT some_rows.{key}) AS same,
+       (SELECT count(*) FROM some_rows) AS compared
+FROM some_rows
+JOIN {history} AS history USING ({key})
+WHERE history.as_of <> %(as_of)s AND history.recorded_at <= %(known_at)s
+  AND ROW({some_columns}) IS NOT DISTINCT FROM ROW({history_columns})
+GROUP BY history.as_of
+ORDER BY same DESC, history.as_of DESC
+
+-- name: labels_after
+-- How many labels are known of months that a version wasn't trained on.
+SELECT count(DISTINCT ({key}, as_of)) AS labels
+FROM {label_history} AS history
+WHERE as_of <> ALL(%(as_ofs)s::date[]) AND as_of > %(since)s AND recorded_at <= %(known_at)s
+  AND {label} IS NOT NULL
 
 -- name: lock_promotion
 SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
@@ -1198,6 +1365,21 @@ FROM streamflow.predictions AS given
 JOIN streamflow.served_models AS served USING (served_model)
 WHERE request_id = ANY(%(request_ids)s) AND model = %(model)s
 ORDER BY predicted_at, request_id, entity_id
+
+-- name: logged_predictions
+-- In order, from after a moment or after one of them; each once, also where it was written twice.
+SELECT DISTINCT ON (predicted_at, request_id, entity_id)
+    predicted_at, request_id, entity_id, prediction, probability, feature_times, given.features,
+    problem, model, version, run_id, stage, model_hash, served.features AS features_of_model
+FROM streamflow.predictions AS given
+JOIN streamflow.served_models AS served USING (served_model)
+WHERE model = %(model)s AND predicted_at <= %(until)s
+  AND (%(after)s::timestamptz IS NULL
+       OR predicted_at > %(after)s
+       OR predicted_at = %(after)s
+          AND (request_id, entity_id) > (%(after_request)s::text, %(after_entity)s::text))
+ORDER BY predicted_at, request_id, entity_id
+LIMIT %(most)s
 
 -- name: shadow_pairs
 -- Each once, also where a write wasn't confirmed and was made again.

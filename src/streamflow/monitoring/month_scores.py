@@ -1,0 +1,134 @@
+"""The scores of a month, what came true of earlier ones, and what is expected of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+
+from streamflow.history.months import labelled_months
+from streamflow.monitoring import recorded
+from streamflow.monitoring.alarm import MONTH_BEFORE, TRAINING, Alarm, Figure
+from streamflow.monitoring.month_monitored import MonthMonitored
+from streamflow.monitoring.reading import score_rows
+from streamflow.monitoring.rules.estimated import estimated
+from streamflow.monitoring.rules.quality import Matured, promised, quality
+from streamflow.monitoring.rules.scores import scores
+from streamflow.monitoring.statistics.estimate import calibrator, estimate
+from streamflow.monitoring.statistics.scored import Scored
+from streamflow.scores.scorings import Scoring
+
+# Of the resamples behind the intervals, as `streamflow evaluate` has it.
+RANDOM_STATE = 0
+# Months with labels that are judged in one monitoring, and that calibrate an estimate.
+MOST_MATURED = 3
+
+Found = tuple[list[Figure], list[Alarm]]
+
+
+def scores_monitored(month: MonthMonitored, of_features: Sequence[Alarm]) -> Found:
+    """Scores, quality and its estimate; nothing where nobody was scored by the version."""
+    platform, history, version = month.platform, month.history, month.learned.version
+    made = {
+        scoring.as_of: scoring
+        for scoring in (
+            Scoring(**row)
+            for row in platform.database.rows(
+                "newest_scorings",
+                model=version.name,
+                version=version.version,
+                model_hash=version.model_hash,
+                as_of=month.as_of,
+                known_at=history.known_at,
+            )
+        )
+    }
+    segments = platform.use_case.gates.segments
+    validated = score_rows.validation_scores(history, month.learned, segments)
+    # Of rows that the version was fitted to, scores are better than they will be.
+    unseen = {one: made[one] for one in sorted(made) if one not in month.learned.months}
+    figures, alarms = _quality(month, unseen, validated)
+    current = made.get(month.as_of)
+    if current is None or not current.entities:
+        return figures, alarms
+    now = score_rows.scores_of(history, current)
+    if validated is not None and month.as_of in unseen:
+        found = scores(validated, now, month.compared(TRAINING))
+        figures, alarms = [*figures, found[0]], [*alarms, *found[1]]
+    former = made.get(month.before) if month.before else None
+    if former is not None and former.entities and month.before not in month.learned.months:
+        found = scores(score_rows.scores_of(history, former), now, month.compared(MONTH_BEFORE))
+        figures, alarms = [*figures, found[0]], [*alarms, *found[1]]
+    if month.as_of in unseen:
+        more = _estimate(month, unseen, validated, now, [*of_features, *alarms])
+        figures, alarms = [*figures, *more[0]], [*alarms, *more[1]]
+    return figures, alarms
+
+
+def _matured(month: MonthMonitored, unseen: dict[date, Scoring]) -> list[date]:
+    """The newest months that have scores of rows which the version wasn't fitted to, and labels."""
+    history = month.history
+    labelled = labelled_months(history.database, history.use_case, history.known_at)
+    return [one for one in labelled if one in unseen][-MOST_MATURED:]
+
+
+def _quality(month: MonthMonitored, unseen: dict[date, Scoring], validated: Scored | None) -> Found:
+    """What came true in each month whose labels have matured, and that no earlier monitoring
+    judged."""
+    platform, version = month.platform, month.learned.version
+    use_case = platform.use_case
+    judged_before = recorded.months_judged(
+        platform.database, version.name, version.version, month.as_of
+    )
+    figures: list[Figure] = []
+    alarms: list[Alarm] = []
+    for one in _matured(month, unseen):
+        if one in judged_before:
+            continue
+        came_true = score_rows.judged_scores(month.history, unseen[one], use_case.gates.segments)
+        if not came_true.rows:
+            continue
+        found = quality(
+            Matured(one, came_true, validated),
+            promised(platform.registry.version(version.version).metrics),
+            month.entities,
+            month.level,
+            use_case.monitoring,
+            RANDOM_STATE,
+        )
+        figures += found[0]
+        alarms += found[1]
+    return figures, alarms
+
+
+def _estimate(
+    month: MonthMonitored,
+    unseen: dict[date, Scoring],
+    validated: Scored | None,
+    now: Scored,
+    raised: Sequence[Alarm],
+) -> Found:
+    """What is expected of the month's scores, calibrated on all rows with labels of before."""
+    known = [validated] if validated is not None else []
+    for one in _matured(month, unseen):
+        if one < month.as_of:
+            known.append(score_rows.judged_scores(month.history, unseen[one], ()))
+    calibrated = None
+    if known:
+        labels = [one.labels for one in known if one.labels is not None]
+        calibrated = calibrator(
+            np.concatenate([one.probabilities for one in known]), np.concatenate(labels)
+        )
+    found = estimate(now, calibrated) if calibrated is not None else None
+    use_case, version = month.platform.use_case, month.learned.version
+    return estimated(
+        month.as_of,
+        found,
+        calibrated,
+        promised(month.platform.registry.version(version.version).metrics),
+        month.entities,
+        raised,
+        month.level,
+        use_case.monitoring,
+    )
