@@ -17,6 +17,7 @@ from tests import tiny_case
 from tests.conftest import OwnDatabase
 
 from streamflow.bootstrap import platform
+from streamflow.lineage import judged_version
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
@@ -325,9 +326,21 @@ def test_the_values_of_a_segment_are_those_of_the_rows_own_month(own: Platform) 
     assert values("visits.by", FEBRUARY) is None
 
 
-def test_a_version_that_was_fitted_to_all_rows_that_are_known_cant_be_judged(
-    own: Platform,
+def test_a_version_that_was_fitted_to_all_rows_is_judged_by_its_twin(own: Platform) -> None:
+    choice = Choice(months=2, refit=True)
+    version = train(own, FEBRUARY, None, 1, NOW, choice=choice, who="ada").version
+    report = check_version(own, version, "bob", NOW)
+    for gate in ("quality", "calibration"):
+        said = result(report, gate)
+        assert said.outcome == "passed", said
+        assert f"version {version} by its twin that was fitted without them" in said.message
+        assert [one["by_twins_of"] for one in said.figures["pairs"]] == [[version]]
+
+
+def test_without_its_twins_scores_a_version_that_was_fitted_to_all_rows_cant_be_judged(
+    own: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(judged_version, "twins_scores", lambda *_: {})
     choice = Choice(months=2, refit=True)
     version = train(own, FEBRUARY, None, 1, NOW, choice=choice, who="ada").version
     report = check_version(own, version, "bob", NOW)

@@ -24,7 +24,13 @@ SCHEMA = FeatureSchema(
 )
 
 
-def month(as_of: date, unseen: list[bool], validated: list[bool], alone: bool = False) -> Any:
+def month(
+    as_of: date,
+    unseen: list[bool],
+    validated: list[bool],
+    alone: bool = False,
+    twins: dict[int, Any] | None = None,
+) -> Any:
     rows = len(unseen)
     scores = np.arange(rows) / 10 + as_of.month
     return JudgedMonth(
@@ -35,6 +41,9 @@ def month(as_of: date, unseen: list[bool], validated: list[bool], alone: bool = 
         candidate_scores=scores,
         current_predictions=None if alone else np.zeros(rows, np.int64),
         current_scores=None if alone else -scores,
+        candidate=4,
+        current=None if alone else 2,
+        twins=twins or {},
         unseen=np.array(unseen, np.bool_),
         validated=np.array(validated, np.bool_),
         without_prediction=0,
@@ -73,6 +82,33 @@ def test_a_month_without_such_rows_judges_nobody() -> None:
     assert judged_pairs(JudgedMonths(fitted, [month(JANUARY, [True], [False])])) == []
     assert judged_pairs(JudgedMonths(None)) == []
     assert scored_pair(JudgedMonths(None)) is None
+
+
+def test_a_version_that_was_fitted_to_all_rows_is_judged_by_its_twin_which_is_named() -> None:
+    twin = np.array([np.nan, 0.7, 0.8])
+    months = JudgedMonths(
+        month(MARCH, [True, True, False], [False] * 3, twins={4: twin}),
+        [month(JANUARY, [True] * 3, [True] * 3, twins={2: -twin})],
+    )
+    newest, others = judged_pairs(months)
+    assert newest.source == "2024-03-31, version 4 by its twin that was fitted without them"
+    assert newest.candidate_scores.tolist() == pytest.approx([3, 0.7])  # the first is new to it
+    assert newest.current_scores is not None
+    assert newest.current_scores.tolist() == pytest.approx([-3, -3.1])
+    assert newest.twins == (4,)
+    assert others.source.endswith("in training, version 2 by its twin that was fitted without them")
+    assert others.current_scores is not None
+    assert others.current_scores.tolist() == pytest.approx([-1, -0.7, -0.8])
+    assert others.twins == (2,)
+    scored = scored_pair(months)  # what is served changes for whom, whoever was judged
+    assert scored is not None
+    assert scored.candidate_scores.tolist() == pytest.approx([3, 3.1, 3.2])
+
+
+def test_a_twin_that_judges_no_row_isnt_named() -> None:
+    nobody = {4: np.array([0.5, np.nan])}
+    (pair,) = judged_pairs(JudgedMonths(month(MARCH, [False, True], [False] * 2, twins=nobody)))
+    assert (pair.source, pair.twins) == ("2024-03-31", ())
 
 
 def test_without_a_rival_the_candidate_is_judged_alone() -> None:

@@ -126,19 +126,36 @@ def trained_on(
 
 
 def validated_on(recorded: RecordedRun | None, as_of: date) -> set[str]:
-    """The entities whose rows at `as_of` judged the version when it was trained, if it wasn't
-    fitted to them afterwards."""
+    """The entities whose rows at `as_of` judged the version when it was trained, or its twin if it
+    was fitted to them afterwards."""
     if recorded is None or recorded.scores is None or as_of not in validation_months(recorded):
         return set()
     return _entities_at(recorded.scores, as_of)
 
 
 def validation_months(recorded: RecordedRun | None) -> set[date]:
-    """The as_ofs with rows that judged the version when it was trained; none if it was fitted to
-    them afterwards, or its run doesn't tell."""
-    if recorded is None or recorded.scores is None or recorded.lineage.configuration.refit:
+    """The as_ofs with rows that judged the version, or its twin, when it was trained; none if its
+    run doesn't tell."""
+    if recorded is None or recorded.scores is None:
         return set()
     return {*dataset_table.as_ofs(recorded.scores, recorded.lineage.data.as_of)}
+
+
+def has_twin(recorded: RecordedRun | None) -> bool:
+    """Whether the version was fitted to all rows, and a twin of it was judged in its place."""
+    return recorded is not None and recorded.lineage.configuration.refit
+
+
+def twins_scores(recorded: RecordedRun | None, as_of: date) -> dict[str, float]:
+    """What the version's twin, if it has one, gave to the rows at `as_of` that it was judged by:
+    probabilities of 1 by entity, as they were recorded with the run."""
+    if recorded is None or recorded.scores is None or not has_twin(recorded):
+        return {}
+    if as_of not in validation_months(recorded):
+        return {}
+    rows = _rows_at(recorded.scores, as_of)
+    names, probabilities = rows.column(0).to_pylist(), rows["probability"].to_pylist()
+    return dict(zip(names, probabilities, strict=True))
 
 
 def _fitted_months(recorded: RecordedRun) -> list[date]:
@@ -151,9 +168,13 @@ def _fitted_months(recorded: RecordedRun) -> list[date]:
 
 
 def _entities_at(table: pa.Table, as_of: date) -> set[str]:
-    """The entities of the table's rows at `as_of`; of a month alone, those of all rows."""
-    if AS_OF in table.column_names:
-        import pyarrow.compute as pc
+    return {*_rows_at(table, as_of).column(0).to_pylist()}
 
-        table = table.filter(pc.equal(table[AS_OF], as_of.isoformat()))
-    return {*table.column(0).to_pylist()}
+
+def _rows_at(table: pa.Table, as_of: date) -> pa.Table:
+    """The table's rows at `as_of`; of a month alone, all of them."""
+    if AS_OF not in table.column_names:
+        return table
+    import pyarrow.compute as pc
+
+    return table.filter(pc.equal(table[AS_OF], as_of.isoformat()))

@@ -1,7 +1,8 @@
 """The rows that judge a version beside the one that serves: which months, and which rows of them.
 
 Both are judged by the file that is served, each on its own features, on the rows that both have a
-prediction for and neither was fitted to.
+prediction for and neither was fitted to. A version that was fitted to all rows is judged by its
+twin on the rows that the twin was judged by (docs/decisions/0020).
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ class JudgedMonth:
     """The rows of a month that both versions have a prediction for, in one order.
 
     Labels (0 or 1) are the true ones, predictions each model's own, scores probabilities of 1; each
-    is one per row: (rows,). The current version's are None if there is none. `unseen` says which
-    rows neither was fitted to, `validated` which of these judged both when they were trained.
+    is one per row: (rows,). The current version's are None if there is none. `twins` has, by
+    version, what its twin gave to rows that the version was fitted to and the twin wasn't, NaN for
+    the others. `unseen` says which rows neither version was fitted to, nor the twin in its place;
+    `validated` which of these judged both when they were trained.
     `without_prediction` counts rows that one of them has no prediction for. `candidate_table` and
     `current_table` have the features of each.
     """
@@ -46,6 +49,9 @@ class JudgedMonth:
     candidate_scores: Matrix
     current_predictions: Labels | None
     current_scores: Matrix | None
+    candidate: int
+    current: int | None
+    twins: Mapping[int, Matrix]
     unseen: npt.NDArray[np.bool_]
     validated: npt.NDArray[np.bool_]
     without_prediction: int
@@ -118,6 +124,8 @@ def _judged_month(
     judged = [one for one in (candidate, current) if one is not None]
     validated = [judged_version.validated_on(one.recorded, as_of) for one in judged]
     unseen = [_unseen(one, as_of, shared) for one in judged]
+    twins = [_twins_scores(one, as_of, seen) for one, seen in zip(judged, unseen, strict=True)]
+    judging = [seen | twin.keys() for seen, twin in zip(unseen, twins, strict=True)]
     return JudgedMonth(
         as_of=as_of,
         entities=shared,
@@ -126,7 +134,14 @@ def _judged_month(
         candidate_scores=scores,
         current_predictions=current_predictions,
         current_scores=current_scores,
-        unseen=_in_all(shared, unseen),
+        candidate=candidate.version.version,
+        current=None if current is None else current.version.version,
+        twins={
+            one.version.version: np.array([twin.get(entity, np.nan) for entity in shared])
+            for one, twin in zip(judged, twins, strict=True)
+            if twin
+        },
+        unseen=_in_all(shared, judging),
         validated=_in_all(shared, validated),
         without_prediction=table.num_rows - len(shared),
         segments={
@@ -156,9 +171,17 @@ def _predictable(table: pa.Table, schema: FeatureSchema) -> pa.Table:
 def _unseen(judged: JudgedVersion, as_of: date, entities: Sequence[str]) -> set[str]:
     """The entities whose row of the month the version wasn't fitted to, for sure."""
     fitted = judged_version.trained_on(judged.recorded, as_of, entities)
-    if fitted is None:
-        return judged_version.validated_on(judged.recorded, as_of)
-    return {*entities} - fitted
+    if fitted is not None:
+        return {*entities} - fitted
+    if judged_version.has_twin(judged.recorded):
+        return set()
+    return judged_version.validated_on(judged.recorded, as_of)
+
+
+def _twins_scores(judged: JudgedVersion, as_of: date, unseen: set[str]) -> dict[str, float]:
+    """What the version's twin gave to rows that judge it and not the version itself."""
+    scores = judged_version.twins_scores(judged.recorded, as_of)
+    return {entity: score for entity, score in scores.items() if entity not in unseen}
 
 
 def _in_all(entities: Sequence[str], sets: Iterable[set[str]]) -> npt.NDArray[np.bool_]:

@@ -10,11 +10,13 @@ import numpy.typing as npt
 from streamflow.promotion.facts.judged_months import JudgedMonth, JudgedMonths
 from streamflow.promotion.gates.judged_pair import JudgedPair
 from streamflow.promotion.gates.stability import ScoredPair
+from streamflow.training.served_model import Matrix
 
 
 def judged_pairs(months: JudgedMonths) -> list[JudgedPair]:
-    """The newest month's rows that neither version was fitted to, and of the other months the rows
-    that judged both when they were trained. Neither is there without a row."""
+    """The newest month's rows that neither version was fitted to, or its twin in its place, and of
+    the other months the rows that judged both when they were trained. Neither is there without a
+    row."""
     newest, others = months.newest, months.others
     pairs = []
     if newest is not None:
@@ -52,23 +54,26 @@ def _pair(
     entities = [
         month.entities[row] for month, kept in zip(months, rows, strict=True) for row in kept
     ]
-    current = [
-        month.current_scores[mask]
-        for month, mask in zip(months, masks, strict=True)
-        if month.current_scores is not None
-    ]
+    ours, theirs = [], []
+    twins: dict[int, None] = {}
+    for month, mask in zip(months, masks, strict=True):
+        ours.append(_judging(month, month.candidate, month.candidate_scores)[mask])
+        if month.current_scores is not None and month.current is not None:
+            theirs.append(_judging(month, month.current, month.current_scores)[mask])
+        twins |= {one: None for one, given in month.twins.items() if np.isfinite(given[mask]).any()}
     missing = sum(month.without_prediction for month in months)
     if missing:
         source += f" (without {missing:,} that have no prediction)"
+    for version in twins:
+        source += f", version {version} by its twin that was fitted without them"
     return JudgedPair(
         source=source,
         labels=np.concatenate(
             [month.labels[mask] for month, mask in zip(months, masks, strict=True)]
         ),
-        candidate_scores=np.concatenate(
-            [month.candidate_scores[mask] for month, mask in zip(months, masks, strict=True)]
-        ),
-        current_scores=np.concatenate(current) if current else None,
+        candidate_scores=np.concatenate(ours),
+        current_scores=np.concatenate(theirs) if theirs else None,
+        twins=tuple(twins),
         entities=entities if len(months) > 1 else None,
         segments={
             name: [
@@ -79,3 +84,9 @@ def _pair(
             for name in months[0].segments
         },
     )
+
+
+def _judging(month: JudgedMonth, version: int, scores: Matrix) -> Matrix:
+    """The scores that judge the version: its own, or its twin's of rows that it was fitted to."""
+    twin = month.twins.get(version)
+    return scores if twin is None else np.where(np.isfinite(twin), twin, scores)

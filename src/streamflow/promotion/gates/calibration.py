@@ -69,6 +69,7 @@ def _judged(pair: JudgedPair, bound: float | None, random_state: int) -> _Judged
         "source": pair.source,
         "rows": pair.rows,
         "positives": pair.positives,
+        "by_twins_of": list(pair.twins),
     }
     if too_few(pair):
         rows, label = rarer(pair)

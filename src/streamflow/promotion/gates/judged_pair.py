@@ -19,7 +19,8 @@ class JudgedPair:
     `labels` are 0 or 1, scores are probabilities of 1; each is one per row: (rows,).
     `current_scores` is None if no version is in Production. `entities` names each row's entity
     where one may have several rows. `segments` has, by `table.column`, each row's value, None where
-    it is null.
+    it is null. `twins` are the versions some of whose scores are of a twin that was fitted without
+    the rows.
     """
 
     source: str
@@ -28,6 +29,7 @@ class JudgedPair:
     current_scores: Matrix | None
     entities: Sequence[str] | None = None
     segments: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    twins: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -79,6 +79,7 @@ def pair_quality(
             "rows": used.rows,
             "of_rows": pair.rows,
             "positives": used.positives,
+            "by_twins_of": list(pair.twins),
             "outcome": outcome,
             **{figure: _as_dict(one) for figure, one in compared.items()},
         },
@@ -102,7 +103,12 @@ def _too_few(pair: JudgedPair, margins: Mapping[str, float], is_compared: bool) 
         rows=rows,
         label=label,
         needed=max((expected_to_do(*one) for one in margins.items()), default=inf),
-        figures={"source": pair.source, "rows": pair.rows, "positives": pair.positives},
+        figures={
+            "source": pair.source,
+            "rows": pair.rows,
+            "positives": pair.positives,
+            "by_twins_of": list(pair.twins),
+        },
     )
 
 

@@ -139,7 +139,7 @@ def _missing(judged: Sequence[PairQuality], margins: Mapping[str, float], curren
     if not compared:
         needed = max(expected_to_do(figure, margin) for figure, margin in margins.items())
         return (
-            "there are no rows with known labels that neither was trained on; some "
+            "there are no rows with known labels that neither was trained on, or its twin; some "
             f"{rounded(needed)} of either label would do"
         )
     nearest = min(compared, key=lambda one: one.needed / max(one.rows, 1))

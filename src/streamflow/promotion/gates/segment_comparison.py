@@ -87,6 +87,7 @@ class SegmentComparison:
             "source": self.segment.pair.source,
             "rows": self.segment.pair.rows,
             "positives": self.segment.pair.positives,
+            "by_twins_of": list(self.segment.pair.twins),
             "auc_difference": None if self.auc is None else self.auc.as_dict(),
             "calibration_shift": None if self.calibration is None else self.calibration.as_dict(),
             "outcome": "failed"
