@@ -76,6 +76,10 @@ class FakeRegistry:
         self.downloads: list[int] = []
         self.ungated: StreamFlowError | None = None
         self.registry_error: StreamFlowError | None = None
+        self.overridden: list[dict[str, object]] = []
+
+    def overrides(self, version: int, model_hash: str) -> list[dict[str, object]]:
+        return self.overridden
 
     def promote(
         self, version: int, served: ServedModel | Exception, model_hash: str | None = None

@@ -13,6 +13,7 @@ from tests import promoting as deployment
 
 from streamflow.bootstrap import production
 from streamflow.errors import DatabaseUnavailable, MlflowUnavailable
+from streamflow.operations.status import status
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion import model_history
@@ -64,6 +65,30 @@ def elsewhere(ready: Platform) -> list[tuple[Any, ...]]:
         for one in model_history.changes(ready.database, ready.registry.model)
         if one.kind == "changed elsewhere"
     ]
+
+
+def test_overrides_are_told_of_the_version_that_they_let_through(world: Platform) -> None:
+    by_hash = {one.version: one for one in world.registry.versions()}
+    gate = {"gate": "latency", "outcome": "failed", "message": "It is slow.", "override": "hurry"}
+    for version, gates in ((2, [{**gate, "override": None}]), (3, [gate])):
+        change = model_history.about(
+            *(by_hash[version], "promoted", "ada", "hurry", NOW), details={"gates": gates}
+        )
+        model_history.record(world.database, change)
+    one = reader(world)
+    assert served(one) == 2
+    assert one.overrides(2, by_hash[2].model_hash) == []
+    (told,) = one.overrides(3, by_hash[3].model_hash)
+    assert told == {
+        "gate": "latency",
+        "outcome": "failed",
+        "why": "hurry",
+        "at": NOW.isoformat(),
+    }
+    assert one.overrides(3, "another model's") == []
+    deployment.promote(world, 3, "Production", "better", "ada", NOW)
+    shown = {part.name: part.detail for part in status(world.settings)}
+    assert shown["Production"].endswith("in spite of the gate latency (failed): hurry")
 
 
 def test_what_was_promoted_is_served_and_nothing_is_noticed(world: Platform) -> None:

@@ -215,6 +215,17 @@ def test_a_refusal_is_logged_once_per_version(world, log):
     assert refused == [1, 2]
 
 
+def test_gates_that_were_overridden_are_told_with_the_version(world):
+    world.registry.promote(1, model(0.1))
+    world.look()
+    told = responses.ready(world.predictor, world.watcher.state, FEBRUARY)["model"]
+    assert "overrides" not in told
+    world.registry.overridden = [{"gate": "latency", "why": "nobody is in a hurry"}]
+    world.look()
+    told = responses.ready(world.predictor, world.watcher.state, FEBRUARY)["model"]
+    assert told["overrides"] == world.registry.overridden
+
+
 def test_what_no_gate_has_seen_is_told_and_logged_once_while_the_version_before_answers(world, log):
     world.registry.promote(1, model(0.1))
     assert world.look().ungated is None

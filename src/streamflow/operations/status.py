@@ -20,6 +20,7 @@ from streamflow.promotion import canary
 from streamflow.promotion.admission.admitted import UngatedProduction
 from streamflow.promotion.admission.admitted_reader import AdmittedReader
 from streamflow.promotion.events.delivery import backlog
+from streamflow.registry.records import ModelVersion
 from streamflow.serving.online_store import newest_materialized
 from streamflow.settings import Settings
 from streamflow.use_case.module import load_use_case
@@ -118,7 +119,15 @@ def _production(platform: Platform) -> Part:
         return Part("Production", "ungated", str(reader.ungated))
     if version is None:
         return Part("Production", "empty", "")
-    return Part("Production", "set", f"version {version.version}, run {version.run_id}")
+    return Part("Production", "set", _with_overrides(reader, version))
+
+
+def _with_overrides(reader: AdmittedReader, version: ModelVersion) -> str:
+    found = reader.overrides(version.version, version.model_hash)
+    spite = "".join(
+        f"; in spite of the gate {one['gate']} ({one['outcome']}): {one['why']}" for one in found
+    )
+    return f"version {version.version}, run {version.run_id}{spite}"
 
 
 def _staging(platform: Platform) -> list[Part]:

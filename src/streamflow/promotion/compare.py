@@ -12,6 +12,7 @@ import numpy as np
 
 from streamflow.lineage.judged_version import judged_version, trained_on
 from streamflow.platform import Platform
+from streamflow.promotion import model_history
 from streamflow.promotion.changed_sides import FeatureDifference, feature_differences
 from streamflow.promotion.errors import NothingToCompare
 from streamflow.promotion.gates.judged_pair import JudgedPair
@@ -26,6 +27,7 @@ from streamflow.promotion.live_scores import (
     logged_values,
     probabilities,
 )
+from streamflow.promotion.overrides import Override, overrides
 from streamflow.registry.records import ModelVersion
 from streamflow.training.statistics.score_shift import population_stability_index
 
@@ -72,7 +74,8 @@ class LiveComparison:
     `since` and `until` are of the oldest and of the newest of these requests, in UTC. `compared`
     have a prediction by both; `problems` count the others, by version and code. Of the compared,
     `changed` have another label, by the second version `to_true` of them true. Quantiles are of
-    the probabilities at QUANTILES. `changes` has at most as many entities as were asked for, those
+    the probabilities at QUANTILES. `overrides` are of the gates that either went to Production in
+    spite of. `changes` has at most as many entities as were asked for, those
     with the largest difference of probabilities first.
     """
 
@@ -92,6 +95,7 @@ class LiveComparison:
     changes: list[SideChange]
     features: list[FeatureDifference]
     quality: LiveQuality | None
+    overrides: Sequence[Override] = ()
 
     @property
     def agreement(self) -> float | None:
@@ -126,6 +130,7 @@ def compare(
     compared = [number for number, pair in enumerate(pairs) if pair.compared]
     changed = [number for number in compared if _changes(pairs[number])]
     scores = probabilities(pairs)
+    changes = model_history.changes(platform.database, platform.registry.model)
     return LiveComparison(
         versions=(first, second),
         since=pairs[-1].predicted_at,
@@ -149,6 +154,7 @@ def compare(
         changes=_side_changes(pairs, changed)[:most],
         features=_features(platform, pairs, compared, changed),
         quality=_quality(platform, pairs, versions, now),
+        overrides=[one for one in overrides(changes) if one.version in (first, second)],
     )
 
 

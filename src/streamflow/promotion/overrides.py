@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from streamflow.promotion.admission.admitted import same_model
 from streamflow.promotion.change import Change
 
 
@@ -21,6 +22,15 @@ class Override:
     why: str
     at: datetime
 
+    def as_dict(self) -> dict[str, object]:
+        """What the API tells of it to everybody: not who it was."""
+        return {
+            "gate": self.gate,
+            "outcome": self.outcome,
+            "why": self.why,
+            "at": self.at.isoformat(),
+        }
+
     def __str__(self) -> str:
         """The override in a sentence."""
         said = "failed" if self.outcome == "failed" else "couldn't be told"
@@ -28,6 +38,12 @@ class Override:
             f"Version {self.version} went to Production on {self.at:%Y-%m-%d} by {self.who} in "
             f"spite of the gate {self.gate}, which {said}: {self.why}."
         )
+
+
+def overrides_of(changes: Sequence[Change], version: int, model_hash: str) -> list[Override]:
+    """Those of the version with this model, in their order."""
+    its_own = [one for one in changes if one.version == version and same_model(one, model_hash)]
+    return overrides(its_own)
 
 
 def overrides(changes: Sequence[Change]) -> list[Override]:

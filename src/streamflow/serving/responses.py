@@ -158,6 +158,8 @@ def _model_part(predictor: Predictor, state: WatcherState, age: float | None) ->
         part = {"ready": False, "name": predictor.registered_model, **problem(error)}
     else:
         part = {"ready": True, **_model(served.version)}
+        if state.overrides:
+            part["overrides"] = list(state.overrides)
     if state.registry_error is not None:
         part["registry"] = problem(state.registry_error)
     if age is not None and age > FOLLOWED_SECONDS:

@@ -8,7 +8,7 @@ good one stays.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -77,6 +77,9 @@ class Admission(Protocol):
     @property
     def registry_error(self) -> StreamFlowError | None:
         """Why the version comes from the history alone; None if MLflow was reached."""
+
+    def overrides(self, version: int, model_hash: str) -> Sequence[Mapping[str, object]]:
+        """The gates in spite of which the version, with this model, went to Production."""
 
 
 class Watcher:
@@ -148,9 +151,16 @@ class Watcher:
         self._metrics.record_dependency("registry", registry_error is None)
         self._metrics.record_dependency("online_store", feature_store_error is None)
         self.state = WatcherState(
-            self._now(), registry_error, feature_store_error, rejection, ungated
+            *(self._now(), registry_error, feature_store_error, rejection, ungated),
+            self._overrides(),
         )
         self._metrics.record_registry_poll()
+
+    def _overrides(self) -> Sequence[Mapping[str, object]]:
+        served = self._predictor.served
+        if served is None or self._admission is None:
+            return ()
+        return self._admission.overrides(served.version.version, served.version.model_hash)
 
     def _read_newest(self) -> StreamFlowError | None:
         problem: StreamFlowError | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -45,7 +46,8 @@ class Rejection:
 class WatcherState:
     """The outcome of the last poll, which ended at `polled_at` (UTC); an error of None is none.
 
-    `ungated` says why what is in Production isn't served, though it could be.
+    `ungated` says why what is in Production isn't served, though it could be. `overrides` are the
+    gates in spite of which the version that is served went to Production.
     """
 
     polled_at: datetime | None = None
@@ -53,6 +55,7 @@ class WatcherState:
     feature_store_error: StreamFlowError | None = None
     rejection: Rejection | None = None
     ungated: StreamFlowError | None = None
+    overrides: Sequence[Mapping[str, object]] = ()
 
 
 # The events of a part's problem and of its end, where they aren't named like the part.

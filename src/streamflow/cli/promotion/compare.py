@@ -48,6 +48,8 @@ def _print(done: LiveComparison) -> None:
         f"{done.requests:,} requests of {done.entities:,} entities were scored by both version "
         f"{one} and version {other}, from {_minute(done.since)} to {_minute(done.until)} UTC."
     )
+    for override in done.overrides:
+        print(override)
     for version, problems in done.problems.items():
         if problems:
             told = ", ".join(f"{count:,} {code}" for code, count in sorted(problems.items()))

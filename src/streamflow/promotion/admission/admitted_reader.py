@@ -7,7 +7,7 @@ is in Production.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from streamflow.promotion.admission.admitted import (
 )
 from streamflow.promotion.admission.elsewhere import made_elsewhere
 from streamflow.promotion.change import Change, RecordedChange
+from streamflow.promotion.overrides import overrides_of
 from streamflow.registry.production import StagesReader
 from streamflow.registry.records import ModelVersion, Placed
 from streamflow.registry.stages import PRODUCTION
@@ -56,6 +57,7 @@ class AdmittedReader:
         self._followed: ModelVersion | None = None
         # What came last out of the same stages and changes comes again, at no cost for requests.
         self._judged: tuple[Placed, int] | None = None
+        self._overrides: tuple[object, Sequence[Mapping[str, object]]] = None, ()
         self.ungated: UngatedProduction | None = None
         self.registry_error: StreamFlowError | None = None
 
@@ -100,6 +102,16 @@ class AdmittedReader:
             self._followed = self._admitted(placed)
             self._judged = judged if settled else None
         return self._followed
+
+    def overrides(self, version: int, model_hash: str) -> Sequence[Mapping[str, object]]:
+        """The gates in spite of which the version, with this model, went to Production, by what is
+        known of the history."""
+        changes = self._changes or []
+        asked = version, model_hash, len(changes)
+        if self._overrides[0] != asked:
+            found = [one.as_dict() for one in overrides_of(changes, version, model_hash)]
+            self._overrides = asked, found
+        return self._overrides[1]
 
     def staging(self) -> ModelVersion | None:
         """The highest version in Staging, or None, as MLflow has it."""
