@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
-from typing import Any
 
 import httpx
 import pytest
 from tests import tiny_case
 from tests.conftest import Cli
 from tests.e2e.serve import serving
+from tests.e2e.two_versions import PATIENCE_SECONDS, two_versions, until
 from tests.statements import execute
 
-from streamflow.pipeline import train
-from streamflow.pipeline.apply import apply
-from streamflow.pipeline.ingest import ingest
-from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.promotion import model_history
 from streamflow.promotion import promote as deployment
 from streamflow.serving.challenger.canary import percentile
 from streamflow.settings import Settings
 from streamflow.training import served_model
-from streamflow.use_case import Generation
 
-PATIENCE_SECONDS = 60
-JANUARY = date(2024, 1, 31)
-KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
-NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
 MODEL = tiny_case.use_case.registered_model
 MACHINES = [f"m-{number:04}" for number in range(40)]
 SHARE = 30
@@ -47,15 +36,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def versions(ready: Platform) -> list[int]:
     """A version in Production and one in Staging, and a month online."""
-    home = ready.settings.home
-    tiny_case.generate(Generation(home / "months", users=300, months=1, seed=5))
-    ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-    apply(ready)
-    trained = [train.train(ready, JANUARY, None, state, NOW).version for state in (1, 2)]
-    for version, stage in zip(trained, ("Production", "Staging"), strict=True):
-        deployment.promote(ready, version, stage, "a test", "test", NOW)
-    materialize(ready, JANUARY, NOW)
-    return trained
+    return two_versions(ready, deployment.promote, ("Production", "Staging"))
 
 
 @contextmanager
@@ -64,14 +45,6 @@ def api(settings: Settings, environment: dict[str, str]) -> Iterator[str]:
     busy = {"STREAMFLOW_API_WORKERS": "2", "STREAMFLOW_LATENCY_BUDGET_MS": "30000"}
     with serving(settings.home, {**environment, **busy}) as child:
         yield child.command.ready_url.removesuffix("/ready")
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it didn't become true in time"
-        time.sleep(0.02)
-    return found
 
 
 def ask(url: str, machine: str) -> int:

@@ -7,31 +7,28 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from tests import promoting, tiny_case
+from tests import promoting
 from tests.e2e.serve import serving
+from tests.e2e.two_versions import JANUARY, MACHINES, PATIENCE_SECONDS, two_versions, until
 from tests.statements import execute
 
 from streamflow.operations import processes
-from streamflow.pipeline import explain, train
-from streamflow.pipeline.apply import apply
+from streamflow.pipeline import explain
 from streamflow.pipeline.explain import Explanation
 from streamflow.pipeline.ingest import ingest as ingest_month
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
+from streamflow.promotion.promote import Promoted
 from streamflow.settings import Settings
-from streamflow.use_case import Generation
 
-PATIENCE_SECONDS = 60
-JANUARY = date(2024, 1, 31)
-MACHINES, SINGLE, TOGETHER = 300, 700, 300
+SINGLE, TOGETHER = 700, 300
 
 Answer = dict[str, Any]
 
@@ -44,14 +41,11 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def versions(ready: Platform) -> list[int]:
     """Two versions of a model, the first of them in Production, and a month online."""
-    home = ready.settings.home
-    tiny_case.generate(Generation(home / "months", users=MACHINES, months=1, seed=5))
-    ingest(ready)
-    apply(ready)
-    trained = [train.train(ready, JANUARY, None, state, now()).version for state in (1, 2)]
-    promote(ready, trained[0], "the first")
-    materialize(ready, JANUARY, now())
-    return trained
+
+    def first(ready: Platform, version: int, *_: object) -> Promoted:
+        return promote(ready, version, "the first")
+
+    return two_versions(ready, first, known_at=now(), now=now())
 
 
 @pytest.fixture
@@ -78,16 +72,8 @@ def ingest(ready: Platform) -> None:
     ingest_month(ready, month, JANUARY, None, now(), "test")
 
 
-def promote(ready: Platform, version: int, why: str) -> None:
-    promoting.promote(ready, version, "Production", why, "somebody", now())
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it didn't become true in time"
-        time.sleep(0.02)
-    return found
+def promote(ready: Platform, version: int, why: str) -> Promoted:
+    return promoting.promote(ready, version, "Production", why, "somebody", now())
 
 
 def heat(ready: Platform) -> None:

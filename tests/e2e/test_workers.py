@@ -5,32 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests import promoting, tiny_case
+from tests import promoting
 from tests.e2e.serve import serving
+from tests.e2e.two_versions import NOW, PATIENCE_SECONDS, two_versions, until
+from tests.event_receiver import SECRET, Receiver, receiving
 
 from streamflow.operations import processes
-from streamflow.pipeline import train
-from streamflow.pipeline.apply import apply
-from streamflow.pipeline.ingest import ingest
-from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.settings import Settings
-from streamflow.use_case import Generation
 
-PATIENCE_SECONDS = 60
-JANUARY = date(2024, 1, 31)
-KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
-NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
 QUESTION = {"machine_id": "m-0001"}
 
 
@@ -42,34 +32,30 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def versions(ready: Platform) -> list[int]:
     """Two versions of a model, the first of them in Production, and a month online."""
-    home = ready.settings.home
-    tiny_case.generate(Generation(home / "months", users=300, months=1, seed=5))
-    ingest(ready, home / "months" / "month_000", JANUARY, None, KNOWN, "test")
-    apply(ready)
-    trained = [train.train(ready, JANUARY, None, state, NOW).version for state in (1, 2)]
-    promote(ready, trained[0])
-    materialize(ready, JANUARY, NOW)
-    return trained
+    return two_versions(ready, promoting.promote)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as listening:
+        yield listening
 
 
 @pytest.fixture
 def server(
-    versions: list[int], environment: dict[str, str], settings: Settings
+    versions: list[int], environment: dict[str, str], settings: Settings, receiver: Receiver
 ) -> Iterator[processes.Child]:
-    with serving(settings.home, {**environment, "STREAMFLOW_API_WORKERS": "2"}) as child:
+    more = {
+        "STREAMFLOW_API_WORKERS": "2",
+        "STREAMFLOW_WEBHOOK_URL": receiver.url,
+        "STREAMFLOW_WEBHOOK_SECRET": SECRET.decode(),
+    }
+    with serving(settings.home, {**environment, **more}) as child:
         yield child
 
 
 def promote(ready: Platform, version: int) -> None:
     promoting.promote(ready, version, "Production", "a test", "test", NOW)
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it didn't become true in time"
-        time.sleep(0.02)
-    return found
 
 
 def metrics_folder(server: processes.Child) -> Path:
@@ -116,8 +102,8 @@ def session_of(pid: int) -> set[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_two_workers_tell_the_same_follow_the_same_and_end_together(
-    ready: Platform, versions: list[int], server: processes.Child
+def test_two_workers_tell_the_same_follow_the_same_send_events_and_end_together(
+    ready: Platform, versions: list[int], server: processes.Child, receiver: Receiver
 ) -> None:
     folder, url = metrics_folder(server), server.command.ready_url.removesuffix("/ready")
     asked = 0
@@ -166,6 +152,15 @@ def test_two_workers_tell_the_same_follow_the_same_and_end_together(
     promote(ready, versions[1])
     assert both_answer(versions[1]) == workers
     assert both_tell_of(versions[1]) == workers
+
+    # By either of them, in their order. An event may come twice, with the same id.
+    until(lambda: versions[1] in {one["data"]["version"] for one in receiver.got})
+    events = {one["id"]: one["data"] for one in receiver.got}
+    assert [(one["kind"], one["version"]) for one in events.values()] == [
+        ("promoted", versions[0]),
+        ("promoted", versions[1]),
+    ]
+    assert receiver.badly_signed == 0
 
     assert len(session_of(server.pid)) >= 3
     os.kill(server.pid, signal.SIGTERM)

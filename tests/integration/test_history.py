@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import itertools
 import json
-import threading
 import time
-from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import psycopg
 import pytest
 from tests.conftest import Cli
+from tests.event_receiver import SECRET, Receiver, receiving
 from tests.statements import execute
 
 from streamflow.platform import Platform
@@ -257,59 +254,10 @@ def test_an_approval_is_a_row_with_who_and_why_once(world: Platform) -> None:
     assert bent(world) is None
 
 
-SECRET = b"a secret"
-
-
-class Receiver:
-    """A receiver of events; `mode` is what it does with them."""
-
-    def __init__(self) -> None:
-        self.mode = "works"
-        self.got: list[dict[str, Any]] = []
-        self.hanging = threading.Event()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if receiver.mode == "hangs":
-                    receiver.hanging.wait(5)
-                    return
-                if receiver.mode == "loses the answer":
-                    receiver.take(self.headers, body)
-                    self.close_connection = True
-                    return
-                if receiver.mode == "works":
-                    receiver.take(self.headers, body)
-                self.send_response(200 if receiver.mode == "works" else 500)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/events"
-
-    def take(self, headers: Any, body: bytes) -> None:
-        content = b".".join(
-            [headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body]
-        )
-        kind, _, signature = headers["webhook-signature"].partition(",")
-        assert kind == "v1"
-        assert hmac.compare_digest(
-            b64decode(signature), hmac.new(SECRET, content, hashlib.sha256).digest()
-        )
-        self.got.append({"id": headers["webhook-id"], **json.loads(body)})
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.hanging.set()
-    made.server.shutdown()
+    with receiving() as listening:
+        yield listening
 
 
 class NoMetrics:
@@ -358,6 +306,7 @@ def test_all_events_arrive_in_order_from_a_receiver_that_is_down_fails_and_hangs
         for one in workers:
             one.stop()
         database.close()
+    assert receiver.badly_signed == 0
     numbers = [one["data"]["number"] for one in receiver.got]
     assert numbers == sorted(numbers)
     assert set(numbers) == set(range(1, ROWS + 5))
