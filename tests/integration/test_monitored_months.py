@@ -288,3 +288,26 @@ def test_the_month_of_training_is_compared_with_nothing_but_the_month_before(
     assert made.month_before is None
     assert {one.subject for one in made.figures} == {"data"}
     assert made.alarms == ()
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_4_if_an_alarm_was_raised(
+    copied: Platform, tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    load_march(copied, tmp_path, FAULTS[0][0])
+    database = copied.settings.database_url
+    assert database is not None
+    where = {
+        "STREAMFLOW_HOME": str(copied.settings.home),
+        "STREAMFLOW_DATABASE_URL": database.get_secret_value(),
+    }
+    done = cli("monitor", "--as-of", "2024-03-31", "--json", **where)
+    assert done.returncode == 4, done.stderr
+    document = json.loads(done.stdout)
+    assert document["alarms"][0]["rule"] == "scale"
+    assert document["retraining"]["verdict"] == "proposed"
+    told = cli("monitor", "--as-of", "2024-03-31", **where)
+    assert told.returncode == 4
+    assert told.stdout.startswith("warning: watch_hours_30d: all values are about 1.1 times larger")
+    assert "nothing is added" in told.stdout
+    assert cli("monitor", "--as-of", "2024-02-29", **where).returncode == 0
