@@ -311,3 +311,20 @@ def test_the_command_ends_with_4_if_an_alarm_was_raised(
     assert told.stdout.startswith("warning: watch_hours_30d: all values are about 1.1 times larger")
     assert "nothing is added" in told.stdout
     assert cli("monitor", "--as-of", "2024-02-29", **where).returncode == 0
+
+
+@pytest.mark.slow
+def test_what_came_true_is_told_of_the_version_that_gave_the_scores(
+    copied: Platform, tmp_path: Path
+) -> None:
+    """The newest version has learned from the month that it would be judged on."""
+    load_march(copied, tmp_path)
+    score_month(copied, 1, MARCH, KNOWN[MARCH])
+    train(copied, MARCH, "logistic_regression", 1, NOW)
+    score_month(copied, 2, MARCH, NOW)
+    made = of_march(copied, known_at=NOW, version=2)
+    judged = {(one.figures["version"], one.figures["month"]) for one in made.of("quality")}
+    assert judged == {(1, "2024-02-29"), (1, "2024-03-31")}
+    assert {one.compared_with for one in made.of("feature")} == {"month before"}
+    assert made.of("score") == made.of("estimate") == []
+    assert made.alarms == ()

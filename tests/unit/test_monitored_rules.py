@@ -47,7 +47,7 @@ def promise() -> Promised:
 
 
 def judged(scored: Scored) -> tuple[list[Any], list[Alarm]]:
-    matured = Matured(MARCH, scored, BEFORE)
+    matured = Matured(MARCH, 1, scored, BEFORE)
     return quality(matured, promise(), "users", LEVEL, BOUNDS, 0)
 
 

@@ -7,11 +7,13 @@ from datetime import date
 
 import numpy as np
 
+from streamflow.errors import ModelRefused
 from streamflow.history.months import labelled_months
 from streamflow.monitoring import recorded
 from streamflow.monitoring.alarm import MONTH_BEFORE, TRAINING, Alarm, Figure
 from streamflow.monitoring.month_monitored import MonthMonitored
 from streamflow.monitoring.reading import score_rows
+from streamflow.monitoring.reading.learned import Learned, learned
 from streamflow.monitoring.rules.estimated import estimated
 from streamflow.monitoring.rules.quality import Matured, promised, quality
 from streamflow.monitoring.rules.scores import scores
@@ -28,27 +30,24 @@ Found = tuple[list[Figure], list[Alarm]]
 
 
 def scores_monitored(month: MonthMonitored, of_features: Sequence[Alarm]) -> Found:
-    """Scores, quality and its estimate; nothing where nobody was scored by the version."""
+    """Scores, quality and its estimate; nothing where nobody was scored."""
     platform, history, version = month.platform, month.history, month.learned.version
-    made = {
-        scoring.as_of: scoring
-        for scoring in (
-            Scoring(**row)
-            for row in platform.database.rows(
-                "newest_scorings",
-                model=version.name,
-                version=version.version,
-                model_hash=version.model_hash,
-                as_of=month.as_of,
-                known_at=history.known_at,
-            )
+    every = [
+        Scoring(**row)
+        for row in platform.database.rows(
+            "newest_scorings",
+            model=version.name,
+            as_of=month.as_of,
+            known_at=history.known_at,
         )
-    }
+    ]
+    identity = version.version, version.model_hash
+    made = {one.as_of: one for one in every if (one.version, one.model_hash) == identity}
     segments = platform.use_case.gates.segments
     validated = score_rows.validation_scores(history, month.learned, segments)
     # Of rows that the version was fitted to, scores are better than they will be.
     unseen = {one: made[one] for one in sorted(made) if one not in month.learned.months}
-    figures, alarms = _quality(month, unseen, validated)
+    figures, alarms = _quality(month, every, validated)
     current = made.get(month.as_of)
     if current is None or not current.entities:
         return figures, alarms
@@ -73,25 +72,34 @@ def _matured(month: MonthMonitored, unseen: dict[date, Scoring]) -> list[date]:
     return [one for one in labelled if one in unseen][-MOST_MATURED:]
 
 
-def _quality(month: MonthMonitored, unseen: dict[date, Scoring], validated: Scored | None) -> Found:
+def _quality(month: MonthMonitored, made: Sequence[Scoring], validated: Scored | None) -> Found:
     """What came true in each month whose labels have matured, and that no earlier monitoring
-    judged."""
-    platform, version = month.platform, month.learned.version
+    judged: of the scores by the version, or else by the newest one that wasn't fitted to the month.
+    """
+    platform, history, name = month.platform, month.history, month.learned.version.name
     use_case = platform.use_case
-    judged_before = recorded.months_judged(
-        platform.database, version.name, version.version, month.as_of
-    )
+    segments = use_case.gates.segments
+    judged_before = recorded.months_judged(platform.database, name, month.as_of)
+    labelled = labelled_months(history.database, history.use_case, history.known_at)
+    versions = {month.learned.version.version: month.learned}
     figures: list[Figure] = []
     alarms: list[Alarm] = []
-    for one in _matured(month, unseen):
+    for one in [late for late in labelled if late <= month.as_of][-MOST_MATURED:]:
         if one in judged_before:
             continue
-        came_true = score_rows.judged_scores(month.history, unseen[one], use_case.gates.segments)
+        of_month = [scoring for scoring in made if scoring.as_of == one]
+        scoring, by = _unseen(month, of_month, versions)
+        if scoring is None:
+            continue
+        came_true = score_rows.judged_scores(history, scoring, segments)
         if not came_true.rows:
             continue
+        before = validated
+        if by is not month.learned:
+            before = score_rows.validation_scores(history, by, segments)
         found = quality(
-            Matured(one, came_true, validated),
-            promised(platform.registry.version(version.version).metrics),
+            Matured(one, scoring.version, came_true, before),
+            promised(platform.registry.version(scoring.version).metrics),
             month.entities,
             month.level,
             use_case.monitoring,
@@ -100,6 +108,27 @@ def _quality(month: MonthMonitored, unseen: dict[date, Scoring], validated: Scor
         figures += found[0]
         alarms += found[1]
     return figures, alarms
+
+
+def _unseen(
+    month: MonthMonitored, made: Sequence[Scoring], versions: dict[int, Learned]
+) -> tuple[Scoring | None, Learned]:
+    """Of a month's scorings, the one by the monitored version or the newest other one, if that
+    version wasn't fitted to the month. `versions` are those that were looked at."""
+    own = month.learned.version.version
+    for scoring in sorted(made, key=lambda one: (one.version == own, one.version), reverse=True):
+        if not scoring.entities:
+            continue
+        if scoring.version not in versions:
+            try:
+                version = month.platform.registry.version(scoring.version)
+                versions[scoring.version] = learned(month.platform, version)
+            except ModelRefused:  # it was pruned, or has no lineage
+                continue
+        by = versions[scoring.version]
+        if by.version.model_hash == scoring.model_hash and scoring.as_of not in by.months:
+            return scoring, by
+    return None, month.learned
 
 
 def _estimate(

@@ -157,9 +157,9 @@ def known_before(database: Database, model: str, as_of: date) -> datetime | None
     return known_at
 
 
-def months_judged(database: Database, model: str, version: int, as_of: date) -> set[date]:
-    """The months whose labels were judged in monitorings of the version before that of `as_of`."""
-    rows = database.rows("months_judged", model=model, version=version, as_of=as_of)
+def months_judged(database: Database, model: str, as_of: date) -> set[date]:
+    """The months whose labels were judged in monitorings of months before `as_of`."""
+    rows = database.rows("months_judged", model=model, as_of=as_of)
     return {date.fromisoformat(row["month"]) for row in rows}
 
 

@@ -44,13 +44,14 @@ def promised(metrics: Mapping[str, float]) -> Promised:
 
 @dataclass(frozen=True)
 class Matured:
-    """The scores of a month with the labels that came true.
+    """The scores that a version gave in a month, with the labels that came true.
 
     `before` has rows with labels that the model wasn't fitted to, of before: those that validated
     it and those of earlier months; None without any.
     """
 
     as_of: date
+    version: int
     scored: Scored
     before: Scored | None
 
@@ -103,6 +104,7 @@ def _counts(matured: Matured, scored: Scored) -> dict[str, Any]:
     assert labels is not None
     return {
         "month": matured.as_of.isoformat(),
+        "version": matured.version,
         "rows": scored.rows,
         "positives": int(labels.sum()),
         "share_true": float(labels.mean()) if scored.rows else None,

@@ -785,7 +785,7 @@ WHERE model = %(model)s AND as_of < %(as_of)s
 SELECT DISTINCT figures ->> 'month' AS month
 FROM streamflow.monitorings
 JOIN streamflow.monitored_figures USING (monitoring_id)
-WHERE model = %(model)s AND version = %(version)s AND as_of < %(as_of)s AND subject = 'quality'
+WHERE model = %(model)s AND as_of < %(as_of)s AND subject = 'quality'
   AND figures ? 'auc'
 
 -- name: record_monitoring
@@ -928,14 +928,13 @@ LEFT JOIN {rows} AS {number}
     ON {number}.{key} = judged.entity_id AND {number}.as_of = judged.as_of
 
 -- name: newest_scorings
--- Of each month, the newest scoring by the version.
-SELECT DISTINCT ON (as_of)
+-- Of each month, the newest scoring by each version.
+SELECT DISTINCT ON (as_of, version)
     scoring_id, model, version, model_hash, run_id, stage, as_of, known_at, scored_at, scored_by,
     entities, departed, refused
 FROM streamflow.scorings
-WHERE model = %(model)s AND version = %(version)s AND model_hash = %(model_hash)s
-  AND as_of <= %(as_of)s AND known_at <= %(known_at)s
-ORDER BY as_of, known_at DESC, scoring_id DESC
+WHERE model = %(model)s AND as_of <= %(as_of)s AND known_at <= %(known_at)s
+ORDER BY as_of, version, known_at DESC, scoring_id DESC
 
 -- name: rows_by_month
 SELECT as_of, count(*) AS rows
