@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from churn import features, generator, label, model, tables
+from churn import features, generator, label, model, phrases, tables
 from streamflow.use_case import UseCase, Value
 
 use_case = UseCase(
@@ -22,6 +22,7 @@ use_case = UseCase(
     departed_after=timedelta(days=45),
     # A subscriber who is kept pays for another year; one in five lets the offer keep them.
     value=Value(column="subscriptions.monthly_fee", months=12, success=0.2, cost=5.0, unit="USD"),
+    phrases=phrases.PHRASES,
     risk_bands={"high": 0.5, "medium": 0.2, "low": 0.0},
     generate=generator.generate,
 )

@@ -46,7 +46,7 @@
     │   ├── NoLineage                a run that doesn't record what it was made from
     │   ├── EnvironmentNotRestored   a run's environment can't be installed again
     │   ├── NothingToRollBack, UngatedProduction (in `promotion.admission.admitted`)
-    │   ├── GateFailed, PromotedMeanwhile
+    │   ├── CannotBeExplained (in `pipeline.month.scored_rows`), GateFailed, PromotedMeanwhile
     │   │                            it may not go to Production; in `promotion.errors`
     │   ├── ServedFormDiffers        what would be served doesn't equal what was trained
     │   └── UnservableModel          needs what the feature store lacks, or has no form free of code

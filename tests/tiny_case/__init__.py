@@ -11,7 +11,7 @@ from math import cos, pi, sin
 from random import Random
 from typing import Any
 
-from streamflow.use_case import Gates, Generation, Label, Retraining, Table, UseCase, Value
+from streamflow.use_case import Gates, Generation, Label, Phrase, Retraining, Table, UseCase, Value
 
 KINDS = ("lathe", "mill", "press")
 
@@ -104,5 +104,6 @@ use_case = UseCase(
     value=Value(each=400.0, success=0.6, cost=80.0, unit="EUR"),
     risk_bands={"fails soon": 0.6, "sound": 0.0},
     retraining=Retraining(fewest_new_labels=100),
+    phrases={"alarms": "{value} alarms", "kind": Phrase(values={"mill": "milling machine"})},
     generate=generate,
 )

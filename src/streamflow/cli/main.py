@@ -32,7 +32,7 @@ from streamflow.cli import (
 )
 from streamflow.cli.command import Command
 from streamflow.cli.failure import exit_code, print_failure
-from streamflow.cli.month import monitor, run_month
+from streamflow.cli.month import monitor, reasons, run_month
 from streamflow.cli.promotion import compare, history, models, promote
 from streamflow.cli.terminal import print_error
 
@@ -46,7 +46,7 @@ app = typer.Typer(
 )
 for group in (
     *(data, ingest, train, evaluate, models, promote, compare, history, lineage, servers),
-    *(predict, explain, keys, database, run_month, monitor),
+    *(predict, explain, keys, database, run_month, monitor, reasons),
 ):
     for command in group.app.registered_commands:
         command.cls = Command

@@ -187,6 +187,7 @@ def _service_findings(
             )
     if used:
         yield from _unseen_findings(definitions.use_case.unseen, types)
+        yield from _phrase_findings(definitions.use_case.phrases, types)
 
 
 def _unseen_findings(unseen: object, types: Mapping[str, str]) -> Iterator[Finding]:
@@ -202,6 +203,15 @@ def _unseen_findings(unseen: object, types: Mapping[str, str]) -> Iterator[Findi
                 "unseen",
                 f"{name!r} is no String, so that it has no other category",
                 f'unseen={{"{name}": "warn"}}',
+            )
+
+
+def _phrase_findings(phrases: object, types: Mapping[str, str]) -> Iterator[Finding]:
+    for name in phrases if isinstance(phrases, Mapping) else ():
+        if name not in types:
+            like = nearest(name, types)
+            yield Finding(
+                "phrases", f"there is no feature {name!r}", f'phrases={{"{like}": "{{value}} …"}}'
             )
 
 

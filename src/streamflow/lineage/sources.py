@@ -23,11 +23,13 @@ MAX_LINES = 200
 
 # What of a use case decides no model: whether a version may go to Production, and what is done with
 # its scores.
-_BARS = frozenset({"acceptance", "gates", "monitoring", "retraining", "risk_bands", "value"})
-_BAR_CLASSES = frozenset({"Gates", "Monitoring", "Retraining", "Value"})
+_BARS = frozenset(
+    {"acceptance", "gates", "monitoring", "phrases", "retraining", "risk_bands", "value"}
+)
+_BAR_CLASSES = frozenset({"Gates", "Monitoring", "Phrase", "Retraining", "Value"})
 _BAR_MODULES = frozenset(
     f"streamflow.use_case{module}"
-    for module in ("", ".gates", ".monitoring", ".retraining", ".value")
+    for module in ("", ".gates", ".monitoring", ".phrases", ".retraining", ".value")
 )
 
 # A file of a package, as it was or is; None if that can't be had.

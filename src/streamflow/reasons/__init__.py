@@ -3,4 +3,4 @@
 May import: features, registry, promotion, platform, postgres, training.
 """
 
-__all__ = ["explanation", "forms", "processes", "shapley"]
+__all__ = ["explanation", "forms", "processes", "recorded", "sentences", "shapley", "usual"]

@@ -29,14 +29,14 @@ class Explanations:
     """Per row and feature the contribution to the row's score, on `scale`; (rows, features).
 
     `base` is the background's mean score. Rows that are `refused` (a boolean each) don't add up
-    and must not be shown; `largest_error` is the greatest distance of a sum from what it explains.
+    and must not be shown; `errors` are the distances of their sums from what they explain.
     """
 
     scale: Scale
     base: float
     contributions: Matrix
     refused: npt.NDArray[np.bool_]
-    largest_error: float
+    errors: Matrix
 
 
 def explain(
@@ -67,7 +67,7 @@ def explain(
         contributions=contributions,
         # A NaN is no more than the tolerance either, and mustn't pass.
         refused=~(errors <= TOLERANCE),
-        largest_error=float(errors.max()) if len(errors) else 0.0,
+        errors=errors,
     )
 
 

@@ -16,6 +16,7 @@ from streamflow.use_case.contract import (
 from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.monitoring import Monitoring
+from streamflow.use_case.phrases import Phrase
 from streamflow.use_case.retraining import Retraining
 from streamflow.use_case.value import Value
 
@@ -28,6 +29,7 @@ __all__ = [
     "Generation",
     "Label",
     "Monitoring",
+    "Phrase",
     "Retraining",
     "Table",
     "Unseen",
@@ -37,6 +39,7 @@ __all__ = [
     "gates",
     "module",
     "monitoring",
+    "phrases",
     "retraining",
     "risk_bands",
     "value",

@@ -16,6 +16,7 @@ from streamflow.progress import Progress, silent
 from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.monitoring import Monitoring
+from streamflow.use_case.phrases import Phrases
 from streamflow.use_case.retraining import Retraining
 from streamflow.use_case.value import Value
 
@@ -150,7 +151,8 @@ class UseCase:
 
     `value` says what it is worth to contact an entity, by which lists are ordered; without it they
     are ordered by probability. `risk_bands` holds names for people who read lists, each with the
-    lowest probability of its band.
+    lowest probability of its band. `phrases` says, by feature, how it is spoken of in a reason for
+    a score; a feature without one is called by its name.
 
     Two ids that look the same, such as `abc` and `abc ` or one letter written in two ways, are
     refused at ingest as likely the same entity, unless `similar_ids` is "allow".
@@ -177,3 +179,4 @@ class UseCase:
     retraining: Retraining = field(default_factory=Retraining)
     value: Value | None = None
     risk_bands: Mapping[str, float] = field(default_factory=dict)
+    phrases: Phrases = field(default_factory=dict)

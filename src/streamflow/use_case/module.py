@@ -14,6 +14,7 @@ from streamflow.use_case.contract import Label, Unseen, UseCase
 from streamflow.use_case.findings import Finding, require_none
 from streamflow.use_case.gates import gates_findings
 from streamflow.use_case.monitoring import monitoring_findings
+from streamflow.use_case.phrases import phrase_findings
 from streamflow.use_case.retraining import retraining_findings
 from streamflow.use_case.risk_bands import risk_band_findings
 from streamflow.use_case.value import value_findings
@@ -74,6 +75,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *retraining_findings(use_case.retraining),
         *value_findings(use_case.value),
         *risk_band_findings(use_case.risk_bands),
+        *phrase_findings(use_case.phrases),
     ]
 
 

@@ -722,6 +722,69 @@ COPY streamflow.unfinished_scores (unfinished_id, entity_id, probability, label,
 SELECT streamflow.finish_scoring(%(unfinished_id)s, %(run_id)s, %(stage)s, %(scored_at)s,
                                  %(scored_by)s) AS scoring_id
 
+-- name: lock_explanation
+SELECT pg_advisory_xact_lock(hashtext('streamflow explanation'), %(scoring_id)s::integer)
+
+-- name: explanations
+SELECT scoring_id, first_rank, last_rank, explained_at, explained_by, scale, base, background,
+       entities, refused
+FROM streamflow.explanations
+WHERE scoring_id = %(scoring_id)s
+ORDER BY first_rank
+
+-- name: ranked_scores
+SELECT entity_id, probability
+FROM streamflow.scores
+WHERE scoring_id = %(scoring_id)s AND rank BETWEEN %(first_rank)s AND %(last_rank)s
+ORDER BY rank
+
+-- name: background_entities
+SELECT entity_id
+FROM streamflow.scores
+WHERE scoring_id = %(scoring_id)s
+ORDER BY sha256(convert_to(entity_id, 'UTF8')), entity_id
+LIMIT %(rows)s
+
+-- name: record_explanation
+INSERT INTO streamflow.explanations
+    (scoring_id, first_rank, last_rank, explained_at, explained_by, scale, base, background,
+     entities, refused)
+VALUES (%(scoring_id)s, %(first_rank)s, %(last_rank)s, %(explained_at)s, %(explained_by)s,
+        %(scale)s, %(base)s, %(background)s, %(entities)s, %(refused)s)
+
+-- name: copy_reasons
+COPY streamflow.reasons
+    (scoring_id, entity_id, position, feature, value, contribution, background, sentence)
+FROM STDIN WITH (FORMAT csv)
+
+-- name: copy_unexplained
+COPY streamflow.unexplained (scoring_id, entity_id, error) FROM STDIN WITH (FORMAT csv)
+
+-- name: reasons_of
+SELECT position, feature, value, contribution, background, sentence
+FROM streamflow.reasons
+WHERE scoring_id = %(scoring_id)s AND entity_id = %(entity_id)s
+ORDER BY position
+
+-- name: refused_explanations
+SELECT entity_id
+FROM streamflow.unexplained
+WHERE scoring_id = %(scoring_id)s
+ORDER BY entity_id
+LIMIT %(most)s
+
+-- name: frequent_reasons
+-- Of the entities with the highest ranks; what lowers a score isn't why somebody is on a list.
+SELECT feature, count(*) AS entities, count(*) FILTER (WHERE position = 1) AS strongest,
+       avg(contribution) AS mean_contribution
+FROM streamflow.reasons
+JOIN streamflow.scores USING (scoring_id, entity_id)
+WHERE scoring_id = %(scoring_id)s AND contribution > 0
+  AND (%(last_rank)s::bigint IS NULL OR rank <= %(last_rank)s)
+GROUP BY feature
+ORDER BY entities DESC, feature
+LIMIT %(most)s
+
 -- name: record_evaluation
 INSERT INTO streamflow.evaluations
     (model, version, run_id, model_hash, as_of, known_at, evaluated_at, evaluated_by, rows,

@@ -111,6 +111,12 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON streamflow.month_runs TO streamflow_pipeline, streamflow_reader;
 GRANT INSERT (model, as_of, known_at, step, outcome, sentence, facts, done_at, done_by)
     ON streamflow.month_runs TO streamflow_pipeline;
+GRANT SELECT ON streamflow.explanations, streamflow.reasons, streamflow.unexplained
+    TO streamflow_pipeline, streamflow_api, streamflow_reader;
+GRANT INSERT (scoring_id, first_rank, last_rank, explained_at, explained_by, scale, base,
+              background, entities, refused)
+    ON streamflow.explanations TO streamflow_pipeline;
+GRANT INSERT ON streamflow.reasons, streamflow.unexplained TO streamflow_pipeline;
 -- The key of a promotion is looked up, and a refused promotion is recorded.
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.audit TO streamflow_pipeline;
