@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamflow.cli.terminal import Json, open_platform, operator, print_result, print_table
+from streamflow.cli.times import as_duration
 
 if TYPE_CHECKING:
     from streamflow.keys.api_keys import ApiKey
@@ -31,7 +31,7 @@ def create(
     ],
     expires: Annotated[
         str | None,
-        typer.Option(metavar="90d|DATE", help="After so many days, or at the end of a day (UTC)."),
+        typer.Option(metavar="90d|DATE", help="After that time, or at the end of a day (UTC)."),
     ] = None,
     name: Annotated[str, typer.Option(help="Whose key it is, for the list.")] = "",
     from_environment: Annotated[
@@ -108,12 +108,12 @@ def _expiry(text: str, now: datetime) -> datetime:
     from streamflow.history.as_of import event_timestamp
 
     try:
-        if days := re.fullmatch(r"(\d{1,5})d", text):
-            expires_at = now + timedelta(days=int(days[1]))
+        if (lasts := as_duration(text)) is not None:
+            expires_at = now + lasts
         else:
             expires_at = event_timestamp(date.fromisoformat(text))
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is neither days like 90d nor a date.") from error
+        raise typer.BadParameter(f"{text!r} is no duration like 90d, and no date.") from error
     if expires_at <= now:
         raise typer.BadParameter(f"{text!r} is over already.")
     return expires_at

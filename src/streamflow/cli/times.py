@@ -53,7 +53,13 @@ _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
 
 def parse_duration(text: str) -> timedelta:
     """The duration, a whole number of days, hours or weeks such as 180d. Raises BadParameter."""
-    found = re.fullmatch(r"([0-9]{1,5})([dhw])", text)
+    found = as_duration(text)
     if found is None:
         raise typer.BadParameter(f"{text!r} isn't a duration such as 180d, 26w or 12h.")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return found
+
+
+def as_duration(text: str) -> timedelta | None:
+    """The same; None if it isn't one."""
+    found = re.fullmatch(r"([0-9]{1,5})([dhw])", text)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found is not None else None

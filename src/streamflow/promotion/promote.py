@@ -87,7 +87,8 @@ def promote(
             # What this command moved before it was killed is its own.
             if not (moved and version in (change.version, change.replaced)):
                 model_history.record(database, change)
-        changes = model_history.changes(database, registry.model)
+        last = changes[-1].number if changes else 0
+        changes += model_history.changes(database, registry.model, after=last)
         recorded_stage = history.recorded_stage(changes, version)
         recorded = moved and history.recorded_as_ours(changes, *there)
         if to_stage == stages.PRODUCTION and not judged:

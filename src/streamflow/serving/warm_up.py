@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from streamflow.errors import UnservableModel
 from streamflow.registry.trial_process import plain_value, scores_fault
 from streamflow.registry.unservable import unservable
 from streamflow.serving.scoring import Served
@@ -33,3 +35,21 @@ def warmed_up(
     online.require_values(candidate.plan)
     online.read(candidate.plan, ["warm-up"])
     return candidate
+
+
+def planned_again(served: Served, version: ModelVersion, online: OnlineStore) -> Served:
+    """What is served, as the version is recorded now, with the store's plan of now; itself if both
+    are as they were.
+
+    The store may have another table of the same features by now. Where it can't be asked, which is
+    told elsewhere, the plan stays. Raises UnservableModel if it hasn't the features any more.
+    """
+    try:
+        plan = online.plan(served.schema)
+    except UnservableModel:
+        raise
+    except Exception:
+        plan = served.plan
+    if served.version == version and served.plan == plan:
+        return served
+    return replace(served, version=version, plan=plan)

@@ -27,7 +27,7 @@ from streamflow.registry.trial import Superseded
 from streamflow.registry.unservable import being_tried, why_unservable
 from streamflow.serving.predictor import Predictor
 from streamflow.serving.scoring import Served
-from streamflow.serving.warm_up import warmed_up
+from streamflow.serving.warm_up import planned_again, warmed_up
 from streamflow.serving.watcher_state import ProblemLog, Rejection, WatcherState
 from streamflow.training import served_model
 from streamflow.training.served_model import ServedModel
@@ -189,16 +189,13 @@ class Watcher:
             return None
         if served is not None and served.version.identity == version.identity:
             try:
-                plan = self._online.plan(served.schema)
+                now_served = planned_again(served, version, self._online)
             except UnservableModel as problem:
                 self._predictor.withdraw(problem)
                 self._metrics.model_withdrawn()
                 return self._reject(version, problem, 0.0)
-            except Exception:  # of the store, not of the model: `_read_newest` reports it
-                plan = served.plan
-            if served.version != version or served.plan != plan:
-                # Another alias or metric, or another table of the same features; the same model.
-                self._predictor.serve(replace(served, version=version, plan=plan))
+            if now_served is not served:
+                self._predictor.serve(now_served)
             self._record(version)
             return None
         rejection = self.state.rejection

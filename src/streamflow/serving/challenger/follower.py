@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +17,7 @@ from streamflow.polling import PollingThread
 from streamflow.registry.trial import Superseded
 from streamflow.registry.unservable import why_unservable
 from streamflow.serving.challenger.canary import CanaryEnd, CanaryState
-from streamflow.serving.warm_up import warmed_up
+from streamflow.serving.warm_up import planned_again, warmed_up
 from streamflow.serving.watcher_state import Rejection
 from streamflow.training import served_model
 from streamflow.training.served_model import ServedModel
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from streamflow.serving.challenger.challenger import Challenger
     from streamflow.serving.online_store import OnlineStore
     from streamflow.serving.predictor import Predictor
+    from streamflow.serving.scoring import Served
 
 Trial = Callable[["ModelVersion", Path, Callable[[], bool]], None]
 
@@ -129,7 +129,7 @@ class StagingFollower:
                 log.info("challenger_withdrawn", model_version=served.version.version)
             return
         if served is not None and served.version.identity == version.identity:
-            self._plan_again(version)
+            self._plan_again(served, version)
             return
         rejection = self.rejection
         if rejection is not None and rejection.version.identity == version.identity:
@@ -154,20 +154,15 @@ class StagingFollower:
         self.rejection = self._logged = None
         log.info("challenger_loaded", model_version=version.version)
 
-    def _plan_again(self, version: ModelVersion) -> None:
-        """The store may have another table of the same features by now, or none."""
-        served = self._predictor.served
-        assert served is not None
+    def _plan_again(self, served: Served, version: ModelVersion) -> None:
         try:
-            plan = self._online.plan(served.schema)
+            now_served = planned_again(served, version, self._online)
         except UnservableModel as problem:
             self._predictor.withdraw()
             self._reject(version, problem, 0.0)
-            return
-        except Exception:  # of the store, which the watcher of Production reports
-            plan = served.plan
-        if served.version != version or served.plan != plan:
-            self._predictor.serve(replace(served, version=version, plan=plan))
+        else:
+            if now_served is not served:
+                self._predictor.serve(now_served)
 
     def _reject(self, version: ModelVersion, error: Exception, seconds: float) -> None:
         problem = why_unservable(version, error)
