@@ -35,6 +35,7 @@ from streamflow.cli.failure import exit_code, print_failure
 from streamflow.cli.month import monitor, reasons, run_month
 from streamflow.cli.promotion import compare, history, models, promote
 from streamflow.cli.terminal import print_error
+from streamflow.cli.use_case import init
 
 app = typer.Typer(
     name="streamflow",
@@ -45,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(data, ingest, train, evaluate, models, promote, compare, history, lineage, servers),
+    *(init, data, ingest, train, evaluate, models, promote, compare, history, lineage, servers),
     *(predict, explain, keys, database, run_month, monitor, reasons),
 ):
     for command in group.app.registered_commands:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from streamflow.errors import InvalidSettings
 from streamflow.history.files.month_file import read_batches
-from streamflow.history.files.number_text import in_words, other_writing
 from streamflow.history.files.plain_columns import plain, shown
-from streamflow.history.values import RULES, checked
+from streamflow.history.files.written_text import rule as rule_of
+from streamflow.history.values import checked
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
-from streamflow.use_case import Csv, Table
+from streamflow.use_case import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,19 +97,13 @@ def _typed(
         if pc.any(wrong).as_py():
             found = zip(lines.filter(wrong).to_pylist(), shown(column, wrong), strict=True)
             for line, value in found:
-                rule = f"a value is {_rule(kind, value, table.read)}"
+                rule = f"a value is {rule_of(kind, value, table.read)}"
                 report(Violation(file, line, name, value[:SHOWN_CHARACTERS], rule))
         typed.append(values)
         if pc.any(blank).as_py():
             blank = pc.and_(blank, _is_blank(column))
     rows = pa.record_batch(typed, names=["line", *types])
     return rows.filter(pc.invert(blank)) if pc.any(blank).as_py() else rows
-
-
-def _rule(kind: str, value: str, read: Csv) -> str:
-    if kind not in ("Int64", "Float64"):
-        return RULES[kind]
-    return f"{RULES[kind]}{in_words(read)}{other_writing(value, read)}"
 
 
 def _is_blank(column: pa.Array) -> pa.Array:

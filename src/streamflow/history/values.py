@@ -11,31 +11,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from streamflow.history.files.number_text import plain_number
 from streamflow.history.files.plain_columns import as_text, plain
+from streamflow.history.files.written_text import date_parts, date_pattern, plain_number
 from streamflow.use_case import Csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What each value of a contract type is, as violations say it.
-RULES = {
-    "string": "text without NUL characters",
-    "Int64": (
-        "a whole number from -9223372036854775808 to 9223372036854775807; "
-        "one with a decimal point, such as 55.0, up to 9007199254740992"
-    ),
-    "Float64": "a finite number",
-    "boolean": 'true or false; 1 and 0 where the table says read=Csv(true=("1",), false=("0",))',
-    "date": "a date as YYYY-MM-DD of the years 1 to 9999, without a time of day",
-}
 _WHOLE = r"^[+-]?[0-9]+(\.0+)?$"
 # Up to 2**53 a float holds each whole number; above, digits of the original may be lost.
 _LARGEST_FROM_FLOAT = 2**53
 _SURE_TO_FIT = 15  # characters
 _MAY_BE_TOO_LARGE = r"^[+-]?0*[1-9][0-9]{18,}$|^[+-]?0*[1-9][0-9]{15,}\."
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 # Days since 1970-01-01 of 0001-01-01 and 9999-12-31.
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _UNITS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -177,7 +165,7 @@ def _date(column: pa.Array, read: Csv) -> Checked:
 
     kind, wrong = column.type, _none(column)
     if (text := as_text(column)) is not None:
-        text, wrong = _matching(text, _DATE, read)
+        text, wrong = _matching_date(text, read)
         dates, impossible = _dates_of_text(text)
         wrong = pc.or_(wrong, impossible)
         days = pc.cast(pc.cast(dates, pa.int32()), pa.int64())
@@ -244,6 +232,16 @@ def _matching_number(column: pa.Array, text: pa.Array, pattern: str, read: Csv) 
     otherwise = pc.and_(text.is_valid(), number.is_null())
     number, wrong = _matching(number, pattern, read)
     return number, pc.or_(wrong, otherwise)
+
+
+def _matching_date(text: pa.Array, read: Csv) -> Checked:
+    """The text of dates as YYYY-MM-DD, and a mask of what isn't written as the table's dates."""
+    import pyarrow.compute as pc
+
+    text, wrong = _matching(text, date_pattern(read), read)
+    if read.date != "YYYY-MM-DD":
+        text = pc.replace_substring_regex(text, *date_parts(read))
+    return text, wrong
 
 
 def _means_null(text: pa.Array, read: Csv) -> pa.Array:

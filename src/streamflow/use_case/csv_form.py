@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
 
 from streamflow.errors import InvalidSettings
+
+# Year, month and day in any order, with a mark between them or none.
+_DATE_PARTS = r"(?=.*YYYY)(?=.*MM)(?=.*DD)(YYYY|MM|DD)([-./ ]?)(YYYY|MM|DD)\2(YYYY|MM|DD)"
 
 
 @dataclass(frozen=True)
@@ -14,9 +18,10 @@ class Csv:
 
     `null` lists the texts that mean null; in a column of numbers or dates, they mean the value,
     however it is written. `true` and `false` list the texts of booleans. `decimal` is the decimal
-    mark of numbers, `thousands` the mark between groups of three digits, if there is one.
-    `encoding` is how a CSV file's characters are written as bytes, by Python's name for it. The
-    texts mean the same in a Parquet file, and numbers there are read as if they were written.
+    mark of numbers, `thousands` the mark between groups of three digits, if there is one. `date` is
+    the order of a date's parts, such as `DD.MM.YYYY`. `encoding` is how a CSV file's characters are
+    written as bytes, by Python's name for it. The texts mean the same in a Parquet file, and
+    numbers there are read as if they were written.
     """
 
     separator: str = ","
@@ -25,6 +30,7 @@ class Csv:
     false: tuple[str, ...] = ("false", "False", "FALSE")
     decimal: str = "."
     thousands: str = ""
+    date: str = "YYYY-MM-DD"
     encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
@@ -44,6 +50,11 @@ class Csv:
             raise InvalidSettings(
                 f"Csv has {', '.join(map(repr, sorted(both)))} both as true and as false.",
                 "Leave it in one of them.",
+            )
+        if self.date.count("Y") != 4 or not re.fullmatch(_DATE_PARTS, self.date):
+            raise InvalidSettings(
+                f"Csv has dates as {self.date!r}.",
+                'Use YYYY, MM and DD, once each: date="DD.MM.YYYY".',
             )
         self._check_numbers()
         self._check_encoding()

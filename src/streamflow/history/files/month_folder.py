@@ -8,15 +8,16 @@ from pathlib import Path
 from streamflow.errors import MissingFiles
 from streamflow.use_case import Table
 
+# Of the files of a month; what is in a .txt or .tsv file is CSV.
+ENDINGS = (".csv", ".csv.gz", ".parquet", ".xlsx", ".tsv", ".txt")
+_COMPRESSED = (".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst")
+
 
 class NotArrived(MissingFiles):
     """The month's files aren't there yet: nothing lies where they are looked for that might be
     meant."""
 
     code = "missing_files"
-
-
-_COMPRESSED = (".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst")
 
 
 def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
@@ -66,8 +67,11 @@ def find_files(folder: Path, tables: tuple[Table, ...]) -> dict[str, Path]:
 
 
 def _names(table: Table) -> list[str]:
+    if table.sheet:  # of a workbook with several; other files are the table's alone
+        own = [f"{table.name}{ending}" for ending in ENDINGS]
+        return list(dict.fromkeys([f"{table.file or table.name}.xlsx", *own]))
     name = table.file or table.name
-    return [f"{name}{ending}" for ending in (".csv", ".csv.gz", ".parquet", ".xlsx")]
+    return [f"{name}{ending}" for ending in ENDINGS]
 
 
 def _instead(path: Path, table: Table) -> str | None:

@@ -1,0 +1,241 @@
+"""The command `init`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamflow.cli.terminal import (
+    Json,
+    open_platform,
+    operator,
+    print_result,
+    print_table,
+    show_progress,
+)
+from streamflow.cli.times import parse_day
+
+if TYPE_CHECKING:
+    from streamflow.operations.first_model import FirstModel
+    from streamflow.scaffold.month_changes import MonthChange
+    from streamflow.scaffold.profile import Profile
+    from streamflow.scaffold.proposal import Proposal
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: streamflow init data/2024-01 --name pumps --as-of 2024-01-31")
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The files of one month: CSV, Parquet, Excel.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Of the use case and its package; default: the folder's.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The column that says whom or what a row is about.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The column to be predicted: COLUMN or TABLE.COLUMN.")
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="DAYS", help="How long after the month the label is known."),
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="The decimal mark of numbers, where it isn't plain.")
+    ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parse_day,
+            metavar="YYYY-MM-DD",
+            help="The day that the rows speak of; default: the last day of last month.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the package is written.")
+    ] = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Take what is proposed.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a use case from a month's files, load them, and train a first model.
+
+    Every row is read. With a package of that name, what this month has that its contract doesn't is
+    told, and nothing is changed.
+    """
+    from streamflow.scaffold.profile import profile
+    from streamflow.scaffold.raw_tables import raw_tables
+
+    if decimal not in (None, ".", ","):
+        raise typer.BadParameter("Say --decimal . or --decimal , .")
+    name = _package_name(name, folder)
+    with show_progress(json, "init") as progress:
+        profiles = [profile(raw, decimal) for raw in raw_tables(folder, progress)]
+    package = output / name
+    if package.exists():
+        _tell_changes(name, output, profiles, json)
+        return
+    if not json:
+        _print_columns(profiles)
+    proposal = _answered(name, profiles, key, label, horizon, yes, json)
+    day = as_of.date() if as_of is not None else _last_month_end(proposal.horizon_days)
+    _write(package, proposal, folder, day.isoformat())
+    sys.path.insert(0, str(output.resolve()))
+    paths = [str(output.resolve()), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    from streamflow.operations.first_model import first_model
+
+    os.environ["STREAMFLOW_USE_CASE"] = name
+    with open_platform() as platform, show_progress(json, "init") as progress:
+        done = first_model(platform, folder, day, datetime.now(UTC), operator(), progress)
+    result = {
+        "package": str(package),
+        "join_key": proposal.join_key,
+        "label": f"{proposal.label_table}.{proposal.label_column}",
+        "notes": proposal.notes,
+        **asdict(done),
+    }
+    print_result(result, json, lambda: _print_done(package, proposal, done))
+
+
+def _package_name(name: str | None, folder: Path) -> str:
+    from streamflow.scaffold.names import plain_name
+
+    found = plain_name(name or folder.resolve().name)
+    if name is not None and found != name:
+        raise typer.BadParameter(f"{name!r} can't be a package; take --name {found}.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", found) or found in sys.stdlib_module_names:
+        raise typer.BadParameter(f"{found!r} can't be a package; say another with --name.")
+    return found
+
+
+def _last_month_end(horizon_days: int) -> date:
+    """The newest last day of a month whose labels are known by now."""
+    known = datetime.now(UTC).date() - timedelta(days=horizon_days)
+    return known.replace(day=1) - timedelta(days=1)
+
+
+def _answered(
+    name: str,
+    profiles: Sequence[Profile],
+    key: str | None,
+    label: str | None,
+    horizon: int | None,
+    yes: bool,
+    json: bool,
+) -> Proposal:
+    """The proposal, with what a person says to key, label and horizon on a terminal."""
+    from streamflow.scaffold.key_and_label import propose_key, propose_label
+    from streamflow.scaffold.proposal import propose
+
+    asks = not yes and not json and sys.stdin.isatty()
+    if not yes and not asks and None in (key, label, horizon):
+        raise typer.BadParameter("Say --key, --label and --horizon, or --yes for what is proposed.")
+    chosen = propose_key(profiles, key)
+    if asks and key is None:
+        chosen = propose_key(profiles, typer.prompt("Key of a row", default=chosen))
+    predicted = propose_label(profiles, chosen, label)
+    if asks and label is None:
+        told = typer.prompt("Label to predict", default=predicted)
+        predicted = propose_label(profiles, chosen, told)
+    days = horizon or 0
+    if asks and horizon is None:
+        days = typer.prompt("Days until the label is known", default=0, type=int)
+    return propose(name, profiles, chosen, predicted, days)
+
+
+def _write(package: Path, proposal: Proposal, folder: Path, as_of: str) -> None:
+    """The whole package or none: it is written beside and moved."""
+    from streamflow.scaffold.package import package_files
+
+    package.parent.mkdir(parents=True, exist_ok=True)
+    partial = package.with_name(f".{package.name}.partial")
+    partial.mkdir(exist_ok=True)
+    for file, text in package_files(proposal, str(folder), as_of).items():
+        (partial / file).write_text(text, encoding="utf-8")
+    partial.rename(package)
+
+
+def _tell_changes(name: str, output: Path, profiles: Sequence[Profile], json: bool) -> None:
+    from streamflow.scaffold.month_changes import month_changes
+    from streamflow.use_case.module import load_use_case
+
+    sys.path.insert(0, str(output.resolve()))
+    changes = list(month_changes(load_use_case(name).tables(), profiles))
+
+    def print_text() -> None:
+        if not changes:
+            print(f"The files are as {output / name} has them.")
+        for one in changes:
+            print(_said(one))
+        if changes:
+            print(f"Nothing was changed; {output / name / 'tables.py'} is yours.")
+
+    print_result({"changes": [asdict(one) for one in changes]}, json, print_text)
+
+
+def _said(change: MonthChange) -> str:
+    where = f"{change.table}, {change.column!r}" if change.column else change.table
+    return f"{where}: {change.what}." + (f" Write: {change.line}" if change.line else "")
+
+
+def _print_columns(profiles: Sequence[Profile]) -> None:
+    for one in profiles:
+        rows = [
+            [
+                column.name,
+                column.kind,
+                f"{column.nulls / column.rows:.1%}" if column.rows else "",
+                _values(column.categories, column.lowest, column.highest, column.distinct),
+                column.evidence,
+            ]
+            for column in one.columns
+        ]
+        title = f"{one.raw.path.name}{f', {one.raw.sheet}' if one.raw.sheet else ''}"
+        heads = ["column", "type", "null", "values", "why not narrower"]
+        print_table(f"{title}: {len(one.raw.rows):,} rows", heads, rows)
+        print()
+
+
+def _values(
+    categories: Sequence[str], lowest: str | None, highest: str | None, distinct: int
+) -> str:
+    if lowest is not None:
+        return f"{_short(lowest)} to {_short(highest or '')}"
+    shown = ", ".join(categories[:4])
+    if len(categories) > 4 or not categories:
+        return f"{distinct:,} different" + (f": {shown}, …" if shown else "")
+    return shown
+
+
+def _short(number: str) -> str:
+    """A number of many digits with four of them behind the point."""
+    return f"{float(number):.4f}".rstrip("0") if len(number.partition(".")[2]) > 4 else number
+
+
+def _print_done(package: Path, proposal: Proposal, done: FirstModel) -> None:
+    for note in proposal.notes:
+        print(f"note: {note}.")
+    tables, features = len(proposal.tables), len(proposal.features)
+    print(
+        f"{package}: {tables} table{'s' * (tables != 1)}, {features} "
+        f"feature{'s' * (features != 1)}; "
+        f"{proposal.label_table}.{proposal.label_column} by {proposal.join_key}."
+    )
+    print(f"Version {done.version}: AUC {done.auc}, {done.rows:,} rows as of {done.as_of}.")
+    print(done.judged_on)
+    for warning in done.warnings:
+        print(f"warning: {warning}")
+    print("Next:")
+    print(f"  export STREAMFLOW_USE_CASE={proposal.name} PYTHONPATH={package.parent.resolve()}")
+    print(f'  streamflow promote {done.version} --to production --why "the first"')
+    print("  streamflow up")

@@ -1,0 +1,74 @@
+"""Numbers with other marks and dates in another order, as the plain text of the same value."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from streamflow.use_case import Csv
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What each value of a contract type is, as violations say it.
+RULES = {
+    "string": "text without NUL characters",
+    "Int64": (
+        "a whole number from -9223372036854775808 to 9223372036854775807; "
+        "one with a decimal point, such as 55.0, up to 9007199254740992"
+    ),
+    "Float64": "a finite number",
+    "boolean": 'true or false; 1 and 0 where the table says read=Csv(true=("1",), false=("0",))',
+    "date": "a date as YYYY-MM-DD of the years 1 to 9999, without a time of day",
+}
+
+
+def plain_number(text: pa.Array, read: Csv) -> pa.Array:
+    """`1.234,5` as `1234.5` where the table is written so; null what isn't a number written so."""
+    import pyarrow.compute as pc
+
+    if read.decimal == "." and not read.thousands:
+        return text
+    mark, between = re.escape(read.decimal), re.escape(read.thousands)
+    whole = rf"([0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+)" if read.thousands else "[0-9]+"
+    pattern = rf"^[+-]?({whole}({mark}[0-9]*)?|{mark}[0-9]+)([eE][+-]?[0-9]{{1,4}})?$"
+    text = pc.if_else(pc.match_substring_regex(text, pattern), text, None)
+    if read.thousands:
+        text = pc.replace_substring(text, read.thousands, "")
+    return pc.replace_substring(text, read.decimal, ".") if read.decimal != "." else text
+
+
+def date_pattern(read: Csv) -> str:
+    """What a date looks like that is written as the table's dates."""
+    return date_parts(read)[0]
+
+
+def date_parts(read: Csv) -> tuple[str, str]:
+    """A pattern with the date's parts as groups, and the replacement that makes it YYYY-MM-DD."""
+    parts = re.findall("YYYY|MM|DD", read.date)
+    pattern = re.escape(read.date)
+    for part in parts:
+        pattern = pattern.replace(part, f"([0-9]{{{len(part)}}})")
+    year, month, day = (parts.index(part) + 1 for part in ("YYYY", "MM", "DD"))
+    return f"^{pattern}$", rf"\{year}-\{month}-\{day}"
+
+
+def rule(kind: str, value: str, read: Csv) -> str:
+    """The rule of a contract type as the table's files are written, and the line to write if the
+    value is plainly written another way."""
+    if kind == "date" and read.date != "YYYY-MM-DD":
+        return RULES[kind].replace("YYYY-MM-DD", read.date)
+    if kind not in ("Int64", "Float64"):
+        return RULES[kind]
+    return f"{RULES[kind]}{_marks(read)}{_other_marks(value, read)}"
+
+
+def _marks(read: Csv) -> str:
+    told = f" with the decimal mark {read.decimal!r}" if read.decimal != "." else ""
+    return told + (f" and {read.thousands!r} between thousands" if read.thousands else "")
+
+
+def _other_marks(value: str, read: Csv) -> str:
+    if read.decimal == "." and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", value):
+        return '; if its comma is a decimal mark, write in the use case read=Csv(decimal=",")'
+    return ""

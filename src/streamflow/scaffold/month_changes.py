@@ -1,0 +1,115 @@
+"""What a later month has that the use case's contract doesn't: lines to write, nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from streamflow.history.column_findings import contract_types
+from streamflow.history.values import checked
+from streamflow.scaffold.names import plain_name
+from streamflow.scaffold.profile import Column, Profile
+from streamflow.use_case import Table
+
+
+@dataclass(frozen=True)
+class MonthChange:
+    """A difference between a month's file and its contract, and the line to write for it."""
+
+    table: str
+    column: str
+    what: str
+    line: str
+
+
+def month_changes(tables: Sequence[Table], profiles: Sequence[Profile]) -> Iterator[MonthChange]:
+    """What the files have that the contract doesn't allow, or that it asks for and they lack."""
+    found = {(one.raw.file, one.raw.sheet): one for one in profiles}
+    for table in tables:
+        profile = found.pop((table.file or table.name, table.sheet), None)
+        if profile is None:
+            if not table.arrives_later:
+                yield MonthChange(table.name, "", "the folder has no file of it", "")
+            continue
+        written, expected = profile.raw.read, table.read
+        if profile.raw.path.suffix != ".parquet" and written.separator != expected.separator:
+            said = f"values are separated by {written.separator!r}"
+            line = f"read=Csv(separator={written.separator!r})"
+            yield MonthChange(table.name, "", said, line)
+        yield from _of_table(table, profile)
+    for profile in found.values():
+        name = profile.raw.name
+        yield MonthChange(name, "", "a new file", f'Table("{name}", DataFrameSchema({{…}}))')
+
+
+def _of_table(table: Table, profile: Profile) -> Iterator[MonthChange]:
+    types = contract_types(table)
+    there = {table.in_file.get(name, name): name for name in types}
+    names = {one.name for one in profile.columns}
+    for column in profile.columns:
+        if column.name not in there:
+            ours = plain_name(column.name)
+            yield MonthChange(
+                table.name,
+                column.name,
+                f"a new column of {_said(column)}",
+                f'"{ours}": Column("{column.kind}"{_null(column)}, required=False),'
+                + (f' and in_file={{"{ours}": "{column.name}"}}' if ours != column.name else ""),
+            )
+            continue
+        ours = there[column.name]
+        yield from _of_column(table, profile, ours, types[ours], column)
+    for name in sorted(set(there) - names):
+        line = f'"{there[name]}": Column("{types[there[name]]}", nullable=True, required=False),'
+        if table.contract.columns[there[name]].required:
+            yield MonthChange(table.name, name, "the file lacks the column", line)
+
+
+def _of_column(
+    table: Table, profile: Profile, ours: str, kind: str, column: Column
+) -> Iterator[MonthChange]:
+    import pyarrow.compute as pc
+
+    contract = table.contract.columns[ours]
+    rows = profile.raw.rows[column.name].combine_chunks()
+    values, wrong = checked(rows, kind, table.read)
+    if pc.any(wrong).as_py():
+        first = pc.index(wrong, True).as_py()
+        line, value = profile.raw.rows["line"][first].as_py(), str(rows[first].as_py())
+        said = f"line {line}: {value!r}; the contract has {kind}"
+        other = f'"{ours}": Column("{column.kind}"{_null(column)}),'
+        yield MonthChange(table.name, column.name, said, other)
+        return
+    if values.null_count and not contract.nullable:
+        said = f"{values.null_count:,} rows have no value"
+        line_to_write = f'"{ours}": Column("{kind}", …, nullable=True),'
+        yield MonthChange(table.name, column.name, said, line_to_write)
+    for check in contract.checks:
+        allowed = check.statistics.get("allowed_values")
+        if allowed is not None and (new := sorted({*column.categories} - {*allowed})):
+            values = ", ".join(f'"{one}"' for one in [*allowed, *new])
+            yield MonthChange(
+                table.name,
+                column.name,
+                f"new values {', '.join(map(repr, new))}",
+                f'"{ours}": Column("{kind}", Check.isin([{values}])),',
+            )
+        least = check.statistics.get("min_value")
+        lowest = column.lowest if kind in ("Int64", "Float64") else None
+        if least is not None and lowest is not None and float(lowest) < least:
+            line = f'"{ours}": Column("{kind}", Check.ge({lowest})),'
+            yield MonthChange(table.name, column.name, f"{lowest} is below {least}", line)
+
+
+def _said(column: Column) -> str:
+    return {
+        "string": "text",
+        "Int64": "whole numbers",
+        "Float64": "numbers",
+        "boolean": "true or false",
+        "date": "dates",
+    }[column.kind]
+
+
+def _null(column: Column) -> str:
+    return ", nullable=True" if column.nulls else ""

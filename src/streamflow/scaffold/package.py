@@ -1,0 +1,70 @@
+"""The files of a use case's package, as a person would have written them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from streamflow.scaffold.contract_code import drawn_code, table_code
+from streamflow.scaffold.proposal import Proposal
+
+TEMPLATES = Path(__file__).with_name("templates")
+_FEAST = {"Int64": "Int64", "Float64": "Float64", "boolean": "Bool", "string": "String"}
+
+
+def package_files(proposal: Proposal, folder: str, as_of: str) -> dict[str, str]:
+    """By their names, the texts of the package's files.
+
+    `folder` is where the month's files are and `as_of` their day, for the commands of its README.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # it is code that is written, not HTML
+    )
+    facts = _facts(proposal) | {"folder": folder, "as_of": as_of}
+    return {
+        name.removesuffix(".jinja"): environment.get_template(name).render(facts)
+        for name in sorted(environment.list_templates())
+    }
+
+
+def _facts(proposal: Proposal) -> dict[str, object]:
+    views: dict[str, dict[str, str]] = {}
+    for one in proposal.features:
+        views.setdefault(one.table, {})[one.name] = _FEAST[one.kind]
+    generated: dict[str, Mapping[str, list[str]]] = {
+        table.name: drawn_code(proposal, table) for table in proposal.tables
+    }
+    return {
+        "name": proposal.name,
+        "join_key": proposal.join_key,
+        "entity_table": proposal.entity_table,
+        "label_table": proposal.label_table,
+        "label_column": proposal.label_column,
+        "horizon_days": proposal.horizon_days,
+        "tables": "".join(table_code(proposal, one) for one in proposal.tables),
+        "kinds": sorted({kind for columns in views.values() for kind in columns.values()}),
+        "views": views,
+        "generated": generated,
+        "middle": _middle(proposal),
+        "notes": proposal.notes,
+    }
+
+
+def _middle(proposal: Proposal) -> float:
+    """The middle of the first number's range, by which made-up labels go."""
+    for table in proposal.tables:
+        for column in table.profile.columns:
+            ours = table.names[column.name]
+            if ours == proposal.join_key or column.name == table.label:
+                continue
+            if column.kind == "boolean":
+                return 0.5
+            if column.kind in ("Int64", "Float64") and None not in (column.lowest, column.highest):
+                return (float(column.lowest or 0) + float(column.highest or 0)) / 2
+    return 0.5

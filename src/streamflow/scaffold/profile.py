@@ -1,0 +1,139 @@
+"""What each column of a table is: its narrowest type, and why none is narrower."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from streamflow.history.files.written_text import RULES
+from streamflow.history.values import checked
+from streamflow.scaffold.raw_tables import RawTable
+from streamflow.scaffold.written import distinct, fits, how_written
+from streamflow.use_case import Csv
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A text column with more values than this is an id or free text.
+MOST_CATEGORIES = 50
+_NARROW = ("Int64", "Float64", "date")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as all rows of its file show it.
+
+    `kind` is the narrowest contract type that every value has. `nulls` and `distinct` are numbers
+    of rows and of values. `lowest` and `highest` are numbers and dates as text, `categories` the
+    values of a text column that has few, `evidence` is the first value that a narrower type
+    doesn't have, with its line.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    nulls: int
+    distinct: int
+    lowest: str | None
+    highest: str | None
+    categories: tuple[str, ...]
+    evidence: str
+
+    @property
+    def unique(self) -> bool:
+        """Whether each row has a value of its own."""
+        return self.nulls == 0 and self.distinct == self.rows > 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A table with what its columns are; `raw.read` says how its values are written."""
+
+    raw: RawTable
+    columns: tuple[Column, ...]
+    unclear: tuple[str, ...]
+
+    def column(self, name: str) -> Column:
+        """The column of that name in the file."""
+        return next(one for one in self.columns if one.name == name)
+
+
+def profile(raw: RawTable, decimal: str | None = None) -> Profile:
+    """What each column of the table is, by every row; `decimal` is the decimal mark, if told."""
+    values = {name: distinct(raw.rows[name]) for name in raw.columns}
+    read, unclear = how_written(list(values.values()), raw.read)
+    if decimal is not None:
+        read, unclear = replace(read, decimal=decimal, thousands=""), []
+        other = replace(read, thousands="." if decimal == "," else ",")
+        # The mark that isn't for decimals may stand between thousands.
+        texts = [one for one in values.values() if fits(one, "Float64", other)]
+        if any(not fits(one, "Float64", read) for one in texts):
+            read = other
+    columns = tuple(_column(name, raw, values[name], read) for name in raw.columns)
+    return Profile(replace(raw, read=read), columns, tuple(unclear))
+
+
+def _column(name: str, raw: RawTable, values: pa.Array, read: Csv) -> Column:
+    import pyarrow.compute as pc
+
+    kind, evidence = _narrowest(name, raw, values, read)
+    typed, _ = checked(raw.rows[name].combine_chunks(), kind, read)
+    there = typed.drop_null()
+    lowest = highest = None
+    if kind in _NARROW and len(there):
+        bounds = pc.min_max(there)
+        lowest, highest = str(bounds["min"].as_py()), str(bounds["max"].as_py())
+    found = pc.count_distinct(there).as_py()
+    few = kind == "string" and 0 < found <= MOST_CATEGORIES
+    return Column(
+        name=name,
+        kind=kind,
+        rows=len(typed),
+        nulls=typed.null_count,
+        distinct=found,
+        lowest=lowest,
+        highest=highest,
+        categories=tuple(sorted(pc.unique(there).to_pylist())) if few else (),
+        evidence=evidence,
+    )
+
+
+def _narrowest(name: str, raw: RawTable, values: pa.Array, read: Csv) -> tuple[str, str]:
+    """The narrowest type that all values have, and the evidence against the one before it."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(values.type) or (
+        fits(values, "boolean", read) and not fits(values, "Int64", read)
+    ):
+        return "boolean", ""
+    if pa.types.is_string(values.type):
+        zeros = [one for one in values.to_pylist() if re.fullmatch(r"0[0-9]+", one or "")]
+        if zeros and not fits(values, "date", read):
+            return "string", f"{_place(raw, name, zeros[0])} begins with a zero"
+    evidence = ""
+    for kind in _NARROW:
+        if fits(values, kind, read):
+            return kind, "" if kind == "date" else evidence
+        said = _against(raw, name, values, kind, read)
+        # Of a text, that it isn't a number says more than that it isn't a date.
+        evidence = said if kind == "Float64" or not evidence else evidence
+    return "string", evidence
+
+
+def _against(raw: RawTable, name: str, values: pa.Array, kind: str, read: Csv) -> str:
+    """The first value that isn't of the type, with its line; nothing if there is no value."""
+    import pyarrow.compute as pc
+
+    _, wrong = checked(values, kind, read)
+    first = pc.index(wrong, True).as_py()
+    if first < 0:
+        return ""
+    rule = RULES[kind].split(" from ")[0].split(",")[0].split(";")[0]
+    return f"{_place(raw, name, values[first].as_py())} isn't {rule}"
+
+
+def _place(raw: RawTable, name: str, value: object) -> str:
+    """The line of the value, which is shown as its text."""
+    row = raw.rows[name].to_pylist().index(value)
+    return f"line {raw.rows['line'][row].as_py()}: {str(value)!r}"

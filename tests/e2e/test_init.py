@@ -1,0 +1,54 @@
+"""A stranger's files become a served score by `init` alone; no file is touched by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e import forked
+from tests.raw_months import RAW_MONTHS, write_raw_month
+
+ENTITIES = 1200
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=() if one == "bank" else pytest.mark.slow) for one in RAW_MONTHS],
+)
+def test_a_strangers_month_becomes_a_score_by_init_alone(
+    name: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    month = write_raw_month(name, tmp_path, ENTITIES)
+    environment = {**environment, "PYTHONPATH": str(tmp_path)}
+
+    def streamflow(*arguments: str, **variables: str) -> Any:
+        done = forked.run((*arguments, "--json"), environment | variables, tmp_path)
+        assert done.returncode == 0, done.stdout
+        return json.loads(done.stdout)
+
+    made = streamflow("init", str(month), "--name", "stranger", "--yes")
+    of_it = {"STREAMFLOW_USE_CASE": "stranger"}
+    promoted = streamflow(
+        *("promote", str(made["version"]), "--to", "production", "--why", "the first"), **of_it
+    )
+    assert promoted["changed"]
+    entity = {"bank": "000007", "machines": "1007", "shops": "shop-7"}.get(
+        name, "s7" if name == "students" else "0007-ABC"
+    )
+    answer = streamflow("predict", entity, **of_it)
+    assert answer[made["join_key"]] == entity
+    assert 0 <= answer["probability"] <= 1
+    # Again on the same month: it is as the package has it, and nothing is done.
+    assert streamflow("init", str(month), "--name", "stranger", "--yes") == {"changes": []}
+
+
+def test_without_a_terminal_the_questions_are_said_on_the_command_line(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    month = write_raw_month("telecom", tmp_path)
+    done = forked.run(("init", str(month), "--name", "stranger"), environment, tmp_path)
+    assert done.returncode == 2
+    assert "--yes" in done.stdout
+    assert not (tmp_path / "stranger").exists()
