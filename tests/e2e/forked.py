@@ -50,6 +50,8 @@ def _main(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    # As an interpreter that starts would have it.
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = ["streamflow", *arguments]
     with output.open("w") as file:
         os.dup2(file.fileno(), 1)
