@@ -14,12 +14,13 @@ from tests.raw_months import RAW_MONTHS, write_csv, write_raw_month
 
 from streamflow.errors import InvalidSettings, MissingFiles
 from streamflow.history.contract_findings import contract_findings
+from streamflow.scaffold.draft import Proposal
 from streamflow.scaffold.key_and_label import propose_key, propose_label
 from streamflow.scaffold.month_changes import month_changes
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.package import package_files
 from streamflow.scaffold.profile import Profile, profile
-from streamflow.scaffold.proposal import Proposal, propose
+from streamflow.scaffold.proposal import propose
 from streamflow.scaffold.raw_tables import raw_tables
 from streamflow.use_case import Csv, UseCase
 from streamflow.use_case.module import use_case_findings

@@ -6,6 +6,7 @@ May import: postgres, top modules.
 __all__ = [
     "append",
     "as_of",
+    "column_findings",
     "columns_before",
     "contract_findings",
     "files",
@@ -17,5 +18,7 @@ __all__ = [
     "labels",
     "months",
     "recorded_columns",
+    "values",
+    "violations",
     "withdrawals",
 ]

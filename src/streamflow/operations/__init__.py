@@ -9,6 +9,7 @@ __all__ = [
     "backup_archive",
     "backup_manifest",
     "demo",
+    "first_model",
     "processes",
     "prune",
     "restore",

@@ -3,4 +3,13 @@
 May import: history, use_case, errors, progress.
 """
 
-__all__ = ["key_and_label", "month_changes", "package", "profile", "proposal", "raw_tables"]
+__all__ = [
+    "draft",
+    "key_and_label",
+    "month_changes",
+    "names",
+    "package",
+    "profile",
+    "proposal",
+    "raw_tables",
+]

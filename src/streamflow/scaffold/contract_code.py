@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
 
+from streamflow.scaffold.draft import Proposal, TableProposal
 from streamflow.scaffold.profile import Column
-from streamflow.scaffold.proposal import Proposal, TableProposal
 from streamflow.use_case import Csv
 
 # A text column with more values than this may well have others next month.

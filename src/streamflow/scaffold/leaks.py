@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from streamflow.history.values import checked
-
-if TYPE_CHECKING:
-    from streamflow.scaffold.proposal import Feature, Proposal, TableProposal
+from streamflow.scaffold.draft import Feature, Proposal, TableProposal
 
 # With fewer rows of either answer, a feature may tell them apart by chance.
 FEWEST_OF_EACH = 30

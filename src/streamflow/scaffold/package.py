@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streamflow.scaffold.contract_code import drawn_code, table_code
-from streamflow.scaffold.proposal import Proposal
+from streamflow.scaffold.draft import Proposal
 
 TEMPLATES = Path(__file__).with_name("templates")
 _FEAST = {"Int64": "Int64", "Float64": "Float64", "boolean": "Bool", "string": "String"}

@@ -4,75 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from streamflow.errors import InvalidSettings
 from streamflow.history.column_findings import RESERVED_COLUMNS
+from streamflow.scaffold.draft import Feature, Proposal, TableProposal
 from streamflow.scaffold.key_and_label import IS_KEY
 from streamflow.scaffold.leaks import auc_alone
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import MOST_CATEGORIES, Column, Profile
-from streamflow.use_case import Csv
 
 # A column that tells the label this well by itself is likely known only afterwards.
 LEAK_AUC = 0.98
 # A text that stands for yes if the other one doesn't: what is looked for is the rarer one.
 _POSITIVE = ("1", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sim")
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A column that the model learns from; `kind` is its contract type."""
-
-    table: str
-    name: str
-    kind: str
-    nullable: bool
-
-
-@dataclass(frozen=True)
-class TableProposal:
-    """A table of the use case: its columns by the names that the use case has for them."""
-
-    profile: Profile
-    names: dict[str, str]
-    label: str | None
-    complete: bool
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return self.profile.raw.name
-
-    @property
-    def read(self) -> Csv:
-        """How its files are written."""
-        return self.profile.raw.read
-
-    @property
-    def in_file(self) -> dict[str, str]:
-        """By the use case's name, the name in the files of each column that has another there."""
-        return {ours: there for there, ours in self.names.items() if ours != there}
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A use case as it will be written. `notes` is what a person should know of it."""
-
-    name: str
-    join_key: str
-    entity_table: str
-    label_table: str
-    label_column: str
-    horizon_days: int
-    tables: tuple[TableProposal, ...]
-    features: tuple[Feature, ...]
-    notes: tuple[str, ...]
-
-    def arrives_later(self, table: TableProposal) -> bool:
-        """Whether months come without this table: the label's, if it has nothing but the label."""
-        alone = len(table.names) == 2 and table.name == self.label_table
-        return alone and table.name != self.entity_table
 
 
 def propose(

@@ -25,9 +25,9 @@ from streamflow.cli.times import parse_day
 
 if TYPE_CHECKING:
     from streamflow.operations.first_model import FirstModel
+    from streamflow.scaffold.draft import Proposal
     from streamflow.scaffold.month_changes import MonthChange
     from streamflow.scaffold.profile import Profile
-    from streamflow.scaffold.proposal import Proposal
 
 app = typer.Typer()
 

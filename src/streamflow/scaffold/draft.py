@@ -1,0 +1,63 @@
+"""A use case as it will be written: tables, key, label, features, and what to know of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamflow.scaffold.profile import Profile
+from streamflow.use_case import Csv
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that the model learns from; `kind` is its contract type."""
+
+    table: str
+    name: str
+    kind: str
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class TableProposal:
+    """A table of the use case: its columns by the names that the use case has for them."""
+
+    profile: Profile
+    names: dict[str, str]
+    label: str | None
+    complete: bool
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.profile.raw.name
+
+    @property
+    def read(self) -> Csv:
+        """How its files are written."""
+        return self.profile.raw.read
+
+    @property
+    def in_file(self) -> dict[str, str]:
+        """By the use case's name, the name in the files of each column that has another there."""
+        return {ours: there for there, ours in self.names.items() if ours != there}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A use case as it will be written. `notes` is what a person should know of it."""
+
+    name: str
+    join_key: str
+    entity_table: str
+    label_table: str
+    label_column: str
+    horizon_days: int
+    tables: tuple[TableProposal, ...]
+    features: tuple[Feature, ...]
+    notes: tuple[str, ...]
+
+    def arrives_later(self, table: TableProposal) -> bool:
+        """Whether months come without this table: the label's, if it has nothing but the label."""
+        alone = len(table.names) == 2 and table.name == self.label_table
+        return alone and table.name != self.entity_table
