@@ -32,7 +32,7 @@
     │   ├── ContractViolation        a row or a file breaks its table's contract
     │   ├── RecordedAtRefused        a recorded_at in the future, or before the newest one
     │   ├── AsOfRefused              a day that hasn't ended, or that has no data
-    │   ├── KnownAtRefused           a known_at in the future
+    │   ├── KnownAtRefused           a known_at in the future; NotForgotten, UnknownPerson elsewhere
     │   ├── LabelsNotMatured         labels that could not be known yet
     │   ├── UnknownIngestion         a number that no ingestion has; as AnotherMonth in `history`
     │   └── UntrainableData          too few rows, one class, nulls, or too many categories

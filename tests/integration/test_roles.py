@@ -29,6 +29,7 @@ from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
 from streamflow.keys.audit import AuditEntry, RejectedRequest
 from streamflow.keys.key_sync import DatabaseKeyStore
+from streamflow.operations.forgetting import forget
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.evaluate import evaluate
@@ -434,6 +435,25 @@ def test_what_a_role_may_not_do_is_told_with_what_to_do(server: Server) -> None:
     with Database(server.url("pipeline")) as database, pytest.raises(NotPermitted) as refused:
         api_keys.create(database, api_keys.new_key(), [Scope.READ], "", None, "ann", NOW)
     assert "'streamflow_pipeline' may not" in refused.value.message
+
+
+def test_only_who_owns_the_tables_forgets_a_person(server: Server) -> None:
+    person = "m-0150"
+    with server.open("pipeline") as ready, pytest.raises(NotPermitted, match="owns the tables"):
+        forget.forget(ready, [person], "asked for it", "ann", NOW)
+
+    with platform(server.settings) as ready:
+        done = forget.forget(ready, [person], "asked for it", "ann", NOW)
+
+    assert any(table.startswith("online.") for table in done.people[0].tables)
+    # The owner isn't a superuser: all is gone but for the log, and what is left is told.
+    assert [one.what for one in done.left] == ["the write-ahead log"]
+    with Database(server.url("reader")) as database, pytest.raises(NotPermitted):
+        execute(database, "SELECT salt FROM streamflow.forgotten")
+    with server.open("pipeline") as ready:
+        month = server.settings.home / "months" / "month_000"
+        again = ingest(ready, month, JANUARY, None, NOW, "test")
+    assert {one.forgotten for one in again.tables.values()} == {1}
 
 
 def test_a_role_that_may_not_migrate_says_who_may(

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "environment.py"
 OFFICIAL = {"postgres", "prom/prometheus", "grafana/grafana"}
 OWN = {"streamflow-full", "streamflow-${STREAMFLOW_API_IMAGE:-api}"}
-ONE_SHOT = {"migrate", "pipeline", "backup"}
+ONE_SHOT = {"migrate", "pipeline", "backup", "forget"}
 EXAMPLE = "# Passwords\nONE_PASSWORD=\nTWO_PASSWORD=\n\n#STREAMFLOW_API_PORT=8000\n"
 
 

@@ -93,6 +93,10 @@ def backup(
 @app.command(epilog="Example: streamflow restore 2024-03-01.backup")
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` wrote.")],
+    forgotten: Annotated[
+        Path | None,
+        typer.Option(help="Who was forgotten since: the file forgotten.json of the home before."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Restore a backup into an empty database, after the whole file was checked."""
@@ -101,7 +105,7 @@ def restore(
 
     started = time.perf_counter()
     with show_progress(json, "restore") as progress:
-        done = restore(load_settings(), file, progress)
+        done = restore(load_settings(), file, progress, forgotten)
     seconds = time.perf_counter() - started
     result = {
         "file": str(file.absolute()),
@@ -109,6 +113,8 @@ def restore(
         "members": len(done.manifest.members),
         "restored_before": done.before,
         "migrated": done.migrated,
+        "forgotten": done.forgotten,
+        "forgotten_again": asdict(done.again),
         "seconds": seconds,
     }
 
@@ -117,6 +123,15 @@ def restore(
         print_table(f"restored {file.absolute()}", ["", ""], [*rows, _duration_row(seconds)])
         if done.before:
             print("This backup was already restored here; nothing was changed.")
+        if done.forgotten is None:
+            print(
+                "No list says who was forgotten after this backup. If anybody was: the same "
+                "command with --forgotten and the file forgotten.json of the home before."
+            )
+        elif done.again.people:
+            print(f"{len(done.again.people):,} who had been forgotten were forgotten again.")
+        for one in done.again.left:
+            print(f"left: {one.what}: {one.why.rstrip('.')}. Next: {one.next}")
         print("Next: streamflow reproduce --all")
 
     print_result(result, json, print_text)

@@ -104,6 +104,9 @@ def _said(one: IngestedTable, without_row: str) -> Iterator[str]:
     if one.new_entities:
         count = _entities(one.new_entities, "is", "are")
         yield f"{count} new at this AS_OF, which was loaded before"
+    if one.forgotten:
+        count = "1 row is" if one.forgotten == 1 else f"{one.forgotten:,} rows are"
+        yield f"{count} of persons who were forgotten, left out: they don't come back"
     yield from (f"by --really, though {against}" for against in one.overridden)
     if one.null_labels:
         verb = "label is" if one.null_labels == 1 else "labels are"

@@ -1,6 +1,6 @@
 """The commands `reproduce` and `diff`, which prove what a model was made from.
 
-Exit codes of `reproduce`: 0 identical, 1 different, 2 can't tell.
+Exit codes of `reproduce`: 0 identical, 1 different, 2 can't tell, 3 rows were forgotten.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ app = typer.Typer()
 # A reproduction or a difference as JSON; a child process may have printed it.
 Document = dict[str, Any]
 
-EXIT_CODES = {"identical": 0, "different": 1, "can't tell": 2}
+EXIT_CODES = {"identical": 0, "different": 1, "can't tell": 2, "forgotten": 3}
 CHANGES_SHOWN = 10
 
 
@@ -69,9 +69,8 @@ def reproduce(
 
     print_result(results if all_versions else results[0], json, print_text)
     verdicts = {result["verdict"] for result in results}
-    raise typer.Exit(
-        next((EXIT_CODES[each] for each in ("different", "can't tell") if each in verdicts), 0)
-    )
+    worst_first = ("different", "can't tell", "forgotten")
+    raise typer.Exit(next((EXIT_CODES[each] for each in worst_first if each in verdicts), 0))
 
 
 def _reproduce(

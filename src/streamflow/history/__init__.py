@@ -10,6 +10,7 @@ __all__ = [
     "columns_before",
     "contract_findings",
     "files",
+    "forgotten",
     "history_changes",
     "history_plan",
     "history_table",

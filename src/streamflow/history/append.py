@@ -31,7 +31,8 @@ class IngestedTable:
     `columns` are those of the file that the contract has; `changes` say in words what is another
     than in the ingestion before. `same_file` tells of another as_of that had the same file, byte
     for byte; `overridden` tells what spoke against this as_of and was overridden. `new_entities`
-    counts, in the entity table, those that an as_of which was loaded before hadn't.
+    counts, in the entity table, those that an as_of which was loaded before hadn't. `forgotten`
+    counts rows of the file that were left out, because their entity was forgotten.
     """
 
     file: str
@@ -48,6 +49,7 @@ class IngestedTable:
     same_file: list[str] = field(default_factory=list)
     overridden: list[str] = field(default_factory=list)
     new_entities: int = 0
+    forgotten: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A month folder into history: all tables or none, each checked, and only rows that are new.
 
 A row is added if its content differs from what is known of the entity at the as_of. No row is ever
-changed or removed.
+changed, and none removed but those of an entity that is forgotten (`operations/forgetting`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def ingest(
 
     With `complete`, entities of this as_of that the files lack don't count from `recorded_at` on.
     With `really`, files that look like another month's are taken, and what spoke against it is
-    recorded.
+    recorded. Rows of entities that were forgotten are left out and counted.
 
     Raises MissingFiles, AsOfRefused (the day hasn't ended, or is before 1900), RecordedAtRefused,
     ContractViolation (a file below `reports` lists all violations), AnotherMonth, LabelsNotMatured,
@@ -86,11 +86,13 @@ def ingest(
         changed = {table.name: follow_contract(database, use_case, table) for table in tables}
         recorded = recorded_columns(database, use_case)
         arrived = [as_in_file(one, files[one.name]) for one in tables if one.name in files]
-        hashes, later = {}, []
+        hashes, forgotten, later = {}, {}, []
         for table in arrived:
             progress(table.name)
             hashes[table.name] = sha256_of(files[table.name])
-            stage(database, use_case, table, files[table.name], violations.add)
+            forgotten[table.name] = stage(
+                database, use_case, table, files[table.name], violations.add
+            )
             report = None if really else violations.add
             later += later_dates(database, table, files[table.name].name, as_of, report)
         violations.raise_if_any(folder, what_to_type(later, folder, as_of, now))
@@ -121,6 +123,7 @@ def ingest(
                     *(str(one) for one in later if one.table == table.name),
                     *([str(same)] if same and table.name == use_case.entity_table else []),
                 ],
+                forgotten=forgotten[table.name],
             )
         ingested = _with_rows_counted(ingested, use_case.entity_table)
         _record(database, ingestion, ingested, now, who)

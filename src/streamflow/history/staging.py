@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from streamflow.history.forgotten.forgotten import drop_forgotten, salts
 from streamflow.history.history_table import content_columns, content_definitions
 from streamflow.history.staged.keys import check_keys
 from streamflow.history.validation import read_checked
@@ -19,9 +20,10 @@ def staging_table(table: str) -> Composable:
     return identifier(f"staging_{table}")
 
 
-def stage(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> None:
+def stage(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> int:
     """Copy the file into its staging table; report each violation of the contract.
 
+    Returns how many rows are of persons who were forgotten: those are left out.
     Within a transaction, the entity table first: the other tables' keys must be in it.
     """
     names = {
@@ -34,8 +36,10 @@ def stage(database: Database, use_case: UseCase, table: Table, file: Path, repor
         "create_staging", {**names, "definitions": content_definitions(use_case, table)}
     )
     _copy(database, use_case, table, file, report)
+    dropped = drop_forgotten(database, use_case, names, salts(database, use_case))
     database.execute("analyze_staging", names)
     check_keys(database, use_case, table, names, file.name, report)
+    return dropped
 
 
 def _copy(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> None:

@@ -13,5 +13,6 @@ __all__ = [
     "recorded_run",
     "reproduce",
     "reproduction",
+    "rows",
     "sources",
 ]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
-from streamflow.lineage import compare_tables
 from streamflow.lineage.code import Code, changed_files, shown
 from streamflow.lineage.compare_tables import ChangedColumn, Difference
 from streamflow.lineage.configuration import Configuration
@@ -15,10 +13,9 @@ from streamflow.lineage.document import Lineage, Model
 from streamflow.lineage.environment import Environment
 from streamflow.training.dataset_table import LABEL
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 MAX_FILES = 5
+# What comes after it names an entity, and is kept nowhere.
+EXAMPLE = "; first: "
 
 
 @dataclass(frozen=True)
@@ -36,16 +33,18 @@ def compare(
     difference: Difference | None,
     without_effect: frozenset[str] = frozenset(),
     today: Configuration | None = None,
+    forgotten: int = 0,
 ) -> list[Factor]:
     """The five factors, in the order in which a cause is searched, and the model.
 
     `difference` is None if a training set wasn't stored; `without_effect` are files of code whose
     changes decide no model. Values that a changed feature definition
     changes are listed under configuration, because it is the cause. `today` is the use case's
-    configuration, where `after` has definitions that it has no more.
+    configuration, where `after` has definitions that it has no more. So many rows of before were
+    `forgotten`: `difference` is without them.
     """
     changed = changed_definitions(before.configuration, after.configuration)
-    data, consequences = _data(before, after, difference, changed)
+    data, consequences = _data(before, after, difference, changed, forgotten)
     now = today or after.configuration
     configuration = _leaf_differences(asdict(before.configuration), asdict(now))
     randomness = _leaf_differences(asdict(before.randomness), asdict(after.randomness))
@@ -56,24 +55,6 @@ def compare(
         _factor("configuration", [*configuration, *consequences], before.configuration.model),
         _factor("randomness", randomness, f"random_state {before.randomness.random_state}"),
         _model(before.model, after.model),
-    ]
-
-
-def changed_predictions(before: pa.Table | None, after: pa.Table | None) -> list[str]:
-    """How many predictions differ, of the validation rows that both tables of scores have.
-
-    One line of text, or none if nothing differs or a table is missing.
-    """
-    if before is None or after is None:
-        return []
-    difference = compare_tables.table_difference(before, after)
-    changed = {one.name: one.rows for one in difference.columns}
-    both = before.num_rows - len(difference.removed)
-    if not changed.keys() & {"prediction", "probability"}:
-        return []
-    return [
-        f"{changed.get('prediction', 0):,} of {both:,} validation predictions change side, "
-        f"{changed.get('probability', 0):,} probabilities differ"
     ]
 
 
@@ -103,8 +84,20 @@ def _definition(configuration: Configuration, name: str) -> object:
     return None
 
 
+def forgotten_rows(rows: int, forgotten: int) -> str:
+    """What is said of data in which nothing has changed but that rows were forgotten."""
+    return (
+        f"{forgotten:,} row{' was' if forgotten == 1 else 's were'} forgotten; "
+        f"the other {rows - forgotten:,} are as they were"
+    )
+
+
 def _data(
-    before: Lineage, after: Lineage, difference: Difference | None, changed_features: set[str]
+    before: Lineage,
+    after: Lineage,
+    difference: Difference | None,
+    changed_features: set[str],
+    forgotten: int,
 ) -> tuple[Factor, list[str]]:
     """The factor, and the differences in the data that changed feature definitions cause."""
     old, new = before.data, after.data
@@ -125,7 +118,12 @@ def _data(
             consequences += entities
         else:
             lines = [*entities, *lines]
+    if forgotten and difference is not None and not lines:
+        return Factor("data", False, [forgotten_rows(old.rows, forgotten)]), consequences
     if lines:
+        if forgotten:
+            rows = "row was" if forgotten == 1 else "rows were"
+            lines.append(f"{forgotten:,} {rows} forgotten")
         lines += _possible_causes(old, new)
     description = [f"{new.rows:,} rows, the same but for what configuration changes"]
     return Factor("data", not lines, lines or description), consequences
@@ -153,15 +151,16 @@ def _column_hashes(before: Lineage, new: Data, changed_features: set[str]) -> It
 def _changed_column(column: ChangedColumn, lineage: Lineage) -> str:
     first = column.changes[0]
     entity = f"{lineage.configuration.feature_schema.entity} {first.entity}"
-    change = f"first: {entity} {_text(first.before, 'null')} → {_text(first.after, 'null')}"
+    change = f"{entity} {_text(first.before, 'null')} → {_text(first.after, 'null')}"
     rows = f"{column.rows:,} row{'s' if column.rows > 1 else ''}"
-    return f"{rows} of {_table_of(lineage, column.name)}: {column.name}; {change}"
+    return f"{rows} of {_table_of(lineage, column.name)}: {column.name}{EXAMPLE}{change}"
 
 
 def _entities(status: str, entities: list[str], lineage: Lineage) -> Iterator[str]:
     if entities:
         rows = f"{len(entities):,} row{'s' if len(entities) > 1 else ''}"
-        yield f"{rows} {status}; first: {lineage.configuration.feature_schema.entity} {entities[0]}"
+        entity = lineage.configuration.feature_schema.entity
+        yield f"{rows} {status}{EXAMPLE}{entity} {entities[0]}"
 
 
 def _table_of(lineage: Lineage, column: str) -> str:

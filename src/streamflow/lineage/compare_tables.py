@@ -83,6 +83,24 @@ def table_difference(before: pa.Table, after: pa.Table) -> Difference:
     return Difference(removed, added, columns)
 
 
+def changed_predictions(before: pa.Table | None, after: pa.Table | None) -> list[str]:
+    """How many predictions differ, of the validation rows that both tables of scores have.
+
+    One line of text, or none if nothing differs or a table is missing.
+    """
+    if before is None or after is None:
+        return []
+    difference = table_difference(before, after)
+    changed = {one.name: one.rows for one in difference.columns}
+    both = before.num_rows - len(difference.removed)
+    if not changed.keys() & {"prediction", "probability"}:
+        return []
+    return [
+        f"{changed.get('prediction', 0):,} of {both:,} validation predictions change side, "
+        f"{changed.get('probability', 0):,} probabilities differ"
+    ]
+
+
 def _unequal(old: pa.Array, new: pa.Array) -> pa.BooleanArray:
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from streamflow.lineage import document as lineage
 from streamflow.lineage.document import LINEAGE_FILE, Lineage
+from streamflow.lineage.rows import recorded_rows
+from streamflow.lineage.rows.recorded_rows import ROOT_TAGS, RecordedRows
+from streamflow.lineage.rows.row_hashes import RowHashes
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.records import Run
-from streamflow.training import canonical, dataset_table
 from streamflow.training.candidate import SCORES_FILE
 from streamflow.training.dataset_table import TRAINING_SET_FILE
 
@@ -23,7 +25,9 @@ class RecordedRun:
     """A run with its documents; `table` is its training set.
 
     `table` and `scores` are None if they weren't stored, or their hashes aren't the recorded ones.
-    `version` is None if the run has no registered version any more.
+    Where rows were forgotten, the others are there, each checked by its own hash: `hashes` has
+    those of the training set, None if there are none. `version` is None if the run has no
+    registered version any more.
     """
 
     run: Run
@@ -31,6 +35,12 @@ class RecordedRun:
     lineage: Lineage
     table: pa.Table | None
     scores: pa.Table | None
+    hashes: RowHashes | None = None
+
+    @property
+    def forgotten(self) -> int:
+        """How many rows of the training set were forgotten, as far as is known."""
+        return self.hashes.forgotten if self.hashes is not None else 0
 
 
 def find(registry: Registry, run_or_version: str) -> Run:
@@ -51,22 +61,20 @@ def read(registry: Registry, run: Run, folder: Path) -> RecordedRun:
         run, document.read_text(encoding="utf-8") if document else None
     )
 
-    def table(name: str, expected: str) -> pa.Table | None:
-        file = registry.artifact(run.run_id, name, folder)
-        if file is None:
-            return None
-        try:
-            stored = dataset_table.read(file)
-            return stored if canonical.hashes(stored)[0] == expected else None
-        except (OSError, ValueError, KeyError):  # pyarrow raises these for a damaged file
-            return None
+    def rows(name: str, expected: str) -> RecordedRows:
+        def fetch(file: str) -> Path | None:
+            return registry.artifact(run.run_id, file, folder)
 
+        return recorded_rows.read(name, expected, run.tags.get(ROOT_TAGS[name]), fetch)
+
+    training_set = rows(TRAINING_SET_FILE, recorded.data.hash)
     return RecordedRun(
         run=run,
         version=version_number(registry, run),
         lineage=recorded,
-        table=table(TRAINING_SET_FILE, recorded.data.hash),
-        scores=table(SCORES_FILE, recorded.model.scores_hash),
+        table=training_set.table,
+        scores=rows(SCORES_FILE, recorded.model.scores_hash).table,
+        hashes=training_set.hashes,
     )
 
 

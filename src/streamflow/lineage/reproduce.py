@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamflow.errors import ServedFormDiffers, StreamFlowError, UnservableModel, UntrainableData
 from streamflow.features import use_case_check
+from streamflow.history.forgotten.forgotten import forgotten_lines
 from streamflow.lineage import (
     compare,
     compare_tables,
@@ -18,6 +20,7 @@ from streamflow.lineage import (
     document,
     isolate,
     recorded_run,
+    reproduction,
     sources,
 )
 from streamflow.lineage.code import OWN_PACKAGES, code
@@ -27,7 +30,8 @@ from streamflow.lineage.configuration import Configuration
 from streamflow.lineage.document import Lineage
 from streamflow.lineage.isolate import Restored
 from streamflow.lineage.recorded_run import RecordedRun
-from streamflow.lineage.reproduction import Reproduction
+from streamflow.lineage.reproduction import Reproduction, ReproductionVerdict
+from streamflow.lineage.rows import row_hashes
 from streamflow.lineage.sources import SourceChanges
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
@@ -36,6 +40,9 @@ from streamflow.registry.records import Run
 from streamflow.scratch import scratch
 from streamflow.training import candidate
 from streamflow.training.candidate import Candidate, Recipe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def reproduce(
@@ -51,11 +58,11 @@ def reproduce(
         try:
             recorded = recorded_run.read(platform.registry, run, folder / "recorded")
             source = _source_changes(platform, recorded, folder)
-            reproduction = _reproduce(platform, recorded, now, source, folder, progress)
+            done = _reproduce(platform, recorded, now, source, folder, progress)
         except Exception as error:
             return cant_tell(platform, run, now, error, source)
-    platform.registry.tag(run.run_id, reproduction.tags)
-    return reproduction
+    platform.registry.tag(run.run_id, done.tags)
+    return done
 
 
 def cant_tell(
@@ -67,11 +74,11 @@ def cant_tell(
 ) -> Reproduction:
     """Record that `error` prevented the reproduction. Raises MlflowUnavailable."""
     version = recorded_run.version_number(platform.registry, run)
-    reproduction = no_verdict(run.run_id, version, now, error)
+    done = no_verdict(run.run_id, version, now, error)
     if source is not None:
-        reproduction = replace(reproduction, source_changes=source.lines)
-    platform.registry.tag(run.run_id, reproduction.tags)
-    return reproduction
+        done = replace(done, source_changes=source.lines)
+    platform.registry.tag(run.run_id, done.tags)
+    return done
 
 
 def no_verdict(run_id: str, version: int | None, now: datetime, error: Exception) -> Reproduction:
@@ -127,23 +134,40 @@ def _reproduce(
         rerun.difference,
         source.without_effect,
         rerun.configuration,
+        recorded.forgotten,
     )
-    restored, repeatable = _search_cause(recorded, rerun, [*factors, model], folder, progress)
+    only_forgotten = factors[0].said == [
+        compare.forgotten_rows(recorded.lineage.data.rows, recorded.forgotten)
+    ]
+    if only_forgotten:  # what else moved can't be told apart from it
+        restored, repeatable = list[Restored](), True
+    else:
+        restored, repeatable = _search_cause(recorded, rerun, [*factors, model], folder, progress)
     faults = _version_faults(platform, recorded, folder / "registered")
     changed = (
-        compare.changed_predictions(recorded.scores, rerun.candidate.scores)
+        compare_tables.changed_predictions(recorded.scores, rerun.candidate.scores)
         if rerun.candidate
         else []
     )
     said = [*rerun.failure, *faults, *model.said, *changed]
     same_model = model.same and not faults
     factors.append(Factor("model", same_model, said))
+    verdict: ReproductionVerdict = "different"
+    why = faults[0] if faults else reproduction.reason(factors, restored, repeatable)
+    if same_model and factors[0].same:
+        verdict = "identical"
+    elif only_forgotten and not faults:
+        verdict, why = "forgotten", reproduction.forgotten_reason(factors)
+    elif not factors[0].same and (people := _unchecked(platform, recorded)):
+        verdict, why = "can't tell", reproduction.unchecked_reason(people)
     return Reproduction(
         run_id=recorded.run.run_id,
         version=recorded.version,
         reproduced_at=now,
-        verdict="identical" if same_model and factors[0].same else "different",
-        why=faults[0] if faults else _reason(factors, restored, repeatable),
+        verdict=verdict,
+        why=why,
+        next="" if verdict in ("identical", "different") else reproduction.TRAIN_AGAIN,
+        forgotten=recorded.forgotten,
         factors=factors,
         restored=restored,
         changes=list(rerun.difference.changes) if rerun.difference else [],
@@ -171,11 +195,7 @@ def _train_again(
         then.use_case.label.horizon,
         configuration.refit,
     )
-    difference = (
-        compare_tables.table_difference(recorded.table, assembled.table)
-        if recorded.table is not None
-        else None
-    )
+    difference = _difference(recorded, assembled.table)
     trained, failure = _candidate(recipe, folder / "today", progress)
     progress("compare")
     rerun = document.describe(
@@ -183,6 +203,14 @@ def _train_again(
     )
     now = then.configuration_today(rerun.configuration, use_case)
     return _Rerun(recipe, rerun, now, difference, trained, failure)
+
+
+def _difference(recorded: RecordedRun, today: pa.Table) -> Difference | None:
+    if recorded.table is not None:
+        return compare_tables.table_difference(recorded.table, today)
+    if recorded.forgotten and recorded.hashes and row_hashes.holds(recorded.hashes, today):
+        return Difference([], [], [])  # by their hashes alone, all that stay are as they were
+    return None
 
 
 def _candidate(
@@ -242,24 +270,9 @@ def _version_faults(platform: Platform, recorded: RecordedRun, cache: Path) -> l
     return []
 
 
-def _reason(factors: list[Factor], restored: list[Restored], repeatable: bool) -> str:
-    """The verdict's reason in one sentence; `factors` end with the model."""
-    said = {one.name: one.said[0] for one in factors}
-    changed = [one.name for one in factors[:-1] if not one.same]
-    if factors[-1].same and "data" not in changed:
-        although = ", although " + "; ".join(f"{name} moved: {said[name]}" for name in changed)
-        return f"the same model to the last bit, from the same data{although if changed else ''}"
-    if factors[-1].same:
-        return f"data moved: {said['data']}; the model comes out the same to the last bit"
-    if not changed:
-        reason = "no factor moved, and the model is another"
-        return reason if repeatable else f"{reason}: made twice today, it isn't the same either"
-    for one in restored:
-        if one.outcome == "recorded":
-            cause = one.factor.split(" and ")
-            others = " and ".join(name for name in changed if name not in cause)
-            makes = "make" if len(cause) > 1 else "makes"
-            none = f"; {others} moved too, without an effect of its own" if others else ""
-            return f"{one.factor} {makes} the difference: {said[cause[0]]}{none}"
-    also = f"; {' and '.join(changed[1:])} moved too" if changed[1:] else ""
-    return f"{changed[0]} moved: {said[changed[0]]}{also}"
+def _unchecked(platform: Platform, recorded: RecordedRun) -> int:
+    """How many were forgotten since the run, if it keeps nothing to check its rows by."""
+    if recorded.table is not None or recorded.hashes is not None:
+        return 0
+    lines = forgotten_lines(platform.database, platform.use_case)
+    return sum(one.written_at.timestamp() > recorded.run.started_at for one in lines)

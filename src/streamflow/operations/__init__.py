@@ -10,6 +10,7 @@ __all__ = [
     "backup_manifest",
     "demo",
     "first_model",
+    "forgetting",
     "processes",
     "prune",
     "restore",

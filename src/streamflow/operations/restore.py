@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from streamflow.bootstrap import MLFLOW_SCHEMA, connected
+from streamflow.bootstrap import MLFLOW_SCHEMA, connected, platform
 from streamflow.errors import DatabaseUnavailable, SchemaTooNew
 from streamflow.operations import backup_archive, backup_artifacts, backup_content
 from streamflow.operations.backup_archive import Archive
@@ -25,6 +25,8 @@ from streamflow.operations.backup_manifest import (
     STREAMFLOW_DUMP,
     Manifest,
 )
+from streamflow.operations.forgetting import again, listed
+from streamflow.operations.forgetting.forget import Forgotten
 from streamflow.operations.mlflow_store import MlflowStore, mlflow_store
 from streamflow.postgres import client_programs, migrations, roles
 from streamflow.postgres.database import Database
@@ -38,19 +40,30 @@ from streamflow.use_case.module import load_use_case
 class Restored:
     """A restored backup; `before` is true if it had been restored here by an earlier command.
 
-    `migrated` names the migrations that were applied afterwards.
+    `migrated` names the migrations that were applied afterwards. `forgotten` is how many persons
+    the list at hand has who were forgotten, None if there is no list; `again` what was done with
+    those who had come back.
     """
 
     manifest: Manifest
     before: bool
     migrated: list[str]
+    forgotten: int | None
+    again: Forgotten
 
 
-def restore(settings: Settings, file: Path, progress: Progress = silent) -> Restored:
+def restore(
+    settings: Settings,
+    file: Path,
+    progress: Progress = silent,
+    forgotten: Path | None = None,
+) -> Restored:
     """Restore the backup, apply migrations that it lacks, and grant the roles of the settings.
+    Whoever was forgotten after the backup is forgotten again.
 
+    `forgotten` is the list of them; without it, the home's is taken, if it has one.
     Raises BackupRefused, TamperedBackup, SchemaTooNew, NotEmpty if there is other data,
-    InvalidSettings, DatabaseUnavailable.
+    UnreadableFile for the list, InvalidSettings, DatabaseUnavailable.
     """
     history = load_use_case(settings.use_case).name
     backup = backup_archive.read(file.absolute(), lambda member: progress(f"checking {member}"))
@@ -69,7 +82,14 @@ def restore(settings: Settings, file: Path, progress: Progress = silent) -> Rest
         migrated += migrations.migrate(database)
         if settings.role_passwords:
             roles.grant(database, history, settings.role_passwords)
-    return Restored(backup.manifest, before, [str(migration) for migration in migrated])
+        with platform(settings) as ready:
+            known = forgotten or settings.home / listed.FILE
+            people = None
+            if forgotten is not None or known.exists():
+                people = listed.take_list(known, ready.database)
+            done = again.forget_again(ready, progress)
+    named = [str(migration) for migration in migrated]
+    return Restored(backup.manifest, before, named, people, done)
 
 
 def _require_known_schema(backup: Archive) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     "check",
     "evaluate",
     "explain",
+    "id_file",
     "ingest",
     "materialize",
     "month",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from streamflow.errors import UntrainableData
 from streamflow.features import point_in_time, use_case_check
 from streamflow.features.point_in_time import Assembled
+from streamflow.history.forgotten.forgotten import count_forgotten
 from streamflow.history.months import months_up_to, require_past
 from streamflow.lineage import code, document, sources
 from streamflow.lineage.document import Lineage
+from streamflow.lineage.rows import recorded_rows
 from streamflow.pipeline.run_record import run_record
 from streamflow.pipeline.training_warnings import training_warnings
 from streamflow.platform import Platform
@@ -109,6 +113,7 @@ def train(
         platform.database, platform.use_case, as_of, known_at, choice.months, choice.since
     )
     validation = choice.validation_of(months, platform.use_case)
+    forgotten = count_forgotten(platform.database, platform.use_case)
     assembled = _join(platform, months, known_at, progress)
     recipe = Recipe(
         assembled.training_set,
@@ -136,7 +141,7 @@ def train(
         record = run_record(
             name, assembled, recipe, trained, judgement, lineage, tags, warnings, artifacts
         )
-        run_id, version = _register(platform, f"{name} {as_of}", record, progress)
+        run_id, version = _register(platform, f"{name} {as_of}", record, forgotten, progress)
     return _summary(
         run_id, version, name, assembled, recipe, trained, judgement, record, lineage, warnings
     )
@@ -188,18 +193,29 @@ def _write_documents(
     dataset_table.write(trained.scores, artifacts / candidate.SCORES_FILE)
     if keep_training_set:
         dataset_table.write(assembled.table, artifacts / dataset_table.TRAINING_SET_FILE)
+    roots = recorded_rows.keep(artifacts, assembled.table, trained.scores, secrets.token_bytes)
     diff = code.uncommitted()
     if 0 < len(diff) <= code.MAX_DIFF_BYTES:
         (artifacts / code.DIFF_FILE).write_bytes(diff)
-    return document.tags(lineage, text)
+    return document.tags(lineage, text) | roots
 
 
 def _register(
-    platform: Platform, run_name: str, record: RunRecord, progress: Progress
+    platform: Platform, run_name: str, record: RunRecord, forgotten: int, progress: Progress
 ) -> tuple[str, int]:
-    """Store the training as a run and its model as a version; returns the id and the number."""
+    """Store the training as a run and its model as a version; returns the id and the number.
+
+    So many were `forgotten` when it began. Raises UntrainableData if there are more now: their rows
+    would come back.
+    """
     progress("register")
     with _run(platform, run_name) as run_id:
+        # Nobody is forgotten while the run's lock is held.
+        if count_forgotten(platform.database, platform.use_case) != forgotten:
+            raise UntrainableData(
+                "Somebody was forgotten while the training ran, and may be in its rows.",
+                "Run the same command again.",
+            )
         version = platform.registry.record_run(run_id, record)
     return run_id, version.version
 

@@ -99,6 +99,200 @@ COPY {staging} FROM STDIN WITH (FORMAT csv)
 -- name: analyze_staging
 ANALYZE {staging}
 
+-- name: forgotten
+-- With the steps since the last deletion, and the tables of all.
+SELECT forgotten.forgotten_id, salt, hash, forgotten_at, forgotten_by, why, written_at,
+       (SELECT array_agg(DISTINCT key ORDER BY key)
+        FROM (
+            SELECT jsonb_object_keys(forgotten.tables) AS key
+            UNION ALL
+            SELECT jsonb_object_keys(later.tables)
+            FROM streamflow.forgotten_steps AS later
+            WHERE later.forgotten_id = forgotten.forgotten_id
+        ) AS keys) AS tables,
+       ARRAY (
+           SELECT DISTINCT step FROM streamflow.forgotten_steps AS done
+           WHERE done.forgotten_id = forgotten.forgotten_id AND done.step <> 'rows'
+             AND finished_at > coalesce(deletion.last_at, '-infinity')
+           ORDER BY step
+       ) AS steps
+FROM streamflow.forgotten
+LEFT JOIN (
+    SELECT forgotten_id, max(finished_at) AS last_at
+    FROM streamflow.forgotten_steps
+    WHERE step = 'rows'
+    GROUP BY forgotten_id
+) AS deletion ON deletion.forgotten_id = forgotten.forgotten_id
+WHERE use_case = %(use_case)s
+ORDER BY forgotten.forgotten_id
+
+-- name: forgotten_list
+SELECT use_case, salt, hash, forgotten_at, forgotten_by, why
+FROM streamflow.forgotten
+ORDER BY forgotten_id
+
+-- name: forgotten_salts
+SELECT salt
+FROM streamflow.forgotten
+WHERE use_case = %(use_case)s
+GROUP BY salt
+ORDER BY max(forgotten_id)
+
+-- name: count_forgotten
+SELECT count(*) AS people FROM streamflow.forgotten WHERE use_case = %(use_case)s
+
+-- name: drop_forgotten
+-- The hash is HMAC-SHA256 with the salt, whose two pads are given.
+DELETE FROM {staging}
+WHERE sha256(%(outer)s || sha256(%(inner)s || convert_to({key}, 'UTF8'))) IN (
+    SELECT hash FROM streamflow.forgotten WHERE use_case = %(use_case)s AND salt = %(salt)s
+)
+
+-- name: tables_with_key
+-- History, and the features online, with those of models of before.
+SELECT table_schema AS schema, table_name AS table
+FROM information_schema.columns
+WHERE column_name = %(key)s
+  AND (table_schema = %(history)s AND right(table_name, 8) = '_history'
+       OR table_schema = %(online)s AND starts_with(table_name, %(project)s))
+ORDER BY table_schema, table_name
+
+-- name: all_rows
+true
+
+-- name: rows_of_use_case
+use_case = %(use_case)s
+
+-- name: rows_of_served_model
+served_model IN (SELECT served_model FROM streamflow.served_models WHERE model = %(model)s)
+
+-- name: rows_of_answering_model
+answered_by IN (SELECT served_model FROM streamflow.served_models WHERE model = %(model)s)
+
+-- name: rows_of_scoring
+scoring_id IN (SELECT scoring_id FROM streamflow.scorings WHERE model = %(model)s)
+
+-- name: rows_of_unfinished_scoring
+unfinished_id IN (SELECT unfinished_id FROM streamflow.unfinished_scorings WHERE model = %(model)s)
+
+-- name: delete_entities
+-- A partition is told by its own name.
+WITH gone AS (
+    DELETE FROM {table} AS known
+    WHERE {column} = ANY(%(ids)s) AND {condition}
+    RETURNING {column} AS entity, known.tableoid
+)
+SELECT entity, nspname AS schema, relname AS table, count(*) AS rows
+FROM gone
+JOIN pg_class ON pg_class.oid = gone.tableoid
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+GROUP BY entity, nspname, relname
+
+-- name: entities_with_hash
+-- Ids whose HMAC-SHA256 is one of the hashes.
+SELECT DISTINCT {column} AS entity
+FROM {table}
+WHERE {condition}
+  AND sha256(%(outer)s || sha256(%(inner)s || convert_to({column}, 'UTF8'))) = ANY(%(hashes)s)
+
+-- name: record_forgotten
+INSERT INTO streamflow.forgotten
+    (use_case, salt, hash, forgotten_at, forgotten_by, why, tables)
+VALUES (%(use_case)s, %(salt)s, %(hash)s, %(forgotten_at)s, %(forgotten_by)s, %(why)s, %(tables)s)
+ON CONFLICT (use_case, salt, hash) DO NOTHING
+RETURNING forgotten_id
+
+-- name: record_forgotten_step
+INSERT INTO streamflow.forgotten_steps (forgotten_id, step)
+SELECT unnest(%(forgotten_ids)s::bigint[]), %(step)s
+
+-- name: record_forgotten_again
+INSERT INTO streamflow.forgotten_steps (forgotten_id, step, tables)
+VALUES (%(forgotten_id)s, 'rows', %(tables)s)
+
+-- name: tables_with_dead_rows
+-- Those in whose files PostgreSQL may still have rows that nobody sees; leaves of partitioned ones.
+SELECT schemaname AS schema, relname AS table
+FROM pg_stat_user_tables
+WHERE n_dead_tup > 0
+  AND (schemaname = %(history)s OR schemaname = 'streamflow' AND EXISTS (
+      SELECT FROM pg_attribute
+      WHERE attrelid = relid AND attname = ANY(%(columns)s) AND NOT attisdropped
+  ))
+ORDER BY schemaname, relname
+
+-- name: table_exists
+SELECT EXISTS (
+    SELECT FROM pg_tables WHERE schemaname = %(schema)s AND tablename = %(table)s
+) AS exists
+
+-- name: file_of_table
+SELECT pg_relation_filenode(pg_class.oid)::bigint AS number
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %(schema)s AND relname = %(table)s
+
+-- name: rewrite_table
+-- A table's file is written anew, with its indexes: deleted rows are still in the old ones.
+VACUUM (FULL, ANALYZE) {table}
+
+-- name: rewrite_statistics
+-- The planner's statistics quote values of columns, and old ones are still in their file.
+VACUUM FULL pg_catalog.pg_statistic
+
+-- name: holders_of_old_rows
+-- Who may still see rows that were deleted in a transaction: PostgreSQL keeps them for these.
+SELECT format('process %%s (%%s)', pid, coalesce(nullif(application_name, ''), backend_type)) AS holder
+FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND datname = current_database() AND backend_xmin IS NOT NULL
+  AND age(backend_xmin) >= age((%(deleted_in)s::numeric %% 4294967296)::text::xid)
+UNION ALL
+SELECT format('replication slot %%s', slot_name)
+FROM pg_replication_slots
+WHERE age(xmin) >= age((%(deleted_in)s::numeric %% 4294967296)::text::xid)
+UNION ALL
+SELECT format('prepared transaction %%s', gid)
+FROM pg_prepared_xacts
+WHERE database = current_database()
+
+-- name: current_transaction
+SELECT pg_current_xact_id()::text AS id
+
+-- name: checkpoint
+CHECKPOINT
+
+-- name: wal_recycled
+SELECT setting = 'on' AS recycled FROM pg_settings WHERE name = 'wal_recycle'
+
+-- name: set_wal_recycle
+ALTER SYSTEM SET wal_recycle = off
+
+-- name: reset_wal_recycle
+ALTER SYSTEM RESET wal_recycle
+
+-- name: reload_settings
+SELECT pg_reload_conf()
+
+-- name: next_wal_file
+-- A file without a record wouldn't be switched from.
+SELECT pg_switch_wal() FROM pg_logical_emit_message(false, 'streamflow', '')
+
+-- name: current_wal_file
+SELECT pg_walfile_name(pg_current_wal_insert_lsn()) AS name
+
+-- name: wal_files
+SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{{24}}$' ORDER BY name
+
+-- name: set_run_tag
+INSERT INTO {table} (key, value, run_uuid) VALUES (%(key)s, %(value)s, %(run_id)s)
+ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value
+
+-- name: cut_tags
+-- What comes after `; first: ` is an example, which names an entity.
+UPDATE {table} SET value = split_part(value, '; first: ', 1)
+WHERE key = ANY(%(keys)s) AND position('; first: ' IN value) > 0
+  AND EXISTS (SELECT FROM unnest(%(ids)s::text[]) AS id WHERE position(id IN value) > 0)
+
 -- name: count_staging
 SELECT count(*) AS rows FROM {staging}
 

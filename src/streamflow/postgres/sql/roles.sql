@@ -117,6 +117,8 @@ GRANT INSERT (scoring_id, first_rank, last_rank, explained_at, explained_by, sca
               background, entities, refused)
     ON streamflow.explanations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.reasons, streamflow.unexplained TO streamflow_pipeline;
+-- Whose rows don't come back; only who owns the tables deletes any.
+GRANT SELECT ON streamflow.forgotten, streamflow.forgotten_steps TO streamflow_pipeline;
 -- The key of a promotion is looked up, and a refused promotion is recorded.
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.audit TO streamflow_pipeline;
@@ -139,6 +141,11 @@ GRANT SELECT ON
     TO streamflow_reader;
 GRANT SELECT (key_id, name, scopes, created_at, created_by, expires_at) ON streamflow.api_keys
     TO streamflow_reader;
+-- Without the salt: with it, a hash of a short id can be found by trying all.
+GRANT SELECT (forgotten_id, use_case, hash, forgotten_at, forgotten_by, why, tables, written_at,
+              written_by)
+    ON streamflow.forgotten TO streamflow_reader;
+GRANT SELECT ON streamflow.forgotten_steps TO streamflow_reader;
 
 -- History: its tables are created by a function, and rows are only appended.
 REVOKE ALL ON SCHEMA {history} FROM streamflow_pipeline;

@@ -35,7 +35,7 @@ def recreation(
     made = reproduce.reproduce(
         platform, run, now, lambda part: progress(f"make version {version.version} again: {part}")
     )
-    return Recreation(run.run_id, made.verdict, _sentence(made.why), time.monotonic() - begun)
+    return Recreation(run.run_id, made.verdict, _sentence(made.why_kept), time.monotonic() - begun)
 
 
 def _sentence(why: str) -> str:

@@ -20,7 +20,7 @@ class Recreation:
     """
 
     run_id: str
-    verdict: Literal["identical", "different", "can't tell"] | None
+    verdict: Literal["identical", "different", "forgotten", "can't tell"] | None
     why: str = ""
     seconds: float | None = None
 
@@ -60,6 +60,8 @@ def recreated_gate(facts: Recreation, rule: Recreated, versions: Versions) -> Ga
         GATE,
         "can't tell",
         said,
-        f'Make it again with {command}, or write Gates(recreated="show") in the use case.',
+        "Train again, without those rows: `streamflow train`."
+        if facts.verdict == "forgotten"
+        else f'Make it again with {command}, or write Gates(recreated="show") in the use case.',
         figures,
     )

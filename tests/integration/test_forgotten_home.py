@@ -1,0 +1,176 @@
+"""All that is kept of a person in a home that was used: forgotten, and every byte is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests import promoting, tiny_case
+from tests.statements import execute
+
+from streamflow.bootstrap import platform, production_predictor
+from streamflow.lineage import reproduce
+from streamflow.operations.backup import backup
+from streamflow.operations.forgetting import forget, listed, rows_of_files
+from streamflow.operations.restore import restore
+from streamflow.pipeline import train
+from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
+from streamflow.platform import Platform
+from streamflow.promotion.lookup import anchors
+from streamflow.serving.prediction_log_rows import Encoder
+from streamflow.serving.prediction_log_writer import PredictionWriter
+from streamflow.serving.scoring import ScoringRequest
+from streamflow.settings import load_settings
+from streamflow.training import plots
+from streamflow.use_case import Generation
+
+MONTHS = (date(2024, 1, 31), date(2024, 2, 29))
+NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
+# Distinctive: no file has it by chance, nor a diff of this one.
+PERSON = "-".join(("m", "jane", "doe", "7c1f"))
+
+
+@dataclass(frozen=True)
+class Used:
+    """A home with two months, a version in Production, predictions, logs, reports and leftovers;
+    a backup of it; and what was known of the others."""
+
+    ready: Platform
+    backup: Path
+    version: int
+    run_id: str
+    others: dict[str, list[str]]
+
+
+def others_of(ready: Platform) -> dict[str, list[str]]:
+    """All rows of others, in history, online and in the prediction log."""
+    tables = execute(
+        ready.database,
+        """
+        SELECT format('%I.%I', nspname, relname) AS name, attname AS key
+        FROM pg_class
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        JOIN pg_attribute ON attrelid = pg_class.oid
+        WHERE relkind IN ('r', 'p') AND nspname IN ('failures', 'online', 'streamflow')
+          AND NOT relispartition AND attname IN ('machine_id', 'entity_id', 'entity')
+        """,
+    ).fetchall()
+    return {
+        row["name"]: sorted(
+            one["row"]
+            for one in execute(
+                ready.database,
+                f"SELECT one::text AS row FROM {row['name']} AS one WHERE {row['key']} <> %s",
+                [PERSON],
+            )
+        )
+        for row in tables
+    }
+
+
+def use(ready: Platform) -> tuple[int, str]:
+    """Do with the home what is done every month; returns the version and its run."""
+    settings, months = ready.settings, ready.settings.home / "data"
+    tiny_case.generate(Generation(months, users=200, months=2, seed=7))
+    for file in months.rglob("*.csv"):
+        file.write_text(file.read_text().replace("m-0007,", f"{PERSON},"))
+    for number, as_of in enumerate(MONTHS):
+        recorded_at = NOW - timedelta(days=20 - number)
+        ingest(ready, months / f"month_{number:03}", as_of, recorded_at, NOW, "test")
+    apply(ready)
+    materialize(ready, MONTHS[1], NOW)
+    trained = train.train(ready, MONTHS[0], None, 42, NOW)
+    promoting.promote(ready, trained.version, "Production", "first", "test", NOW)
+    predictor = production_predictor(ready)
+    answer = predictor.predict(PERSON, NOW, "a-request")
+    writer = PredictionWriter(ready.database, 7, lambda: NOW)
+    writer.prepare()
+    rows = Encoder().rows(
+        predictor.production(), [ScoringRequest(PERSON, "a-request")], [answer], NOW
+    )
+    writer.write([rows])
+    for folder in ("logs/errors", "reports", "scratch/left over"):
+        (settings.home / folder).mkdir(parents=True, exist_ok=True)
+    (settings.home / "logs" / "errors" / "one.txt").write_text(f"Key (machine_id)=({PERSON})")
+    (settings.home / "logs" / "api.log").write_text(f'{{"id": "{PERSON}"}}\nanother line\n')
+    (settings.home / "reports" / "violations.csv").write_text(f"f,1,machine_id,{PERSON},rule\n")
+    (settings.home / "scratch" / "left over" / "rows.csv").write_text(PERSON)
+    ready.registry.tag(
+        trained.run_id, {"streamflow.reproduced_why": f"data moved; first: machine {PERSON} 1 → 2"}
+    )
+    return trained.version, trained.run_id
+
+
+@pytest.fixture(scope="module")
+def used(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
+    settings = load_settings(home=homes / "used", use_case="tests.tiny_case")
+    with pytest.MonkeyPatch.context() as patch, platform(settings) as ready:
+        patch.setattr(plots, "draw", lambda *_: None)
+        version, run_id = use(ready)
+        execute(ready.database, "CHECKPOINT")
+        file = tmp_path_factory.mktemp("backups") / "before.backup"
+        backup(settings, file, NOW)
+        yield Used(ready, file, version, run_id, others_of(ready))
+
+
+def files_with(home: Path) -> list[str]:
+    """The files below the home, and of its cluster, that have the person's id in their bytes."""
+    cluster = (home / "postgres").resolve()
+    return sorted(
+        {
+            str(path.relative_to(folder))
+            for folder in (home, cluster)
+            for path in folder.rglob("*")
+            if path.is_file() and PERSON.encode() in path.read_bytes()
+        }
+    )
+
+
+def ids_in(file: Path) -> list[str]:
+    """The ids of a Parquet file, whose bytes are compressed."""
+    ids = rows_of_files.ids_of_parquet(file, "machine_id")
+    return ids.to_pylist() if ids is not None else []
+
+
+@pytest.mark.slow
+def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
+    ready, home = used.ready, used.ready.settings.home
+    before = {part for name in files_with(home) for part in Path(name).parts}
+    assert {"data", "logs", "reports", "scratch", "base", "pg_wal"} <= before  # else it can't fail
+    assert [path.name for path in home.rglob("*.parquet") if PERSON in ids_in(path)]
+
+    done = forget.forget(ready, [PERSON], "asked for it", "me", NOW)
+
+    assert done.left == []
+    execute(ready.database, "CHECKPOINT")
+    assert files_with(home) == []
+    assert [path for path in home.rglob("*.parquet") if PERSON in ids_in(path)] == []
+    assert others_of(ready) == used.others
+    assert anchors.verify(ready).bent is None
+    assert done.runs[0].run_id == used.run_id
+    assert (home / "logs" / "api.log").read_text().endswith("another line\n")
+
+    made = reproduce.reproduce(ready, ready.registry.run(used.run_id), NOW)
+
+    assert (made.verdict, made.forgotten) == ("forgotten", 1)
+    assert made.why.startswith("1 row was forgotten; the other 199 are as they were")
+
+
+@pytest.mark.slow
+def test_a_backup_of_before_forgets_the_person_again(used: Used, homes: Path) -> None:
+    forget.forget(used.ready, [PERSON], "asked for it", "me", NOW, later=True)
+    settings = load_settings(home=homes / "restored", use_case="tests.tiny_case")
+
+    done = restore(settings, used.backup, forgotten=used.ready.settings.home / listed.FILE)
+
+    assert (done.forgotten, len(done.again.people), done.again.left) == (1, 1, [])
+    with platform(settings) as ready:
+        execute(ready.database, "CHECKPOINT")
+        assert files_with(settings.home) == []
+        made = reproduce.reproduce(ready, ready.registry.run(used.run_id), NOW)
+    assert made.verdict == "forgotten"
