@@ -11,6 +11,7 @@ __all__ = [
     "model_cache",
     "production",
     "records",
+    "run_files",
     "stages",
     "trial",
     "trial_process",

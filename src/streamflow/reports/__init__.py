@@ -1,6 +1,6 @@
-"""The report of a month: one self-contained HTML file.
+"""The report of a month, one self-contained HTML file: figures in, text out.
 
-May import: monitoring, and what it may.
+May import: monitoring, use_case, errors.
 """
 
-__all__: list[str] = []
+__all__ = ["month_report", "page"]

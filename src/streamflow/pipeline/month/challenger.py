@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import date, datetime
 
 from streamflow.history.months import month_labels
-from streamflow.monitoring import recorded
-from streamflow.monitoring.recorded import NotMonitored
 from streamflow.monitoring.retraining import Advice
 from streamflow.pipeline.month.step import Outcome, Step
 from streamflow.pipeline.month.training_rule import training_rule
@@ -33,9 +30,11 @@ def train_challenger(
     now: datetime,
     who: str,
     progress: Progress,
+    advice: Advice | None,
 ) -> Step:
     """Train the month's challenger if the rule of the use case says so, and it isn't there yet.
 
+    `advice` is that of the month's monitoring, None if no version was there to monitor.
     Raises what `train` does.
     """
     settle_interrupted_runs(platform)
@@ -43,7 +42,7 @@ def train_challenger(
         return _trained(*found, changed=False)
     policy = platform.use_case.retraining
     labels = _labels(platform, as_of, known_at)
-    rule = training_rule(labels, _learned(platform), _advice(platform), policy)
+    rule = training_rule(labels, _learned(platform), advice, policy)
     if rule.verdict != "train" or rule.as_of is None:
         outcome: Outcome = "held off" if rule.verdict == "held off" else "not needed"
         return Step("train", outcome, rule.sentence, False, {"rule": rule.rule})
@@ -112,9 +111,3 @@ def _learned(platform: Platform) -> list[date] | None:
     params = platform.registry.run(versions[0].run_id).params
     months = params.get("months") or params["as_of"]
     return [date.fromisoformat(one) for one in months.split(", ")]
-
-
-def _advice(platform: Platform) -> Advice | None:
-    with suppress(NotMonitored):
-        return recorded.newest(platform.database, platform.registry.model).retraining
-    return None

@@ -24,10 +24,14 @@ class MonthRecord:
     now: datetime
     who: str
 
-    def facts(self, step: str) -> Mapping[str, Any] | None:
-        """The facts of the step as it ended last; None if it never did."""
+    def facts(self, step: str, of_now: bool = False) -> Mapping[str, Any] | None:
+        """The facts of the step as it ended last; None if it never did. With `of_now`, only if it
+        ended with what is known now."""
         found = self._newest().get(step)
-        return None if found is None else found["facts"]
+        if found is None or (of_now and found["known_at"] != self.known_at):
+            return None
+        facts: Mapping[str, Any] = found["facts"]
+        return facts
 
     def add(self, done: Step) -> None:
         """Append the step, unless its newest row says the same."""

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from streamflow.history.months import learned_at
 from streamflow.monitoring.alarm import Alarm
-from streamflow.pipeline.month import challenger, load_month, promote_challenger
+from streamflow.pipeline.month import load_month
+from streamflow.pipeline.month.challenger import train_challenger
+from streamflow.pipeline.month.monitor_month import monitor_month
 from streamflow.pipeline.month.month_lock import one_month
 from streamflow.pipeline.month.month_record import MonthRecord
+from streamflow.pipeline.month.promote_challenger import check_gates, promote_challenger
 from streamflow.pipeline.month.promotion_policy import Policy
+from streamflow.pipeline.month.report import report
 from streamflow.pipeline.month.step import Step
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
@@ -85,14 +89,22 @@ def run_month(
 
         end(ingested)
         end(load_month.materialize_month(platform, as_of, known_at, now, progress))
-        trained = end(challenger.train_challenger(platform, as_of, known_at, now, user, progress))
-        gates = end(promote_challenger.check_gates(platform, as_of, record, who, now, progress))
-        end(
-            promote_challenger.promote_challenger(
-                platform, as_of, gates, policy, who, now, progress
-            )
-        )
-        serves = rival(platform)
+        monitored = monitor_month(platform, as_of, record, now, progress)
+        if monitored is not None:
+            end(monitored.step)
+        advice = monitored.advice if monitored is not None else None
+        trained = end(train_challenger(platform, as_of, known_at, now, user, progress, advice))
+        gates = end(check_gates(platform, as_of, record, who, now, progress))
+        end(promote_challenger(platform, as_of, gates, policy, who, now, progress))
+        serves, file = rival(platform), None
+        if serves is not None:
+            if monitored is None and (
+                monitored := monitor_month(platform, as_of, record, now, progress)
+            ):
+                end(monitored.step)
+            reported = report(platform, as_of, None, progress)
+            file = reported.file
+            end(Step("report", "done", f"reports/{file.name}", reported.changed))
     return Month(
         model,
         as_of,
@@ -100,4 +112,6 @@ def run_month(
         serves.version if serves is not None else None,
         trained.facts.get("version"),
         tuple(steps),
+        monitored.alarms if monitored is not None else (),
+        file,
     )

@@ -9,12 +9,12 @@ from typing import Any, Literal
 StepName = Literal[
     "ingest",
     "materialize",
+    "monitor",
     "train",
     "gates",
     "promote",
     "score",
     "explain",
-    "monitor",
     "report",
 ]
 Outcome = Literal["done", "not needed", "held off", "refused", "not promoted", "not possible"]

@@ -1772,3 +1772,22 @@ FROM {label_history} AS history
 WHERE recorded_at <= %(known_at)s AND {label} IS NOT NULL
 GROUP BY as_of
 ORDER BY as_of
+
+-- name: summarize_scores
+SELECT count(*) AS scores, avg(probability) AS mean, coalesce(sum(label), 0) AS label_1
+FROM streamflow.scores WHERE scoring_id = %(scoring_id)s
+
+-- name: count_score_bins
+-- Twenty bins of equal width; a score of 1 is in the last.
+SELECT least(width_bucket(probability, 0, 1, 20), 20) AS bin, count(*) AS scores
+FROM streamflow.scores WHERE scoring_id = %(scoring_id)s
+GROUP BY 1 ORDER BY 1
+
+-- name: average_score_deciles
+SELECT decile, avg(probability) AS mean
+FROM streamflow.scores WHERE scoring_id = %(scoring_id)s
+GROUP BY decile ORDER BY decile
+
+-- name: count_scores_from
+SELECT count(*) AS scores
+FROM streamflow.scores WHERE scoring_id = %(scoring_id)s AND probability >= %(least)s
