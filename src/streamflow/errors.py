@@ -9,11 +9,9 @@
     ├── NotMonitored                 a month without a monitoring; in `monitoring.recorded`
     ├── NoScoring                    a month that nobody was scored at; in `scores.scorings`
     ├── NotPermitted                 something that the database's user may not do
-    ├── SchemaTooOld                 the database lacks a migration, and we may not apply it
-    ├── SchemaTooNew                 the database was migrated by a newer program
+    ├── SchemaTooOld, SchemaTooNew   by a migration that we may not apply, or don't know
     ├── SchemaChanged                a migration isn't the one that was applied
-    ├── KeyNotFound                  an API key that was never created
-    ├── KeyRefused                   one that can't be created, or is needed and doesn't exist
+    ├── KeyNotFound, KeyRefused      an API key that isn't there, or can't be created
     ├── AccessRefused                a request to the API, or a promotion, without the key for it;
     │   │                            its kinds are in `keys.errors`
     │   ├── KeyMissing, KeyUnknown, KeyRevoked, KeyExpired, KeyInQuery
@@ -35,6 +33,7 @@
     │   ├── KnownAtRefused           a known_at in the future; NotForgotten, UnknownPerson elsewhere
     │   ├── LabelsNotMatured         labels that could not be known yet
     │   ├── UnknownIngestion         a number that no ingestion has; as AnotherMonth in `history`
+    │   ├── LimitRefused, TooLongForExcel, ContactsRefused, OtherList, UnknownList: of lists
     │   └── UntrainableData          too few rows, one class, nulls, or too many categories
     ├── ServiceUnavailable           something that we depend on doesn't answer
     │   ├── DatabaseUnavailable, MlflowUnavailable, FeatureStoreUnavailable

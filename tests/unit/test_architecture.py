@@ -57,6 +57,7 @@ HEAVY = (
     "treelite",
     "woodelf",
     "xgboost",
+    "xlsxwriter",
 )
 FIGURES = sorted(
     path
@@ -79,6 +80,7 @@ PURE = (
     *("reasons/forms/lightgbm_text.py", "reasons/forms/xgboost_json.py"),
     *("scores/campaigns/effect.py", "scores/campaigns/expected_value.py"),
     *("scores/campaigns/hold_out.py", "scores/campaigns/selection.py"),
+    "scores/campaigns/spreadsheet_text.py",
     *(path.relative_to(SOURCE / "streamflow").as_posix() for path in FIGURES),
 )
 INPUT_AND_OUTPUT = {

@@ -32,7 +32,15 @@ from streamflow.cli import (
 )
 from streamflow.cli.command import Command
 from streamflow.cli.failure import exit_code, print_failure
-from streamflow.cli.month import forget, monitor, reasons, report, run_month
+from streamflow.cli.month import (
+    campaign,
+    export,
+    forget,
+    monitor,
+    reasons,
+    report,
+    run_month,
+)
 from streamflow.cli.promotion import compare, history, models, promote
 from streamflow.cli.terminal import print_error
 from streamflow.cli.use_case import init
@@ -48,6 +56,7 @@ app = typer.Typer(
 for group in (
     *(init, data, ingest, train, evaluate, models, promote, compare, history, lineage, servers),
     *(predict, explain, keys, database, run_month, monitor, reasons, report, forget),
+    *(export, campaign),
 ):
     for command in group.app.registered_commands:
         command.cls = Command

@@ -27,6 +27,8 @@ ENTITY_TABLES: dict[str, tuple[str, str]] = {
     "predictions": ("entity_id", "rows_of_served_model"),
     "reasons": ("entity_id", "rows_of_scoring"),
     "unexplained": ("entity_id", "rows_of_scoring"),
+    "contacts": ("entity_id", "rows_of_list"),
+    "listed": ("entity_id", "rows_of_list"),
     "scores": ("entity_id", "rows_of_scoring"),
     "unscored": ("entity_id", "rows_of_scoring"),
     "unfinished_scores": ("entity_id", "rows_of_unfinished_scoring"),

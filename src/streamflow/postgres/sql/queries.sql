@@ -172,6 +172,9 @@ answered_by IN (SELECT served_model FROM streamflow.served_models WHERE model = 
 -- name: rows_of_scoring
 scoring_id IN (SELECT scoring_id FROM streamflow.scorings WHERE model = %(model)s)
 
+-- name: rows_of_list
+list_id IN (SELECT list_id FROM streamflow.lists WHERE model = %(model)s)
+
 -- name: rows_of_unfinished_scoring
 unfinished_id IN (SELECT unfinished_id FROM streamflow.unfinished_scorings WHERE model = %(model)s)
 
@@ -1791,3 +1794,99 @@ GROUP BY decile ORDER BY decile
 -- name: count_scores_from
 SELECT count(*) AS scores
 FROM streamflow.scores WHERE scoring_id = %(scoring_id)s AND probability >= %(least)s
+
+-- name: list_candidates
+-- A scoring's entities but for those whom the newest month lacks, in chunks in the order of ranks.
+SELECT array_agg(entity_id ORDER BY rank) AS entities,
+       array_agg(probability ORDER BY rank) AS probabilities,
+       array_agg(rank ORDER BY rank) AS ranks,
+       array_agg(decile ORDER BY rank) AS deciles,
+       array_agg(value::double precision ORDER BY rank) AS values
+FROM (
+    SELECT scores.entity_id, probability, rank, decile, worth.value
+    FROM streamflow.scores AS scores
+    LEFT JOIN {worth} AS worth ON worth.entity = scores.entity_id
+    WHERE scoring_id = %(scoring_id)s AND EXISTS (
+        SELECT FROM {newest_month} AS present
+        WHERE present.{key} = scores.entity_id AND present.as_of = %(month)s
+    )
+) AS candidates
+GROUP BY (rank - 1) / 100000
+ORDER BY (rank - 1) / 100000
+
+-- name: no_values
+(SELECT NULL::text AS entity, NULL::double precision AS value WHERE false)
+
+-- name: listed_reasons
+SELECT entity_id, array_agg(sentence ORDER BY position) AS sentences
+FROM streamflow.reasons
+WHERE scoring_id = %(scoring_id)s AND entity_id = ANY(%(entities)s::text[])
+  AND position <= %(most)s
+GROUP BY entity_id
+
+-- name: no_labels
+(SELECT NULL::text AS {key}, NULL::boolean AS {label}, NULL::date AS as_of,
+        NULL::timestamptz AS recorded_at WHERE false)
+
+-- name: lock_lists
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
+       pg_advisory_xact_lock(hashtext('streamflow lists'), hashtext(%(model)s))
+
+-- name: lists
+SELECT list_id, model, version, model_hash, run_id, scoring_id, campaign, as_of, known_at, hold_out,
+       rates, limits, entities, held_out, without_value, departed, content_hash, exported_at,
+       exported_by
+FROM streamflow.lists
+WHERE model = %(model)s
+ORDER BY list_id
+
+-- name: record_list
+INSERT INTO streamflow.lists
+    (model, version, model_hash, run_id, scoring_id, campaign, as_of, known_at, hold_out, rates,
+     limits, entities, held_out, without_value, departed, content_hash, exported_at, exported_by)
+VALUES (%(model)s, %(version)s, %(model_hash)s, %(run_id)s, %(scoring_id)s, %(campaign)s, %(as_of)s,
+        %(known_at)s, %(hold_out)s, %(rates)s, %(limits)s, %(entities)s, %(held_out)s,
+        %(without_value)s, %(departed)s, %(content_hash)s, %(exported_at)s, %(exported_by)s)
+RETURNING list_id
+
+-- name: record_listed
+INSERT INTO streamflow.listed
+    (list_id, entity_id, position, held_out, probability, worth, expected_value)
+SELECT %(list_id)s, entity_id, position, held_out, probability, worth, expected_value
+FROM unnest(%(entities)s::text[], %(held_out)s::boolean[], %(probabilities)s::double precision[],
+            %(worths)s::double precision[], %(expected)s::double precision[]) WITH ORDINALITY
+    AS listed (entity_id, held_out, probability, worth, expected_value, position)
+
+-- name: listed_among
+-- Of these ids, who is on the list, whether they were held out, and the contact that is recorded.
+SELECT entity_id, held_out, contacts.recorded_at IS NOT NULL AS recorded, contacted_on
+FROM streamflow.listed
+LEFT JOIN streamflow.contacts USING (list_id, entity_id)
+WHERE list_id = %(list_id)s AND entity_id = ANY(%(entities)s::text[])
+
+-- name: record_contacts
+INSERT INTO streamflow.contacts
+    (list_id, entity_id, contacted_on, recorded_at, recorded_by, file_hash)
+SELECT %(list_id)s, entity_id, contacted_on, %(recorded_at)s, %(recorded_by)s, %(file_hash)s
+FROM unnest(%(entities)s::text[], %(days)s::date[]) AS given (entity_id, contacted_on)
+ON CONFLICT DO NOTHING
+
+-- name: campaign_sides
+-- The list's entities by whether they were held out, with their labels of the list's month.
+SELECT held_out,
+       count(*) AS entities,
+       count(contacts.recorded_at) AS contacted,
+       count(label) AS labelled,
+       count(*) FILTER (WHERE label) AS true,
+       count(contacts.recorded_at) FILTER (WHERE label IS NOT NULL) AS contacted_labelled,
+       count(label) FILTER (WHERE labels.recorded_at < %(exported_at)s) AS early
+FROM streamflow.listed
+LEFT JOIN streamflow.contacts USING (list_id, entity_id)
+LEFT JOIN (
+    SELECT DISTINCT ON ({key}) {key} AS entity_id, {label} AS label, recorded_at
+    FROM {label_history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    ORDER BY {key}, recorded_at DESC
+) AS labels USING (entity_id)
+WHERE list_id = %(list_id)s
+GROUP BY held_out

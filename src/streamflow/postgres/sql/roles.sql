@@ -119,6 +119,15 @@ GRANT INSERT (scoring_id, first_rank, last_rank, explained_at, explained_by, sca
 GRANT INSERT ON streamflow.reasons, streamflow.unexplained TO streamflow_pipeline;
 -- Whose rows don't come back; only who owns the tables deletes any.
 GRANT SELECT ON streamflow.forgotten, streamflow.forgotten_steps TO streamflow_pipeline;
+GRANT SELECT ON streamflow.lists, streamflow.listed, streamflow.contacts
+    TO streamflow_pipeline, streamflow_reader;
+GRANT INSERT (model, version, model_hash, run_id, scoring_id, campaign, as_of, known_at, hold_out,
+              rates, limits, entities, held_out, without_value, departed, content_hash, exported_at,
+              exported_by)
+    ON streamflow.lists TO streamflow_pipeline;
+GRANT INSERT ON streamflow.listed TO streamflow_pipeline;
+GRANT INSERT (list_id, entity_id, contacted_on, recorded_at, recorded_by, file_hash)
+    ON streamflow.contacts TO streamflow_pipeline;
 -- The key of a promotion is looked up, and a refused promotion is recorded.
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.audit TO streamflow_pipeline;

@@ -1,0 +1,1 @@
+"""Lists of whom to contact: made, brought back, and what they brought."""
