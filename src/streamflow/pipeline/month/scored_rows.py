@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from streamflow.errors import ModelRefused
 from streamflow.features import month_rows
-from streamflow.features.feature_join import FeatureJoin, join_of_before
+from streamflow.features.feature_join import FeatureJoin, join_of_before, time_of
 from streamflow.lineage.judged_version import JudgedVersion
 from streamflow.platform import Platform
 from streamflow.scores.scorings import Scoring
+from streamflow.serving.feature_status import allowed_ages
+from streamflow.training.served_model import FeatureSchema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,14 +55,16 @@ def scored_rows(
         _join(platform, judged, scoring.known_at),
     )
     ids = pa.array(sorted(wanted), pa.large_string())
-    names = [judged.model.schema.join_key, *(one.name for one in judged.model.schema.features)]
-    kept = [
-        pa.Table.from_batches([batch])
-        .filter(pc.is_in(batch.column(0), value_set=ids))
-        .select(names)
-        for batch in batches
-    ]
-    table = pa.concat_tables(kept).combine_chunks()
+    schema = judged.model.schema
+    newest: dict[str, datetime] = {}
+    kept = []
+    for batch in batches:
+        for view in schema.views:
+            if (moment := pc.max(batch.column(time_of(view))).as_py()) is not None:
+                newest[view] = max(moment, newest.get(view, moment))
+        table = pa.Table.from_batches([batch])
+        kept.append(table.filter(pc.is_in(table.column(0), value_set=ids)))
+    table = without_outdated(pa.concat_tables(kept).combine_chunks(), schema, newest)
     entities = table.column(0).to_pylist()
     if len(entities) != len(wanted):
         gone = min(wanted.difference(entities))
@@ -70,6 +74,32 @@ def scored_rows(
             f"Score again: `streamflow score --as-of {scoring.as_of}`.",
         )
     return ScoredRows(entities, table)
+
+
+def without_outdated(
+    table: pa.Table, schema: FeatureSchema, newest: Mapping[str, datetime]
+) -> pa.Table:
+    """The table with nulls where an entity's row is so old that it counts as none.
+
+    That is so in a view whose features are null for an entity without a row, if the row is older
+    than the view's `newest` event timestamp (UTC) by more than its features allow.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nulled = {one.feature_view for one in schema.features if one.absent == "null"}
+    for view, allowed in allowed_ages(schema):
+        if view not in nulled or view not in newest or allowed is None:
+            continue
+        limit = pa.scalar(newest[view] - allowed, pa.timestamp("us", "UTC"))
+        outdated = pc.fill_null(pc.less(table[time_of(view)], limit), False)
+        for feature in schema.features:
+            if feature.feature_view == view:
+                column = table[feature.name]
+                values = pc.if_else(outdated, pa.scalar(None, column.type), column)
+                place = table.schema.get_field_index(feature.name)
+                table = table.set_column(place, feature.name, values)
+    return table
 
 
 def _join(platform: Platform, judged: JudgedVersion, known_at: datetime) -> FeatureJoin | None:
