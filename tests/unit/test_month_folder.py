@@ -31,7 +31,7 @@ def test_the_files_of_a_folder_are_found_by_their_tables(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("{}.csv.gz", "which is compressed: unpack it"),
+        ("{}.csv.bz2", "which is compressed: unpack it"),
         ("{}.parquet.zst", "which is compressed: unpack it"),
         ("{}.CSV", "rename it to {}.csv"),
         (" {}.csv ", "rename it to {}.csv"),
@@ -55,7 +55,7 @@ def test_a_folder_and_a_broken_link_are_told(tmp_path: Path) -> None:
 
 
 def test_another_ending_is_told_where_the_table_has_to_be_there(tmp_path: Path) -> None:
-    (tmp_path / "users.tsv").touch()
+    (tmp_path / "users.dat").touch()
     (tmp_path / "labels.md").touch()
-    assert "There is 'users.tsv', whose name ends otherwise" in refusal(tmp_path, USERS)
+    assert "There is 'users.dat', whose name ends otherwise" in refusal(tmp_path, USERS)
     assert find_files(tmp_path, (LABELS,)) == {}
