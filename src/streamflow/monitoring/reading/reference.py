@@ -100,7 +100,10 @@ def _edges(
         ),
     }
     rows = database.row("count_rows", names)["rows"]
-    ranges = {row["feature"]: row for row in database.rows("feature_ranges", names)}
+    ends = database.row(
+        "summarize_features",
+        {**names, "summaries": subquery(", ".join(_range(history, columns)))},
+    )
     quantiles = {
         row["feature"]: row["quantiles"]
         for row in database.rows(
@@ -111,7 +114,21 @@ def _edges(
         )
     }
     return {
-        name: edges(row["least"], row["greatest"], quantiles.get(name) or ())
-        for name, row in ranges.items()
-        if row["least"] is not None
+        name: edges(ends[f"least_{number}"], ends[f"greatest_{number}"], quantiles.get(name) or ())
+        for number, name in enumerate(columns)
+        if ends[f"least_{number}"] is not None
     }
+
+
+def _range(history: History, columns: Mapping[str, str]) -> list[str]:
+    return [
+        history.database.render(
+            "number_range",
+            {
+                "column": identifier(column),
+                "least": identifier(f"least_{number}"),
+                "greatest": identifier(f"greatest_{number}"),
+            },
+        )
+        for number, column in enumerate(columns.values())
+    ]

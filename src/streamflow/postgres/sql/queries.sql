@@ -1105,31 +1105,42 @@ ORDER BY position
 SELECT count(*) AS rows FROM {rows} AS month_rows
 
 -- name: counted_number
--- A value with its bin, and with its magnitude if it is above 0.
-({number}, nullif({column}::double precision, 'NaN'), NULL::text, %(center)s::double precision,
- width_bucket(nullif({column}::double precision, 'NaN'), %(edges)s::double precision[]))
+-- A value's bin, and its magnitude if it is above 0.
+width_bucket(nullif({column}::double precision, 'NaN'), %(edges)s::double precision[]) AS {bin},
+CASE WHEN {column}::double precision > 0 AND {column}::double precision < 'Infinity'
+    THEN floor(200 * log({column}::double precision))::integer END AS {magnitude}
 
 -- name: counted_category
-({number}, NULL::double precision, {column}::text, NULL::double precision, NULL::integer)
+{column}::text AS {bin}
+
+-- name: number_set
+({bin}, {magnitude})
+
+-- name: category_set
+({bin})
+
+-- name: number_summary
+min(nullif({column}::double precision, 'NaN')) AS {least},
+max(nullif({column}::double precision, 'NaN')) AS {greatest},
+sum(nullif({column}::double precision, 'NaN') - %(center)s) AS {deviations},
+sum((nullif({column}::double precision, 'NaN') - %(center)s) ^ 2) AS {squares}
 
 -- name: count_features
-SELECT feature, bin, category,
-       CASE WHEN value > 0 AND value < 'Infinity' THEN floor(200 * log(value))::integer END
-           AS magnitude,
-       count(*) AS rows, min(value) AS least, max(value) AS greatest,
-       sum(value - center) AS deviations, sum((value - center) * (value - center)) AS squares
-FROM {rows} AS month_rows
-CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value, category, center, bin)
-GROUP BY 1, 2, 3, 4
+-- In one pass, the rows of each bin of each feature. In the mask `others`, the feature's bit is 0.
+SELECT GROUPING({bins}) AS others, coalesce({number_bins}) AS bin, coalesce({categories}) AS category,
+       coalesce({magnitudes}) AS magnitude, count(*) AS rows
+FROM (SELECT {values} FROM {rows} AS month_rows) AS binned
+GROUP BY GROUPING SETS ({sets})
+
+-- name: summarize_features
+SELECT {summaries} FROM {rows} AS month_rows
 
 -- name: one_number
 ({number}::text, nullif({column}::double precision, 'NaN'))
 
--- name: feature_ranges
-SELECT feature, min(value) AS least, max(value) AS greatest
-FROM {rows} AS month_rows
-CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value)
-GROUP BY feature
+-- name: number_range
+min(nullif({column}::double precision, 'NaN')) AS {least},
+max(nullif({column}::double precision, 'NaN')) AS {greatest}
 
 -- name: feature_quantiles
 -- Of every so many entities, which are the same each time.
