@@ -45,9 +45,9 @@ def _whole(value: FeatureValue, phrase: Phrase) -> str | None:
     """What the phrase says of this very value, instead of its text."""
     if value is None or value != value:
         return phrase.null
-    if value is True:
-        return phrase.true
-    return phrase.false if value is False else None
+    if isinstance(value, bool):
+        return phrase.true if value else phrase.false
+    return phrase.one if value == 1 else None
 
 
 def _words(value: FeatureValue, phrase: Phrase) -> str:
@@ -61,10 +61,10 @@ def _words(value: FeatureValue, phrase: Phrase) -> str:
 
 
 def number(value: float) -> str:
-    """A number as people write it: whole numbers whole, others with about three digits that
-    matter, thousands apart."""
+    """A number as people write it: whole numbers whole, others with four digits that matter,
+    thousands apart."""
     if isinstance(value, int) or not math.isfinite(value) or float(value).is_integer():
         return f"{value:,.0f}"
-    digits = 2 - math.floor(math.log10(abs(value)))
+    digits = 3 - math.floor(math.log10(abs(value)))
     text = f"{value:,.{min(max(digits, 0), 12)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -17,11 +17,12 @@ class Phrase:
     """What is said of a feature, with {value} for the entity's value.
 
     What is usual follows it, unless {usual} stands in the text: "4 failed payments, usually 0".
-    `true`, `false` and `null` are said of these values instead of the text; `values` has words for
-    categories, by the category.
+    `one`, `true`, `false` and `null` are said of 1 and of these values instead of the text;
+    `values` has words for categories, by the category.
     """
 
     text: str = ""
+    one: str | None = None
     true: str | None = None
     false: str | None = None
     null: str | None = None
@@ -43,7 +44,7 @@ def phrase_findings(phrases: object) -> Iterator[Finding]:
             yield Finding(where, f"{phrase!r} is neither a text nor a Phrase", _EXAMPLE)
             continue
         made = Phrase(phrase) if isinstance(phrase, str) else phrase
-        texts = [made.text, made.true, made.false, made.null]
+        texts = [made.text, made.one, made.true, made.false, made.null]
         if not any(texts) and not made.values:
             yield Finding(where, "it says nothing", _EXAMPLE)
         if not isinstance(made.values, Mapping):

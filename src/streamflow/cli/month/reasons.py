@@ -65,7 +65,7 @@ def _print(done: Explanation, frequent: list[FrequentReason]) -> None:
     news = f"{done.new:,} of them new" if done.new else "all of them explained before"
     print(f"{what}: the {done.top:,} highest scores of {scoring.entities:,} are explained, {news}.")
     print(
-        f"Contributions are of {done.scale} and start from {done.base:.4f}, the mean of "
+        f"Contributions, in {done.scale}, start from {done.base:.4f}, the mean score of "
         f"{done.background['rows']:,} {done.background['rule']}."
     )
     if done.refused:
