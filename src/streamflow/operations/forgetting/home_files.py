@@ -9,7 +9,7 @@ from streamflow.operations.forgetting import rows_of_files, texts
 from streamflow.scratch import scratch
 from streamflow.settings import Settings
 
-REPORT_SUFFIXES = frozenset({".csv", ".htm", ".html", ".md", ".txt"})
+PAGE_SUFFIXES = frozenset({".htm", ".html", ".md"})
 
 
 def forget_in_home(settings: Settings, join_key: str, entities: Sequence[str]) -> dict[str, int]:
@@ -27,12 +27,14 @@ def forget_in_home(settings: Settings, join_key: str, entities: Sequence[str]) -
         elif file.suffix.casefold() == ".parquet":
             found[str(file)] = rows_of_files.leave_out_of_parquet(file, join_key, ids)
     found_by = texts.patterns(entities)
+    # A page of figures names nobody, unless somebody wrote it in: a number there is a figure.
+    in_pages = texts.patterns(entity for entity in entities if texts.is_distinctive(entity))
     for file in texts.text_files([settings.home / "logs", settings.home / "reports"]):
-        found[str(file)] = texts.mask(file, found_by)
-    # A model's files aren't texts: an id may be a number in one of them.
-    for file in texts.text_files([settings.artifacts], REPORT_SUFFIXES):
+        is_page = file.suffix.casefold() in PAGE_SUFFIXES
+        found[str(file)] = texts.mask(file, in_pages if is_page else found_by)
+    for file in texts.text_files([settings.artifacts], PAGE_SUFFIXES):
         if not _is_of_a_model(file, settings.artifacts):
-            found[str(file)] = found.get(str(file), 0) + texts.mask(file, found_by)
+            found[str(file)] = texts.mask(file, in_pages)
     return {file: count for file, count in found.items() if count}
 
 

@@ -35,11 +35,16 @@ def patterns(entities: Iterable[str]) -> Patterns:
     distinctive: list[bytes] = []
     others: list[bytes] = []
     for entity in entities:
-        (distinctive if _is_distinctive(entity) else others).extend(_spellings(entity))
+        (distinctive if is_distinctive(entity) else others).extend(_spellings(entity))
     return [
         *_compiled(distinctive, b"(?<!" + _WORD + b")(?:%s)(?!" + _WORD + b")"),
         *_compiled(others, b"(?:(?<=" + _BEFORE + b")|^)(?:%s)(?:(?=" + _AFTER + b")|$)"),
     ]
+
+
+def is_distinctive(entity: str) -> bool:
+    """Whether the id, as a word, is nothing else than an id: no number, and not very short."""
+    return len(entity) >= _SHORTEST_DISTINCTIVE and not entity.isdecimal()
 
 
 def mask(file: Path, found_by: Patterns) -> int:
@@ -66,10 +71,6 @@ def text_files(folders: Iterable[Path], suffixes: frozenset[str] | None = None) 
                 wanted = suffixes is None or path.suffix.casefold() in suffixes
                 if wanted and path.is_file() and not path.is_symlink():
                     yield path
-
-
-def _is_distinctive(entity: str) -> bool:
-    return len(entity) >= _SHORTEST_DISTINCTIVE and not entity.isdecimal()
 
 
 def _spellings(entity: str) -> Iterator[bytes]:
