@@ -260,3 +260,17 @@ def test_ingestions_that_came_or_went_explain_other_data() -> None:
     )
     assert moved(after, difference=table_difference(table(), rows))["data"][-1] == f"{told} came"
     assert moved(lineage(), after, table_difference(rows, table()))["data"][-1] == f"{told} is gone"
+
+
+def test_forgotten_rows_are_told_from_rows_that_moved() -> None:
+    before = lineage()
+    one = table(user_id=["ann"], fee=[1.0], plan=["a"], visits=[3], label=[True])
+    after = replace(lineage(one), data=replace(lineage(one).data, rows=1))
+    nothing = Difference([], [], [])
+    told = "1 row was forgotten; the other 1 is as it was"
+
+    for old, new in ((before, after), (after, before)):
+        data = compare(old, new, nothing, forgotten=1)[0]
+        assert data == Factor("data", False, [told])
+    gone = compare(before, after, Difference(["bob"], [], []), forgotten=1)[0]
+    assert gone.said[:2] == ["1 row gone; first: user bob", "1 row was forgotten"]

@@ -86,10 +86,9 @@ def _definition(configuration: Configuration, name: str) -> object:
 
 def forgotten_rows(rows: int, forgotten: int) -> str:
     """What is said of data in which nothing has changed but that rows were forgotten."""
-    return (
-        f"{forgotten:,} row{' was' if forgotten == 1 else 's were'} forgotten; "
-        f"the other {rows - forgotten:,} are as they were"
-    )
+    were = "1 row was" if forgotten == 1 else f"{forgotten:,} rows were"
+    stay = "1 is as it was" if rows - forgotten == 1 else f"{rows - forgotten:,} are as they were"
+    return f"{were} forgotten; the other {stay}"
 
 
 def _data(
@@ -119,7 +118,8 @@ def _data(
         else:
             lines = [*entities, *lines]
     if forgotten and difference is not None and not lines:
-        return Factor("data", False, [forgotten_rows(old.rows, forgotten)]), consequences
+        rows = forgotten_rows(max(old.rows, new.rows), forgotten)
+        return Factor("data", False, [rows]), consequences
     if lines:
         if forgotten:
             rows = "row was" if forgotten == 1 else "rows were"

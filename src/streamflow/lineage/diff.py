@@ -81,7 +81,13 @@ def diff(platform: Platform, before: str, after: str, progress: Progress = silen
     return RunDifference(
         before=one.run.run_id,
         after=other.run.run_id,
-        factors=compare.compare(one.lineage, other.lineage, difference, without_effect),
+        factors=compare.compare(
+            one.lineage,
+            other.lineage,
+            difference,
+            without_effect,
+            forgotten=max(one.forgotten, other.forgotten),
+        ),
         metrics={
             name: (one.run.metrics.get(name), other.run.metrics.get(name))
             for name in sorted(metrics)
