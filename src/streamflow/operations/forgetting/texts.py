@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import json
-import mmap
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -49,18 +49,16 @@ def is_distinctive(entity: str) -> bool:
 
 def mask(file: Path, found_by: Patterns) -> int:
     """Mask what the patterns find in the file, and return how often that was."""
-    if not found_by or not file.stat().st_size:
+    if not found_by:
         return 0
-    count = 0
-    with file.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
-        for pattern in found_by:
-            places = [one.span() for one in pattern.finditer(content)]
-            for start, end in places:
-                content[start:end] = b"*" * (end - start)
-            count += len(places)
-        if count:
-            content.flush()
-    return count
+    with file.open("r+b", buffering=0) as stream:
+        content = stream.readall()
+        places = {one.span() for pattern in found_by for one in pattern.finditer(content)}
+        for start, end in sorted(places):
+            # A log may have been emptied meanwhile.
+            if os.fstat(stream.fileno()).st_size >= end:
+                os.pwrite(stream.fileno(), b"*" * (end - start), start)
+    return len(places)
 
 
 def text_files(folders: Iterable[Path], suffixes: frozenset[str] | None = None) -> Iterator[Path]:
