@@ -25,8 +25,6 @@ ENTITY_TABLES: dict[str, tuple[str, str]] = {
     "absences": ("entity", "rows_of_use_case"),
     "shadow_scores": ("entity_id", "rows_of_answering_model"),
     "predictions": ("entity_id", "rows_of_served_model"),
-    "contacts": ("entity_id", "rows_of_list"),
-    "listed": ("entity_id", "rows_of_list"),
     "reasons": ("entity_id", "rows_of_scoring"),
     "unexplained": ("entity_id", "rows_of_scoring"),
     "contacts": ("entity_id", "rows_of_list"),
@@ -59,7 +57,6 @@ def entity_tables(database: Database, use_case: UseCase) -> list[EntityTable]:
     ours = [
         EntityTable(OWN_SCHEMA, table, column, condition)
         for table, (column, condition) in ENTITY_TABLES.items()
-        if database.row("table_exists", schema=OWN_SCHEMA, table=table)["exists"]
     ]
     found = database.rows(
         "tables_with_key",

@@ -169,9 +169,6 @@ served_model IN (SELECT served_model FROM streamflow.served_models WHERE model =
 -- name: rows_of_answering_model
 answered_by IN (SELECT served_model FROM streamflow.served_models WHERE model = %(model)s)
 
--- name: rows_of_list
-list_id IN (SELECT list_id FROM streamflow.lists WHERE model = %(model)s)
-
 -- name: rows_of_scoring
 scoring_id IN (SELECT scoring_id FROM streamflow.scorings WHERE model = %(model)s)
 
