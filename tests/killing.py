@@ -28,14 +28,15 @@ NO_MODELS: dict[str, Any] = {"versions": [], "runs": []}
 # a place such as "before create_model_version", a method of MLflow's client or a named query.
 FORKING = """
 import contextlib, gc, importlib, json, os, signal, sys, time, traceback
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import feast, feast_postgres, lightgbm, matplotlib.pyplot, mlflow, onnxruntime, pandera.pandas
 import skl2onnx, sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
 from dataclasses import replace
-from tests import promoting
+from tests import promoting, registered
 from streamflow.operations import backup as backups
+from streamflow.operations import prune as pruning
 from streamflow.pipeline import apply as applying, ingest as ingesting
 from streamflow.pipeline import materialize as materializing
 from streamflow.pipeline import train as training
@@ -90,6 +91,15 @@ def approve(ready, version=2):
 def backup(ready):
     name = ready.database.row("current_database")["name"]
     backups.backup(ready.settings, ready.settings.home / f"{name}.backup", NOW)
+
+
+def register_four(ready):
+    registered.register_four(ready)
+
+
+def prune(ready):
+    later = datetime.now(UTC) + timedelta(days=200)
+    pruning.prune(ready, 1, timedelta(days=180), later)
 
 
 def nothing(ready):
@@ -282,7 +292,8 @@ def copying(
     new_folder: Callable[[str], Path],
 ) -> Copies:
     """Makes a place where a step can be done, the same each time, out of a prepared database."""
-    before = {"ingest": Place(prepared, new_folder("empty"))}
+    empty = Place(prepared, new_folder("empty"))
+    before = {"ingest": empty, "prune": empty}
 
     def add(step: str, template: str, *preparations: str) -> None:
         # One home for all copies: the artifacts of the versions that are there are in it.
@@ -340,6 +351,23 @@ def history_and_online(place: Place) -> dict[str, Any]:
                 [one["gate"], one["outcome"]] for one in row["details"].get("gates", [])
             ]
     return found
+
+
+def runs_and_files(place: Place) -> dict[str, Any]:
+    """Which versions MLflow has, how many runs and models, and how many files they have."""
+    with psycopg.connect(place.url) as connection:
+        versions = connection.execute(
+            "SELECT version, current_stage FROM mlflow.model_versions "
+            "WHERE current_stage <> 'Deleted_Internal' ORDER BY version"
+        ).fetchall()
+        ((runs,),) = connection.execute(
+            "SELECT count(*) FROM mlflow.runs WHERE lifecycle_stage = 'active'"
+        ).fetchall()
+        ((models,),) = connection.execute(
+            "SELECT count(*) FROM mlflow.logged_models WHERE lifecycle_stage = 'active'"
+        ).fetchall()
+    files = [path for path in (place.home / "mlflow").rglob("*") if path.is_file()]
+    return {"versions": versions, "runs": runs, "models": models, "files": len(files)}
 
 
 def leftovers(place: Place) -> list[str]:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 from tests import killing
-from tests.killing import KILLS, Copies, Forking, Undisturbed, assert_as_undisturbed
+from tests.killing import (
+    KILLS,
+    Copies,
+    Forking,
+    Undisturbed,
+    assert_as_undisturbed,
+    until_all_have_left,
+)
 
 STEPS = (
     *("ingest", "materialize", "train", "promote", "rollback", "approve"),
@@ -76,6 +83,33 @@ def test_a_step_killed_between_two_writes_and_run_again_ends_as_if_undisturbed(
     place = copies(step)
     assert forking.start(step, place, at=at).code == -9, f"{step} never came to {at}"
     assert_as_undisturbed(place, forking.do(step, place), expected)
+
+
+PRUNED = {"versions": [(2, "Production"), (4, "None")], "runs": 2, "models": 2, "files": 4}
+INSTANTS: list[dict[str, str | float]] = [
+    {"at": "after delete_model_version"},
+    {"at": "before delete_run"},
+    *({"after": random.Random(f"prune {number}").random()} for number in range(KILLS)),
+]
+
+
+@pytest.mark.parametrize("instant", INSTANTS, ids=str)
+def test_a_prune_killed_at_any_instant_and_run_again_has_taken_all_away(
+    instant: dict[str, str | float], forking: Forking, copies: Copies
+) -> None:
+    place = copies("prune")
+    assert forking.start("register_four", place).code == 0
+    before = killing.runs_and_files(place)
+    assert (before["runs"], before["models"], before["files"]) == (4, 4, 8)
+    killed = forking.start("prune", place, **instant)
+    if "at" in instant:
+        assert killed.code == -9, f"prune never came to {instant}: {killed.said}"
+    # What stays is whole at each instant.
+    halfway = killing.runs_and_files(place)
+    assert set(PRUNED["versions"]) <= set(halfway["versions"])
+    until_all_have_left(place)
+    assert forking.start("prune", place).code == 0
+    assert killing.runs_and_files(place) == PRUNED
 
 
 def test_folders_that_a_killed_training_worked_in_are_gone_after_the_next(

@@ -9,53 +9,21 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from mlflow import MlflowClient
+from tests.registered import register_four
 
 from streamflow.errors import MlflowUnavailable, UnknownRun
 from streamflow.operations import prune
 from streamflow.platform import Platform
 from streamflow.registry import mlflow_deletion
-from streamflow.registry.records import MODEL_HASH_TAG
 
 LATER = datetime.now(UTC) + timedelta(days=200)
 HALF_A_YEAR = timedelta(days=180)
 
 
-def register(ready: Platform, name: str) -> tuple[int, str]:
-    """A version with a file in its run and one in its model; returns its number and run."""
-    client = MlflowClient(tracking_uri=ready.registry.uri, registry_uri=ready.registry.uri)
-    run_id = ready.registry.create_run(name)
-    client.log_text(run_id, "figures", "figures.txt")
-    model = client.create_logged_model(
-        client.get_run(run_id).info.experiment_id, source_run_id=run_id
-    )
-    client.log_model_artifacts(model.model_id, str(_folder_with_a_file(ready, name)))
-    client.set_terminated(run_id)
-    client.create_model_version(
-        ready.registry.model,
-        source=model.artifact_location,
-        run_id=run_id,
-        model_id=model.model_id,
-        tags={MODEL_HASH_TAG: f"{int(name):064x}"},
-    )
-    newest = ready.registry.versions()[0]
-    return newest.version, run_id
-
-
-def _folder_with_a_file(ready: Platform, name: str) -> Path:
-    folder = ready.settings.home / f"given {name}"
-    folder.mkdir(parents=True)
-    (folder / "model.bin").write_text("a model")
-    return folder
-
-
 @pytest.fixture
 def four(ready: Platform) -> tuple[Platform, list[tuple[int, str]]]:
     """Four versions, the second one in Production."""
-    client = MlflowClient(tracking_uri=ready.registry.uri, registry_uri=ready.registry.uri)
-    client.create_registered_model(ready.registry.model)
-    made = [register(ready, str(number)) for number in range(1, 5)]
-    ready.registry.set_stage(made[1][0], "Production")
-    return ready, made
+    return ready, register_four(ready)
 
 
 def folder_of(ready: Platform, run_id: str) -> Path:
