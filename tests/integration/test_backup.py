@@ -47,6 +47,9 @@ from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.predict import predict
 from streamflow.postgres import client_programs, embedded_server, migrations
 from streamflow.postgres.database import Database
+from streamflow.promotion import model_history
+from streamflow.promotion.change import Change
+from streamflow.promotion.lookup import anchors
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import ScoringRequest
@@ -133,12 +136,36 @@ def source(
             train.train(ready, JANUARY, None, random_state, NOW)
         for version in (1, 2):
             promoting.promote(ready, version, "Production", "a test", "test", NOW)
+        for change in more_changes(ready):
+            model_history.record(ready.database, change)
         keys = ready.database
         api_keys.create(keys, api_keys.new_key(), [Scope.READ], "", None, "ann", NOW)
         log_a_prediction(ready)
     file = folder / "a backup.tar"
     backup(settings, file, NOW)
     return Source(settings, file, rows_of(settings), files_of(settings), predicted(settings))
+
+
+def more_changes(ready: Any) -> list[Change]:
+    """Of all kinds, with what a text form of JSON and of times could lose."""
+    version = ready.registry.version(1)
+    figures = {
+        "auc": 0.1 + 0.2,
+        "tiny": 5e-324,
+        "whole": 1.0,
+        "none": None,
+        "said": "naïve ≤ 5 %\n",
+    }
+    moment = NOW.replace(microsecond=123456)
+    return [
+        model_history.about(version, "approved", "ben", "Grüße, \\ and 'quotes'", moment),
+        model_history.about(
+            *(version, "refused", "ben", "", moment),
+            to_stage="Production",
+            details={"gates": [{"gate": "quality", "figures": figures}]},
+        ),
+        model_history.about(version, "canary started", "ben", "a few", NOW, details={"share": 2.5}),
+    ]
 
 
 def log_a_prediction(ready: Any) -> None:
@@ -205,8 +232,19 @@ def test_another_home_has_every_row_and_file_and_tells_the_same(
             assert all(factor.same for factor in reproduced.factors)
         (explained,) = explain.explain(ready, explain.find(ready, ["a-request"], None))
         assert explained.verdict == "same"
+        found = anchors.verify(ready)
+        assert (found.rows, found.bent, found.without_anchor) == (5, None, None)
         assert promoting.rollback(ready, "as before", "test", NOW).version == 1
         assert production_predictor(ready).production().version.version == 1
+        found = anchors.verify(ready)
+        assert (found.rows, found.bent) == (6, None)
+        with ready.database.transaction(), ready.database.connection() as connection:
+            connection.execute("ALTER TABLE streamflow.model_history DISABLE TRIGGER USER")
+            connection.execute("UPDATE streamflow.model_history SET why = 'so' WHERE number = 4")
+            bent = anchors.verify(ready).bent
+            assert bent is not None
+            assert bent.number == 4
+            raise psycopg.Rollback
     # The source is as it was, and so is its backup: restored once more, it changes nothing.
     assert rows_of(source.settings) == source.rows
     assert restore(settings, source.file).before
