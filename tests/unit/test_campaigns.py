@@ -209,7 +209,7 @@ def test_a_large_campaign_is_told_either_way() -> None:
     assert better.outcome == "fewer"
     assert better.message == (
         "17.8 % of the 4,500 who were to be contacted, and 28.0 % of the 500 held out: "
-        "10.2 points fewer (6.3 to 14.5)."
+        "10.2 points fewer (95 % interval: 6.3 to 14.5)."
     )
     worse = effect(Side(4_500, 4_300, 4_500, 1_400, 4_300), Side(500, 0, 500, 100, 0))
     assert worse.outcome == "more"

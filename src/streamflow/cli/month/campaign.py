@@ -120,12 +120,12 @@ def _print_effects(found: Sequence[CampaignEffect]) -> None:
     for one in found:
         effect = one.effect
         rows = [
-            _row("to be contacted", effect.to_contact),
+            _row("to contact", effect.to_contact),
             _row("held out", effect.held_out),
         ]
         print_table(
             f"list {one.list_id} of {one.as_of}, campaign {one.campaign!r}",
-            ["", "entities", "contacted", "with a label", f"{one.label} true", "share"],
+            ["", "entities", "contacted", "labelled", f"{one.label} true", "share"],
             rows,
         )
         said = {"fewer": "It helped", "more": "It did harm", "can't tell": "Can't tell"}
@@ -146,7 +146,7 @@ def _print_effects(found: Sequence[CampaignEffect]) -> None:
                 f"warning: {effect.held_out.contacted:,} of those held out were contacted. They "
                 "count as held out, so the effect looks smaller than it is."
             )
-        if one.early_labels:
+        if 0 < one.early_labels < effect.to_contact.labelled + effect.held_out.labelled:
             print(
                 f"warning: {one.early_labels:,} labels were known before the list was exported; no "
                 "contact can have changed them."
@@ -155,9 +155,5 @@ def _print_effects(found: Sequence[CampaignEffect]) -> None:
 
 def _row(name: str, side: Side) -> list[object]:
     share = side.share_true
-    shown = (
-        ""
-        if share is None
-        else (f"{share.value * 100:.1f} % ({share.low * 100:.1f} to {share.high * 100:.1f})")
-    )
+    shown = "" if share is None else f"{share.value * 100:.1f} %"
     return [name, side.entities, side.contacted, side.labelled, side.true, shown]

@@ -140,13 +140,17 @@ def _in_words(outcome: Outcome, to_contact: Side, held_out: Side, fewer: Estimat
     )
     low, high = fewer.low * 100, fewer.high * 100
     if outcome == "fewer":
-        return f"{found}{fewer.value * 100:.1f} points fewer ({low:.1f} to {high:.1f})."
+        return (
+            f"{found}{fewer.value * 100:.1f} points fewer (95 % interval: {low:.1f} to {high:.1f})."
+        )
     if outcome == "more":
-        return f"{found}{-fewer.value * 100:.1f} points more ({-high:.1f} to {-low:.1f})."
+        points = f"{-fewer.value * 100:.1f} points more"
+        return f"{found}{points} (95 % interval: {-high:.1f} to {-low:.1f})."
     true_share = (to_contact.true + held_out.true) / (to_contact.labelled + held_out.labelled)
     least = least_difference(to_contact.labelled, held_out.labelled, true_share)
     return (
-        f"{found}from {-low:.1f} points more to {high:.1f} points fewer. That may be chance; with "
+        f"{found}from {-low:.1f} points more to {high:.1f} points fewer (95 % interval). It may be "
+        f"chance; with "
         f"so many on each side, a difference of about {least * 100:.0f} points would be seen."
     )
 
