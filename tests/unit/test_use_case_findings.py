@@ -161,6 +161,8 @@ def wrong_settings(draw: st.DrawFn) -> Fault:
                 ("value", Value(each=1.0, success=20), "value", "Value(success=0.2)"),
                 ("value", Value(each=1.0, cost=-5), "value", "Value(cost=5.0)"),
                 ("risk_bands", ["high"], "risk_bands", "risk_bands={"),
+                ("phrases", {"alarm": "{value}"}, "phrases", 'phrases={"alarms": "{value} …"}'),
+                ("phrases", {"alarms": "{valeu}"}, "phrase of 'alarms'", '"alarms": "{value} …"'),
                 ("risk_bands", {"high": 50}, "risk_bands", '"high": 0.5'),
                 ("risk_bands", {"a": 0.1, "b": 0.1}, "risk_bands", "risk_bands={"),
                 ("tables", (), "tables", "def tables():"),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
+from streamflow.errors import ProcessFailed
 from streamflow.reasons import shapley
 from streamflow.reasons.forms.trees import TreeSum
 from streamflow.reasons.shapley import Question
@@ -20,7 +25,7 @@ def tree_contributions(score: TreeSum, question: Question, processes: int) -> Ma
     """As `shapley.tree_contributions`, by up to so many processes; the same to the last bit for any
     number of them.
 
-    Raises BrokenProcessPool if the system ends one of them, Unexplainable as they do.
+    Raises ProcessFailed if the system ends one of them, Unexplainable as they do.
     """
     starts = range(0, len(score.trees), _TREES_TOGETHER)
     groups = [replace(score, trees=score.trees[one : one + _TREES_TOGETHER]) for one in starts]
@@ -29,8 +34,16 @@ def tree_contributions(score: TreeSum, question: Question, processes: int) -> Ma
         return _added(map(shapley.tree_contributions, groups, [question] * len(groups)))
     # A process that is forked from one with threads may find locks closed for ever.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_keep, initargs=(question,)) as pool:
+    pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(question,))
+    try:
         return _added(pool.map(_contributions, groups))
+    except BrokenProcessPool as error:
+        raise ProcessFailed(
+            "A process that computes contributions was ended from outside.",
+            "If memory was short, free some; then run the same command again.",
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _added(parts: Iterator[Matrix]) -> Matrix:
@@ -43,8 +56,19 @@ def _added(parts: Iterator[Matrix]) -> Matrix:
 _question: list[Question] = []
 
 
-def _keep(question: Question) -> None:
+def _begin(question: Question) -> None:
     _question.append(question)
+    # Ctrl-C is sent to these processes too; the one that started them ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _contributions(score: TreeSum) -> Matrix:
