@@ -17,6 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 from tests import promoting, tiny_case
+from tests.scored import record_scores
 from tests.statements import execute
 from typer.testing import CliRunner
 
@@ -35,10 +36,13 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.evaluate import evaluate
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
+from streamflow.pipeline.month.lists import campaign, export_list
+from streamflow.pipeline.month.lists.export_list import Choice
 from streamflow.pipeline.predict import predict
 from streamflow.platform import Platform
 from streamflow.postgres import migrations, roles
 from streamflow.postgres.database import Database
+from streamflow.scores.campaigns.selection import Limits
 from streamflow.serving import prediction_log_partitions as partitions
 from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.serving.prediction_log_rows import Encoder
@@ -129,6 +133,23 @@ def test_the_pipeline_may_repeat_its_work_and_read_its_models(
     apply(ready)
     assert predict(production_predictor(ready), "m-0001", NOW)["prediction"] in (0, 1)
     assert [run.status for run in ready.registry.runs()] == ["FINISHED"]
+
+
+def test_the_pipeline_exports_lists_and_records_contacts(
+    opened: Callable[[str], Platform], tmp_path: Path
+) -> None:
+    ready = opened("pipeline")
+    model = tiny_case.use_case.registered_model
+    scores = {f"m-{one:04}": one / 100 for one in range(100)}
+    record_scores(ready.database, scores, model=model, known_at=NOW)
+    choice = Choice(JANUARY, Limits(top=20))
+    done = export_list.export_list(ready, choice, "ann", NOW, lambda _: None)
+    assert (done.listed, done.recorded) == (20, True)
+    file = tmp_path / "contacts.csv"
+    file.write_text("machine_id\nm-0099\n")
+    assert campaign.record(ready, file, None, "ann", NOW).contacts.added == 1
+    (found,) = campaign.effects(ready, NOW)
+    assert found.effect.outcome == "can't tell"
 
 
 def test_the_api_reads_features_and_models_and_appends(
@@ -294,6 +315,13 @@ FORBIDDEN = {
     noticed_change("promoted"): EVERYBODY,
     noticed_change("approved"): EVERYBODY,
     noticed_change("changed elsewhere"): ("pipeline", "feast", "reader"),
+    "DELETE FROM streamflow.lists": EVERYBODY,
+    "UPDATE streamflow.listed SET held_out = false": EVERYBODY,
+    "DELETE FROM streamflow.listed": EVERYBODY,
+    "UPDATE streamflow.contacts SET contacted_on = NULL": EVERYBODY,
+    "DELETE FROM streamflow.contacts": EVERYBODY,
+    "TRUNCATE streamflow.contacts": EVERYBODY,
+    "SELECT * FROM streamflow.listed": ("api", "feast"),
     "DELETE FROM streamflow.evaluations": EVERYBODY,
     "UPDATE streamflow.evaluations SET version = 2": EVERYBODY,
     "TRUNCATE streamflow.evaluations": EVERYBODY,
