@@ -114,7 +114,8 @@ def _features(month: MonthMonitored) -> Found:
     if month.as_of not in month.learned.months:
         compared = month.compared(TRAINING, kept.rows)
         figures, alarms = features(kept.counts, current, compared)
-    if month.before is not None:
+    # The only month of training was compared already.
+    if month.before is not None and (month.before,) != month.learned.months:
         former = _counted(month, kept, month.before)
         more = features(former, current, month.compared(MONTH_BEFORE))
         figures += more[0]

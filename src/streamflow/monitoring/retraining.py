@@ -49,7 +49,11 @@ def advise(
     drift = next((one for one in raised if one.rule in (*FEATURE_RULES, *SCORE_RULES)), None)
     spoke = worse or drift
     if spoke is None:
-        return Advice("not needed", "", "Nothing that the model reads or says has moved.")
+        return Advice(
+            "not needed",
+            "",
+            "Training again isn't needed: nothing that the model reads or says has moved.",
+        )
     said = f"{spoke.rule}: {spoke.sentence}"
     if worse is None:
         return Advice(

@@ -61,7 +61,7 @@ def _print(done: MonitorResult) -> None:
             print(_quality(one))
         for doubt in one.figures.get("doubts", ()):
             print(f"  not to be believed: {doubt}")
-    print(f"Training again: {made.retraining.verdict}. {made.retraining.sentence}")
+    print(made.retraining.sentence)
     if not done.added:
         print(f"Monitored before, at {made.made_at:%Y-%m-%d %H:%M} UTC: nothing is added.")
 
