@@ -400,6 +400,11 @@ def test_another_row_that_moved_is_named_beside_the_one_that_was_forgotten(
     assert (kept.verdict, not_kept.verdict) == ("different", "different")
     assert OTHER in kept.factors[0].said[0]
     assert "1 row was forgotten" in kept.factors[0].said
+    # What is kept of the verdict names nobody.
+    assert OTHER in kept.why
+    tags = trained.ready.registry.run(trained.kept).tags
+    assert tags["streamflow.reproduced_why"].startswith("data moved: 1 row of readings")
+    assert not [value for value in tags.values() if OTHER in value]
 
 
 def test_a_run_without_hashes_of_its_rows_says_what_it_can(trained: Trained) -> None:
@@ -430,15 +435,3 @@ def test_hashes_that_were_exchanged_prove_nothing(trained: Trained) -> None:
         beside.write_bytes(hashes)
 
     assert made.verdict != "forgotten"
-
-
-def test_no_tag_of_a_run_names_an_entity(trained: Trained) -> None:
-    change = "UPDATE failures.readings_history SET alarms = alarms + %s WHERE machine_id = %s"
-    execute(trained.ready.database, change, [1, OTHER])
-    try:
-        assert OTHER in made_again(trained, trained.kept).why
-    finally:
-        execute(trained.ready.database, change, [-1, OTHER])
-    tags = trained.ready.registry.run(trained.kept).tags
-    assert tags["streamflow.reproduced_why"].startswith("data moved: 1 row of readings")
-    assert not [value for value in tags.values() if OTHER in value]

@@ -147,7 +147,11 @@ def _print_forgotten(done: Forgotten) -> None:
         print("`streamflow reproduce` tells of these runs that rows were forgotten.")
     if again:
         print(f"{len(again):,} of them had been forgotten before.")
-    if not done.left:
+    if not done.people:
+        print("Nobody who was forgotten is there again.")
+    elif not (tables or done.files or done.runs):
+        print("Nothing of them was left.")
+    elif not done.left:
         print(f"{who} forgotten. What stays: `streamflow forget --list`.")
     _print_left(done.left)
 
@@ -157,4 +161,4 @@ def _print_left(left: list[Left]) -> None:
         print(f"left: {one.what}: {one.why.rstrip('.')}.")
         print(f"next: {one.next}")
     if not left:
-        print("No byte of them is left in the database's files.")
+        print("No byte of who was forgotten is left in the database's files.")

@@ -99,6 +99,8 @@ def finish(platform: Platform, progress: Progress = silent) -> list[Left]:
     """Take the bytes of everybody who was forgotten out of the database's files; what is left."""
     database, use_case = platform.database, platform.use_case
     unfinished = [line for line in forgotten_lines(database, use_case) if "space" not in line.steps]
+    if not unfinished:
+        return []
     tables = {name for line in unfinished for name in line.tables}
     left = space.reclaim(database, use_case, tables, progress)
     if not left:
