@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from streamflow.scores.campaigns.selection import Limits
 
 app = typer.Typer()
+
+
+# Before and after the point; nobody counts in more.
+_MOST_DIGITS = 15
 
 
 class Format(StrEnum):
@@ -128,8 +133,8 @@ def _limits(budget: str | None, top: str | None, min_value: float | None) -> Lim
     amount = None if budget is None else _decimal(budget, f"--budget {budget!r} isn't an amount.")
     if amount is not None and amount <= 0:
         raise typer.BadParameter(f"--budget {budget} isn't above 0.")
-    if min_value is not None and min_value != min_value:
-        raise typer.BadParameter("--min-value isn't a number.")
+    if min_value is not None and not math.isfinite(min_value):
+        raise typer.BadParameter(f"--min-value {min_value} isn't a number.")
     if top is None:
         return Limits(amount, min_value=min_value)
     if top.isascii() and top.isdigit() and int(top) > 0:
@@ -154,7 +159,7 @@ def _decimal(text: str, said: str) -> Decimal:
         number = Decimal(text)
     except InvalidOperation as error:
         raise typer.BadParameter(said) from error
-    if not number.is_finite():
+    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
         raise typer.BadParameter(said)
     return number
 
