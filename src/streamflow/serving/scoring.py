@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from streamflow.serving.online_store import Plan
 
 
+# An entity's event timestamps, one per feature view, None where it has no row.
+Times = tuple[datetime | None, ...]
+
+
 @dataclass(frozen=True)
 class Served:
     """A model that is served, its version, and the store's plan to read its features."""
@@ -99,11 +103,25 @@ class Needs:
             departed_after=departed_after(schema),
         )
 
+    def fresh(self, times: Times, oldest: tuple[datetime, ...], clock: Clock) -> bool:
+        """Whether event timestamps, one per view, are of an entity that is there, with a row that
+        isn't before the `oldest` in each view, or without one where the model takes that."""
+        if clock.departed(self.views, times, self.departed_after):
+            return False
+        if None not in times:
+            return not any(map(lt, times, oldest))  # type: ignore[arg-type]
+        of_views = zip(self.views, times, oldest, self.may_lack, strict=True)
+        for view, time, limit, may_lack in of_views:
+            known_at = clock.absent_at(view, None, None) if time is None and may_lack else time
+            if known_at is None or known_at < limit:
+                return False
+        return any(time is not None for time in times)
+
     def met(self, values: tuple[Any, ...]) -> bool:
         """Whether the values are complete, finite and known, so that no feature has a problem."""
         return None not in self.required(values) and self._known(values)
 
-    def met_without(self, times: tuple[datetime | None, ...], values: tuple[Any, ...]) -> bool:
+    def met_without(self, times: Times, values: tuple[Any, ...]) -> bool:
         """The same for an entity that has no row, and so no value, in the views without a time."""
         for value, view, strict in zip(values, self.views_of, self.strict, strict=True):
             absent = times[view] is None
@@ -160,35 +178,14 @@ class _Times(NamedTuple):
 
     @staticmethod
     def if_fresh(
-        needs: Needs,
-        times: tuple[datetime | None, ...],
-        oldest: tuple[datetime, ...],
-        clock: Clock,
+        needs: Needs, times: Times, oldest: tuple[datetime, ...], clock: Clock
     ) -> _Times | None:
-        """None if one of `times` is before the `oldest` that isn't stale, if it is missing and the
-        model, or what is known of the view, doesn't allow that, or if the entity has departed."""
-        if clock.departed(needs.views, times, needs.departed_after):
+        """None if the times aren't `fresh`."""
+        if not needs.fresh(times, oldest, clock):
             return None
-        if None not in times:
-            present = [time for time in times if time is not None]
-            if any(map(lt, present, oldest)):
-                return None
-            return _Times(dict(zip(needs.views, present, strict=True)), min(present), needs.met)
-        present = []
-        for view, time, limit, may_lack in zip(
-            needs.views, times, oldest, needs.may_lack, strict=True
-        ):
-            known_at = time
-            if time is not None:
-                present.append(time)
-            elif may_lack:
-                known_at = clock.absent_at(view, None, None)
-            if known_at is None or known_at < limit:
-                return None
-        if not present:
-            return None
-        met = partial(needs.met_without, times)
-        return _Times(dict(zip(needs.views, times, strict=True)), min(present), met)
+        met = partial(needs.met_without, times) if None in times else needs.met
+        present = min(time for time in times if time is not None)
+        return _Times(dict(zip(needs.views, times, strict=True)), present, met)
 
 
 class _Input(NamedTuple):
@@ -214,9 +211,9 @@ def score(
     inputs: list[_Input | NoAnswer] = []
     # Most rows are of the same times as the one before; those of entities without a row somewhere
     # are of a few.
-    times: tuple[datetime | None, ...] = ()
+    times: Times = ()
     shared: _Times | None = None
-    known: dict[tuple[datetime | None, ...], _Times | None] = {}
+    known: dict[Times, _Times | None] = {}
     for request, row in zip(requests, rows, strict=True):
         if row.times != times:
             times = row.times
