@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from psycopg import sql
 
 from streamflow.postgres.database import Database
-from streamflow.postgres.queries import named_queries
 from streamflow.scores import unfinished
 from streamflow.scores.scorings import Scoring
 from streamflow.scores.unfinished import ScoringKey
@@ -35,7 +34,7 @@ def record_scores(
         *((number, one, p, int(p > 0.5), None) for one, p in probabilities.items()),
         *((number, one, None, None, problem) for one, problem in (problems or {}).items()),
     ]
-    statement = sql.SQL(named_queries()["copy_unfinished_scores"])
+    statement = sql.SQL("COPY streamflow.unfinished_scores FROM STDIN")
     with (
         database.connection() as connection,
         connection.cursor() as cursor,

@@ -170,6 +170,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
     from streamflow.promotion.canary import CanaryHistory
+    from streamflow.scores.one_score import ScoreReader
     from streamflow.serving.challenger.canary_bounds import CanaryBounds
     from streamflow.serving.challenger.staging import StagingSources
     from streamflow.serving.configured_online_store import configured_online_store
@@ -198,28 +199,27 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     beside = Database(url, _API_TIMEOUT_SECONDS)
     thin = production(settings, database, platform.registry)
     apart = replace(platform, database=Database(url, _API_TIMEOUT_SECONDS))
-    beside_requests = partial(background, apart)
-    return create_app(
-        api_parts(
-            settings,
-            use_case,
-            AdmittedReader.of(replace(platform, database=database, production=thin), _now, True),
-            configured_online_store(settings, database, use_case),
-            KeySync(key_store, checked, Audit()),
-            log_writer=log_writer("copy_predictions"),
-            staging=StagingSources(
-                production(settings, beside, platform.registry),
-                configured_online_store(settings, beside, use_case),
-                log_writer("copy_shadow_scores"),
-                CanaryHistory(beside, use_case.registered_model, _now),
-                CanaryBounds(use_case.gates.canary_errors, use_case.gates.canary_disagreement),
-            ),
-            last_served=LastServed(platform.registry.cache, use_case.registered_model),
-            trace=tracing(),
-            trial=Trials(platform.registry.cache).require_passed,
-            beside_requests=beside_requests,
-        )
+    parts = api_parts(
+        settings,
+        use_case,
+        AdmittedReader.of(replace(platform, database=database, production=thin), _now, True),
+        configured_online_store(settings, database, use_case),
+        KeySync(key_store, checked, Audit()),
+        log_writer=log_writer("copy_predictions"),
+        staging=StagingSources(
+            production(settings, beside, platform.registry),
+            configured_online_store(settings, beside, use_case),
+            log_writer("copy_shadow_scores"),
+            CanaryHistory(beside, use_case.registered_model, _now),
+            CanaryBounds(use_case.gates.canary_errors, use_case.gates.canary_disagreement),
+        ),
+        last_served=LastServed(platform.registry.cache, use_case.registered_model),
+        trace=tracing(),
+        trial=Trials(platform.registry.cache).require_passed,
+        beside_requests=partial(background, apart),
     )
+    scores = ScoreReader(Database(url, _API_TIMEOUT_SECONDS), use_case)
+    return create_app(replace(parts, scores=scores))
 
 
 def api_parts(

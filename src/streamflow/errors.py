@@ -8,6 +8,7 @@
     ├── MonthUnderWay                another `run-month` runs; in `pipeline.month.month_lock`
     ├── NotMonitored                 a month without a monitoring; in `monitoring.recorded`
     ├── NoScoring                    a month that nobody was scored at; in `scores.scorings`
+    ├── UnknownScore, NotScored      an entity without a stored score; in `scores.one_score`
     ├── NotPermitted                 something that the database's user may not do
     ├── SchemaTooOld, SchemaTooNew   by a migration that we may not apply, or don't know
     ├── SchemaChanged                a migration isn't the one that was applied

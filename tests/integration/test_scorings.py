@@ -10,6 +10,7 @@ from tests.scored import record_scores
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.scores import scorings, unfinished
+from streamflow.scores.one_score import NotScored, ScoreReader, UnknownScore
 from streamflow.scores.scorings import NoScoring
 from streamflow.scores.unfinished import ScoringKey
 
@@ -81,3 +82,26 @@ def test_the_newest_scoring_is_of_the_newest_month_by_a_version_that_served(
 def test_a_scoring_of_nobody_is_one(ready: Platform) -> None:
     made = record_scores(ready.database, {}, {"x": "departed"})
     assert (made.entities, made.departed, made.refused) == (0, 1, {})
+
+
+def test_one_score_is_looked_up_in_the_newest_scoring_with_its_reasons(ready: Platform) -> None:
+    database = ready.database
+    reader = ScoreReader(database, ready.use_case)
+    with pytest.raises(NoScoring):
+        reader.score("a")
+    record_scores(database, {"a": 0.1, "b": 0.9}, as_of=date(2023, 12, 31))
+    made = record_scores(database, {"a": 0.7, "b": 0.2}, {"gone": "departed"})
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO streamflow.reasons (scoring_id, entity_id, position, feature, value, "
+            "contribution, background, sentence) VALUES (%s, 'a', 1, 'fee', '9.5', 0.25, 0.1, 'x')",
+            [made.scoring_id],
+        )
+    found = reader.score("a")
+    assert (found.scoring, found.rank, found.decile, found.label) == (made, 1, 1, 1)
+    assert [(one.feature, one.contribution) for one in found.reasons] == [("fee", 0.25)]
+    assert reader.score("b").reasons == ()
+    with pytest.raises(NotScored, match="departed"):
+        reader.score("gone")
+    with pytest.raises(UnknownScore, match="'nobody'"):
+        reader.score("nobody")

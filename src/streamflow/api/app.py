@@ -15,7 +15,7 @@ from streamflow.api import problem_examples, problems, schemas
 from streamflow.api.handlers import PredictionHandlers
 from streamflow.api.middleware import RequestBoundary, UnexpectedErrors
 from streamflow.api.parts import ApiParts
-from streamflow.api.routes import operations, predictions
+from streamflow.api.routes import operations, predictions, scores
 from streamflow.errors import StreamFlowError
 from streamflow.serving.batching import MAX_BATCH
 
@@ -49,6 +49,7 @@ def create_app(parts: ApiParts) -> RequestBoundary:
     # `include_router` would nest the routes: the middleware couldn't see their templates.
     app.router.routes += operations.router(parts).routes
     app.router.routes += predictions.router(parts, handlers, request_model, batch_model).routes
+    app.router.routes += scores.router(parts).routes
 
     # Around all of FastAPI, whose own middleware takes longer than a prediction.
     return RequestBoundary(

@@ -43,7 +43,10 @@ _OPEN_FILES = "/static-offline-docs/"
 _JSON = (b"content-type", b"application/json")
 # Problems of an entity's data. They aren't attempts to get at something.
 _DATA_PROBLEMS = frozenset(
-    {"departed", "missing_features", "stale_features", "unseen_category", "unseen_null"}
+    {
+        *("departed", "missing_features", "stale_features", "unseen_category", "unseen_null"),
+        *("not_scored", "no_scoring"),
+    }
 )
 
 

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from streamflow.api.telemetry.background import Background
 from streamflow.api.telemetry.recorder import Recorder
 from streamflow.keys.key_sync import KeySync
+from streamflow.scores.one_score import ScoreReader
 from streamflow.serving.batching import RequestBatcher
 from streamflow.serving.challenger.challenger import Challenger
 from streamflow.serving.challenger.follower import StagingFollower
@@ -30,7 +31,8 @@ class ApiParts:
     """The parts of the API of one registered model, built but not started.
 
     Requests name an entity by `join_key`. `now` returns the time in UTC. Without a
-    `prediction_log`, predictions aren't kept; without a `staging`, no version in Staging scores.
+    `prediction_log`, predictions aren't kept; without a `staging`, no version in Staging scores;
+    without `scores`, nobody has a stored one.
     """
 
     registered_model: str
@@ -44,6 +46,7 @@ class ApiParts:
     staging: tuple[StagingFollower, Challenger] | None
     now: Callable[[], datetime]
     beside_requests: Sequence[Background] = ()
+    scores: ScoreReader | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

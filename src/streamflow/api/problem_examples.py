@@ -39,6 +39,8 @@ from streamflow.keys.errors import (
     RateLimited,
     ScopeMissing,
 )
+from streamflow.scores.one_score import NotScored, UnknownScore
+from streamflow.scores.scorings import no_scoring
 from streamflow.serving.feature_status import Departed
 
 # Problems of any request, whatever its route.
@@ -86,6 +88,9 @@ def _example(kind: type[StreamFlowError], join_key: str) -> StreamFlowError:
         StaleFeatures({"activity_view": (65 * day, 40 * day)}),
         UnseenCategory("plan", "Platinum"),
         UnseenNull("discount"),
+        no_scoring("example_model"),
+        UnknownScore(join_key, EXAMPLE_ENTITY, date(2024, 3, 31)),
+        NotScored(join_key, EXAMPLE_ENTITY, date(2024, 3, 31), "departed"),
         ContentTooLarge(),
         InvalidRequest([(f"body.{join_key}", "Input should be a valid string")]),
         HeadTooLarge(),

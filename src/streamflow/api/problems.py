@@ -43,6 +43,8 @@ from streamflow.errors import (
     UnseenNull,
     UnservableModel,
 )
+from streamflow.scores.one_score import NotScored, UnknownScore
+from streamflow.scores.scorings import NoScoring
 from streamflow.serving.feature_status import Departed
 
 MEDIA_TYPE = "application/problem+json"
@@ -53,11 +55,14 @@ STATUSES: Mapping[type[StreamFlowError], tuple[int, str]] = {
     **key_problems.STATUSES,
     MalformedRequest: (400, "Malformed request"),
     UnknownEntity: (404, "Unknown entity"),
+    UnknownScore: (404, "Unknown entity"),
+    NoScoring: (404, "No scores yet"),
     NotFound: (404, "Not found"),
     MethodNotAllowed: (405, "Method not allowed"),
     RequestTimeout: (408, "Request timeout"),
     StaleFeatures: (409, "Features too old"),
     Departed: (409, "Departed entity"),
+    NotScored: (409, "Entity without a score"),
     ContentTooLarge: (413, "Content too large"),
     InvalidRequest: (422, "Invalid request"),
     MissingFeatures: (422, "Missing features"),
@@ -146,6 +151,8 @@ def _extensions(error: StreamFlowError) -> dict[str, object]:
             "last_seen": error.last_seen.isoformat(),
             "newest_month": error.newest_month.isoformat(),
         }
+    if isinstance(error, NotScored):
+        return {"reason": error.reason}
     if isinstance(error, UnseenCategory | UnseenNull):
         return {"feature": error.feature}
     if isinstance(error, InvalidRequest):

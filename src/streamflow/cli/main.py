@@ -40,6 +40,7 @@ from streamflow.cli.month import (
     reasons,
     report,
     run_month,
+    score,
 )
 from streamflow.cli.promotion import compare, history, models, promote
 from streamflow.cli.terminal import print_error
@@ -55,7 +56,7 @@ app = typer.Typer(
 )
 for group in (
     *(init, data, ingest, train, evaluate, models, promote, compare, history, lineage, servers),
-    *(predict, explain, keys, database, run_month, monitor, reasons, report, forget),
+    *(predict, explain, keys, database, run_month, monitor, reasons, report, forget, score),
     *(export, campaign),
 ):
     for command in group.app.registered_commands:

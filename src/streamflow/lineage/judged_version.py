@@ -11,6 +11,7 @@ import numpy as np
 
 from streamflow.errors import NoLineage, UnservableModel
 from streamflow.features import point_in_time
+from streamflow.features.feature_join import FeatureJoin, join_of_before, join_of_today
 from streamflow.features.point_in_time import Assembled
 from streamflow.lineage import definitions_then, recorded_run
 from streamflow.lineage.recorded_run import RecordedRun
@@ -75,6 +76,23 @@ def rows_of(
         ).assembled
     _require_features(judged.version, judged.model.schema, assembled.training_set.schema)
     return assembled
+
+
+def join_of(platform: Platform, judged: JudgedVersion, known_at: datetime) -> FeatureJoin:
+    """The join of the version's features, where its run tells them, and of today's otherwise, of
+    what was known at `known_at` (UTC).
+
+    Raises UnservableModel if a feature isn't there any more, FeatureStoreUnavailable.
+    """
+    database, use_case = platform.database, platform.use_case
+    if judged.recorded is None:
+        join = join_of_today(database, use_case, known_at)
+    else:
+        configuration = judged.recorded.lineage.configuration
+        recorded, views = configuration.feature_schema, configuration.feature_views
+        join = join_of_before(database, use_case, known_at, recorded, views)
+    _require_features(judged.version, judged.model.schema, join.schema)
+    return join
 
 
 def _require_features(version: ModelVersion, needed: FeatureSchema, there: FeatureSchema) -> None:

@@ -3,4 +3,4 @@
 May import: features, registry, serving, promotion, platform, postgres, and what they may.
 """
 
-__all__ = ["campaigns", "scorings", "unfinished"]
+__all__ = ["campaigns", "chunks", "one_score", "scorings", "unfinished"]

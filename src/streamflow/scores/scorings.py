@@ -54,11 +54,16 @@ def newest(
     """
     found = database.rows("newest_scoring", model=model, as_of=as_of, version=version)
     if not found:
-        of_month = "" if as_of is None else f" of AS_OF {as_of}"
-        of_version = "" if version is None else f" by version {version}"
-        option = "" if version is None else f" --version {version}"
-        raise NoScoring(
-            f"There are no scores{of_month} of {model!r}{of_version}.",
-            f"Score everyone: `streamflow score --as-of {as_of or 'DATE'}{option}`.",
-        )
+        raise no_scoring(model, as_of, version)
     return Scoring(**found[0])
+
+
+def no_scoring(model: str, as_of: date | None = None, version: int | None = None) -> NoScoring:
+    """The error that says how to score."""
+    of_month = "" if as_of is None else f" of AS_OF {as_of}"
+    of_version = "" if version is None else f" by version {version}"
+    option = "" if version is None else f" --version {version}"
+    return NoScoring(
+        f"There are no scores{of_month} of {model!r}{of_version}.",
+        f"Score everyone: `streamflow score --as-of {as_of or 'DATE'}{option}`.",
+    )

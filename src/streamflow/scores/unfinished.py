@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
@@ -18,6 +20,17 @@ class ScoringKey:
     model_hash: str
     as_of: date
     known_at: datetime
+
+
+@contextmanager
+def one_at_a_time(database: Database, model: str) -> Iterator[None]:
+    """Make another scoring of the model wait until the block ends.
+
+    The lock has its own connection, because the block has transactions of its own.
+    """
+    with Database(database.url) as holding, holding.transaction():
+        holding.execute("lock_scoring", model=model)
+        yield
 
 
 def finished(database: Database, key: ScoringKey) -> Scoring | None:

@@ -3,4 +3,4 @@
 May import: api.
 """
 
-__all__ = ["operations", "predictions"]
+__all__ = ["operations", "predictions", "scores"]

@@ -905,6 +905,15 @@ FROM streamflow.scorings
 WHERE (model, version, model_hash, as_of, known_at)
     = (%(model)s, %(version)s, %(model_hash)s, %(as_of)s, %(known_at)s)
 
+-- name: score_of
+-- One row: nulls if the scoring doesn't know the entity.
+SELECT probability, label, rank, decile, problem
+FROM (SELECT) AS one
+LEFT JOIN streamflow.scores AS scored
+    ON scored.scoring_id = %(scoring_id)s AND scored.entity_id = %(entity_id)s
+LEFT JOIN streamflow.unscored AS without
+    ON without.scoring_id = %(scoring_id)s AND without.entity_id = %(entity_id)s
+
 -- name: lock_scoring
 SELECT pg_advisory_xact_lock(hashtext('streamflow scoring'), hashtext(%(model)s))
 
@@ -913,7 +922,28 @@ SELECT streamflow.begin_scoring(%(model)s, %(version)s, %(model_hash)s, %(as_of)
     AS unfinished_id
 
 -- name: copy_unfinished_scores
-COPY streamflow.unfinished_scores (unfinished_id, entity_id, probability, label, problem) FROM STDIN
+COPY streamflow.unfinished_scores (unfinished_id, entity_id, probability, label, problem)
+FROM STDIN WITH (FORMAT csv)
+
+-- name: count_unfinished_scores
+SELECT count(*) AS entities FROM streamflow.unfinished_scores
+WHERE unfinished_id = %(unfinished_id)s
+
+-- name: scored_between
+SELECT entity_id FROM streamflow.unfinished_scores
+WHERE unfinished_id = %(unfinished_id)s AND entity_id BETWEEN %(first)s AND %(last)s
+
+-- name: record_departed
+-- Who was known before and has no row at the as_of.
+INSERT INTO streamflow.unfinished_scores (unfinished_id, entity_id, problem)
+SELECT %(unfinished_id)s, {key}, 'departed'
+FROM (
+    SELECT {key} FROM {history} AS history
+    WHERE as_of < %(as_of)s AND recorded_at <= %(known_at)s
+    EXCEPT
+    SELECT {key} FROM {history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+) AS gone
 
 -- name: finish_scoring
 SELECT streamflow.finish_scoring(%(unfinished_id)s, %(run_id)s, %(stage)s, %(scored_at)s,
