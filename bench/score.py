@@ -30,10 +30,10 @@ from streamflow.features import month_rows
 from streamflow.lineage import judged_version
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
-from streamflow.pipeline.month.score import score
 from streamflow.pipeline.train import train
 from streamflow.platform import Platform
 from streamflow.scores.chunks import CHUNK_ROWS, chunks
+from streamflow.scores.everyone import score
 from streamflow.settings import load_settings
 from streamflow.training import dataset_table
 from streamflow.use_case import Generation

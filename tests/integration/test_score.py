@@ -17,9 +17,9 @@ from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
-from streamflow.pipeline.month.score import score
 from streamflow.platform import Platform
 from streamflow.scores import chunks, scorings
+from streamflow.scores.everyone import score
 from streamflow.serving.scoring import Prediction, ScoringRequest
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation

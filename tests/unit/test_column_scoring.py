@@ -14,7 +14,7 @@ from tests.unit.test_scoring import VERSION, served
 
 from streamflow.errors import NoAnswer
 from streamflow.scores.chunks import chunks
-from streamflow.serving.column_scoring import score_columns
+from streamflow.scores.column_scoring import score_columns
 from streamflow.serving.feature_status import Clock, EntityRow
 from streamflow.serving.scoring import ScoringRequest, score
 

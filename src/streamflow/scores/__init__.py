@@ -3,4 +3,12 @@
 May import: features, registry, serving, promotion, platform, postgres, and what they may.
 """
 
-__all__ = ["campaigns", "chunks", "one_score", "scorings", "unfinished"]
+__all__ = [
+    "campaigns",
+    "chunks",
+    "column_scoring",
+    "everyone",
+    "one_score",
+    "scorings",
+    "unfinished",
+]

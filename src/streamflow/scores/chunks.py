@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from streamflow.features.feature_join import time_of
 from streamflow.postgres.database import MAX_CONNECTIONS, Database
 from streamflow.progress import Progress, silent
-from streamflow.serving.column_scoring import score_columns
+from streamflow.scores.column_scoring import score_columns
 from streamflow.serving.feature_status import Clock
 from streamflow.serving.scoring import Served
 

@@ -7,7 +7,6 @@ __all__ = [
     "batching",
     "callbacks",
     "challenger",
-    "column_scoring",
     "configured_online_store",
     "feature_status",
     "online_store",

@@ -10,10 +10,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
 
-from streamflow.api import key_problems, problem_examples, schemas, score_schema
+from streamflow.api import key_problems, problem_examples, schemas
 from streamflow.api.parts import ApiParts
 from streamflow.api.request import record_of
 from streamflow.api.request_errors import InvalidRequest
+from streamflow.api.routes import score_answer
 from streamflow.api.security_scheme import requires
 from streamflow.errors import DatabaseUnavailable
 from streamflow.keys.api_keys import Scope
@@ -33,7 +34,7 @@ def router(parts: ApiParts) -> APIRouter:
         # With `:path`, so that an id may have a slash.
         f"/scores/{{{parameter}:path}}",
         dependencies=requires(Scope.READ),
-        response_model=score_schema.score_schema(
+        response_model=score_answer.score_schema(
             join_key, example, problem_examples.EXAMPLE_REQUEST_ID
         ),
         responses=problem_examples.responses(
@@ -55,6 +56,6 @@ def router(parts: ApiParts) -> APIRouter:
             raise no_scoring(parts.registered_model)
         found = parts.scores.score(entity_id)
         record.model_version = found.scoring.version
-        return JSONResponse(score_schema.document(join_key, found, record.request_id))
+        return JSONResponse(score_answer.document(join_key, found, record.request_id))
 
     return routes

@@ -12,7 +12,7 @@ from streamflow.cli.terminal import Json, open_platform, operator, print_result,
 from streamflow.cli.times import AsOf, KnownAt, parse_time
 
 if TYPE_CHECKING:
-    from streamflow.pipeline.month.score import Scored
+    from streamflow.scores.everyone import Scored
 
 app = typer.Typer()
 
@@ -28,7 +28,7 @@ def score(
 ) -> None:
     """Score everyone of a month, with the rank of each. A scoring that was killed goes on; one that
     was made before isn't made again."""
-    from streamflow.pipeline.month import score as step
+    from streamflow.scores import everyone as step
 
     known = parse_time(known_at)
     with open_platform() as platform, show_progress(json, "score") as progress:
