@@ -94,12 +94,12 @@ def test_one_score_is_looked_up_in_the_newest_scoring_with_its_reasons(ready: Pl
     with database.connection() as connection:
         connection.execute(
             "INSERT INTO streamflow.reasons (scoring_id, entity_id, position, feature, value, "
-            "contribution, background, sentence) VALUES (%s, 'a', 1, 'fee', '9.5', 0.25, '0.1', 'x')",
+            "contribution, background, sentence) VALUES (%s, 'a', 1, 'fee', '9.5', 1.5, '2', 'x')",
             [made.scoring_id],
         )
     found = reader.score("a")
     assert (found.scoring, found.rank, found.decile, found.label) == (made, 1, 1, 1)
-    assert [(one.feature, one.contribution) for one in found.reasons] == [("fee", 0.25)]
+    assert [(one.feature, one.contribution) for one in found.reasons] == [("fee", 1.5)]
     assert reader.score("b").reasons == ()
     with pytest.raises(NotScored, match="departed"):
         reader.score("gone")
