@@ -28,6 +28,7 @@ from streamflow.pipeline.materialize import materialize as materialize_features
 from streamflow.pipeline.month.online_skew import online_skew
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
+from streamflow.promotion import model_history
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import ScoringRequest
@@ -131,6 +132,16 @@ def world(
         yield World(ready, home, tmp_path)
 
 
+def let_through_by_override(ready: Platform, moment: datetime) -> None:
+    """The version in Production was promoted again, in spite of a gate."""
+    gate = {"gate": "latency", "outcome": "failed", "message": "It is slow.", "override": "hurry"}
+    version = ready.registry.version(1)
+    change = model_history.about(
+        *(version, "promoted", "ada", "hurry", moment), details={"gates": [gate]}
+    )
+    model_history.record(ready.database, change)
+
+
 def assert_same(one: Explanation) -> None:
     assert (one.from_history.verdict, one.from_history.why) == ("same", ())
     assert one.verdict == "same"
@@ -141,6 +152,7 @@ def test_what_was_materialized_later_has_no_part_in_it(world: World) -> None:
     request = world.predict(20)
     world.correct(30, temperature_c=99.5, alarms=4)
     world.materialize(40)
+    let_through_by_override(world.ready, at(45))
     later = world.predict(50)
 
     before, after = world.explain(request), world.explain(later)
@@ -150,6 +162,10 @@ def test_what_was_materialized_later_has_no_part_in_it(world: World) -> None:
     behind = [one.behind["readings_fv"] for one in (before, after)]
     assert [row and row.ingestion_id for row in behind] == [1, 2]
     assert [row and row.recorded_at for row in behind] == [START, at(30)]
+    # What was overridden is told of the predictions since then.
+    promotions = [one.promotion for one in (before, after)]
+    told = [[each.gate for each in one.overrides] if one else None for one in promotions]
+    assert told == [[], ["latency"]]
 
 
 def test_a_correction_that_isnt_materialized_has_no_part_in_it(world: World) -> None:

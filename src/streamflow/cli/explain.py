@@ -74,6 +74,7 @@ def _print_one(explained: list[Explanation]) -> None:
     (one,) = explained
     receipt, model, promotion = one.receipt, one.receipt.model, one.promotion
     promoted = "not by `streamflow promote`"
+    overridden = promotion.overrides if promotion is not None else ()
     if promotion is not None:
         promoted = f"{promotion.promoted_at:%Y-%m-%d %H:%M:%S} UTC by {promotion.promoted_by}"
         promoted += f" ({promotion.action}): {promotion.why}"
@@ -82,6 +83,7 @@ def _print_one(explained: list[Explanation]) -> None:
         ["answer", _outcome(receipt.prediction, receipt.probability, receipt.problem)],
         ["model", f"{model.model} version {model.version}, in {model.stage} then"],
         ["promoted", promoted],
+        *(["overridden", str(override)] for override in overridden),
         ["run", model.run_id],
         ["model hash", model.model_hash],
     ]

@@ -12,6 +12,7 @@ from streamflow.pipeline.replay import Replay, ReplayVerdict, online_rows, repla
 from streamflow.platform import Platform
 from streamflow.promotion import model_history
 from streamflow.promotion.change import Change
+from streamflow.promotion.overrides import Override, overrides_of
 from streamflow.registry.records import ModelVersion
 from streamflow.registry.stages import PRODUCTION
 from streamflow.registry.trial import Trials
@@ -24,12 +25,13 @@ from streamflow.training import served_model
 @dataclass(frozen=True)
 class Promotion:
     """The recorded change that moved the version to Production; `promoted_at` is in UTC, `action`
-    is the change's kind."""
+    is the change's kind. `overrides` are the gates in spite of which it had been promoted."""
 
     promoted_at: datetime
     promoted_by: str
     action: str
     why: str
+    overrides: Sequence[Override] = ()
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,9 @@ def served_then(platform: Platform, model: LoggedModel) -> Served | StreamFlowEr
 
 def _promotion(changes: Sequence[Change], receipt: Receipt) -> Promotion | None:
     """The newest move of the version to Production before the prediction."""
-    for one in reversed(changes):
-        moved = one.moves and (one.version, one.to_stage) == (receipt.model.version, PRODUCTION)
-        if moved and one.at <= receipt.predicted_at:
-            return Promotion(one.at, one.who, one.kind, one.why)
+    model, before = receipt.model, [one for one in changes if one.at <= receipt.predicted_at]
+    for one in reversed(before):
+        if one.moves and (one.version, one.to_stage) == (model.version, PRODUCTION):
+            overridden = overrides_of(before, model.version, model.model_hash)
+            return Promotion(one.at, one.who, one.kind, one.why, overridden)
     return None
