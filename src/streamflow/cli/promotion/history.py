@@ -202,7 +202,8 @@ def _print_verified(found: Verified) -> None:
             as_json=False,
         )
         return
-    print(f"Whole: {found.rows:,} rows, each as it was written.")
+    rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
+    print(f"Whole: {rows}, each as it was written.")
     if found.head is not None:
         print(f"The newest is row {found.head.number}, hash {found.head.hash}.")
     if found.anchor is not None:
