@@ -20,6 +20,7 @@ from tests import tiny_case
 from tests.conftest import OwnDatabase
 from tests.month_files import MonthFiles
 from tests.promoting import promote
+from tests.statements import execute
 
 from streamflow.bootstrap import platform
 from streamflow.cli.main import main
@@ -31,6 +32,7 @@ from streamflow.errors import (
     UnservableModel,
     UntrainableData,
 )
+from streamflow.features import complete_rows, feature_join
 from streamflow.pipeline import backtest
 from streamflow.pipeline import evaluate as step
 from streamflow.pipeline.apply import apply
@@ -216,6 +218,40 @@ def test_an_entity_that_the_version_has_no_prediction_for_is_counted(ready: Plat
     found = evaluate(ready, MARCH, version=2)
     assert found.problems == {"unseen_null": 100}
     assert found.evaluation.rows == 200
+
+
+def test_an_entity_that_has_departed_from_the_version_is_counted(
+    ready: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its newest rows are of January, young enough for the views and too old for the rule."""
+    allowed = timedelta(days=20)
+    ruled = replace(ready, use_case=replace(ready.use_case, departed_after=allowed))
+    version = train(ruled, JANUARY, None, 1, NOW).version
+    assert evaluate(ruled, FEBRUARY, version).problems == {}
+    # The machines are features themselves, and only who is there is evaluated: take them out.
+    execute(
+        ready.database,
+        "DELETE FROM failures.readings_history "
+        "WHERE machine_id = 'm-0007' AND as_of > '2024-01-31'",
+    )
+    asked = complete_rows.departed_entities
+
+    def without_machines(database: Database, use_case: Any, views: Any, *rest: Any) -> set[str]:
+        return asked(database, use_case, [one for one in views if one.source == "readings"], *rest)
+
+    assert evaluate(ruled, FEBRUARY, version).problems == {}
+    monkeypatch.setattr(complete_rows, "departed_entities", without_machines)
+    found = evaluate(ruled, FEBRUARY, version)
+    assert found.problems == {"departed": 1}
+    assert found.evaluation.rows == 299
+    month = [FEBRUARY, NOW, timedelta(days=45)]
+    views = list(_views(ruled))
+    assert without_machines(ready.database, ready.use_case, views, *month) == set()
+
+
+def _views(ready: Platform) -> Any:
+    join = feature_join.join_of_today(ready.database, ready.use_case, NOW)
+    return join.views.values()
 
 
 def without_alarms(*, in_view: bool) -> Callable[[], list[Any]]:

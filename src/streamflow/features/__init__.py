@@ -6,6 +6,7 @@ May import: history, training, postgres, top modules.
 from streamflow.features.sources import history_source
 
 __all__ = [
+    "complete_rows",
     "definitions",
     "feature_join",
     "feature_store",

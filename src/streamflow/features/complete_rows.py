@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier, subquery
 from streamflow.training.dataset_table import AS_OF, row_names
 from streamflow.training.served_model import FeatureSchema
-from streamflow.use_case import UseCase
+from streamflow.use_case import Table, UseCase
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +56,33 @@ def entities_without_row(
     as_ofs = [row["event_timestamp"].astimezone(UTC).date().isoformat() for row in rows]
     text = pa.large_string()
     return pa.table({use_case.join_key: pa.array(entities, text), AS_OF: pa.array(as_ofs, text)})
+
+
+def departed_entities(
+    database: Database,
+    use_case: UseCase,
+    views: Iterable[FeatureViewDefinition],
+    as_of: date,
+    known_at: datetime,
+    allowed: timedelta,
+) -> set[str]:
+    """The entities of the month that have departed from a model with these views: whose newest row
+    in any of them, known at `known_at` (UTC), is older than the month by more than `allowed`."""
+    history = Table.history_of(use_case.entity_table)
+    names = {
+        "key": identifier(use_case.join_key),
+        "history": known_rows(database, use_case, history, known_at),
+    }
+    query = database.render("entities_at", names, as_of=as_of, known_at=known_at)
+    departed: set[str] | None = None
+    for view in views:
+        aged = replace(view, ttl_seconds=allowed.total_seconds())
+        absent = entities_without_row(database, use_case, aged, query, known_at)
+        found = set(absent[use_case.join_key].to_pylist())
+        departed = found if departed is None else departed & found
+        if not departed:
+            break
+    return departed or set()
 
 
 def may_lack_rows(joined: pa.Table, schema: FeatureSchema, view: str) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamflow.errors import UntrainableData
-from streamflow.features import use_case_check
+from streamflow.features import complete_rows, use_case_check
+from streamflow.features.point_in_time import Assembled
 from streamflow.history.months import require_past
 from streamflow.lineage import judged_version
 from streamflow.platform import Platform
@@ -17,6 +18,7 @@ from streamflow.progress import Progress, silent
 from streamflow.registry import evaluations
 from streamflow.registry.evaluations import RecordedEvaluation
 from streamflow.registry.records import EVALUATED
+from streamflow.serving.feature_status import departed_after
 from streamflow.training import canonical, evaluation, judged_rows
 from streamflow.training.dataset_table import LABEL
 from streamflow.training.served_model import FeatureSchema
@@ -72,11 +74,13 @@ def evaluate(
     model = version_judged.model
     progress("point-in-time join")
     assembled = judged_version.rows_of(platform, version_judged, [as_of], known_at)
-    judged = judged_rows.predictable(assembled.table, model.schema)
+    present, departed = _present(platform, assembled, model.schema, as_of, known_at)
+    judged = judged_rows.predictable(present, model.schema)
+    problems = {**({"departed": departed} if departed else {}), **judged.problems}
     if not judged.table.num_rows:
         raise UntrainableData(
             f"Version {version} has a prediction for none of the {assembled.table.num_rows:,} "
-            f"entities at AS_OF {as_of}: {_counted(judged.problems)}.",
+            f"entities at AS_OF {as_of}: {_counted(problems)}.",
             "Train a version on months that have these values: `streamflow train --as-of DATE`.",
         )
     progress("score")
@@ -110,9 +114,32 @@ def evaluate(
         recorded=kept is made,
         without_label=assembled.without_label,
         without_features=assembled.without_features,
-        problems=judged.problems,
+        problems=problems,
         warnings=[*evaluation.too_few_to_tell(labels), *_seen_in_training(kept), *others],
     )
+
+
+def _present(
+    platform: Platform,
+    assembled: Assembled,
+    schema: FeatureSchema,
+    as_of: date,
+    known_at: datetime,
+) -> tuple[pa.Table, int]:
+    """The rows of those who haven't departed by the version's rule, and how many have."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = assembled.table
+    allowed = departed_after(schema)
+    if allowed is None:
+        return table, 0
+    views = [assembled.feature_views[name] for name in schema.views]
+    departed = complete_rows.departed_entities(
+        platform.database, platform.use_case, views, as_of, known_at, allowed
+    )
+    gone = pc.is_in(table.column(0), value_set=pa.array(sorted(departed), pa.large_string()))
+    return table.filter(pc.invert(gone)), pc.sum(gone).as_py() or 0
 
 
 def _data(table: pa.Table, schema: FeatureSchema) -> pa.Table:
