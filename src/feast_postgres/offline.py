@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, time
-from functools import cache
-from importlib.resources import files
-from types import FunctionType
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -23,9 +20,10 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
     PostgreSQLSource,
 )
-from feast.infra.utils.postgres.connection_utils import _get_conn
-from feast.type_map import pg_type_code_to_arrow
 from pydantic import AwareDatetime, Field
+
+from feast_postgres.reading.point_in_time import point_in_time_join
+from feast_postgres.reading.record_batches import record_batches
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -34,16 +32,7 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from feast.saved_dataset import ValidationReference
 
-_CHUNK_ROWS = 50_000
 _NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
-
-
-# Types of PostgreSQL whose Python values Arrow doesn't convert to Feast's type, alone or in arrays.
-_CONVERTED: dict[str, Callable[[Any], Any]] = {
-    "numeric": float,
-    "uuid": str,
-    "date": lambda day: datetime.combine(day, time()),
-}
 
 
 class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[misc]
@@ -62,12 +51,11 @@ class PostgresOfflineStoreConfig(PostgreSQLOfflineStoreConfig):  # type: ignore[
 
 
 class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
-    """Feast's job, read in chunks; `to_df` keeps integers with nulls as Int32 or Int64."""
+    """Feast's job, read as Arrow; `to_df` keeps integers with nulls as Int32 or Int64."""
 
-    # Private parts of Feast used in this module: the name of the template of its point-in-time
-    # join and what is rendered into it, PostgreSQLRetrievalJob._to_arrow_internal
-    # (overridden) and ._query_generator, connection_utils._get_conn, RepoConfig._offline_store, and
-    # the __dict__ of a FeatureView.
+    # Private parts of Feast used in this module: PostgreSQLRetrievalJob._to_arrow_internal
+    # (overridden) and ._query_generator, RepoConfig._offline_store, and the __dict__ of a
+    # FeatureView.
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         batches = self.record_batches()
@@ -75,34 +63,10 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
         return pa.Table.from_batches(batches, schema)
 
     def record_batches(self, ordered_by: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """The rows in batches, of which the first has none: memory doesn't grow with their number.
-
-        With `ordered_by`, names of columns, they ascend by these, texts by their bytes. A
-        connection is held until the last batch is read or the iterator closed.
-        """
-        with self._query_generator() as query, _get_conn(self.config.offline_store) as connection:
-            connection.read_only = True
-            # The join is a chain of CTEs. The planner expects one row of each and chooses nested
-            # loops: 45 s for 7,043 entities and four views, 0.2 s without nested loops. By default
-            # it plans a cursor for its first rows only; here all rows are read.
-            connection.execute("SET LOCAL enable_nestloop = off")
-            connection.execute("SET LOCAL cursor_tuple_fraction = 1")
-            # pandera sets PYARROW_IGNORE_TIMEZONE, with which Arrow takes the local time of a
-            # timestamp. In UTC both are the same.
-            connection.execute("SET LOCAL TimeZone = 'UTC'")
-            with connection.cursor("feast_postgres", binary=True) as cursor:
-                cursor.execute(_ordered(query, ordered_by))
-                described = cursor.description or ()
-                schema = pa.schema(
-                    [(c.name, pg_type_code_to_arrow(c.type_code)) for c in described]
-                )
-                yield pa.RecordBatch.from_pylist([], schema)
-                adapted = connection.adapters.types
-                kinds = [kind.name if (kind := adapted.get(c.type_code)) else "" for c in described]
-                while rows := cursor.fetchmany(_CHUNK_ROWS):
-                    columns = zip(schema, kinds, zip(*rows, strict=True), strict=True)
-                    arrays = [pa.array(_convert(kind, v), field.type) for field, kind, v in columns]
-                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        """The rows in batches, as `reading.record_batches` has them: memory doesn't grow
+        with their number."""
+        with self._query_generator() as query:
+            yield from record_batches(self.config.offline_store, query, ordered_by)
 
     def to_df(
         self,
@@ -134,14 +98,20 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
+        moment: datetime | None = None,
         **arguments: Any,
     ) -> PostgresRetrievalJob:
-        """Features of each row of `entity_df` (a query, or a frame) as of its event timestamp."""
+        """Features of each row of `entity_df` (a query, or a frame) as of its event timestamp.
+
+        `moment` is that of all rows, where it is known: the join is faster then.
+        """
         in_a_range = entity_df is None or (
             arguments.get("start_date") is not None and arguments.get("end_date") is not None
         )
         get_historical_features = (
-            PostgreSQLOfflineStore.get_historical_features if in_a_range else _point_in_time_join()
+            PostgreSQLOfflineStore.get_historical_features
+            if in_a_range
+            else point_in_time_join(moment)
         )
         job = get_historical_features(
             # Feast writes a frame to a table in both modes, but drops the table in this mode only.
@@ -181,17 +151,6 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
             config, source, join_key_columns, *positional, **named
         )
         return _retrieval_job(job if join_key_columns else _with_dummy_key(job))
-
-
-@cache
-def _point_in_time_join() -> Callable[..., PostgreSQLRetrievalJob]:
-    """Feast's function with our query in place of its own, which it takes from its module."""
-    theirs = PostgreSQLOfflineStore.get_historical_features
-    template = files("feast_postgres").joinpath("point_in_time.sql").read_text(encoding="utf-8")
-    names = {**theirs.__globals__, "MULTIPLE_FEATURE_VIEW_POINT_IN_TIME_JOIN": template}
-    ours = FunctionType(theirs.__code__, names, theirs.__name__, theirs.__defaults__)
-    ours.__kwdefaults__ = theirs.__kwdefaults__
-    return ours
 
 
 def _with_dummy_key(job: PostgreSQLRetrievalJob) -> PostgreSQLRetrievalJob:
@@ -256,26 +215,6 @@ def _conditions(config: RepoConfig, source: DataSource) -> list[str]:
     if condition := config.offline_store.conditions.get(source.name):
         found.append(f"({condition})")
     return found
-
-
-def _convert(kind: str, values: Sequence[Any]) -> Sequence[Any]:
-    convert = _CONVERTED.get(kind)
-    if convert is None:
-        return values
-
-    def fit(value: Any) -> Any:
-        if isinstance(value, list):
-            return [fit(element) for element in value]
-        return None if value is None else convert(value)
-
-    return [fit(value) for value in values]
-
-
-def _ordered(query: str, columns: Sequence[str]) -> str:
-    if not columns:
-        return query
-    order = ", ".join('given."{}"::text COLLATE "C"'.format(c.replace('"', '""')) for c in columns)
-    return f"SELECT * FROM ({query}) AS given ORDER BY {order}"
 
 
 def _with_entity_table(config: RepoConfig) -> RepoConfig:

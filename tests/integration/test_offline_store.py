@@ -283,3 +283,14 @@ def test_identifiers_and_arrays_of_such_columns_come_as_feasts_types(opened: Ope
     assert str(uuid.UUID(ada["fee"])) == ada["fee"]
     assert ada["plan"] == [ada["fee"]]
     assert ada["months"] == [1.5, None]
+
+
+def test_an_error_of_the_query_is_psycopgs_and_doesnt_quote_the_query(opened: Opened) -> None:
+    query = (
+        "SELECT user_id, (1 / (months - months))::float8 AS fee, months, plan, event_timestamp, "
+        '"Recorded at" FROM profile'
+    )
+    job = opened(query=query).get_historical_features(entities("ada"), FEATURES)
+    with pytest.raises(psycopg.DatabaseError, match="division by zero") as raised:
+        job.to_arrow()
+    assert "SELECT" not in str(raised.value)

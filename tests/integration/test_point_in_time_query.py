@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from psycopg import sql
 from tests.feast_stores import server_of
 
+from feast_postgres.offline import PostgresOfflineStore
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 hours = st.integers(0, 6).map(lambda number: START + timedelta(hours=number))
 users, shops = st.sampled_from(["a", "b", None]), st.sampled_from(["x", "y"])
@@ -98,16 +100,31 @@ def _opened(name: str, kind: str, server: dict[str, Any], folder: Path) -> Featu
     return store
 
 
-def joined(store: FeatureStore, query: str, full_names: bool) -> list[tuple[Any, ...]]:
-    """The rows of the join, in an order of their own."""
+def joined(
+    store: FeatureStore, query: str, full_names: bool, moment: datetime | None = None
+) -> list[tuple[Any, ...]]:
+    """The rows of the join, in an order of their own; by the moment of all, if it is given."""
     names = ["visits:n", "orders:items"]
-    table = store.get_historical_features(query, names, full_feature_names=full_names).to_arrow()
+    if moment is None:
+        job = store.get_historical_features(query, names, full_feature_names=full_names)
+    else:
+        job = PostgresOfflineStore.get_historical_features(
+            store.config,
+            [store.get_feature_view(name) for name in ("visits", "orders")],
+            names,
+            query,
+            store.registry,
+            store.project,
+            full_feature_names=full_names,
+            moment=moment,
+        )
+    table = job.to_arrow()
     columns = sorted(table.column_names)
     rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
     return sorted([tuple(columns), *rows], key=repr)
 
 
-@given(visits=visits, orders=orders, asked=asked, full_names=st.booleans())
+@given(visits=visits, orders=orders, asked=asked, full_names=st.booleans(), at_once=st.booleans())
 @hypothesis_settings(max_examples=15, suppress_health_check=[*HealthCheck], phases=[Phase.generate])
 def test_it_has_the_same_rows(
     stores: dict[str, FeatureStore],
@@ -116,7 +133,10 @@ def test_it_has_the_same_rows(
     orders: list[Any],
     asked: list[Any],
     full_names: bool,
+    at_once: bool,
 ) -> None:
+    moment = asked[0][2] if at_once else None
+    asked = [(user, shop, moment or at) for user, shop, at in asked]
     schema = stores["ours"].config.offline_store.db_schema
     with psycopg.connect(database_url) as connection:
         for table, rows in (("visits", visits), ("orders", orders)):
@@ -131,8 +151,8 @@ def test_it_has_the_same_rows(
         )
         query = sql.SQL("SELECT * FROM (VALUES {}) AS e (user_id, shop_id, event_timestamp)")
         text = query.format(values).as_string(connection)
-    ours, theirs = (joined(stores[name], text, full_names) for name in ("ours", "theirs"))
-    assert ours == theirs
+    theirs = joined(stores["theirs"], text, full_names)
+    assert joined(stores["ours"], text, full_names, moment) == theirs
 
 
 def test_keys_of_several_columns_are_not_one_text(

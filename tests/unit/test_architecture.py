@@ -43,6 +43,8 @@ ALLOWED = {
 }
 MOST_MODULES, MOST_TOP_MODULES = 18, 14
 HEAVY = (
+    "adbc_driver_manager",
+    "adbc_driver_postgresql",
     "feast",
     "lightgbm",
     "matplotlib",

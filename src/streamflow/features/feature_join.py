@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from feast_postgres.offline import PostgresRetrievalJob
 
+_Made = TypeVar("_Made")
+_FAILED = "Feast's point-in-time join failed"
+_CONNECTIONS = 2
 # PostgreSQL's type by the model's.
 _STORED_TYPES = {
     "INT64": "bigint",
@@ -32,19 +36,43 @@ _STORED_TYPES = {
 
 @dataclass(frozen=True)
 class FeatureJoin:
-    """What the rows of a training set are joined by; `rows` joins those of a query of entity rows.
+    """What the rows of a training set are joined by.
 
-    `today` are the features and views of the use case, also where others are joined. `batches`
-    joins rows of any age, in batches that ascend by entity: the query's columns, the features, and
-    per view the event timestamp of its row by the name `time_of`. Both raise
-    FeatureStoreUnavailable.
+    `today` are the features and views of the use case, also where others are joined. `job` makes
+    Feast's job for a query of entity rows that all have one event timestamp; with `any_age`, rows
+    of features are joined however old they are, and their event timestamps come with them.
     """
 
     schema: FeatureSchema
     views: dict[str, FeatureViewDefinition]
     today: tuple[FeatureSchema, dict[str, FeatureViewDefinition]]
-    rows: Callable[[str], pa.Table]
-    batches: Callable[[str], Iterator[pa.RecordBatch]]
+    job: Callable[[str, datetime], PostgresRetrievalJob]
+    any_age: Callable[[str, datetime], PostgresRetrievalJob]
+
+    def rows(
+        self, queries: Mapping[datetime, str], made: Callable[[datetime, pa.Table], _Made]
+    ) -> list[_Made]:
+        """What `made` makes of the joined rows of each query of entity rows, given by their event
+        timestamp (UTC). Two are read at the same time, over connections of their own: what was
+        known at a moment is the same to both.
+
+        Raises FeatureStoreUnavailable.
+        """
+        with unavailable(_FAILED), quiet(), ThreadPoolExecutor(_CONNECTIONS) as threads:
+            jobs = [(moment, self.job(query, moment)) for moment, query in queries.items()]
+            return list(threads.map(lambda one: made(one[0], one[1].to_arrow()), jobs))
+
+    def batches(self, query: str, moment: datetime) -> Iterator[pa.RecordBatch]:
+        """The rows of the query with features of any age, in batches that ascend by entity: the
+        query's columns, the features, and per view the event timestamp of its row, by the name
+        `time_of`.
+
+        Raises FeatureStoreUnavailable.
+        """
+        with unavailable(_FAILED):
+            with quiet():
+                job = self.any_age(query, moment)
+            yield from job.record_batches(ordered_by=[self.schema.join_key])
 
 
 def time_of(view: str) -> str:
@@ -65,13 +93,13 @@ def _of_today(database: Database, use_case: UseCase, store: FeatureStore) -> Fea
     with unavailable("Feast's registry can't be read"):
         views = feature_views(store, schema)
 
-    def rows(query: str) -> pa.Table:
-        with unavailable("Feast's point-in-time join failed"), quiet():
-            service = store.get_feature_service(use_case.feature_service)
-            return store.get_historical_features(entity_df=query, features=service).to_arrow()
+    def job(query: str, moment: datetime) -> PostgresRetrievalJob:
+        named = [store.get_feature_view(name) for name in schema.views]
+        features = [f"{one.feature_view}:{one.name}" for one in schema.features]
+        return _job(store, named, features, query, moment)
 
     return FeatureJoin(
-        schema, views, (schema, views), rows, _batches(database, use_case, store, schema, views)
+        schema, views, (schema, views), job, _any_age(database, use_case, store, schema, views)
     )
 
 
@@ -99,41 +127,39 @@ def join_of_before(
     names = dict.fromkeys(feature.feature_view for feature in used)
     used_views = {name: _view(name, used, views, recorded_views) for name in names}
 
-    def rows(query: str) -> pa.Table:
+    def job(query: str, moment: datetime) -> PostgresRetrievalJob:
         made = [
             _feast_view(database, use_case, header, name, view) for name, view in used_views.items()
         ]
-        with unavailable("Feast's point-in-time join failed"), quiet():
-            return _job(store, made, query).to_arrow()
+        return _job(store, made, _all_of(made), query, moment)
 
     return FeatureJoin(
         header,
         used_views,
         join.today,
-        rows,
-        _batches(database, use_case, store, header, used_views),
+        job,
+        _any_age(database, use_case, store, header, used_views),
     )
 
 
-def _batches(
+def _any_age(
     database: Database,
     use_case: UseCase,
     store: FeatureStore,
     schema: FeatureSchema,
     views: Mapping[str, FeatureViewDefinition],
-) -> Callable[[str], Iterator[pa.RecordBatch]]:
-    def batches(query: str) -> Iterator[pa.RecordBatch]:
+) -> Callable[[str, datetime], PostgresRetrievalJob]:
+    def job(query: str, moment: datetime) -> PostgresRetrievalJob:
         used = {name: _view(name, list(schema.features), {}, views) for name in schema.views}
-        with unavailable("Feast's point-in-time join failed"):
-            made = [
-                _feast_view(database, use_case, schema, name, replace(view, ttl_seconds=None), True)
-                for name, view in used.items()
-            ]
-            with quiet():
-                job = _job(store, made, query)
-            yield from job.record_batches(ordered_by=[schema.join_key])
+        made = [
+            _feast_view(
+                database, use_case, schema, name, replace(view, ttl_seconds=None), with_time=True
+            )
+            for name, view in used.items()
+        ]
+        return _job(store, made, _all_of(made), query, moment)
 
-    return batches
+    return job
 
 
 # A feature view's fields with a model's types, by the names of both.
@@ -229,14 +255,19 @@ def _feast_view(
     )
 
 
-def _job(store: FeatureStore, views: list[FeatureView], query: str) -> PostgresRetrievalJob:
+def _all_of(views: list[FeatureView]) -> list[str]:
+    return [f"{view.name}:{field.name}" for view in views for field in view.features]
+
+
+def _job(
+    store: FeatureStore,
+    views: list[FeatureView],
+    features: list[str],
+    query: str,
+    moment: datetime,
+) -> PostgresRetrievalJob:
     from feast_postgres.offline import PostgresOfflineStore
 
     return PostgresOfflineStore.get_historical_features(
-        store.config,
-        views,
-        [f"{view.name}:{field.name}" for view in views for field in view.features],
-        query,
-        store.registry,
-        store.project,
+        store.config, views, features, query, store.registry, store.project, moment=moment
     )

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from streamflow.features.feature_join import FeatureJoin, join_of_today, time_of
+from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.months import require_month
 from streamflow.history.withdrawals.known_rows import known_rows
@@ -50,7 +51,8 @@ def month_rows(
         ),
     }
     query = database.render("entities_at", names, as_of=as_of, known_at=known_at)
-    return (_row_batch(batch, join.schema) for batch in join.batches(query) if batch.num_rows)
+    batches = join.batches(query, event_timestamp(as_of))
+    return (_row_batch(batch, join.schema) for batch in batches if batch.num_rows)
 
 
 def _row_batch(joined: pa.RecordBatch, schema: FeatureSchema) -> pa.RecordBatch:

@@ -25,16 +25,16 @@ from streamflow.features.unrecorded_features import (
     require_recorded,
     unrecorded_features,
 )
+from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.ingestions import Ingestion, ingestions
 from streamflow.history.labels import known_labels, matured_at
 from streamflow.history.months import require_month
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
-from streamflow.postgres.queries import identifier, subquery
+from streamflow.postgres.queries import Composable, identifier, subquery
 from streamflow.training import dataset_table
 from streamflow.training.dataset import TrainingSet
-from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import Table, UseCase
 
 if TYPE_CHECKING:
@@ -98,30 +98,24 @@ def assemble(
         "label_history": known_labels(database, use_case, known_at),
         "all_labels": known_rows(database, use_case, Table.history_of(label.table), known_at),
     }
-    moment = {"as_ofs": months, "known_at": known_at}
-    query = database.render("entity_rows", names, **moment)
-    entities = database.row(
-        "count_entities", {**names, "history": names["entity_history"]}, **moment
-    )["entities"]
-    names["query"] = subquery(query)
-
-    def by_month(count: str, **values: object) -> dict[date, int]:
-        rows = database.rows(count, names, **moment, **values)
-        return {row["event_timestamp"].astimezone(UTC).date(): row["labels"] for row in rows}
-
-    labelled = by_month("count_labelled")
-    expected, null_labels, premature = sum(labelled.values()), 0, {}
-    if expected < entities:
-        null_labels = database.row("count_null_labels", names, **moment)["nulls"]
-        if label.horizon:
-            premature = by_month("count_premature_labels", horizon=label.horizon)
-    _require_labels(use_case, months, labelled, premature, known_at, entities)
+    every_month = {"as_ofs": months, "known_at": known_at}
+    query = database.render("entity_rows", names, **every_month)
+    _require_labels(database, use_case, names, months, known_at)
     join = join or join_of_today(database, use_case, known_at)
     schema, definitions = join.schema, join.views
+    joined = _joined(database, use_case, join, names, months, known_at)
+    labelled = {as_of: month.table.num_rows for as_of, month in joined.items()}
+    for as_of in reversed(months):
+        if not labelled[as_of]:
+            raise _without_labels(database, use_case, names, as_of, known_at)
+    entities, expected = sum(month.entities for month in joined.values()), sum(labelled.values())
+    null_labels, premature = 0, {}
+    if expected < entities:
+        null_labels = database.row("count_null_labels", names, **every_month)["nulls"]
+        premature = _premature(database, use_case, names, months, known_at)
     unrecorded = unrecorded_features(database, use_case, schema, definitions, query, known_at)
     require_recorded(unrecorded, labelled)
-    table = _in_order(join.rows(query), schema, label.column, several=len(months) > 1)
-    _require_unique(table, expected)
+    table = dataset_table.of_months([month.table for month in joined.values()])
     complete = complete_rows(
         table,
         schema,
@@ -155,52 +149,118 @@ def assemble(
 
 
 def _require_labels(
+    database: Database,
     use_case: UseCase,
+    names: Mapping[str, Composable],
     months: Sequence[date],
-    labelled: Mapping[date, int],
-    premature: Mapping[date, int],
     known_at: datetime,
-    entities: int,
 ) -> None:
     """Raise LabelsNotMatured or AsOfRefused for the newest month without labels."""
-    label = use_case.label
     for as_of in reversed(months):
         moment = matured_at(use_case, as_of)
         if known_at < moment:
+            values = {"as_ofs": [as_of], "known_at": known_at}
+            query = subquery(database.render("entity_rows", names, **values))
+            found = database.rows("count_labelled", {"query": query})
+            count = (
+                found[0]["labels"]
+                if found
+                else database.row("count_entities", names, **values)["entities"]
+            )
             raise LabelsNotMatured(
-                f"{labelled.get(as_of) or entities} label(s) of AS_OF {as_of} mature at "
+                f"{count} label(s) of AS_OF {as_of} mature at "
                 f"{moment.isoformat()}, after known_at {known_at.isoformat()}.",
                 "Train on an earlier AS_OF: `streamflow train --as-of DATE`; "
                 "or name a later --known-at.",
             )
-        if not labelled.get(as_of):
-            early = premature.get(as_of, 0)
-            said = f" {early:,} were recorded before they could be known, and don't count."
-            raise AsOfRefused(
-                f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}."
-                f"{said if early else ''}",
-                f"Load {label.table} with `streamflow ingest`, or name a later --known-at.",
-            )
+        if not database.row("label_exists", names, as_of=as_of, known_at=known_at)["exists"]:
+            raise _without_labels(database, use_case, names, as_of, known_at)
 
 
-def _in_order(joined: pa.Table, schema: FeatureSchema, label: str, several: bool) -> pa.Table:
-    """Feast's rows, sorted by as_of and entity, as a training set's table."""
+def _without_labels(
+    database: Database,
+    use_case: UseCase,
+    names: Mapping[str, Composable],
+    as_of: date,
+    known_at: datetime,
+) -> AsOfRefused:
+    label = use_case.label
+    early = _premature(database, use_case, names, [as_of], known_at).get(as_of, 0)
+    said = f" {early:,} were recorded before they could be known, and don't count."
+    return AsOfRefused(
+        f"No {label.column!r} of AS_OF {as_of} was known at {known_at.isoformat()}."
+        f"{said if early else ''}",
+        f"Load {label.table} with `streamflow ingest`, or name a later --known-at.",
+    )
+
+
+def _premature(
+    database: Database,
+    use_case: UseCase,
+    names: Mapping[str, Composable],
+    months: Sequence[date],
+    known_at: datetime,
+) -> dict[date, int]:
+    horizon = use_case.label.horizon
+    if not horizon:
+        return {}
+    values = {"as_ofs": months, "known_at": known_at, "horizon": horizon}
+    rows = database.rows("count_premature_labels", names, **values)
+    return {row["event_timestamp"].astimezone(UTC).date(): row["labels"] for row in rows}
+
+
+@dataclass(frozen=True)
+class _Month:
+    """How many entities have a row at an as_of, and the rows of those with a label."""
+
+    entities: int
+    table: pa.Table
+
+
+def _joined(
+    database: Database,
+    use_case: UseCase,
+    join: FeatureJoin,
+    names: Mapping[str, Composable],
+    months: Sequence[date],
+    known_at: datetime,
+) -> dict[date, _Month]:
+    """The months' rows by Feast's point-in-time join, of each month by entity.
+
+    A month at a time, its hash tables fit in memory, and its rows of history are found by its event
+    timestamp.
+    """
     import pyarrow as pa
-
-    rows = joined.sort_by([("event_timestamp", "ascending"), (schema.join_key, "ascending")])
-    # Feast's times are in UTC, without a zone.
-    as_ofs = rows["event_timestamp"].cast(pa.date32()).cast(pa.string()) if several else None
-    return dataset_table.dataset_table(rows, schema, label, as_ofs)
-
-
-def _require_unique(table: pa.Table, expected: int) -> None:
     import pyarrow.compute as pc
 
-    rows = pc.count_distinct(dataset_table.row_names(table)).as_py()
-    if table.num_rows != expected or rows != expected:
+    as_ofs = {event_timestamp(as_of): as_of for as_of in months}
+    label = use_case.label.column
+
+    def month(moment: datetime, joined: pa.Table) -> _Month:
+        rows = joined.sort_by(join.schema.join_key)
+        _require_unique(rows[join.schema.join_key])
+        known = rows.filter(pc.is_valid(rows[label]))
+        day = pa.repeat(as_ofs[moment].isoformat(), known.num_rows) if len(months) > 1 else None
+        table = dataset_table.dataset_table(known, join.schema, label, day)
+        return _Month(rows.num_rows, table)
+
+    queries = {
+        moment: database.render("entities_with_label", names, as_of=as_of, known_at=known_at)
+        for moment, as_of in as_ofs.items()
+    }
+    return dict(zip(months, join.rows(queries, month), strict=True))
+
+
+def _require_unique(entities: pa.ChunkedArray) -> None:
+    """Raise FeatureStoreUnavailable if an entity comes twice; `entities` ascend."""
+    import pyarrow.compute as pc
+
+    rows = len(entities)
+    repeated = pc.sum(pc.equal(entities[1:], entities[:-1])).as_py() or 0
+    if repeated:
         raise FeatureStoreUnavailable(
-            f"The point-in-time join made {table.num_rows} rows ({rows} entities) "
-            f"out of {expected}.",
+            f"The point-in-time join made {rows} rows ({rows - repeated} entities) out of "
+            f"{rows - repeated}.",
             "Look for rows with the same key and time in the history tables.",
         )
 

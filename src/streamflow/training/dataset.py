@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -44,7 +45,7 @@ class TrainingSet:
         if lengths != {len(self.entities)}:
             raise ValueError(f"{len(self.entities)} rows have columns of lengths {lengths}")
 
-    @property
+    @cached_property
     def months(self) -> list[date]:
         """The as_ofs that rows are of, ascending."""
         return sorted(set(self.as_ofs))
@@ -52,4 +53,4 @@ class TrainingSet:
     @property
     def as_of(self) -> date:
         """The newest of the months."""
-        return max(self.as_ofs)
+        return self.months[-1]

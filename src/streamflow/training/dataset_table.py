@@ -6,6 +6,7 @@ schema's order, and the label.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,10 @@ LABEL = "label"
 
 
 def dataset_table(
-    rows: pa.Table, schema: FeatureSchema, label: str, as_ofs: pa.ChunkedArray | None = None
+    rows: pa.Table,
+    schema: FeatureSchema,
+    label: str,
+    as_ofs: pa.Array | pa.ChunkedArray | None = None,
 ) -> pa.Table:
     """The training set's table, made from a table that has these columns and may have more.
 
@@ -40,6 +44,14 @@ def dataset_table(
             (LABEL, "BOOL", rows[label]),
         ]
     )
+
+
+def of_months(tables: Sequence[pa.Table]) -> pa.Table:
+    """The tables of several months, oldest first, as one: whatever the batches that they came in,
+    `write` writes the same bytes."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def row_names(table: pa.Table) -> pa.ChunkedArray:

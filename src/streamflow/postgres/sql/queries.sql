@@ -610,6 +610,27 @@ JOIN (
 ) AS labels USING ({key}, as_of)
 WHERE labels.{label} IS NOT NULL
 
+-- name: entities_with_label
+-- All entities with a row at an as_of, each with its label as entity_rows has it; null if it has none.
+SELECT entities.{key}, entities.event_timestamp, labels.{label}
+FROM (
+    SELECT DISTINCT {key}, as_of, event_timestamp
+    FROM {entity_history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+) AS entities
+LEFT JOIN (
+    SELECT DISTINCT ON ({key}) {key}, as_of, {label}
+    FROM {label_history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    ORDER BY {key}, recorded_at DESC
+) AS labels USING ({key})
+
+-- name: label_exists
+SELECT EXISTS (
+    SELECT FROM {label_history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s AND {label} IS NOT NULL
+) AS exists
+
 -- name: entities_at
 SELECT DISTINCT {key}, event_timestamp
 FROM {history} AS history
@@ -700,7 +721,7 @@ ORDER BY entity_rows.event_timestamp, joined.ingestion_id
 SELECT count(*) AS entities
 FROM (
     SELECT DISTINCT as_of, {key}
-    FROM {history} AS history
+    FROM {entity_history} AS history
     WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
 ) AS entities
 
