@@ -26,21 +26,28 @@ LIBRARIES = [
 
 
 def run(
-    arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+    folder: Path,
+    kill_after: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """The command's end: its exit code and what it wrote."""
+    """The command's end: its exit code and what it wrote; -9 if it was killed after so many
+    seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
     output = folder / f"output-{'-'.join(arguments).replace('/', '-')}"
     process = context.Process(target=_main, args=(arguments, dict(environment), folder, output))
     process.start()
     try:
-        process.join(240)
+        process.join(240 if kill_after is None else kill_after)
+        if kill_after is not None:
+            process.kill()
+            process.join()
         assert process.exitcode is not None, f"{arguments} takes too long"
     finally:
         process.kill()
         process.join()
-    written = output.read_text()
+    written = output.read_text() if output.exists() else ""  # killed before it began
     return subprocess.CompletedProcess(arguments, process.exitcode, written, written)
 
 

@@ -15,8 +15,8 @@ from streamflow.errors import MissingFiles
 from streamflow.history.files.month_folder import NotArrived, find_files
 from streamflow.monitoring.retraining import Advice
 from streamflow.pipeline.month import document
-from streamflow.pipeline.month.promotion_policy import decide
-from streamflow.pipeline.month.training_rule import training_rule
+from streamflow.pipeline.month.rules.promotion_policy import decide
+from streamflow.pipeline.month.rules.training_rule import training_rule
 from streamflow.promotion.gates.result import GateReport, GateResult
 from streamflow.use_case import Retraining
 from streamflow.use_case.retraining import retraining_findings

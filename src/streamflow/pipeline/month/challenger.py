@@ -7,8 +7,9 @@ from datetime import date, datetime
 
 from streamflow.history.months import month_labels
 from streamflow.monitoring.retraining import Advice
+from streamflow.pipeline.month.month_record import MonthRecord
+from streamflow.pipeline.month.rules.training_rule import training_rule
 from streamflow.pipeline.month.step import Outcome, Step
-from streamflow.pipeline.month.training_rule import training_rule
 from streamflow.pipeline.train import settle_interrupted_runs, train
 from streamflow.platform import Platform
 from streamflow.progress import Progress
@@ -26,7 +27,7 @@ RANDOM_STATE = 42
 def train_challenger(
     platform: Platform,
     as_of: date,
-    known_at: datetime,
+    record: MonthRecord,
     now: datetime,
     who: str,
     progress: Progress,
@@ -40,6 +41,9 @@ def train_challenger(
     settle_interrupted_runs(platform)
     if (found := _challenger(platform, as_of)) is not None:
         return _trained(*found, changed=False)
+    if (before := record.settled("train")) is not None:
+        return before
+    known_at = record.known_at
     policy = platform.use_case.retraining
     labels = _labels(platform, as_of, known_at)
     rule = training_rule(labels, _learned(platform), advice, policy)

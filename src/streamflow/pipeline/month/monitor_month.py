@@ -53,8 +53,7 @@ def monitor_month(
     step = Step(
         "monitor",
         "done",
-        f"version {made.version}: {counted}; training again: {made.retraining.verdict}. "
-        f"{made.retraining.sentence}",
+        f"version {made.version}: {counted}. {made.retraining.sentence}",
         changed,
         {"version": made.version, "alarms": [one.sentence for one in made.alarms]},
     )
@@ -62,10 +61,10 @@ def monitor_month(
 
 
 def _version(platform: Platform, record: MonthRecord) -> ModelVersion | None:
-    before = record.facts("monitor", of_now=True)
+    before = record.before("monitor")
     if before is not None:
         with suppress(UnknownVersion):  # it was pruned
-            return platform.registry.version(before["version"])
+            return platform.registry.version(before.facts["version"])
     return rival(platform)
 
 

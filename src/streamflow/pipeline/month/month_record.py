@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from streamflow.pipeline.month.step import Step
+from streamflow.pipeline.month.step import Step, StepName
 from streamflow.postgres.database import Database
 from streamflow.promotion.model_history import as_json
 
 
 @dataclass(frozen=True)
 class MonthRecord:
-    """Where the steps of one month of a model are kept; `known_at` and `now` are in UTC."""
+    """Where the steps of one month of a model are kept; `known_at` and `now` are in UTC. `is_past`
+    says whether a later month is in history."""
 
     database: Database
     model: str
@@ -23,15 +24,23 @@ class MonthRecord:
     known_at: datetime
     now: datetime
     who: str
+    is_past: bool = False
 
-    def facts(self, step: str, of_now: bool = False) -> Mapping[str, Any] | None:
-        """The facts of the step as it ended last; None if it never did. With `of_now`, only if it
-        ended with what is known now."""
+    def facts(self, step: StepName) -> Mapping[str, Any] | None:
+        """The facts of the step as it ended last; None if it never did."""
         found = self._newest().get(step)
-        if found is None or (of_now and found["known_at"] != self.known_at):
+        return None if found is None else found["facts"]
+
+    def before(self, step: StepName) -> Step | None:
+        """The step as it ended with what is known now; None if it didn't."""
+        found = self._newest().get(step)
+        if found is None or found["known_at"] != self.known_at:
             return None
-        facts: Mapping[str, Any] = found["facts"]
-        return facts
+        return Step(step, found["outcome"], found["sentence"], False, found["facts"])
+
+    def settled(self, step: StepName) -> Step | None:
+        """The step of a past month as it ended: what later months brought doesn't change it."""
+        return self.before(step) if self.is_past else None
 
     def add(self, done: Step) -> None:
         """Append the step, unless its newest row says the same."""

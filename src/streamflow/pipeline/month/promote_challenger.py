@@ -9,7 +9,7 @@ from typing import Any
 
 from streamflow.pipeline.month.challenger import challenger
 from streamflow.pipeline.month.month_record import MonthRecord
-from streamflow.pipeline.month.promotion_policy import Policy, decide
+from streamflow.pipeline.month.rules.promotion_policy import Policy, decide
 from streamflow.pipeline.month.step import Step
 from streamflow.platform import Platform
 from streamflow.progress import Progress

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from streamflow.history.months import learned_at
+from streamflow.history.months import learned_at, months
 from streamflow.monitoring.alarm import Alarm
 from streamflow.pipeline.month import load_month
 from streamflow.pipeline.month.challenger import train_challenger
@@ -15,8 +15,9 @@ from streamflow.pipeline.month.monitor_month import monitor_month
 from streamflow.pipeline.month.month_lock import one_month
 from streamflow.pipeline.month.month_record import MonthRecord
 from streamflow.pipeline.month.promote_challenger import check_gates, promote_challenger
-from streamflow.pipeline.month.promotion_policy import Policy
 from streamflow.pipeline.month.report import report
+from streamflow.pipeline.month.rules.promotion_policy import Policy
+from streamflow.pipeline.month.score_month import explain_month, score_month
 from streamflow.pipeline.month.step import Step
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
@@ -78,7 +79,8 @@ def run_month(
         who = promoter(platform, "run-month", user, now)
         ingested = load_month.ingest_month(platform, folder, as_of, now, user, progress)
         known_at = min(learned_at(database, platform.use_case, as_of) or now, now)
-        record = MonthRecord(database, model, as_of, known_at, now, user)
+        is_past = as_of < months(database, platform.use_case)[-1]
+        record = MonthRecord(database, model, as_of, known_at, now, user, is_past)
         steps: list[Step] = []
 
         def end(step: Step) -> Step:
@@ -93,7 +95,7 @@ def run_month(
         if monitored is not None:
             end(monitored.step)
         advice = monitored.advice if monitored is not None else None
-        trained = end(train_challenger(platform, as_of, known_at, now, user, progress, advice))
+        trained = end(train_challenger(platform, as_of, record, now, user, progress, advice))
         gates = end(check_gates(platform, as_of, record, who, now, progress))
         end(promote_challenger(platform, as_of, gates, policy, who, now, progress))
         serves, file = rival(platform), None
@@ -102,6 +104,8 @@ def run_month(
                 monitored := monitor_month(platform, as_of, record, now, progress)
             ):
                 end(monitored.step)
+            end(score_month(platform, as_of, record, user, now, progress))
+            end(explain_month(platform, as_of, user, now, progress))
             reported = report(platform, as_of, None, progress)
             file = reported.file
             end(Step("report", "done", f"reports/{file.name}", reported.changed))

@@ -1,0 +1,1 @@
+"""What a month decides: whether to train, whether to promote. Pure."""

@@ -1,0 +1,202 @@
+"""Twelve months in a row by `streamflow run-month` alone; and some that are killed and run again.
+
+`STREAMFLOW_TEST_KILLS` is the number of random instants at which a month is killed (1).
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from tests import killing
+from tests.e2e import forked
+from tests.json_schema import violations
+
+pytestmark = pytest.mark.slow
+
+MONTHS, KILLED_MONTHS, ENTITIES = 12, 3, 700
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def last_day(number: int) -> date:
+    """Of the month with this number, 0 is January 2024."""
+    year, month = 2024 + number // 12, number % 12 + 1
+    return date(year, month, calendar.monthrange(year, month)[1])
+
+
+@dataclass
+class Company:
+    """A home and a database of a team that runs the months."""
+
+    place: killing.Place
+    data: Path
+    environment: dict[str, str]
+    seconds: list[float] = field(default_factory=list)
+
+    def do(self, *arguments: str, kill_after: float | None = None) -> Any:
+        return forked.run(arguments, self.environment, self.place.home, kill_after)
+
+    def month(self, number: int, kill_after: float | None = None) -> dict[str, Any]:
+        """What the month says at its end; empty if it was killed."""
+        folder, as_of = self.data / f"month_{number:03}", str(last_day(number))
+        started = time.monotonic()
+        done = self.do("run-month", str(folder), "--as-of", as_of, "--json", kill_after=kill_after)
+        self.seconds.append(time.monotonic() - started)
+        if done.returncode == -9:
+            return {}
+        said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        assert done.returncode == said["exit_code"], done.stdout
+        assert done.returncode in (0, 4), done.stdout
+        return said
+
+
+MakeCompany = Callable[[str], Company]
+
+
+@pytest.fixture(scope="module", params=["tests.monthly_churn", "tests.monthly_machines"])
+def company(
+    request: pytest.FixtureRequest,
+    prepared_database: str,
+    new_database: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> MakeCompany:
+    """Makes a home with the definitions applied; all have the same files."""
+    data = tmp_path_factory.mktemp("data")
+
+    def make(name: str) -> Company:
+        place = killing.Place(new_database(prepared_database), tmp_path_factory.mktemp(name))
+        environment = {
+            **os.environ,
+            "STREAMFLOW_HOME": str(place.home),
+            "STREAMFLOW_DATABASE_URL": place.url,
+            "STREAMFLOW_USE_CASE": request.param,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        made = Company(place, data, environment)
+        if not any(data.iterdir()):
+            options = ("--users", str(ENTITIES), "--months", str(MONTHS), "--seed", "11")
+            assert made.do("generate", str(data), *options).returncode == 0
+        assert made.do("apply").returncode == 0
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(company: MakeCompany) -> tuple[Company, list[dict[str, Any]]]:
+    """A team after twelve months, and what each said."""
+    made = company("undisturbed")
+    return made, [made.month(number) for number in range(MONTHS)]
+
+
+# What a month leaves, by the tables and without times and numbers of its own.
+LEFT = {
+    "scores": (
+        "SELECT as_of, version, entity_id, probability, label, rank, decile "
+        "FROM streamflow.scores JOIN streamflow.scorings USING (scoring_id) ORDER BY 1, 2, 3"
+    ),
+    "reasons": (
+        "SELECT as_of, version, entity_id, position, feature, contribution, sentence "
+        "FROM streamflow.reasons JOIN streamflow.scorings USING (scoring_id) ORDER BY 1, 2, 3, 4"
+    ),
+    "monitored": (
+        "SELECT as_of, version, subject, what, compared_with, figures "
+        "FROM streamflow.monitored_figures JOIN streamflow.monitorings USING (monitoring_id) "
+        "ORDER BY 1, 2, position"
+    ),
+    "alarms": (
+        "SELECT as_of, version, sentence FROM streamflow.alarms "
+        "JOIN streamflow.monitorings USING (monitoring_id) ORDER BY 1, 2, position"
+    ),
+    "history": (
+        "SELECT number, kind, version, from_stage, to_stage, replaced, why, model_hash "
+        "FROM streamflow.model_history ORDER BY number"
+    ),
+    "steps": (
+        "SELECT as_of, step, outcome, sentence FROM streamflow.month_runs ORDER BY 1, 2, 3, 4"
+    ),
+    "ingestions": "SELECT as_of FROM streamflow.ingestions ORDER BY 1",
+}
+
+
+def left(place: killing.Place, until: date) -> dict[str, Any]:
+    """The rows that the months up to a day have left, with their reports but for times."""
+    with psycopg.connect(place.url, row_factory=dict_row) as connection:
+        found: dict[str, Any] = {
+            name: [
+                row
+                for row in connection.execute(query).fetchall()
+                if "as_of" not in row or row["as_of"] <= until
+            ]
+            for name, query in LEFT.items()
+        }
+    for file in sorted((place.home / "reports").glob("*.html")):
+        as_of = re.search(r"\d{4}-\d\d-\d\d", file.name)
+        if as_of is not None and date.fromisoformat(as_of[0]) <= until:
+            found[file.name] = re.sub(r"<time .*?</time>", "", file.read_text())
+    return found
+
+
+def test_twelve_months_by_the_command_alone(
+    undisturbed: tuple[Company, list[dict[str, Any]]],
+) -> None:
+    team, said = undisturbed
+    schema = json.loads((DOCS / "month.schema.json").read_text(encoding="utf-8"))
+    for number, month in enumerate(said):
+        assert violations(month, schema) == []
+        assert (month["as_of"], month["changed"]) == (str(last_day(number)), True)
+        assert month["version"] is not None
+        outcomes = {step["step"]: step["outcome"] for step in month["steps"]}
+        assert {outcomes[step] for step in ("ingest", "materialize", "monitor", "score")} == {
+            "done"
+        }
+        report = Path(month["report"]).read_text()
+        assert f"the month of {last_day(number)}" in report
+    trained = [month["challenger"] for month in said if month["challenger"]]
+    assert trained == [*range(1, len(trained) + 1)]
+    assert 3 <= len(trained) <= 5  # the cool-down holds off the others
+    rows = left(team.place, last_day(MONTHS))
+    scored = {(row["as_of"]) for row in rows["scores"]}
+    assert len(scored) == MONTHS
+
+    # Again, an old month and the newest: nothing changes.
+    for number in (2, MONTHS - 1):
+        again = team.month(number)
+        assert not again["changed"], [one for one in again["steps"] if one["changed"]]
+        assert again["status"] == said[number]["status"]
+    assert left(team.place, last_day(MONTHS)) == rows
+
+
+def test_months_that_are_killed_and_run_again_end_as_if_undisturbed(
+    undisturbed: tuple[Company, list[dict[str, Any]]], company: MakeCompany
+) -> None:
+    team, said = undisturbed
+    killed = company("killed")
+    instants = random.Random(killing.KILLS)
+    kills: dict[int, list[float]] = {}
+    for _ in range(killing.KILLS):
+        kills.setdefault(instants.randrange(KILLED_MONTHS), []).append(instants.random())
+    for number in range(KILLED_MONTHS):
+        for share in kills.get(number, []):
+            killed.month(number, kill_after=share * team.seconds[number])
+            killing.until_all_have_left(killed.place)
+        month = killed.month(number)
+        for what in ("status", "version", "challenger", "alarms"):
+            assert month[what] == said[number][what]
+    until = last_day(KILLED_MONTHS - 1)
+    expected, found = left(team.place, until), left(killed.place, until)
+    expected["history"] = expected["history"][: len(found["history"])]
+    for name, rows in expected.items():
+        assert found[name] == rows, name
