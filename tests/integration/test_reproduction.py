@@ -382,7 +382,7 @@ def with_definitions(use_case: UseCase, change: Callable[[dict[str, Any]], None]
         change({object.name: object for object in objects})
         return objects
 
-    return replace(use_case, features=definitions)
+    return replace(use_case, features=definitions, phrases={})
 
 
 def applied(ready: Platform, use_case: UseCase) -> Platform:
