@@ -168,6 +168,15 @@ def test_twelve_months_by_the_command_alone(
     assert trained == [*range(1, len(trained) + 1)]
     assert 3 <= len(trained) <= 5  # the cool-down holds off the others
     rows = left(team.place, last_day(MONTHS))
+    # What came true of each month, also of those whose challenger took over; not of the first,
+    # which the only version has learned from.
+    judged = {
+        row["figures"]["month"]
+        for row in rows["monitored"]
+        if row["subject"] == "quality" and row["what"].startswith("all ")
+    }
+    assert judged == {str(last_day(number)) for number in range(1, MONTHS)}
+    assert {row["as_of"] for row in rows["monitored"] if row["subject"] == "score"}
     scored = {(row["as_of"]) for row in rows["scores"]}
     assert len(scored) == MONTHS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -57,6 +57,20 @@ class Month:
         return any(one.outcome == "refused" for one in self.steps)
 
 
+def _score(
+    platform: Platform,
+    as_of: date,
+    record: MonthRecord,
+    who: str,
+    now: datetime,
+    progress: Progress,
+) -> Step | None:
+    """Score everyone by the version that serves, None if none does."""
+    if rival(platform) is None:
+        return None
+    return score_month(platform, as_of, record, who, now, progress)
+
+
 def run_month(
     platform: Platform,
     folder: Path,
@@ -91,6 +105,8 @@ def run_month(
 
         end(ingested)
         end(load_month.materialize_month(platform, as_of, known_at, now, progress))
+        # By the version that serves: what it says, and what comes of it, is monitored.
+        scored = _score(platform, as_of, record, user, now, progress)
         monitored = monitor_month(platform, as_of, record, now, progress)
         if monitored is not None:
             end(monitored.step)
@@ -100,11 +116,13 @@ def run_month(
         end(promote_challenger(platform, as_of, gates, policy, who, now, progress))
         serves, file = rival(platform), None
         if serves is not None:
+            again = score_month(platform, as_of, record, user, now, progress)
+            was_changed = again.changed or (scored is not None and scored.changed)
+            end(replace(again, changed=was_changed))
             if monitored is None and (
                 monitored := monitor_month(platform, as_of, record, now, progress)
             ):
                 end(monitored.step)
-            end(score_month(platform, as_of, record, user, now, progress))
             end(explain_month(platform, as_of, user, now, progress))
             reported = report(platform, as_of, None, progress)
             file = reported.file
