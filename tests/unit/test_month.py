@@ -54,6 +54,13 @@ def test_too_few_new_labels_and_the_cool_down_hold_a_challenger_off() -> None:
     assert training_rule({MARCH: 500}, [JANUARY], CONFIRMED, slow).verdict == "train"
 
 
+def test_labels_of_months_before_what_the_newest_version_learned_from_are_not_new() -> None:
+    labels = {JANUARY: 5000, FEBRUARY: 5000, MARCH: 99}
+    found = training_rule(labels, [FEBRUARY], None, POLICY)
+    assert (found.verdict, found.rule) == ("held off", "new labels")
+    assert found.sentence.startswith("99 labels")
+
+
 def test_a_use_case_may_wait_until_training_again_is_confirmed() -> None:
     waits = Retraining(fewest_new_labels=100, when="confirmed")
     for advice in (None, PROPOSED):

@@ -39,8 +39,8 @@ def training_rule(
     newest = max(labels)
     if learned is None:
         return TrainingRule("train", "first version", "no version serves yet", newest)
-    fresh = sum(count for month, count in labels.items() if month not in learned)
     until = max(learned, default=newest)
+    fresh = sum(count for month, count in labels.items() if month > until)
     if not fresh:
         return TrainingRule(
             "not needed",
