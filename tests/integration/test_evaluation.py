@@ -279,7 +279,7 @@ def without_alarms(*, in_view: bool) -> Callable[[], list[Any]]:
 
 def test_a_version_is_judged_by_its_own_features_when_they_are_gone(ready: Platform) -> None:
     before = evaluate(ready, FEBRUARY)
-    use_case = replace(tiny_case.use_case, features=without_alarms(in_view=False))
+    use_case = replace(tiny_case.use_case, features=without_alarms(in_view=False), phrases={})
     changed = replace(ready, use_case=use_case)
     apply(changed)
     again = evaluate(changed, FEBRUARY)
@@ -288,7 +288,7 @@ def test_a_version_is_judged_by_its_own_features_when_they_are_gone(ready: Platf
 
 
 def test_a_version_whose_feature_isnt_joined_any_more_says_what_to_do(ready: Platform) -> None:
-    use_case = replace(tiny_case.use_case, features=without_alarms(in_view=True))
+    use_case = replace(tiny_case.use_case, features=without_alarms(in_view=True), phrases={})
     changed = replace(ready, use_case=use_case)
     apply(changed)
     with pytest.raises(UnservableModel, match="readings_fv:alarms") as refused:
