@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from streamflow.errors import ModelRefused
 from streamflow.features import month_rows
-from streamflow.features.feature_join import FeatureJoin, join_of_before, time_of
-from streamflow.lineage.judged_version import JudgedVersion
+from streamflow.features.feature_join import time_of
+from streamflow.lineage.judged_version import JudgedVersion, join_of
 from streamflow.platform import Platform
 from streamflow.scores.scorings import Scoring
 from streamflow.serving.feature_status import allowed_ages
@@ -42,7 +42,8 @@ def scored_rows(
 ) -> ScoredRows:
     """The wanted entities' features, as the version has them at the scoring's month.
 
-    Raises CannotBeExplained if one of them isn't there any more, FeatureStoreUnavailable.
+    Raises CannotBeExplained if one of them isn't there any more, UnservableModel if a feature
+    isn't, FeatureStoreUnavailable.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -52,7 +53,7 @@ def scored_rows(
         platform.use_case,
         scoring.as_of,
         scoring.known_at,
-        _join(platform, judged, scoring.known_at),
+        join_of(platform, judged, scoring.known_at),
     )
     ids = pa.array(sorted(wanted), pa.large_string())
     schema = judged.model.schema
@@ -100,16 +101,3 @@ def without_outdated(
                 place = table.schema.get_field_index(feature.name)
                 table = table.set_column(place, feature.name, values)
     return table
-
-
-def _join(platform: Platform, judged: JudgedVersion, known_at: datetime) -> FeatureJoin | None:
-    if judged.recorded is None:
-        return None
-    configuration = judged.recorded.lineage.configuration
-    return join_of_before(
-        platform.database,
-        platform.use_case,
-        known_at,
-        configuration.feature_schema,
-        configuration.feature_views,
-    )
