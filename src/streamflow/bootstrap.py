@@ -170,7 +170,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
     from streamflow.keys.audit import Audit
     from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
     from streamflow.promotion.canary import CanaryHistory
-    from streamflow.scores.one_score import ScoreReader
+    from streamflow.scores.score_lookup import ScoreLookup
     from streamflow.serving.challenger.canary_bounds import CanaryBounds
     from streamflow.serving.challenger.staging import StagingSources
     from streamflow.serving.configured_online_store import configured_online_store
@@ -218,7 +218,7 @@ def api(platform: Platform, host: str) -> RequestBoundary:
         trial=Trials(platform.registry.cache).require_passed,
         beside_requests=partial(background, apart),
     )
-    scores = ScoreReader(Database(url, _API_TIMEOUT_SECONDS), use_case)
+    scores = ScoreLookup(url, use_case, _API_TIMEOUT_SECONDS)
     return create_app(replace(parts, scores=scores))
 
 

@@ -308,6 +308,7 @@ def test_a_version_that_does_not_exist_is_refused(loaded: Platform) -> None:
         promoting.rollback(loaded, "why not", "test", NOW)
 
 
+@pytest.mark.slow
 def test_a_version_below_the_bar_is_refused(loaded: Platform) -> None:
     apply(loaded)
     trained = train.train(loaded, JANUARY, "logistic_regression", 42, NOW)

@@ -13,9 +13,10 @@ from tests.raw_months import RAW_MONTHS, write_raw_month
 ENTITIES = 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(one, marks=() if one == "bank" else pytest.mark.slow) for one in RAW_MONTHS],
+    RAW_MONTHS,
 )
 def test_a_strangers_month_becomes_a_score_by_init_alone(
     name: str, tmp_path: Path, environment: dict[str, str]

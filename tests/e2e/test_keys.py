@@ -116,6 +116,7 @@ def test_a_key_that_cant_be_meant_isnt_made(cli: Cli, arguments: list[str], said
     assert said in json.loads(done.stdout)["message"]
 
 
+@pytest.mark.slow
 def test_a_key_that_another_tool_drew_is_taken_and_taken_again(cli: Cli) -> None:
     arguments = ("keys", "create", "--scope", "read", "--from-environment", "A_KEY", "--json")
     given = "0123456789abcdef" * 3
@@ -130,6 +131,7 @@ def test_a_key_that_another_tool_drew_is_taken_and_taken_again(cli: Cli) -> None
     assert (refused["error"], given in str(refused)) == ("key_refused", False)
 
 
+@pytest.mark.slow
 def test_without_keys_only_this_machine_is_served(
     cli: Cli, ready: Platform, environment: dict[str, str]
 ) -> None:

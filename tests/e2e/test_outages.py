@@ -39,7 +39,10 @@ KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
 QUESTION = {"machine_id": "m-0001"}
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ends processes as Linux does")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="ends processes as Linux does"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +168,6 @@ def test_postgresql_is_away_at_the_start_comes_goes_and_comes_again(
         until(lambda: "asked" in logged(ready))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif("STREAMFLOW_DATABASE_URL" in os.environ, reason="the server is somebody's")
 def test_postgresql_hangs_and_goes_on(ready: Platform, database_line: Line, tmp_path: Path) -> None:
     path = f"/features/{QUESTION['machine_id']}"
@@ -198,7 +200,6 @@ def mlflow_server(ready: Platform) -> Iterator[int]:
         yield port
 
 
-@pytest.mark.slow
 def test_a_start_without_mlflow_goes_on_with_what_answered_last_whose_files_are_as_they_were(
     ready: Platform, database_line: Line, mlflow_server: int, tmp_path: Path
 ) -> None:

@@ -219,6 +219,7 @@ def test_a_second_month_with_other_answers_leaves_january_as_it_was(
     assert differing == len(range(0, 7043, 3)), "February has answers of its own"
 
 
+@pytest.mark.slow
 def test_another_process_and_another_order_of_rows_give_the_same_bits(
     january: January,
     real_month: Path,

@@ -101,6 +101,7 @@ def session_of(pid: int) -> set[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_two_workers_tell_the_same_follow_the_same_send_events_and_end_together(
     ready: Platform, versions: list[int], server: processes.Child, receiver: Receiver

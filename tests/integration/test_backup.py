@@ -60,6 +60,8 @@ from streamflow.use_case import Generation
 KILLS = int(os.environ.get("STREAMFLOW_TEST_KILLS", "1"))
 JANUARY = date(2024, 1, 31)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
+# Schemas that could be backed up.
+OLDEST, NEWEST = 3, migrations.migrations()[-1].number
 MACHINE = "m-0001"
 SCHEMAS = ["failures", "feast", "online", "streamflow", "mlflow"]
 ROLES = ("pipeline", "api", "feast", "mlflow", "reader")
@@ -265,6 +267,7 @@ def test_a_restored_database_can_be_backed_up_and_restored_in_turn(
         restore(second, source.file)
 
 
+@pytest.mark.slow
 def test_what_happens_meanwhile_is_in_the_next_backup(
     source: Source, empty: Empty, tmp_path: Path
 ) -> None:
@@ -354,7 +357,13 @@ def test_an_older_schema_is_migrated_and_a_newer_one_refused(
         restore(empty(), tmp_path / "newer")
 
 
-@pytest.mark.parametrize("number", range(3, migrations.migrations()[-1].number + 1))
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=() if number in (OLDEST, NEWEST) else pytest.mark.slow)
+        for number in range(OLDEST, NEWEST + 1)
+    ],
+)
 def test_a_backup_of_each_schema_that_could_be_backed_up_is_restored(
     number: int, empty: Empty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -623,6 +632,7 @@ def test_a_backup_killed_at_any_instant_is_taken_by_the_same_command(
     assert_whole(file, source.file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["dump dump 1", "archive write 1", "artifacts sync 1"])
 def test_a_backup_killed_between_two_writes_is_taken_by_the_same_command(
     place: str, source: Source, tmp_path: Path

@@ -203,6 +203,7 @@ def test_runs_of_before_a_change_come_out_identical(
     assert reproduced(now, newer).verdict == "identical"
 
 
+@pytest.mark.slow
 def test_runs_of_before_all_changes_come_out_identical_and_tell_them(
     ready: Platform, before: Before, load: Load
 ) -> None:

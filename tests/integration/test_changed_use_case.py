@@ -200,6 +200,7 @@ def _value(shown: str, name: str) -> str:
     return shown.partition(name)[2].partition(",")[0].rstrip("}")
 
 
+@pytest.mark.slow
 def test_what_is_kept_goes_when_no_kept_version_needs_it(ready: Platform) -> None:
     january, after = answers(ready), shaped(ready, WITHOUT_HEAT)
     apply(after)
@@ -248,6 +249,7 @@ def test_columns_of_what_is_kept_go_when_no_kept_version_reads_them(ready: Platf
     assert answers(ready) == before
 
 
+@pytest.mark.slow
 def test_a_version_whose_features_are_not_materialized_does_not_take_over(
     ready: Platform,
 ) -> None:
@@ -291,6 +293,7 @@ def test_what_a_month_has_not_recorded_is_told_from_a_null(ready: Platform, tmp_
     assert statuses("i009")["size"] == "null"
 
 
+@pytest.mark.slow
 def test_a_view_that_was_removed_and_comes_again_is_not_materialized_yet(
     ready: Platform, tmp_path: Path
 ) -> None:

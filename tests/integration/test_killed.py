@@ -17,9 +17,11 @@ from tests.killing import (
     until_all_have_left,
 )
 
+pytestmark = pytest.mark.slow
+
 STEPS = (
     *("ingest", "materialize", "train", "promote", "rollback", "approve"),
-    pytest.param("promote_by_gates", marks=pytest.mark.slow),
+    "promote_by_gates",
 )
 
 

@@ -167,6 +167,7 @@ class BruteForce:
         return rows
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @hypothesis_settings(
     max_examples=EXAMPLES,

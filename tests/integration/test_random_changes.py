@@ -283,6 +283,7 @@ def check(ready: Platform, life: Life, months: list[date], known_at: datetime) -
     return True
 
 
+@pytest.mark.slow
 @settings(
     max_examples=200 if LONG else 1,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -337,6 +337,7 @@ def test_a_changed_source_is_named(ready: Platform, trained: Trained, edit: Edit
     assert "although code moved: " in done.why
 
 
+@pytest.mark.slow
 def test_the_source_of_a_use_case_outside_git_is_kept_and_its_changes_are_shown(
     ready: Platform, edit: Edit
 ) -> None:
@@ -656,6 +657,7 @@ def corrected(trained: Trained, tmp_path: Path, users: int = 3) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_correction_changes_what_is_known_now_and_not_what_was_known_then(
     ready: Platform, trained: Trained, tmp_path: Path
 ) -> None:
@@ -796,6 +798,7 @@ def test_two_runs_are_compared_side_by_side(command: Command, trained: Trained) 
     assert command("diff", "1", "nothing", "--json")[0] == 1
 
 
+@pytest.mark.slow
 def test_known_at_is_a_time_that_has_passed_in_utc_if_it_names_no_zone(
     command: Command, ready: Platform, trained: Trained
 ) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
+from functools import partial
 
 import pytest
 from tests.scored import record_scores
 
+from streamflow.errors import DatabaseUnavailable
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.scores import scorings, unfinished
-from streamflow.scores.one_score import NotScored, ScoreReader, UnknownScore
+from streamflow.scores.one_score import EntityScore, NotScored, Reason, UnknownScore
+from streamflow.scores.score_lookup import ScoreLookup
 from streamflow.scores.scorings import NoScoring
 from streamflow.scores.unfinished import ScoringKey
+from streamflow.serving.callbacks import wait_for
 
 MODEL = "streamflow_churn"
 
@@ -84,24 +89,66 @@ def test_a_scoring_of_nobody_is_one(ready: Platform) -> None:
     assert (made.entities, made.departed, made.refused) == (0, 1, {})
 
 
-def test_one_score_is_looked_up_in_the_newest_scoring_with_its_reasons(ready: Platform) -> None:
+def looked_up(ready: Platform, *batches: list[str]) -> list[EntityScore | Exception]:
+    """What each entity's lookup receives; those of a batch are there at the same time."""
+
+    async def all_of_them() -> list[EntityScore | Exception]:
+        lookup = ScoreLookup(ready.database.address, ready.use_case)
+        await lookup.open(10.0)
+        found: list[EntityScore | Exception] = []
+        for entities in batches:
+            waiting = [wait_for(partial(lookup.submit, one)) for one in entities]
+            found += await asyncio.gather(*waiting, return_exceptions=True)  # type: ignore[arg-type]
+        await lookup.close()
+        return found
+
+    return asyncio.run(all_of_them())
+
+
+def test_scores_are_looked_up_in_the_newest_scoring_with_their_reasons(ready: Platform) -> None:
     database = ready.database
-    reader = ScoreReader(database, ready.use_case)
-    with pytest.raises(NoScoring):
-        reader.score("a")
+    (nothing,) = looked_up(ready, ["a"])
+    assert isinstance(nothing, NoScoring)
     record_scores(database, {"a": 0.1, "b": 0.9}, as_of=date(2023, 12, 31))
     made = record_scores(database, {"a": 0.7, "b": 0.2}, {"gone": "departed"})
     with database.connection() as connection:
         connection.execute(
             "INSERT INTO streamflow.reasons (scoring_id, entity_id, position, feature, value, "
-            "contribution, background, sentence) VALUES (%s, 'a', 1, 'fee', '9.5', 1.5, '2', 'x')",
-            [made.scoring_id],
+            "contribution, background, sentence) VALUES (%(scoring)s, 'a', 2, 'x', null, -0.1, "
+            "'2', 'y'), (%(scoring)s, 'a', 1, 'fee', '9.5', 1.5, '2', 'x')",
+            {"scoring": made.scoring_id},
         )
-    found = reader.score("a")
-    assert (found.scoring, found.rank, found.decile, found.label) == (made, 1, 1, 1)
-    assert [(one.feature, one.contribution) for one in found.reasons] == [("fee", 1.5)]
-    assert reader.score("b").reasons == ()
-    with pytest.raises(NotScored, match="departed"):
-        reader.score("gone")
-    with pytest.raises(UnknownScore, match="'nobody'"):
-        reader.score("nobody")
+    a, again, b, gone, nobody, odd = looked_up(ready, ["a"], ["a", "b", "gone", "nobody", 'o"\\'])
+    assert isinstance(a, EntityScore)
+    assert (a.scoring, a.probability, a.rank, a.decile, a.label) == (made, 0.7, 1, 1, 1)
+    assert a.reasons == (
+        Reason(1, "fee", 9.5, 1.5, 2, "x"),
+        Reason(2, "x", None, -0.1, 2, "y"),
+    )
+    assert again == a
+    assert isinstance(b, EntityScore)
+    assert (b.entity_id, b.rank, b.reasons) == ("b", 2, ())
+    assert isinstance(gone, NotScored)
+    assert gone.reason == "departed"
+    assert [type(one) for one in (nobody, odd)] == [UnknownScore, UnknownScore]
+    assert "'nobody'" in str(nobody)
+
+
+def test_a_lookup_follows_everyone_being_scored_again_and_says_when_it_is_closed(
+    ready: Platform,
+) -> None:
+    database = ready.database
+    record_scores(database, {"a": 0.1})
+
+    async def conversation() -> list[float]:
+        lookup = ScoreLookup(database.address, ready.use_case)
+        await lookup.open(10.0)
+        found = [(await wait_for(partial(lookup.submit, "a"))).probability]
+        record_scores(database, {"a": 0.3}, as_of=date(2024, 2, 29))
+        found.append((await wait_for(partial(lookup.submit, "a"))).probability)
+        await lookup.close()
+        with pytest.raises(DatabaseUnavailable):
+            await wait_for(partial(lookup.submit, "a"))
+        return found
+
+    assert asyncio.run(conversation()) == [0.1, 0.3]

@@ -13,9 +13,11 @@ from tests.unit.test_column_scoring import VERSION
 from streamflow.api import problems
 from streamflow.api.request import SCOPE_KEY, RequestRecord
 from streamflow.api.routes import scores
+from streamflow.api.routes.score_handler import ScoreHandler
 from streamflow.errors import StreamFlowError
 from streamflow.scores.one_score import EntityScore, NotScored, Reason, UnknownScore
 from streamflow.scores.scorings import Scoring, no_scoring
+from streamflow.serving.callbacks import Callback
 
 MONTH = date(2024, 3, 31)
 AT = datetime(2024, 4, 1, 6, tzinfo=UTC)
@@ -26,26 +28,21 @@ SCORING = Scoring(
 REASON = Reason(1, "fee", 9.5, 0.25, 0.1, "A fee of 9.5, usually 5.")
 
 
-class Reader:
-    def score(self, entity_id: str) -> EntityScore:
+class Lookup:
+    def submit(self, entity_id: str, callback: Callback[EntityScore]) -> None:
         if entity_id == "gone":
-            raise NotScored("user_id", entity_id, MONTH, "departed")
-        if entity_id != "a/1":
-            raise UnknownScore("user_id", entity_id, MONTH)
-        return EntityScore(entity_id, SCORING, 0.8125, 1, 12, 1, (REASON,))
+            callback(NotScored("user_id", entity_id, MONTH, "departed"))
+        elif entity_id != "a/1":
+            callback(UnknownScore("user_id", entity_id, MONTH))
+        else:
+            callback(EntityScore(entity_id, SCORING, 0.8125, 1, 12, 1, (REASON,)))
 
 
-class Parts:
-    join_key, registered_model = "user_id", "example_model"
-
-    def __init__(self, reader: Reader | None) -> None:
-        self.scores = reader
-
-
-def client(reader: Reader | None) -> TestClient:
+def client(lookup: Lookup | None) -> TestClient:
     app = FastAPI()
     app.add_exception_handler(StreamFlowError, problems.handle_streamflow_error)
-    app.router.routes += scores.router(Parts(reader)).routes  # type: ignore[arg-type]
+    handler = ScoreHandler(lookup, "example_model", "user_id", "user_id")  # type: ignore[arg-type]
+    app.router.routes += scores.router(handler).routes
 
     async def with_record(scope: Any, receive: Any, send: Any) -> None:
         scope[SCOPE_KEY] = RequestRecord("a request", "GET", None, 0.0)
@@ -55,7 +52,7 @@ def client(reader: Reader | None) -> TestClient:
 
 
 def test_a_score_comes_with_its_rank_its_version_and_its_reasons() -> None:
-    answer = client(Reader()).get("/scores/a/1")
+    answer = client(Lookup()).get("/scores/a/1")
     assert answer.status_code == 200
     assert answer.json() == {
         "user_id": "a/1",
@@ -87,7 +84,7 @@ def test_a_score_comes_with_its_rank_its_version_and_its_reasons() -> None:
     [("gone", 409, "not_scored"), ("nobody", 404, "unknown_score")],
 )
 def test_whoever_has_no_score_gets_the_problem(entity_id: str, status: int, code: str) -> None:
-    answer = client(Reader()).get(f"/scores/{entity_id}")
+    answer = client(Lookup()).get(f"/scores/{entity_id}")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     if code == "not_scored":
         assert answer.json()["reason"] == "departed"

@@ -96,6 +96,45 @@ def test_a_prediction_does_not_go_through_asgi(talk, target):
     assert status == 200
 
 
+def lookup(path):
+    return b"GET /scores/" + path + b" HTTP/1.1\r\nHost: testserver\r\nX-Request-ID: 1\r\n\r\n"
+
+
+@direct_only
+def test_a_lookup_of_a_score_does_not_go_through_asgi(talk):
+    async def conversation(wire):
+        wire.send(lookup(b"a%2Fb%20%C3%A9"))
+        assert not wire.protocol.tasks
+        return await answered(wire)
+
+    ((status, headers, body),) = talk(conversation)
+    told = json.loads(body)
+    assert (status, told["code"], headers["x-request-id"]) == (404, "no_scoring", "1")
+    assert told["instance"] == "/scores/a/b%20%C3%A9"
+
+
+def test_a_lookup_has_the_same_response_either_way(talk):
+    async def conversation(wire):
+        wire.send(lookup(b"a%2Fb%20%C3%A9"))
+        direct = await answered(wire)
+        wire.received = b""
+        wire.send(lookup(b"a%2Fb%20%C3%A9?x=1"))
+        return direct, await answered(wire)
+
+    direct, through_asgi = talk(conversation)
+    assert direct == through_asgi
+
+
+@pytest.mark.parametrize("path", [b"", b"%09", b"x" * 65])
+def test_what_is_no_id_has_no_score(talk, path):
+    async def conversation(wire):
+        wire.send(lookup(path))
+        return await answered(wire)
+
+    ((status, _, body),) = talk(conversation)
+    assert (status, json.loads(body)["code"]) in [(422, "invalid_request"), (404, "not_found")]
+
+
 @direct_only
 @pytest.mark.parametrize("media_type", [b"Application/JSON", b"application/json; charset=utf-8"])
 def test_json_is_json_however_a_client_writes_it(talk, media_type):

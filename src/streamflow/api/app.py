@@ -16,6 +16,7 @@ from streamflow.api.handlers import PredictionHandlers
 from streamflow.api.middleware import RequestBoundary, UnexpectedErrors
 from streamflow.api.parts import ApiParts
 from streamflow.api.routes import operations, predictions, scores
+from streamflow.api.routes.score_handler import ScoreHandler
 from streamflow.errors import StreamFlowError
 from streamflow.serving.batching import MAX_BATCH
 
@@ -46,16 +47,19 @@ def create_app(parts: ApiParts) -> RequestBoundary:
     request_model, batch_model = schemas.request_models(
         parts.join_key, problem_examples.EXAMPLE_ENTITY, MAX_BATCH
     )
+    parameter = schemas.path_parameter(parts.join_key)
+    score = ScoreHandler(parts.scores, parts.registered_model, parts.join_key, parameter)
     # `include_router` would nest the routes: the middleware couldn't see their templates.
     app.router.routes += operations.router(parts).routes
     app.router.routes += predictions.router(parts, handlers, request_model, batch_model).routes
-    app.router.routes += scores.router(parts).routes
+    app.router.routes += scores.router(score).routes
 
     # Around all of FastAPI, whose own middleware takes longer than a prediction.
     return RequestBoundary(
         app,
         parts.recorder,
         handlers.direct_handlers(request_model, batch_model),
+        score,
         parts.key_sync.access,
         parts.key_sync.audit,
         parts.now,

@@ -1,4 +1,4 @@
-"""The direct HTTP path: predictions without ASGI, each response in one write.
+"""The direct HTTP path: predictions and scores without ASGI, each response in one write.
 
 ASGI needs a task, an event and several dictionaries per request, a fifth of the time of a
 prediction. uvicorn writes a response's head and body apart: each is a system call, and the client
@@ -23,6 +23,8 @@ from streamflow.api.limits import largest_body
 from streamflow.api.request import SCOPE_KEY, RequestRecord
 from streamflow.errors import StreamFlowError
 
+_METHODS = (b"POST", b"GET")
+
 
 class _DirectRequest:
     """A request on the direct path, with what uvicorn needs of the one that is in progress."""
@@ -45,7 +47,8 @@ class _DirectRequest:
 
 
 class DirectHttpProtocol(LimitedHttpProtocol):
-    """Gives plain predictions to the app without ASGI, and all other requests through it."""
+    """Gives plain predictions and lookups of scores to the app without ASGI, and all other requests
+    through it."""
 
     _receiving: _DirectRequest | None = None  # until its body is complete
 
@@ -64,7 +67,8 @@ class DirectHttpProtocol(LimitedHttpProtocol):
     def on_headers_complete(self) -> None:
         """Begin a request, on the direct path if the app admits it there."""
         if self._is_plain():
-            record = self._http_app.begin(self.url, self.headers, self.client)
+            method = self.parser.get_method().decode()
+            record = self._http_app.begin(method, self.url, self.headers, self.client)
             if record is not None:
                 self._begin_body()
                 request = _DirectRequest(record, self.parser.should_keep_alive())
@@ -96,7 +100,7 @@ class DirectHttpProtocol(LimitedHttpProtocol):
 
     def _is_plain(self) -> bool:
         return (
-            self.parser.get_method() == b"POST"
+            self.parser.get_method() in _METHODS
             and self.parser.get_http_version() == "1.1"
             and not self.expect_100_continue
             and not self.parser.should_upgrade()

@@ -17,8 +17,10 @@ Send = Callable[[int, Headers, bytes], None]
 class HttpApp(Protocol):
     """What the app offers to `direct_http` and `limited_http`."""
 
-    def begin(self, url: bytes, headers: Headers, client: Client) -> RequestRecord | None:
-        """Admit a POST whose head is complete; None if it must go through ASGI."""
+    def begin(
+        self, method: str, url: bytes, headers: Headers, client: Client
+    ) -> RequestRecord | None:
+        """Admit a POST or a GET whose head is complete; None if it must go through ASGI."""
 
     def respond(self, record: RequestRecord, body: bytes, send: Send) -> bool:
         """Respond to what `begin` admitted, at once or later.

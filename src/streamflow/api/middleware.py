@@ -1,7 +1,8 @@
 """What holds for every request: a key, an id, a largest size, a response, a line in the log.
 
-Paths in `direct_handlers` get their response without FastAPI, whose routing and parsing take longer
-than a prediction. Requests to them that aren't valid go on to FastAPI, which says what is wrong.
+Paths in `direct_handlers`, and those of scores, get their response without FastAPI, whose routing
+and parsing take longer than a prediction. Requests to them that aren't valid go on to FastAPI,
+which says what is wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from itertools import chain
 from secrets import token_hex
+from urllib.parse import unquote
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -29,6 +31,8 @@ from streamflow.api.http_app import Client, Headers, HttpApp, Send
 from streamflow.api.limits import BATCH_PATH, LARGEST_HEAD_BYTES, largest_body
 from streamflow.api.request import FAULT_KEY, SCOPE_KEY, RequestRecord
 from streamflow.api.request_errors import CONNECTION_ENDED, HeadTooLarge, MalformedRequest
+from streamflow.api.routes.score_handler import PATH as SCORES_PATH
+from streamflow.api.routes.score_handler import ScoreHandler
 from streamflow.api.telemetry.recorder import METHODS, Recorder
 from streamflow.errors import StreamFlowError
 from streamflow.keys.access import Access
@@ -67,6 +71,7 @@ class RequestBoundary(HttpApp):
         app: FastAPI,
         recorder: Recorder,
         direct_handlers: Mapping[str, DirectHandler],
+        direct_scores: ScoreHandler,
         access: Access,
         audit: Audit,
         now: Callable[[], datetime],
@@ -74,30 +79,46 @@ class RequestBoundary(HttpApp):
         self.app = app
         self.recorder = recorder
         self.direct_handlers = direct_handlers
+        self.direct_scores = direct_scores
         self.access = access
         self.audit = audit
         self.now = now
 
-    def begin(self, url: bytes, headers: Headers, client: Client) -> RequestRecord | None:
-        """Admit a POST whose head is complete; None if it must go through ASGI."""
+    def begin(
+        self, method: str, url: bytes, headers: Headers, client: Client
+    ) -> RequestRecord | None:
+        """Admit a POST or a GET whose head is complete; None if it must go through ASGI."""
         path = url.decode("latin-1")
         by_name = _by_name(headers)
-        media_type = by_name.get(b"content-type", b"").partition(b";")[0]
-        if path not in self.direct_handlers or media_type.strip().lower() != b"application/json":
+        route = self._direct_route(method, path, by_name)
+        if route is None:
             return None
-        record = _record("POST", by_name, client)
+        if "%" in path:
+            path = unquote(path)
+        record = _record(method, by_name, client)
         try:
             self._admit(record, path, b"", headers, by_name)
         except Exception:
             return None  # ASGI finds the same, and makes the response
-        record.route = path
+        record.route, record.path = route, path
         return record
+
+    def _direct_route(self, method: str, path: str, by_name: Mapping[bytes, bytes]) -> str | None:
+        """The route of a request that has its response without ASGI."""
+        if method == "GET":
+            plain = path.startswith(SCORES_PATH) and path.isascii() and not {"?", "#"} & {*path}
+            return self.direct_scores.route if plain else None
+        media_type = by_name.get(b"content-type", b"").partition(b";")[0]
+        is_json = media_type.strip().lower() == b"application/json"
+        return path if path in self.direct_handlers and is_json else None
 
     def respond(self, record: RequestRecord, body: bytes, send: Send) -> bool:
         """Respond to what `begin` admitted; False if it must go through ASGI after all."""
-        path = str(record.route)
+        path = str(record.path)
         callback = partial(self._send, record, path, send)
         try:
+            if record.method == "GET":
+                return not body and self.direct_scores.direct(path, record, callback)
             return self.direct_handlers[path](body, record, callback)
         except Exception as error:
             callback(error)

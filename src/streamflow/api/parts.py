@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from streamflow.api.telemetry.background import Background
 from streamflow.api.telemetry.recorder import Recorder
 from streamflow.keys.key_sync import KeySync
-from streamflow.scores.one_score import ScoreReader
+from streamflow.scores.score_lookup import ScoreLookup
 from streamflow.serving.batching import RequestBatcher
 from streamflow.serving.challenger.challenger import Challenger
 from streamflow.serving.challenger.follower import StagingFollower
@@ -46,7 +46,7 @@ class ApiParts:
     staging: tuple[StagingFollower, Challenger] | None
     now: Callable[[], datetime]
     beside_requests: Sequence[Background] = ()
-    scores: ScoreReader | None = None
+    scores: ScoreLookup | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -58,6 +58,8 @@ class ApiParts:
         # The API starts without the online store too: its connections are retried.
         unavailable = self.watcher.state.feature_store_error is not None
         await self.batches.open(0.0 if unavailable else FIRST_POLL_SECONDS)
+        if self.scores is not None:
+            await self.scores.open(0.0 if unavailable else FIRST_POLL_SECONDS)
         if self.prediction_log is not None:
             self.prediction_log.start()
         if self.staging is not None:
@@ -76,6 +78,8 @@ class ApiParts:
         if self.staging is not None:
             await run_in_threadpool(self.staging[0].stop)
         await self.batches.close()
+        if self.scores is not None:
+            await self.scores.close()
         if self.staging is not None:
             await run_in_threadpool(self.staging[1].shadow.close)
         if self.prediction_log is not None:

@@ -16,7 +16,8 @@ class RequestRecord:
     """What is known of a request so far; the parts that handle it add to it.
 
     `arrived` is a time of `time.perf_counter`. `client` is an address and a port. `route` is a
-    template such as `/features/{user_id}`, and `problem` the code of the problem in the response.
+    template such as `/features/{user_id}`, `path` the decoded path where that is another, and
+    `problem` the code of the problem in the response.
     """
 
     request_id: str
@@ -25,6 +26,7 @@ class RequestRecord:
     arrived: float
     traceparent: bytes | None = None
     route: str | None = None
+    path: str | None = None
     model_version: int | None = None
     problem: str | None = None
     key_id: int | None = None

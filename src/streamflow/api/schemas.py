@@ -5,6 +5,7 @@ Docstrings of models are a part of that document. A test compares it with `servi
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -101,6 +102,11 @@ class ReadyAnswer(BaseModel):
 def id_rules() -> dict[str, Any]:
     """The limits of an id, as arguments of Pydantic's fields and FastAPI's parameters."""
     return {"min_length": 1, "max_length": entity_id.LONGEST, "pattern": entity_id.PATTERN}
+
+
+def path_parameter(join_key: str) -> str:
+    """The name of a path's parameter for an id: an identifier, whatever the join key is."""
+    return re.sub(r"\W|^(?=\d)", "_", join_key, flags=re.ASCII)
 
 
 def request_models(

@@ -29,6 +29,11 @@ def composed(name: str, parts: Mapping[str, Composable] | None = None) -> sql.Co
     return sql.SQL(named_queries()[name]).format(**escaped)
 
 
+def statement(name: str, parts: Mapping[str, Composable]) -> bytes:
+    """The named query with its `{…}` as the server parses it: its parameters are `$1`, `$2`, …"""
+    return sql.SQL(named_queries()[name]).format(**parts).as_bytes(None)
+
+
 class _Escaped(Composable):
     """A part of a query, with the per cent signs of its identifiers and literals written twice.
 

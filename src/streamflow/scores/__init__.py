@@ -9,6 +9,7 @@ __all__ = [
     "column_scoring",
     "everyone",
     "one_score",
+    "score_lookup",
     "scorings",
     "unfinished",
 ]

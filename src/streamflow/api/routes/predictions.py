@@ -4,7 +4,6 @@ Names and docstrings of routes are in the OpenAPI document.
 """
 
 # No `from __future__ import annotations`: FastAPI reads types that are made inside `router`.
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -52,8 +51,7 @@ def router(
     join_key = parts.join_key
     example = problem_examples.EXAMPLE_ENTITY
     names = (join_key, example, problem_examples.EXAMPLE_REQUEST_ID)
-    # The name of a path parameter is an identifier, whatever the join key is.
-    parameter = re.sub(r"\W|^(?=\d)", "_", join_key, flags=re.ASCII)
+    parameter = schemas.path_parameter(join_key)
 
     @routes.get(
         # With `:path`, so that an id may have a slash.

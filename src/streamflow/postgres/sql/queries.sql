@@ -926,14 +926,32 @@ FROM streamflow.scorings
 WHERE (model, version, model_hash, as_of, known_at)
     = (%(model)s, %(version)s, %(model_hash)s, %(as_of)s, %(known_at)s)
 
--- name: score_of
--- One row: nulls if the scoring doesn't know the entity.
-SELECT probability, label, rank, decile, problem
-FROM (SELECT) AS one
+-- name: scores_of
+-- $1 is an array of ids; sent to libpq as it is. Per id, in any order, the newest scoring, and what
+-- the one with this number has of it: a row per reason, or one without a reason. With the number in
+-- the text, PostgreSQL plans for that scoring's partitions alone.
+SELECT given.position, newest.scoring_id, newest.model, newest.version, newest.model_hash,
+       newest.run_id, newest.stage, newest.as_of, newest.known_at, newest.scored_at,
+       newest.scored_by, newest.entities, newest.departed, newest.refused,
+       scored.probability, scored.label, scored.rank, scored.decile, without.problem,
+       reason.position, reason.feature, reason.value, reason.contribution, reason.background,
+       reason.sentence
+FROM unnest($1::text[]) WITH ORDINALITY AS given (entity_id, position)
+LEFT JOIN (
+    SELECT scoring_id, model, version, model_hash, run_id, stage, as_of, known_at, scored_at,
+           scored_by, entities, departed, refused
+    FROM streamflow.scorings
+    WHERE model = {model} AND stage = 'Production'
+    ORDER BY as_of DESC, known_at DESC, scoring_id DESC
+    LIMIT 1
+) AS newest ON true
 LEFT JOIN streamflow.scores AS scored
-    ON scored.scoring_id = %(scoring_id)s AND scored.entity_id = %(entity_id)s
+    ON scored.scoring_id = {scoring_id} AND scored.entity_id = given.entity_id
 LEFT JOIN streamflow.unscored AS without
-    ON without.scoring_id = %(scoring_id)s AND without.entity_id = %(entity_id)s
+    ON without.scoring_id = {scoring_id} AND without.entity_id = given.entity_id
+LEFT JOIN streamflow.reasons AS reason
+    ON reason.scoring_id = {scoring_id} AND reason.entity_id = given.entity_id
+ORDER BY given.position, reason.position
 
 -- name: lock_scoring
 SELECT pg_advisory_xact_lock(hashtext('streamflow scoring'), hashtext(%(model)s))
