@@ -52,7 +52,7 @@ class Choice:
 
     Of the months up to the as_of the newest `months`, or all `since` a day; else the as_of alone.
     `validation_months` is for `out-of-time`. With `refit`, the model that is served is fitted to
-    all rows.
+    all rows. With a `sample`, it learns from and is judged on so many entities.
     """
 
     months: int | None = None
@@ -60,6 +60,7 @@ class Choice:
     validation: Method | None = None
     validation_months: int | None = None
     refit: bool = False
+    sample: int | None = None
 
     def validation_of(self, months: Sequence[date], use_case: UseCase) -> Validation:
         """The chosen validation; without a choice, the best that the `months` allow: `out-of-time`
