@@ -84,7 +84,7 @@ def evaluate(
             "Train a version on months that have these values: `streamflow train --as-of DATE`.",
         )
     progress("score")
-    labels = np.asarray(judged.table[LABEL].to_pylist(), dtype=np.int64)
+    labels = judged.table[LABEL].to_numpy().astype(np.int64)
     predictions, probabilities = judged_version.scores(model, judged.table)
     figures = evaluation.evaluate(labels, predictions, probabilities, RANDOM_STATE)
     entities = judged.table.column(0).to_pylist()
