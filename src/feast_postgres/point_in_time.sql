@@ -43,6 +43,37 @@ entity_dataframe AS {% if not moment %}MATERIALIZED {% endif %}(
     FROM entity_dataframe
     {% for view in featureviews %}{% set number = loop.index %}
     LEFT JOIN (
+        {% if moment %}
+        {#- Of rows of the moment all but the newest created are left out. Most often all of them were
+            created at one time: what came after the first is few rows, or none. -#}
+        {%- set conditions -%}
+        feature_timestamp = '{{ moment }}'::timestamptz
+            {%- if view.created_timestamp_column %}
+            AND feature_created_timestamp IS NOT NULL
+            {%- if filter_by_created_timestamp %}
+            AND feature_created_timestamp <= '{{ moment }}'::timestamptz
+            {%- endif %}{% endif %}
+        {%- endset %}
+        SELECT *, '{{ moment }}'::timestamptz AS entity_timestamp, TRUE AS is_found
+        FROM "{{ view.name }}__source" AS feature_rows
+        WHERE {{ conditions }}
+        {%- if view.created_timestamp_column %}
+          AND NOT EXISTS (
+            SELECT FROM (
+                SELECT * FROM "{{ view.name }}__source"
+                WHERE {{ conditions }}
+                  AND feature_created_timestamp > (
+                    SELECT min(feature_created_timestamp) FROM "{{ view.name }}__source"
+                    WHERE {{ conditions }}
+                )
+            ) AS later
+            WHERE later.feature_created_timestamp > feature_rows.feature_created_timestamp
+              {% for key in view.entities %}
+              AND later.{{ quoted(key) }} = feature_rows.{{ quoted(key) }}
+              {% endfor %}
+          )
+        {%- endif %}
+        {% else %}
         SELECT *, TRUE AS is_found
         FROM (
             SELECT
@@ -54,11 +85,7 @@ entity_dataframe AS {% if not moment %}MATERIALIZED {% endif %}(
                 ) AS feature_rank
             FROM "{{ view.name }}__source" AS feature_rows
             JOIN (
-                {% if moment %}
-                SELECT '{{ moment }}'::timestamptz AS entity_timestamp
-                {% else %}
                 SELECT DISTINCT entity_timestamp FROM entity_dataframe
-                {% endif %}
             ) AS moments
               ON moments.entity_timestamp = feature_rows.feature_timestamp
              {% if filter_by_created_timestamp and view.created_timestamp_column %}
@@ -69,6 +96,7 @@ entity_dataframe AS {% if not moment %}MATERIALIZED {% endif %}(
              {% endif %}
         ) AS ranked
         WHERE feature_rank = 1
+        {% endif %}
     ) AS "at {{ number }}"
       ON "at {{ number }}".entity_timestamp = entity_dataframe.entity_timestamp
      {% for key in view.entities %}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
@@ -26,6 +29,8 @@ from tests.training_tables import listed
 from streamflow.bootstrap import platform
 from streamflow.errors import AsOfRefused, LabelsNotMatured, UntrainableData
 from streamflow.features import month_rows, point_in_time
+from streamflow.features.entity_sample import EntitySample
+from streamflow.features.point_in_time import Assembled
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.ingest import ingest
 from streamflow.history.months import months_up_to
@@ -288,6 +293,48 @@ def test_a_month_alone_is_what_it_always_was(ready: Platform) -> None:
     assert "nothing about next month" in alone.judged_on
     with pytest.raises(UntrainableData, match="leaves no month to train on"):
         trained(ready, Choice(validation="out-of-time"))
+
+
+def entities(assembled: Assembled) -> set[str]:
+    return {*assembled.table.column(0).to_pylist()}
+
+
+def test_a_sample_has_the_entities_with_the_lowest_hashes_in_every_month(ready: Platform) -> None:
+    everyone = point_in_time.assemble(ready.database, ready.use_case, MONTHS, NOW)
+    names = sorted(
+        entities(everyone),
+        key=lambda one: hashlib.md5(one.encode(), usedforsecurity=False).hexdigest(),
+    )
+    done = trained(ready, Choice(months=4, sample=20))
+    assert (done.sample, done.rows, done.without_label) == (20, 80, 0)
+    run = ready.registry.run(done.run_id)
+    assert run.params["sample"] == "20"
+    drawn = point_in_time.assemble(ready.database, ready.use_case, MONTHS, NOW, sample=20)
+    kept = pc.is_in(everyone.table.column(0), pa.array(names[:20], pa.large_string()))
+    assert drawn.table == everyone.table.filter(kept)
+    newest = point_in_time.assemble(ready.database, ready.use_case, MONTHS[-1:], NOW, sample=10)
+    assert entities(newest) == set(names[:10]), "the same in each month"
+    assert reproduce.reproduce(ready, run, NOW).verdict == "identical"
+    larger = trained(ready, Choice(months=4, sample=30))
+    factors = {one.name: one for one in diff.diff(ready, done.run_id, larger.run_id).factors}
+    assert "sample 20 → 30" in factors["configuration"].said
+
+
+def test_a_sample_of_more_than_there_are_is_everyone(ready: Platform) -> None:
+    for size in (60, 61):
+        found = point_in_time.assemble(ready.database, ready.use_case, MONTHS, NOW, sample=size)
+        assert found.sample == EntitySample(size, None)
+        assert found.table.num_rows == 240
+
+
+def test_a_recorded_sample_takes_nobody_in_for_one_who_is_gone(ready: Platform) -> None:
+    database, use_case = ready.database, ready.use_case
+    found = point_in_time.assemble(database, use_case, MONTHS, NOW, sample=20)
+    gone = found.table.column(0)[0].as_py()
+    for table in ("machines", "readings", "failures"):
+        execute(database, f"DELETE FROM failures.{table}_history WHERE machine_id = %s", [gone])
+    again = point_in_time.assemble(database, use_case, MONTHS, NOW, sample=found.sample)
+    assert entities(again) == entities(found) - {gone}
 
 
 def test_other_answers_in_the_month_that_judges_dont_move_the_model(ready: Platform) -> None:

@@ -162,7 +162,7 @@ def test_a_training_set_holds_each_users_own_values_in_order_of_users(
     ]
     with (january / "labels.csv").open(newline="") as lines:
         labels = {row["user_id"]: row["churn_label"] == "True" for row in csv.DictReader(lines)}
-    assert found.labels == [labels[user] for user in found.entities]
+    assert list(found.labels) == [labels[user] for user in found.entities]
 
 
 def test_a_training_sets_table_is_the_training_set(database: Database) -> None:
@@ -193,7 +193,7 @@ def test_loading_february_leaves_january_as_it_was(
     assert data_hash(training_set(database, known_at=JANUARY_KNOWN)) == before
     of_february = training_set(database, as_of=FEBRUARY)
     assert of_february.entities == training_set(database).entities
-    assert of_february.labels == [not label for label in training_set(database).labels]
+    assert list(of_february.labels) == [not label for label in training_set(database).labels]
 
 
 def test_a_correction_is_seen_from_when_it_was_known_and_not_before(
@@ -223,7 +223,7 @@ def test_a_corrected_answer_is_seen_from_when_it_was_known_and_not_before(
     edit(january, "labels", other_answer)
     load(database, january, JANUARY, CORRECTED)
 
-    assert training_set(database, known_at=FEBRUARY_KNOWN).labels == before.labels
+    assert list(training_set(database, known_at=FEBRUARY_KNOWN).labels) == list(before.labels)
     after = training_set(database)
     assert sum(a != b for a, b in zip(after.labels, before.labels, strict=True)) == 1
 

@@ -101,12 +101,21 @@ def _opened(name: str, kind: str, server: dict[str, Any], folder: Path) -> Featu
 
 
 def joined(
-    store: FeatureStore, query: str, full_names: bool, moment: datetime | None = None
+    store: FeatureStore,
+    query: str,
+    full_names: bool,
+    moment: datetime | None = None,
+    created_by_then: bool = False,
 ) -> list[tuple[Any, ...]]:
     """The rows of the join, in an order of their own; by the moment of all, if it is given."""
     names = ["visits:n", "orders:items"]
     if moment is None:
-        job = store.get_historical_features(query, names, full_feature_names=full_names)
+        job = store.get_historical_features(
+            query,
+            names,
+            full_feature_names=full_names,
+            filter_by_created_timestamp=created_by_then,
+        )
     else:
         job = PostgresOfflineStore.get_historical_features(
             store.config,
@@ -117,6 +126,7 @@ def joined(
             store.project,
             full_feature_names=full_names,
             moment=moment,
+            filter_by_created_timestamp=created_by_then,
         )
     table = job.to_arrow()
     columns = sorted(table.column_names)
@@ -124,7 +134,14 @@ def joined(
     return sorted([tuple(columns), *rows], key=repr)
 
 
-@given(visits=visits, orders=orders, asked=asked, full_names=st.booleans(), at_once=st.booleans())
+@given(
+    visits=visits,
+    orders=orders,
+    asked=asked,
+    full_names=st.booleans(),
+    at_once=st.booleans(),
+    created_by_then=st.booleans(),
+)
 @hypothesis_settings(max_examples=15, suppress_health_check=[*HealthCheck], phases=[Phase.generate])
 def test_it_has_the_same_rows(
     stores: dict[str, FeatureStore],
@@ -134,6 +151,7 @@ def test_it_has_the_same_rows(
     asked: list[Any],
     full_names: bool,
     at_once: bool,
+    created_by_then: bool,
 ) -> None:
     moment = asked[0][2] if at_once else None
     asked = [(user, shop, moment or at) for user, shop, at in asked]
@@ -151,8 +169,8 @@ def test_it_has_the_same_rows(
         )
         query = sql.SQL("SELECT * FROM (VALUES {}) AS e (user_id, shop_id, event_timestamp)")
         text = query.format(values).as_string(connection)
-    theirs = joined(stores["theirs"], text, full_names)
-    assert joined(stores["ours"], text, full_names, moment) == theirs
+    theirs = joined(stores["theirs"], text, full_names, created_by_then=created_by_then)
+    assert joined(stores["ours"], text, full_names, moment, created_by_then) == theirs
 
 
 def test_keys_of_several_columns_are_not_one_text(

@@ -66,6 +66,14 @@ def train(
         bool,
         typer.Option("--refit", help="Serve a model fitted to all rows; its twin is judged."),
     ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Learn from so many entities: those with the lowest hash of their id, which are "
+            "the same in each month. Default: all.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train at a fixed AS_OF, prove the served form, register a version."""
@@ -83,6 +91,7 @@ def train(
         validation.value if validation else None,
         validation_months,
         refit,
+        sample,
     )
     with open_platform() as platform, show_progress(json, "train") as progress:
         done = step_train.train(
@@ -102,6 +111,8 @@ def train(
 
         metrics = done.metrics
         several = f" of {len(done.months)} months" if len(done.months) > 1 else ""
+        if done.sample is not None:
+            several += f" of a sample of {done.sample:,}"
         rows = [
             ["version", f"{done.version} (run {done.run_id})"],
             [

@@ -8,6 +8,7 @@ from streamflow.features.sources import history_source
 __all__ = [
     "complete_rows",
     "definitions",
+    "entity_sample",
     "feature_join",
     "feature_store",
     "feature_types",

@@ -18,6 +18,7 @@ from streamflow.features.complete_rows import (
     entities_without_row,
     may_lack_rows,
 )
+from streamflow.features.entity_sample import EntitySample, draw, sampled
 from streamflow.features.feature_join import FeatureJoin, join_of_today
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.features.unrecorded_features import (
@@ -50,7 +51,7 @@ class Assembled:
     counts by table those without features that have no row there, `taken_as_null` those that have
     none and are in the training set, with nulls. `table` holds the same rows. `feature_views` are
     the definitions that were joined, `ingestions` the ones that the rows come from. `unrecorded`
-    are features that months haven't recorded.
+    are features that months haven't recorded. With a `sample`, all of this is of its entities.
     """
 
     training_set: TrainingSet
@@ -64,6 +65,7 @@ class Assembled:
     feature_views: dict[str, FeatureViewDefinition]
     ingestions: list[Ingestion]
     unrecorded: list[UnrecordedFeature]
+    sample: EntitySample | None = None
 
 
 def assemble(
@@ -72,6 +74,7 @@ def assemble(
     months: Sequence[date],
     known_at: datetime,
     join: FeatureJoin | None = None,
+    sample: int | EntitySample | None = None,
 ) -> Assembled:
     """The training set of all entities with a row at each of the as_ofs `months`.
 
@@ -79,7 +82,8 @@ def assemble(
     all as known at `known_at` (UTC). Rows are sorted by as_of and entity. A row without a label or
     with a null one, without a row in a table whose rule is `absent="refuse"`, or with a null in a
     feature that isn't nullable, is left out and counted. Features are joined as the use case has
-    them today, or by `join`.
+    them today, or by `join`. With `sample`, other entities aren't read: so many are drawn, or those
+    of a sample that was drawn before.
     Raises AsOfRefused if a month has no rows, UntrainableData if none of them is complete or a
     month hasn't recorded a feature that is never null, LabelsNotMatured, FeatureStoreUnavailable.
     """
@@ -89,7 +93,7 @@ def assemble(
         require_month(database, use_case, as_of, known_at)
     require_history(database, use_case)
     label = use_case.label
-    names = {
+    names: dict[str, Composable] = {
         "key": identifier(use_case.join_key),
         "label": identifier(label.column),
         "entity_history": known_rows(
@@ -98,6 +102,9 @@ def assemble(
         "label_history": known_labels(database, use_case, known_at),
         "all_labels": known_rows(database, use_case, Table.history_of(label.table), known_at),
     }
+    if isinstance(sample, int):
+        sample = draw(database, names, months, known_at, sample)
+    names = sampled(database, names, sample)
     every_month = {"as_ofs": months, "known_at": known_at}
     query = database.render("entity_rows", names, **every_month)
     _require_labels(database, use_case, names, months, known_at)
@@ -145,6 +152,7 @@ def assemble(
             {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
         ),
         unrecorded=unrecorded,
+        sample=sample,
     )
 
 

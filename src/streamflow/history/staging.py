@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from streamflow.history.files.read_ahead import read_ahead
 from streamflow.history.forgotten.forgotten import drop_forgotten, salts
 from streamflow.history.history_table import content_columns, content_definitions
 from streamflow.history.staged.keys import check_keys
@@ -55,7 +57,8 @@ def _copy(database: Database, use_case: UseCase, table: Table, file: Path, repor
             database.render("copy_staging", {"staging": staging_table(table.name)})
         ) as copy,
     ):
-        for batch in read_checked(table, file, report):
+        # The file is parsed and checked while PostgreSQL takes the rows before.
+        for batch in read_ahead(partial(read_checked, table, file), report):
             buffer = pa.BufferOutputStream()
             pa.csv.write_csv(batch.select(order), buffer, options)
             copy.write(buffer.getvalue())

@@ -29,7 +29,8 @@ class Configuration:
 
     A parameter that is an object itself is given by its class; its own parameters are there too.
     `validation` names how the model is judged, over the newest `validation_months` where that is
-    out of time; the defaults are for documents of old.
+    out of time. Of a `sample`, so many entities were trained on and judged, those with the lowest
+    hashes of their ids; None for all. The defaults are for documents of old.
     """
 
     use_case: str
@@ -44,6 +45,7 @@ class Configuration:
     validation: Method = "random"
     validation_months: int | None = None
     refit: bool = False
+    sample: int | None = None
 
     @property
     def judged(self) -> Validation:
@@ -58,6 +60,7 @@ def configuration(
     model: str,
     estimator: Estimator,
     recipe: Recipe,
+    sample: int | None,
 ) -> Configuration:
     """Today's configuration; `features` and `feature_views` are as Feast's registry has them."""
     label, validation = use_case.label, recipe.validation
@@ -78,6 +81,7 @@ def configuration(
         validation=validation.method,
         validation_months=validation.months if validation.method == "out-of-time" else None,
         refit=recipe.refit,
+        sample=sample,
     )
 
 

@@ -21,7 +21,8 @@ class Data:
     `as_of` is the newest month, and the only one where `months` is empty (as in documents of old).
     `without_row` counts by table those who aren't in it because they have no row there,
     `taken_as_null` those who have none and are in it, with nulls. `premature_labels` counts those
-    without a label but one that was recorded before it could be known.
+    without a label but one that was recorded before it could be known. `sample_bound` is that of
+    the configuration's sample, None where all entities were taken.
     """
 
     as_of: date
@@ -36,6 +37,7 @@ class Data:
     taken_as_null: dict[str, int] = field(default_factory=dict)
     months: list[date] = field(default_factory=list)
     premature_labels: int = 0
+    sample_bound: str | None = None
 
     @property
     def every_month(self) -> list[date]:
@@ -59,4 +61,5 @@ def data(assembled: Assembled) -> Data:
         taken_as_null=assembled.taken_as_null,
         months=assembled.training_set.months,
         premature_labels=assembled.premature_labels,
+        sample_bound=assembled.sample.bound if assembled.sample is not None else None,
     )

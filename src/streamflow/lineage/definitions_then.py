@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from streamflow.features import point_in_time
+from streamflow.features.entity_sample import EntitySample
 from streamflow.features.feature_join import FeatureJoin, join_of_before
 from streamflow.features.point_in_time import Assembled
 from streamflow.history.history_changes import name_now, recorded_changes
@@ -42,8 +43,14 @@ class Then:
 
 def assemble(database: Database, use_case: UseCase, lineage: Lineage) -> Then:
     """The run's rows as history has them. Raises as `point_in_time.assemble` does."""
+    data, size = lineage.data, lineage.configuration.sample
     return assemble_months(
-        database, use_case, lineage.configuration, lineage.data.every_month, lineage.data.known_at
+        database,
+        use_case,
+        lineage.configuration,
+        data.every_month,
+        data.known_at,
+        EntitySample(size, data.sample_bound) if size is not None else None,
     )
 
 
@@ -53,9 +60,10 @@ def assemble_months(
     configuration: Configuration,
     months: Sequence[date],
     known_at: datetime,
+    sample: EntitySample | None = None,
 ) -> Then:
-    """The rows of these months with a run's features, as known at `known_at` (UTC). Raises as
-    `point_in_time.assemble` does."""
+    """The rows of these months with a run's features, as known at `known_at` (UTC); of the
+    entities of `sample` alone, if it is given. Raises as `point_in_time.assemble` does."""
     then = _with_recorded(database, use_case, configuration)
     join = join_of_before(
         database,
@@ -64,7 +72,7 @@ def assemble_months(
         configuration.feature_schema,
         configuration.feature_views,
     )
-    rows = point_in_time.assemble(database, then, months, known_at, join)
+    rows = point_in_time.assemble(database, then, months, known_at, join, sample)
     return Then(then, join, rows)
 
 

@@ -107,7 +107,13 @@ def describe(
         code=code([*OWN_PACKAGES, module]),
         environment=environment(),
         configuration=configuration(
-            use_case, training_set.schema, assembled.feature_views, model, estimator, recipe
+            use_case,
+            training_set.schema,
+            assembled.feature_views,
+            model,
+            estimator,
+            recipe,
+            assembled.sample.size if assembled.sample is not None else None,
         ),
         randomness=randomness(recipe.random_state, parameters(estimator)),
         model=fingerprint(candidate),

@@ -16,6 +16,7 @@ from streamflow.progress import Progress
 from streamflow.training import candidate, dataset_table
 from streamflow.training.candidate import Recipe
 from streamflow.training.dataset import FeatureValues
+from streamflow.training.rows.entities import Entities
 from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import Estimator, EstimatorBuilder
 
@@ -169,9 +170,8 @@ def _values(table: pa.Table, schema: FeatureSchema, names: list[str]) -> dict[st
 
 def _same_rows(table: pa.Table, recipe: Recipe) -> bool:
     today = recipe.training_set
-    entities: list[str] = table.column(0).to_pylist()
     as_ofs = dataset_table.as_ofs(table, today.as_of)
-    return entities == list(today.entities) and as_ofs == list(today.as_ofs)
+    return Entities(table.column(0)) == today.entities and as_ofs == today.as_ofs
 
 
 def _built(build: EstimatorBuilder, wanted: dict[str, Parameter], chance: bool) -> EstimatorBuilder:

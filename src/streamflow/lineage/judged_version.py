@@ -117,7 +117,7 @@ def scores(model: ServedModel, table: pa.Table) -> tuple[Labels, Matrix]:
     def parts() -> Iterator[tuple[Labels, Matrix]]:
         for start in range(0, table.num_rows, _ROWS_AT_A_TIME):
             part = table.slice(start, _ROWS_AT_A_TIME)
-            yield model.predict({one.name: part[one.name].to_pylist() for one in features})
+            yield model.predict({one.name: dataset_table.values(part, one) for one in features})
 
     if not table.num_rows:
         return np.empty(0, np.int64), np.empty(0)

@@ -21,6 +21,8 @@ from streamflow.registry.records import EVALUATED
 from streamflow.serving.feature_status import departed_after
 from streamflow.training import canonical, evaluation, judged_rows
 from streamflow.training.dataset_table import LABEL
+from streamflow.training.rows.days import Days
+from streamflow.training.rows.entities import Entities
 from streamflow.training.served_model import FeatureSchema
 
 if TYPE_CHECKING:
@@ -84,11 +86,11 @@ def evaluate(
             "Train a version on months that have these values: `streamflow train --as-of DATE`.",
         )
     progress("score")
-    labels = np.asarray(judged.table[LABEL].to_pylist(), dtype=np.int64)
+    labels = judged.table[LABEL].to_numpy().astype(np.int64)
     predictions, probabilities = judged_version.scores(model, judged.table)
     figures = evaluation.evaluate(labels, predictions, probabilities, RANDOM_STATE)
-    entities = judged.table.column(0).to_pylist()
-    rows = judged_rows.judged_rows([as_of] * len(entities), entities, labels)
+    entities = Entities(judged.table.column(0))
+    rows = judged_rows.judged_rows(Days.repeated(as_of, len(entities)), entities, labels)
     progress("compare with training")
     seen = judged_version.trained_on(version_judged.recorded, as_of, entities)
     made = RecordedEvaluation(

@@ -45,6 +45,7 @@ def run_record(
             "validation": recipe.validation.method,
             "validation_rows": len(trained.judged.validation_rows),
             "refit": recipe.refit,
+            **({"sample": assembled.sample.size} if assembled.sample is not None else {}),
             "categorical": ", ".join(fitted.schema.categorical),
             "without_label": assembled.without_label,
             "null_labels": assembled.null_labels,

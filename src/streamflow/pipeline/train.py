@@ -44,7 +44,7 @@ class Trained:
     labels weren't known yet at the first month of validation. `judged_on` says in a sentence what
     the figures in `metrics` are of; `by_month` has them for each month of validation, without a
     month whose rows all have one label. With `refit`, they are of a twin of the model, which hadn't
-    seen the validation rows.
+    seen the validation rows. `sample` is the number of entities that were asked for, None for all.
     `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
     `without_features` count the entities that were left out; `null_labels` of the former have a
     label that is null: not known; `premature_labels` of them one that was recorded before it could
@@ -81,6 +81,7 @@ class Trained:
     by_month: dict[str, dict[str, float]]
     gap_months: list[date]
     refit: bool
+    sample: int | None
 
 
 def train(
@@ -114,7 +115,10 @@ def train(
     )
     validation = choice.validation_of(months, platform.use_case)
     forgotten = count_forgotten(platform.database, platform.use_case)
-    assembled = _join(platform, months, known_at, progress)
+    progress("point-in-time join")
+    assembled = point_in_time.assemble(
+        platform.database, platform.use_case, months, known_at, sample=choice.sample
+    )
     recipe = Recipe(
         assembled.training_set,
         build,
@@ -145,13 +149,6 @@ def train(
     return _summary(
         run_id, version, name, assembled, recipe, trained, judgement, record, lineage, warnings
     )
-
-
-def _join(
-    platform: Platform, months: list[date], known_at: datetime, progress: Progress
-) -> Assembled:
-    progress("point-in-time join")
-    return point_in_time.assemble(platform.database, platform.use_case, months, known_at)
 
 
 def _draw(trained: Candidate, folder: Path, progress: Progress) -> None:
@@ -293,4 +290,5 @@ def _summary(
         by_month={str(month): one.as_metrics() for month, one in judgement.by_month.items()},
         gap_months=list(trained.judged.gap_months),
         refit=recipe.refit,
+        sample=assembled.sample.size if assembled.sample is not None else None,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from streamflow.features.point_in_time import Assembled
 from streamflow.progress import Progress, silent
 from streamflow.training import evaluation, training_set_warnings
@@ -28,9 +30,9 @@ def training_warnings(
 
 def _shifted(trained: Candidate, assembled: Assembled) -> list[str]:
     """Which feature has other values in the months that judge, where they are later months."""
-    as_ofs = assembled.training_set.as_ofs
+    days = assembled.training_set.days
     learned, judging = (
-        sorted({as_ofs[row] for row in rows.tolist()})
+        np.unique(days[rows]).tolist()
         for rows in (trained.judged.training_rows, trained.judged.validation_rows)
     )
     if not learned or not judging or learned[-1] >= judging[0]:

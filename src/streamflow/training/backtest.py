@@ -19,6 +19,7 @@ from streamflow.progress import Progress, silent
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.evaluation import FEWEST_OF_A_CLASS, Evaluation, evaluate
 from streamflow.training.fit import Fitted, fit, refit
+from streamflow.training.rows.entities import entities
 from streamflow.training.served_model import Labels, encode
 from streamflow.training.split import Validation
 from streamflow.training.values_seen import columns_of_rows, rows_with_unseen_values
@@ -169,11 +170,11 @@ def _one(
 
 def _reported(training_set: TrainingSet, twin: Fitted, random_state: int) -> Judged:
     predictions, probabilities = twin.predict()
-    rows = twin.validation_rows.tolist()
-    months = tuple(sorted({training_set.as_ofs[row] for row in rows}))
-    entities = [training_set.entities[row] for row in rows]
+    rows = twin.validation_rows
+    months = tuple(np.unique(training_set.days[rows]).tolist())
+    names = entities(training_set.entities).of_rows(rows)
     labels = twin.validation_labels
-    return _judged(months, labels, predictions, probabilities, random_state, entities)
+    return _judged(months, labels, predictions, probabilities, random_state, names)
 
 
 def _judge(fitted: Fitted, later: TrainingSet, random_state: int) -> Judged:
@@ -181,7 +182,7 @@ def _judge(fitted: Fitted, later: TrainingSet, random_state: int) -> Judged:
     every_row = np.arange(len(later.labels))
     unseen = rows_with_unseen_values(fitted.schema, later, every_row)
     kept = np.setdiff1d(every_row, unseen)
-    labels = np.asarray(later.labels, dtype=np.int64)[kept]
+    labels = later.label_numbers[kept]
     months = tuple(later.months)
     if not len(kept):
         return Judged(months, 0, 0, None)

@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from streamflow.errors import UnknownModel
 from streamflow.progress import Progress, silent
 from streamflow.training import canonical, export, fit, served_model
@@ -15,6 +17,7 @@ from streamflow.training.dataset import TrainingSet
 from streamflow.training.dataset_table import AS_OF, LABEL
 from streamflow.training.export import Proof
 from streamflow.training.fit import Fitted
+from streamflow.training.rows.entities import entities
 from streamflow.training.served_model import Labels, Matrix
 from streamflow.training.split import Validation
 from streamflow.use_case import EstimatorBuilder, UseCase
@@ -113,12 +116,13 @@ def _scores(
 ) -> pa.Table:
     """The validation rows in the training set's order, each with its label and its prediction."""
     order = judged.validation_rows.argsort()
-    rows = judged.validation_rows[order].tolist()
-    as_ofs = [training_set.as_ofs[row].isoformat() for row in rows]
+    rows = judged.validation_rows[order]
+    as_ofs = np.datetime_as_string(training_set.days[rows])
+    names = entities(training_set.entities).of_rows(rows).array
     several = len(training_set.months) > 1
     return canonical.table(
         [
-            (training_set.schema.join_key, "STRING", [training_set.entities[row] for row in rows]),
+            (training_set.schema.join_key, "STRING", names),
             *([(AS_OF, "STRING", as_ofs)] if several else []),
             (LABEL, "BOOL", judged.validation_labels[order].astype(bool)),
             ("prediction", "INT64", predictions[order]),

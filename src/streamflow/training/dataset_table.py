@@ -11,11 +11,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from streamflow.training import canonical
 from streamflow.training.dataset import FeatureValues, TrainingSet
-from streamflow.training.served_model import Feature, FeatureSchema
+from streamflow.training.rows.days import Days
+from streamflow.training.rows.entities import Entities
+from streamflow.training.served_model import CodedTexts, Feature, FeatureSchema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,20 +75,19 @@ def training_set(
     """
     return TrainingSet(
         schema=schema,
-        entities=_texts(table.column(0)),
+        entities=Entities(table.column(0)),
         as_ofs=as_ofs(table, as_of),
         columns={one.name: values(table, one) for one in schema.features},
-        labels=table.column(table.num_columns - 1).to_pylist(),
+        labels=table.column(table.num_columns - 1).to_numpy(),
         known_at=known_at,
     )
 
 
-def as_ofs(table: pa.Table, as_of: date) -> list[date]:
+def as_ofs(table: pa.Table, as_of: date) -> Days:
     """The as_of of each row; `as_of` where the table is of one month."""
     if AS_OF not in table.column_names:
-        return [as_of] * table.num_rows
-    days = {text: date.fromisoformat(text) for text in table[AS_OF].unique().to_pylist()}
-    return [days[text] for text in _texts(table[AS_OF])]
+        return Days.repeated(as_of, table.num_rows)
+    return Days.of_texts(table[AS_OF])
 
 
 def with_as_of(table: pa.Table, as_of: date) -> pa.Table:
@@ -97,7 +96,7 @@ def with_as_of(table: pa.Table, as_of: date) -> pa.Table:
 
     if AS_OF in table.column_names:
         return table
-    column = pa.array([as_of.isoformat()] * table.num_rows, pa.large_string())
+    column = pa.repeat(pa.scalar(as_of.isoformat(), pa.large_string()), table.num_rows)
     return table.add_column(1, AS_OF, column)
 
 
@@ -108,7 +107,7 @@ def values(table: pa.Table, feature: Feature) -> FeatureValues:
 
     column = table[feature.name]
     if feature.type == "STRING":
-        return _texts(column)
+        return _coded(column)
     if feature.type == "BOOL":
         column = column.cast(pa.uint8())
     # NaN for null. An integer beyond 2^53 is rounded, as the model's own matrix has it.
@@ -116,12 +115,10 @@ def values(table: pa.Table, feature: Feature) -> FeatureValues:
     return numbers
 
 
-def _texts(column: pa.ChunkedArray) -> list[str]:
-    """The column's texts and Nones; rows with the same text share one object."""
-    encoded = column.combine_chunks().dictionary_encode()
-    texts = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    found: list[str] = texts[encoded.indices.fill_null(len(texts) - 1).to_numpy()].tolist()
-    return found
+def _coded(column: pa.ChunkedArray) -> CodedTexts:
+    coded = column.combine_chunks().dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    return CodedTexts(coded.indices.fill_null(len(texts)).to_numpy().astype("int64"), texts)
 
 
 def write(table: pa.Table, file: Path) -> None:

@@ -12,6 +12,7 @@ from streamflow.training.served_model import Labels, Matrix
 from streamflow.training.statistics.ranked_scores import RankedScores
 from streamflow.training.statistics.resamples import (
     Times,
+    have_several_rows,
     resamples_of_entities,
     resamples_of_rows,
 )
@@ -65,7 +66,7 @@ def evaluate(
         )
     low, high = 0.0, 1.0
     if not too_few_to_tell(labels):
-        if entities is not None and len(set(entities)) < len(entities):
+        if entities is not None and have_several_rows(entities):
             low, high = auc_interval_of_entities(labels, probabilities, entities, random_state)
         else:
             low, high = auc_interval(labels, probabilities, random_state)

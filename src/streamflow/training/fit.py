@@ -71,7 +71,7 @@ def fit(
     none may be, or a STRING feature with more than 1,000 values.
     """
     validation = validation or Validation("random", 0.25)
-    labels = np.asarray(training_set.labels, dtype=np.int64)
+    labels = training_set.label_numbers
     # Errors are of all rows. At random both parts are of the same months, and versions of old were
     # trained in this way: what any row has is taken as seen.
     schema = with_values_seen(training_set)
@@ -110,7 +110,7 @@ def _fitted(
 ) -> Fitted:
     """Fit on the training rows of `parts`; only the rows of either part are encoded."""
     rows = np.union1d(parts.training_rows, parts.validation_rows)
-    labels = np.asarray(training_set.labels, dtype=np.int64)
+    labels = training_set.label_numbers
     matrix = encode(schema, columns_of_rows(training_set, rows))
     training = np.searchsorted(rows, parts.training_rows)
     estimator = build(random_state)

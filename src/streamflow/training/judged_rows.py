@@ -16,6 +16,8 @@ import numpy as np
 from streamflow.hashes import Sha256
 from streamflow.training import canonical, dataset_table
 from streamflow.training.dataset_table import LABEL
+from streamflow.training.rows import entities as rows_entities
+from streamflow.training.rows.days import days
 from streamflow.training.served_model import Feature, FeatureSchema, Labels
 
 if TYPE_CHECKING:
@@ -35,26 +37,27 @@ class JudgedRows:
 
 def judged_rows(as_ofs: Sequence[date], entities: Sequence[str], labels: Labels) -> JudgedRows:
     """What identifies the rows, given in any order by their as_of, entity and label (0 or 1)."""
-    order = sorted(range(len(entities)), key=lambda row: (as_ofs[row], entities[row]))
+    of_rows = days(as_ofs)
     table = canonical.table(
         [
-            ("as_of", "STRING", [as_ofs[row].isoformat() for row in order]),
-            ("entity", "STRING", [entities[row] for row in order]),
-            (LABEL, "BOOL", [bool(labels[row]) for row in order]),
+            ("as_of", "STRING", np.datetime_as_string(of_rows)),
+            ("entity", "STRING", rows_entities.entities(entities).array),
+            (LABEL, "BOOL", np.asarray(labels, dtype=np.bool_)),
         ]
-    )
+    ).sort_by([("as_of", "ascending"), ("entity", "ascending")])
     return JudgedRows(
-        months=tuple(sorted(set(as_ofs))),
-        rows=len(order),
-        positives=sum(table[LABEL].to_pylist()),
+        months=tuple(np.unique(of_rows).tolist()),
+        rows=table.num_rows,
+        positives=int(np.count_nonzero(labels)),
         hash=canonical.hashes(table)[0],
     )
 
 
 def of_scores(scores: pa.Table, as_of: date) -> JudgedRows:
     """Those of a table of validation scores; `as_of` where all are of one month."""
-    as_ofs, entities = dataset_table.as_ofs(scores, as_of), scores.column(0).to_pylist()
-    return judged_rows(as_ofs, entities, np.asarray(scores[LABEL].to_pylist(), np.int64))
+    labels = scores[LABEL].to_numpy().astype(np.int64)
+    names = rows_entities.Entities(scores.column(0))
+    return judged_rows(dataset_table.as_ofs(scores, as_of), names, labels)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.evaluation import Evaluation, evaluate
+from streamflow.training.rows.entities import entities
 from streamflow.training.split import judged_on
 
 
@@ -41,9 +42,8 @@ def judge(recipe: Recipe, trained: Candidate) -> Judgement:
     validation rows all have the same label.
     """
     judged, training_set = trained.judged, recipe.training_set
-    rows = judged.validation_rows.tolist()
-    entities = [training_set.entities[row] for row in rows]
-    as_ofs = np.array([training_set.as_ofs[row] for row in rows], dtype="datetime64[D]")
+    names = entities(training_set.entities).of_rows(judged.validation_rows)
+    as_ofs = training_set.days[judged.validation_rows]
     labels = judged.validation_labels
     months: list[date] = np.unique(as_ofs).tolist()
     by_month = {}
@@ -57,10 +57,10 @@ def judge(recipe: Recipe, trained: Candidate) -> Judgement:
                 recipe.random_state,
             )
     overall = evaluate(
-        labels, trained.predictions, trained.probabilities, recipe.random_state, entities
+        labels, trained.predictions, trained.probabilities, recipe.random_state, names
     )
-    learned = {training_set.as_ofs[row] for row in judged.training_rows.tolist()}
-    said = judged_on(recipe.validation, sorted(learned), months)
+    learned: list[date] = np.unique(training_set.days[judged.training_rows]).tolist()
+    said = judged_on(recipe.validation, learned, months)
     if recipe.refit:
         said += " The model that is served was fitted to all rows; these figures are of its twin."
     return Judgement(overall, by_month, said)

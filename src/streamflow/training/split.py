@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamflow.errors import UntrainableData
+from streamflow.training.rows.days import days
+from streamflow.training.rows.entities import numbered
 from streamflow.training.values_seen import RowNumbers
 from streamflow.use_case import UseCase
 
@@ -52,7 +54,7 @@ class Choice:
 
     Of the months up to the as_of the newest `months`, or all `since` a day; else the as_of alone.
     `validation_months` is for `out-of-time`. With `refit`, the model that is served is fitted to
-    all rows.
+    all rows. With a `sample`, it learns from and is judged on so many entities.
     """
 
     months: int | None = None
@@ -60,6 +62,7 @@ class Choice:
     validation: Method | None = None
     validation_months: int | None = None
     refit: bool = False
+    sample: int | None = None
 
     def validation_of(self, months: Sequence[date], use_case: UseCase) -> Validation:
         """The chosen validation; without a choice, the best that the `months` allow: `out-of-time`
@@ -138,7 +141,8 @@ def split(
 
 
 def _out_of_time(validation_months: int, as_ofs: Sequence[date], horizon: timedelta) -> Split:
-    months = sorted(set(as_ofs))
+    of_rows = days(as_ofs)
+    months: list[date] = np.unique(of_rows).tolist()
     training, gap, judging = divided(months, horizon, validation_months)
     if not training:
         raise UntrainableData(
@@ -146,10 +150,9 @@ def _out_of_time(validation_months: int, as_ofs: Sequence[date], horizon: timede
             f"to train on whose labels were known at {judging[0]} (horizon {horizon}).",
             "Take in more months with `--months`, or judge with `--validation entities`.",
         )
-    days = np.array(as_ofs, dtype="datetime64[D]")
     return Split(
-        np.flatnonzero(np.isin(days, np.array(training, dtype="datetime64[D]"))),
-        np.flatnonzero(np.isin(days, np.array(judging, dtype="datetime64[D]"))),
+        np.flatnonzero(np.isin(of_rows, days(training))),
+        np.flatnonzero(np.isin(of_rows, days(judging))),
         tuple(gap),
     )
 
@@ -160,24 +163,24 @@ def _by_entity(
     """Stratified by whether an entity's label was true in any of its months, where some was."""
     from sklearn.model_selection import train_test_split
 
-    unique, entity_of_row = np.unique(np.asarray(entities, dtype=object), return_inverse=True)
-    ever = np.zeros(len(unique), dtype=np.int64)
+    count, entity_of_row = numbered(entities)
+    ever = np.zeros(count, dtype=np.int64)
     np.maximum.at(ever, entity_of_row, labels)
     _, counts = np.unique(ever, return_counts=True)
     # With too few of either kind, chance alone decides; both labels are asked for afterwards.
     stratified = len(counts) == 2 and _enough(counts.min(), share)
-    if not _enough(len(unique), share):
+    if not _enough(count, share):
         raise UntrainableData(
-            f"{len(unique):,} entities are too few to learn from and to judge by.",
+            f"{count:,} entities are too few to learn from and to judge by.",
             "Take in more months with `--months`, or load more entities.",
         )
     _, held_out = train_test_split(
-        np.arange(len(unique)),
+        np.arange(count),
         test_size=share,
         stratify=ever if stratified else None,
         random_state=random_state,
     )
-    is_held_out = np.zeros(len(unique), dtype=np.bool_)
+    is_held_out = np.zeros(count, dtype=np.bool_)
     is_held_out[held_out] = True
     judging = is_held_out[entity_of_row]
     return Split(np.flatnonzero(~judging), np.flatnonzero(judging))
@@ -190,7 +193,7 @@ def _at_random(
 
     _, counts = np.unique(labels, return_counts=True)
     if len(counts) < 2 or not _enough(counts.min(), share):
-        positives, months = int(labels.sum()), ", ".join(map(str, sorted(set(as_ofs))))
+        positives, months = int(labels.sum()), ", ".join(map(str, np.unique(days(as_ofs))))
         raise UntrainableData(
             f"The training set at {months} has {len(labels):,} rows, {positives:,} of them with "
             f"the label true and {len(labels) - positives:,} with false: too few to learn and to "

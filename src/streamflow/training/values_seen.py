@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from streamflow.errors import UntrainableData
 from streamflow.training.dataset import FeatureValues, TrainingSet
-from streamflow.training.served_model import FeatureSchema
+from streamflow.training.served_model import CodedTexts, FeatureSchema
 
 MOST_CATEGORIES = 1000
 
@@ -64,13 +64,14 @@ def rows_with_unseen_values(
         if not feature.takes_null:
             refused |= nulls
         if feature.type == "STRING" and feature.unseen == "refuse":
-            known = set(feature.categories)
-            refused |= ~nulls & np.fromiter((one not in known for one in values), np.bool_)
+            refused |= ~nulls & _unknown(values, {*feature.categories})
     return rows[refused]
 
 
 def is_null(values: FeatureValues) -> npt.NDArray[np.bool_]:
     """Per value whether it is None or NaN."""
+    if isinstance(values, CodedTexts):
+        return values.is_null
     if isinstance(values, np.ndarray) and values.dtype != object:
         return np.isnan(values)
     return np.fromiter((one is None or one != one for one in values), np.bool_, len(values))
@@ -87,12 +88,24 @@ def columns_of_rows(training_set: TrainingSet, rows: RowNumbers) -> dict[str, Fe
 def _of_rows(values: FeatureValues, rows: RowNumbers | None) -> FeatureValues:
     if rows is None:
         return values
+    if isinstance(values, CodedTexts):
+        return values.of_rows(rows)
     if isinstance(values, np.ndarray):
         found: FeatureValues = values[rows]
         return found
     return [values[row] for row in rows.tolist()]
 
 
+def _unknown(values: FeatureValues, known: set[str]) -> npt.NDArray[np.bool_]:
+    """Per value whether it isn't `known`."""
+    if isinstance(values, CodedTexts):
+        unknown = np.array([*(one not in known for one in values.texts), True], np.bool_)
+        return unknown[values.codes]
+    return np.fromiter((one not in known for one in values), np.bool_, len(values))
+
+
 def _categories(values: FeatureValues) -> set[str]:
+    if isinstance(values, CodedTexts):
+        return {text for _, text in values.values() if text is not None}
     texts: Iterable[object] = set(values) if isinstance(values, Sequence) else values.tolist()
     return {str(value) for value in texts if value is not None and value == value}

@@ -79,7 +79,7 @@ def validation_scores(history: History, learned: Learned, segments: Sequence[str
             "validation_rows",
             {"key": identifier(history.use_case.join_key), **parts},
             entities=table.column(0).to_pylist()[::step],
-            as_ofs=as_ofs[::step],
+            as_ofs=list(as_ofs[::step]),
             probabilities=every("probability"),
             predictions=every("prediction"),
             labels=[int(one) for one in every(LABEL)],

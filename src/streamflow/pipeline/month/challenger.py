@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
 
 from streamflow.history.months import month_labels
@@ -35,6 +36,7 @@ def train_challenger(
 ) -> Step:
     """Train the month's challenger if the rule of the use case says so, and it isn't there yet.
 
+    It learns from a sample if the newest version did, of as many entities.
     `advice` is that of the month's monitoring, None if no version was there to monitor.
     Raises what `train` does.
     """
@@ -59,7 +61,9 @@ def train_challenger(
         now,
         progress,
         known_at=known_at,
-        choice=Choice(since=oldest) if oldest < rule.as_of else AS_OF_ALONE,
+        choice=replace(
+            Choice(since=oldest) if oldest < rule.as_of else AS_OF_ALONE, sample=_sample(platform)
+        ),
         who=who,
         run_tags={
             MONTH_TAG: as_of.isoformat(),
@@ -115,3 +119,12 @@ def _learned(platform: Platform) -> list[date] | None:
     params = platform.registry.run(versions[0].run_id).params
     months = params.get("months") or params["as_of"]
     return [date.fromisoformat(one) for one in months.split(", ")]
+
+
+def _sample(platform: Platform) -> int | None:
+    """How many entities the newest version learned from, None if from all."""
+    versions = platform.registry.versions()
+    if not versions:
+        return None
+    size = platform.registry.run(versions[0].run_id).params.get("sample")
+    return int(size) if size else None

@@ -625,6 +625,19 @@ LEFT JOIN (
     ORDER BY {key}, recorded_at DESC
 ) AS labels USING ({key})
 
+-- name: entity_hashes
+-- The hash of the last entity of a sample, and the next one. MD5 in lower-case hexadecimal digits,
+-- compared by bytes: md5() of a text is the same in PostgreSQL, DuckDB and Spark.
+SELECT DISTINCT md5({key}) COLLATE "C" AS hash
+FROM {entity_history} AS history
+WHERE as_of = ANY(%(as_ofs)s::date[]) AND recorded_at <= %(known_at)s
+ORDER BY hash
+LIMIT 2 OFFSET %(last)s
+
+-- name: sampled_rows
+-- The rows of a sample's entities, see entity_hashes.
+(SELECT * FROM {history} AS sampled WHERE md5({key}) COLLATE "C" < %(bound)s)
+
 -- name: label_exists
 SELECT EXISTS (
     SELECT FROM {label_history} AS history

@@ -8,6 +8,7 @@ point), so it imports nothing of StreamFlow, and its own modules relatively; any
 the API's own scores from it.
 """
 
+from .coded_texts import CodedTexts
 from .encoding import Columns, Matrix, UnseenCategory, UnseenNull, encode, encoded_columns
 from .feature_schema import SCHEMA_FILE, Feature, FeatureSchema, Layout
 from .model import FORMS, Labels, Score, ServedModel, digest, load
@@ -16,6 +17,7 @@ from .python_function import _load_pyfunc
 __all__ = [
     "FORMS",
     "SCHEMA_FILE",
+    "CodedTexts",
     "Columns",
     "Feature",
     "FeatureSchema",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .coded_texts import CodedTexts
 from .feature_schema import Feature, FeatureSchema
 
 Matrix = npt.NDArray[np.float64]
@@ -55,7 +56,7 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
         if offsets is not None:
             found, others = _found(feature, offsets, values)
             matrix[every_row, start + found] = 1.0
-            if others:
+            if len(others):
                 matrix[others, start] = 0.0
         else:
             matrix[:, start] = values  # NumPy reads None as NaN here, and True as 1
@@ -86,23 +87,43 @@ def encoded_columns(schema: FeatureSchema) -> list[slice]:
 
 def _found(
     feature: Feature, offsets: Mapping[object, int], values: Values
-) -> tuple[npt.NDArray[np.intp], list[int]]:
+) -> tuple[npt.NDArray[np.intp], list[int] | npt.NDArray[np.intp]]:
     """Per row the offset of its value, and the rows whose value has none."""
+    if isinstance(values, CodedTexts):
+        return _found_by_code(feature, offsets, values)
     found = np.fromiter((offsets.get(value, -1) for value in values), np.intp, len(values))
     others = []
     for row in np.flatnonzero(found < 0).tolist():
-        value = values[row]
-        is_null = value is None or value != value  # a NaN, as pandas has nulls among strings
-        if is_null and not feature.may_be_null:
-            raise _null(feature)
-        if is_null and (feature.null_seen or feature.unseen == "warn"):
-            found[row] = len(feature.categories)
-        elif feature.unseen == "refuse":
-            raise UnseenNull(feature.name) if is_null else UnseenCategory(feature.name, str(value))
-        else:
-            found[row] = 0
+        offset = _offset_of_unseen(feature, values[row])
+        found[row] = offset or 0
+        if offset is None:
             others.append(row)
     return found, others
+
+
+def _found_by_code(
+    feature: Feature, offsets: Mapping[object, int], values: CodedTexts
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """As `_found`; each text is looked up once."""
+    by_code = np.zeros(len(values.texts) + 1, np.intp)
+    is_other = np.zeros(len(values.texts) + 1, np.bool_)
+    for code, text in values.values():
+        offset = offsets.get(text, -1)
+        known = offset if offset >= 0 else _offset_of_unseen(feature, text)
+        by_code[code], is_other[code] = known or 0, known is None
+    return by_code[values.codes], np.flatnonzero(is_other[values.codes])
+
+
+def _offset_of_unseen(feature: Feature, value: object) -> int | None:
+    """The offset of a value that isn't among the feature's, None if it has none."""
+    is_null = value is None or value != value  # a NaN, as pandas has nulls among strings
+    if is_null and not feature.may_be_null:
+        raise _null(feature)
+    if is_null and (feature.null_seen or feature.unseen == "warn"):
+        return len(feature.categories)
+    if feature.unseen == "refuse":
+        raise UnseenNull(feature.name) if is_null else UnseenCategory(feature.name, str(value))
+    return None
 
 
 def _null(feature: Feature) -> ValueError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from streamflow.training.rows.entities import numbered
 from streamflow.training.served_model import Labels, Matrix
 from streamflow.training.statistics.comparison import Interval
 from streamflow.training.statistics.resamples import unstratified_resamples
@@ -90,7 +91,7 @@ def _variance(
     bins = len(rows)
     entity_of_row = np.arange(len(residuals))
     if entities is not None:
-        _, entity_of_row = np.unique(np.asarray(entities, dtype=object), return_inverse=True)
+        _, entity_of_row = numbered(entities)
     pairs, pair_of_row = np.unique(entity_of_row * bins + bin_of_row, return_inverse=True)
     sums = np.bincount(pair_of_row, residuals - means[bin_of_row])
     squares = np.bincount(pairs % bins, sums**2, minlength=bins)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from streamflow.training.rows.entities import numbered
 from streamflow.training.served_model import Labels
 
 RESAMPLES = 1000
@@ -21,7 +22,7 @@ Times = npt.NDArray[np.int64]
 def resamples(labels: Labels, entities: Sequence[str] | None, random_state: int) -> Iterator[Times]:
     """1,000 resamples of the rows, each label for itself; of the entities, where one of `entities`
     has several rows."""
-    if entities is not None and len(set(entities)) < len(entities):
+    if entities is not None and have_several_rows(entities):
         return resamples_of_entities(entities, random_state)
     return resamples_of_rows(labels, random_state)
 
@@ -31,12 +32,17 @@ def unstratified_resamples(
 ) -> Iterator[Times]:
     """1,000 resamples of the rows whatever their labels, so that the share of true ones varies too;
     of the entities, where one has several rows."""
-    if entities is not None and len(set(entities)) < len(entities):
+    if entities is not None and have_several_rows(entities):
         yield from resamples_of_entities(entities, random_state)
         return
     random = np.random.default_rng(random_state)
     for _ in range(RESAMPLES):
         yield np.bincount(random.integers(0, rows, rows), minlength=rows)
+
+
+def have_several_rows(entities: Sequence[str]) -> bool:
+    """Whether one of them comes more than once."""
+    return numbered(entities)[0] < len(entities)
 
 
 def resamples_of_rows(labels: Labels, random_state: int) -> Iterator[Times]:
@@ -57,8 +63,8 @@ def resamples_of_entities(entities: Sequence[str], random_state: int) -> Iterato
     The cluster bootstrap: Cameron, Gelbach and Miller (2008), "Bootstrap-based improvements for
     inference with clustered errors", Review of Economics and Statistics 90, 414-427.
     """
-    unique, entity_of_row = np.unique(np.asarray(entities, dtype=object), return_inverse=True)
+    count, entity_of_row = numbered(entities)
     random = np.random.default_rng(random_state)
     for _ in range(RESAMPLES):
-        drawn = random.integers(0, len(unique), len(unique))
-        yield np.bincount(drawn, minlength=len(unique))[entity_of_row]
+        drawn = random.integers(0, count, count)
+        yield np.bincount(drawn, minlength=count)[entity_of_row]
