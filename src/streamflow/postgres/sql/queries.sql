@@ -625,6 +625,14 @@ LEFT JOIN (
     ORDER BY {key}, recorded_at DESC
 ) AS labels USING ({key})
 
+-- name: history_of_entity
+-- On both time axes: what each day's row said, and when it was recorded.
+SELECT {columns}
+FROM {history} AS known
+WHERE {key} = %(entity_id)s
+    AND (%(known_at)s::timestamptz IS NULL OR recorded_at <= %(known_at)s)
+ORDER BY as_of, recorded_at, ingestion_id
+
 -- name: label_exists
 SELECT EXISTS (
     SELECT FROM {label_history} AS history
@@ -934,6 +942,19 @@ LEFT JOIN streamflow.scores AS scored
     ON scored.scoring_id = %(scoring_id)s AND scored.entity_id = %(entity_id)s
 LEFT JOIN streamflow.unscored AS without
     ON without.scoring_id = %(scoring_id)s AND without.entity_id = %(entity_id)s
+
+-- name: scores_of
+-- A row of arrays per 10,000 entities, in the order of their ranks.
+SELECT
+    array_agg(entity_id ORDER BY rank) AS entities,
+    array_agg(probability ORDER BY rank) AS probabilities,
+    array_agg(label ORDER BY rank) AS labels,
+    array_agg(rank ORDER BY rank) AS ranks,
+    array_agg(decile ORDER BY rank) AS deciles
+FROM streamflow.scores
+WHERE scoring_id = %(scoring_id)s
+GROUP BY (rank - 1) / 10000
+ORDER BY (rank - 1) / 10000
 
 -- name: lock_scoring
 SELECT pg_advisory_xact_lock(hashtext('streamflow scoring'), hashtext(%(model)s))
