@@ -15,6 +15,8 @@ exclude_patterns = ["benchmarks/*"]
 html_theme = "furo"
 html_title = "StreamFlow"
 html_show_sphinx = False
+html_show_copyright = False
+smartquotes = False  # two hyphens are two hyphens
 html_copy_source = False
 # Nothing is loaded from elsewhere: the theme has its own style, and pages their own pictures.
 html_theme_options = {"sidebar_hide_name": False}

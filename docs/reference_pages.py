@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,15 @@ def commands() -> str:
 
     rows = ["# Commands", ""]
     for words, command in sorted(_commands(get_command(app))):
-        rows += [f"## `streamflow {words}`", "", _in_code(inspect.cleandoc(command.help or "")), ""]
+        rows += [
+            f"## `streamflow {words}`",
+            "",
+            _one_line(inspect.cleandoc(command.help or "")),
+            "",
+        ]
         if command.epilog:
-            rows += [_in_code(command.epilog.replace("{KEY}", "USER_ID")), ""]
+            examples = _one_line(command.epilog.replace("{KEY}", "USER_ID"))
+            rows += [re.sub(r"streamflow .*?(?= · |$)", r"`\g<0>`", examples), ""]
         told = [_parameter(one) for one in command.params if not getattr(one, "hidden", False)]
         rows += [*told, ""]
     return "\n".join(rows)
@@ -73,7 +80,7 @@ def http() -> str:
             rows += [f"## `{method.upper()} {path}`", "", about.get("summary", ""), ""]
             rows += [inspect.cleandoc(about.get("description", "")), ""]
             for status, answer in about["responses"].items():
-                rows.append(f"- `{status}`: {_in_code(answer['description'])}")
+                rows.append(f"- `{status}`: {_one_line(answer['description'])}")
             rows.append("")
     return "\n".join(rows)
 
@@ -120,7 +127,7 @@ def _parameter(parameter: Any) -> str:
     return f"- {shown}: {about or 'see `--help`.'}"
 
 
-def _in_code(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
