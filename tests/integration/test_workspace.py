@@ -42,6 +42,7 @@ def opened(settings: Settings) -> Iterator[Workspace]:
         yield made
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_docstrings_are_true(
     opened: Workspace, settings: Settings, months: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
