@@ -5,7 +5,7 @@ RUN := .venv/bin/python -m
 # With its plugin, or as a command of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: demo test test-all test-plain-http check bench lock env images stack stack-test
+.PHONY: docs demo test test-all test-plain-http check bench lock env images stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -28,6 +28,9 @@ test-plain-http: .venv/installed ## the API's tests again, without its direct HT
 	  tests/unit/test_api.py tests/unit/test_api_*.py tests/unit/test_direct_requests.py \
 	  tests/unit/test_server.py tests/unit/test_tracing.py \
 	  tests/e2e/test_keys.py::test_a_server_for_others_holds_against_what_is_tried
+
+docs: .venv/installed ## the pages of documentation, static, in build/docs
+	$(RUN) sphinx --quiet --fail-on-warning -b html docs build/docs
 
 env: ## .env with a random password for each service; what it has already stays
 	$(PYTHON) deploy/environment.py

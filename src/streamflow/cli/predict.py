@@ -66,7 +66,9 @@ def predict(
     if no_header and file.suffix.casefold() == ".parquet":
         raise typer.BadParameter("--no-header is for CSV: Parquet always names its columns.")
     if output is not None:
-        _require_output(output, file)
+        require_output(output)
+        if output.exists() and file.exists() and output.samefile(file):
+            raise typer.BadParameter(f"{output} is the file of ids; name another file.")
     elif json:
         raise typer.BadParameter("--json with --file needs --output: the results are CSV.")
     with open_platform() as platform, show_progress(json, "predict") as progress:
@@ -85,8 +87,8 @@ def predict(
         print(text, file=sys.stderr)
 
 
-def _require_output(output: Path, file: Path) -> None:
-    """Raise BadParameter unless the name says what to write, and nothing else would be lost."""
+def require_output(output: Path) -> None:
+    """Raise BadParameter unless the name says what to write, and no folder or device is there."""
     from streamflow.pipeline.prediction_file import KINDS, kind
 
     if not output.parent.is_dir():
@@ -97,8 +99,6 @@ def _require_output(output: Path, file: Path) -> None:
         raise typer.BadParameter(
             f"{output} says by its ending neither CSV nor Parquet: name it .csv or .parquet."
         )
-    if output.exists() and file.exists() and output.samefile(file):
-        raise typer.BadParameter(f"{output} is the file of ids; name another file.")
 
 
 def _predict_file(

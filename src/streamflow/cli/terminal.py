@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json as json_module
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +19,7 @@ from streamflow.errors import (
     StreamFlowError,
     UnknownPrediction,
 )
+from streamflow.keys.operator import operator as operator
 from streamflow.progress import silent
 
 if TYPE_CHECKING:
@@ -87,21 +86,6 @@ def _console(**options: Any) -> Console:
             raise  # it is called while BrokenPipeError is handled
 
     return Ours(**options)
-
-
-def operator() -> str:
-    """The operating system's name of the user who runs the command, for the audit.
-
-    It is the name of the account. Environment variables aren't used: everybody can set them.
-    """
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # in a container, the user may have no name
-        return f"uid {os.getuid()}"
-    except ImportError:
-        return getpass.getuser()
 
 
 def print_error(code: str, message: str, next: str, as_json: bool, **facts: object) -> None:

@@ -1,14 +1,16 @@
-"""The command `train`."""
+"""The commands `train` and `training-set`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streamflow.cli.predict import require_output
 from streamflow.cli.terminal import (
     Json,
     open_platform,
@@ -155,6 +157,66 @@ def train(
         print(f'Next: streamflow promote {done.version} --to production --why "…"')
 
     print_result(asdict(done), json, print_text)
+
+
+@app.command(epilog="Example: streamflow training-set --as-of 2024-01-31 --output rows.parquet")
+def training_set(
+    as_of: AsOf,
+    output: Annotated[Path, typer.Option(help="NAME.csv or NAME.parquet, replaced if it exists.")],
+    months: Annotated[
+        int | None, typer.Option(min=1, help="So many months, up to AS_OF; default: that one.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            parser=parse_day,
+            metavar="YYYY-MM-DD",
+            help="All months from this day on, up to AS_OF.",
+        ),
+    ] = None,
+    known_at: KnownAt = None,
+    json: Json = False,
+) -> None:
+    """Write the rows that `train` would learn from, for whoever works elsewhere."""
+    from streamflow.pipeline.tables import table_file
+    from streamflow.pipeline.tables import training_set as step
+    from streamflow.training import canonical
+
+    known = parse_time(known_at)
+    if months is not None and since is not None:
+        raise typer.BadParameter("Name --months or --from, not both.")
+    require_output(output)
+    with open_platform() as platform, show_progress(json, "training-set") as progress:
+        first = since.date() if since else None
+        now = datetime.now(UTC)
+        made = step.training_set(
+            *(platform, as_of.date(), now, progress), months=months, since=first, known_at=known
+        )
+    try:
+        table_file.write(made.table, output)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} can't be written: {error.strerror}.") from error
+    result = {
+        "output": str(output),
+        "rows": made.table.num_rows,
+        "columns": made.table.column_names,
+        "months": made.training_set.months,
+        "known_at": made.training_set.known_at,
+        "data_hash": canonical.hashes(made.table)[0],
+        "without_label": made.without_label,
+        "without_features": made.without_features,
+    }
+
+    def print_text() -> None:
+        print(f"{made.table.num_rows:,} rows written to {output}.")
+        print(
+            f"Left out: {made.without_label:,} without a label, "
+            f"{made.without_features:,} without all features."
+        )
+        print(f"Data hash: {result['data_hash']}, as known at {made.training_set.known_at}.")
+
+    print_result(result, json, print_text)
 
 
 def _unknown(null_labels: int, premature_labels: int) -> str:

@@ -638,6 +638,14 @@ LIMIT 2 OFFSET %(last)s
 -- The rows of a sample's entities, see entity_hashes.
 (SELECT * FROM {history} AS sampled WHERE md5({key}) COLLATE "C" < %(bound)s)
 
+-- name: history_of_entity
+-- On both time axes: what each day's row said, and when it was recorded.
+SELECT {columns}
+FROM {history} AS known
+WHERE {key} = %(entity_id)s
+    AND (%(known_at)s::timestamptz IS NULL OR recorded_at <= %(known_at)s)
+ORDER BY as_of, recorded_at, ingestion_id
+
 -- name: label_exists
 SELECT EXISTS (
     SELECT FROM {label_history} AS history
@@ -965,6 +973,19 @@ LEFT JOIN streamflow.unscored AS without
 LEFT JOIN streamflow.reasons AS reason
     ON reason.scoring_id = {scoring_id} AND reason.entity_id = given.entity_id
 ORDER BY given.position, reason.position
+
+-- name: scores_by_rank
+-- A row of arrays per 10,000 entities, in the order of their ranks.
+SELECT
+    array_agg(entity_id ORDER BY rank) AS entities,
+    array_agg(probability ORDER BY rank) AS probabilities,
+    array_agg(label ORDER BY rank) AS labels,
+    array_agg(rank ORDER BY rank) AS ranks,
+    array_agg(decile ORDER BY rank) AS deciles
+FROM streamflow.scores
+WHERE scoring_id = %(scoring_id)s
+GROUP BY (rank - 1) / 10000
+ORDER BY (rank - 1) / 10000
 
 -- name: lock_scoring
 SELECT pg_advisory_xact_lock(hashtext('streamflow scoring'), hashtext(%(model)s))
