@@ -20,7 +20,7 @@ from streamflow.history.files.month_file import as_in_file
 from streamflow.history.files.month_folder import find_files
 from streamflow.history.history_changes import follow_contract
 from streamflow.history.ingestions import recorded_ingestions
-from streamflow.history.labels import require_matured
+from streamflow.history.labels import require_matured, with_label_rule
 from streamflow.history.recorded_columns import RecordedColumns, recorded_columns
 from streamflow.history.staged.another_month import (
     another_month,
@@ -85,7 +85,11 @@ def ingest(
         # A table that arrives later is created too, so that it can be queried from now on.
         changed = {table.name: follow_contract(database, use_case, table) for table in tables}
         recorded = recorded_columns(database, use_case)
-        arrived = [as_in_file(one, files[one.name]) for one in tables if one.name in files]
+        arrived = [
+            with_label_rule(use_case, as_in_file(one, files[one.name]))
+            for one in tables
+            if one.name in files
+        ]
         hashes, forgotten, later = {}, {}, []
         for table in arrived:
             progress(table.name)

@@ -150,4 +150,5 @@ def _check_rows(
 
 def _in_words(check: str) -> str:
     """The rule of a pandera check such as `in_range(0, 744)`."""
-    return check.replace("_", " ")
+    name, bracket, rest = check.partition("(")
+    return f"{name.replace('_', ' ')}{bracket}{rest}"

@@ -5,22 +5,37 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.lineage.environment import Parameter, is_randomness_parameter
 from streamflow.training.candidate import Recipe
 from streamflow.training.served_model import FeatureSchema
 from streamflow.training.split import Method, Validation
-from streamflow.use_case import Estimator, UseCase
+from streamflow.use_case import Estimator, Label, UseCase
+from streamflow.use_case.label import positive_of
 
 
 @dataclass(frozen=True)
 class LabelDefinition:
-    """The label: where it's found, and how long after the as_of it's known."""
+    """The label: where it's found, how long after the as_of it's known, and which values mean yes
+    (see `Label.rule`; None for a boolean)."""
 
     table: str
     column: str
     horizon_seconds: float
+    positive: str | None = None
+
+    @classmethod
+    def of(cls, label: Label) -> LabelDefinition:
+        """That of a use case."""
+        return cls(label.table, label.column, label.horizon.total_seconds(), label.rule)
+
+    @property
+    def label(self) -> Label:
+        """The label that it was made from."""
+        horizon = timedelta(seconds=self.horizon_seconds)
+        return Label(self.table, self.column, horizon, positive_of(self.positive))
 
 
 @dataclass(frozen=True)
@@ -60,11 +75,11 @@ def configuration(
     recipe: Recipe,
 ) -> Configuration:
     """Today's configuration; `features` and `feature_views` are as Feast's registry has them."""
-    label, validation = use_case.label, recipe.validation
+    validation = recipe.validation
     return Configuration(
         use_case=use_case.name,
         entity_table=use_case.entity_table,
-        label=LabelDefinition(label.table, label.column, label.horizon.total_seconds()),
+        label=LabelDefinition.of(use_case.label),
         feature_schema=features,
         feature_views=feature_views,
         model=model,

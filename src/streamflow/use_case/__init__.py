@@ -8,13 +8,13 @@ from streamflow.use_case.contract import (
     Estimator,
     EstimatorBuilder,
     Generation,
-    Label,
     Table,
     Unseen,
     UseCase,
 )
 from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
+from streamflow.use_case.label import Label
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.phrases import Phrase
 from streamflow.use_case.retraining import Retraining
@@ -37,6 +37,7 @@ __all__ = [
     "Value",
     "findings",
     "gates",
+    "label",
     "module",
     "monitoring",
     "phrases",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from streamflow.progress import Progress, silent
 from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
+from streamflow.use_case.label import Label
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.phrases import Phrases
 from streamflow.use_case.retraining import Retraining
@@ -72,15 +73,6 @@ class Table:
     def history_of(name: str) -> str:
         """The name of the table with the history of the table `name`."""
         return f"{name}_history"
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a model learns to predict: a boolean column, known `horizon` after its as_of."""
-
-    table: str
-    column: str
-    horizon: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
