@@ -10,6 +10,7 @@ from datetime import timedelta
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.lineage.environment import Parameter, is_randomness_parameter
 from streamflow.training.candidate import Recipe
+from streamflow.training.search.search import Searched
 from streamflow.training.served_model import FeatureSchema
 from streamflow.training.split import Method, Validation
 from streamflow.use_case import Estimator, Label, UseCase
@@ -39,6 +40,21 @@ class LabelDefinition:
 
 
 @dataclass(frozen=True)
+class SearchDefinition:
+    """The search that found the model: the `models` that were tried with the parameters' `space`
+    (as text, by `model.parameter`), on which folds; how many trials were asked for and made, and
+    the parameters of the best."""
+
+    models: list[str]
+    space: dict[str, str]
+    seed: int
+    asked: int
+    trials: int
+    folds: str
+    chosen: dict[str, Parameter]
+
+
+@dataclass(frozen=True)
 class Configuration:
     """`parameters` are the estimator's, but for those of randomness.
 
@@ -59,6 +75,7 @@ class Configuration:
     validation: Method = "random"
     validation_months: int | None = None
     refit: bool = False
+    search: SearchDefinition | None = None
 
     @property
     def judged(self) -> Validation:
@@ -73,6 +90,7 @@ def configuration(
     model: str,
     estimator: Estimator,
     recipe: Recipe,
+    searched: Searched | None = None,
 ) -> Configuration:
     """Today's configuration; `features` and `feature_views` are as Feast's registry has them."""
     validation = recipe.validation
@@ -93,6 +111,26 @@ def configuration(
         validation=validation.method,
         validation_months=validation.months if validation.method == "out-of-time" else None,
         refit=recipe.refit,
+        search=_search_definition(recipe, searched),
+    )
+
+
+def _search_definition(recipe: Recipe, searched: Searched | None) -> SearchDefinition | None:
+    wanted = recipe.search
+    if wanted is None:
+        return None
+    return SearchDefinition(
+        models=list(wanted.builders),
+        space={
+            f"{model}.{name}": repr(values)
+            for model in wanted.builders
+            for name, values in sorted(wanted.spaces.get(model, {}).items())
+        },
+        seed=recipe.random_state,
+        asked=wanted.trials,
+        trials=len(searched.trials) if searched else 0,
+        folds=searched.folds if searched else "",
+        chosen=dict(searched.winner.parameters) if searched else {},
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "judged_rows",
     "judgement",
     "plots",
+    "search",
     "served_model",
     "split",
     "statistics",

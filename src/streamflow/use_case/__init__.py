@@ -18,6 +18,7 @@ from streamflow.use_case.label import Label
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.phrases import Phrase
 from streamflow.use_case.retraining import Retraining
+from streamflow.use_case.search_space import OneOf, Range, SearchSpace
 from streamflow.use_case.value import Value
 
 __all__ = [
@@ -29,8 +30,11 @@ __all__ = [
     "Generation",
     "Label",
     "Monitoring",
+    "OneOf",
     "Phrase",
+    "Range",
     "Retraining",
+    "SearchSpace",
     "Table",
     "Unseen",
     "UseCase",
@@ -43,5 +47,6 @@ __all__ = [
     "phrases",
     "retraining",
     "risk_bands",
+    "search_space",
     "value",
 ]

@@ -18,6 +18,7 @@ from streamflow.use_case.monitoring import monitoring_findings
 from streamflow.use_case.phrases import phrase_findings
 from streamflow.use_case.retraining import retraining_findings
 from streamflow.use_case.risk_bands import risk_band_findings
+from streamflow.use_case.search_space import search_findings
 from streamflow.use_case.value import value_findings
 
 # Metrics of which more is better, so that a least value can be asked for.
@@ -77,6 +78,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *value_findings(use_case.value),
         *risk_band_findings(use_case.risk_bands),
         *phrase_findings(use_case.phrases),
+        *search_findings(use_case.search, use_case.models),
     ]
 
 
