@@ -102,7 +102,9 @@ def _usable(profiles: Sequence[Profile], key: str, notes: list[str]) -> list[tup
                 one.name
                 for one in table.columns
                 if one.unique
-                and any(len(_values(table, one.name) & there) >= 0.9 * one.rows for there in values)
+                and any(
+                    len(_values(table, one.name) & there) >= 0.9 * one.distinct for there in values
+                )
             ),
             None,
         )
