@@ -40,7 +40,7 @@ def ingest(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR…", help="One file per table; several folders with --as-of-pattern."
+            metavar="DIR", help="One file per table; several folders with --as-of-pattern."
         ),
     ],
     as_of: Annotated[
