@@ -51,6 +51,10 @@ def init(
     label: Annotated[
         str | None, typer.Option(help="The column to be predicted: COLUMN or TABLE.COLUMN.")
     ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(metavar="VALUES", help="The label's values that mean yes: churned,left."),
+    ] = None,
     horizon: Annotated[
         int | None,
         typer.Option(min=0, metavar="DAYS", help="How long after the month the label is known."),
@@ -91,7 +95,8 @@ def init(
         return
     if not json:
         _print_columns(profiles)
-    proposal = _answered(name, profiles, key, label, horizon, yes, json)
+    means_yes = tuple(positive.split(",")) if positive else ()
+    proposal = _answered(name, profiles, key, label, horizon, yes, json, means_yes)
     day = as_of.date() if as_of is not None else _last_month_end(proposal.horizon_days)
     if found is not None:
         day = found.months[-1]
@@ -167,6 +172,7 @@ def _answered(
     horizon: int | None,
     yes: bool,
     json: bool,
+    positive: tuple[str, ...],
 ) -> Proposal:
     """The proposal, with what a person says to key, label and horizon on a terminal."""
     from streamflow.scaffold.key_and_label import propose_key, propose_label
@@ -185,7 +191,7 @@ def _answered(
     days = horizon or 0
     if asks and horizon is None:
         days = typer.prompt("Days until the label is known", default=0, type=int)
-    return propose(name, profiles, chosen, predicted, days)
+    return propose(name, profiles, chosen, predicted, days, positive)
 
 
 def _write(
