@@ -78,11 +78,7 @@ def propose_label(profiles: Sequence[Profile], key: str, wanted: str | None = No
         ]
         if len(found) == 1:
             return found[0]
-        what = (
-            "isn't a column with two or a few values"
-            if not found
-            else f"may be {' or '.join(found)}"
-        )
+        what = "isn't a column with a few values" if not found else f"may be {' or '.join(found)}"
         raise InvalidSettings(
             f"The label {wanted!r} {what}.", f"Say one of: --label {', '.join(columns)}."
         )
