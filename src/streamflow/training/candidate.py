@@ -169,6 +169,8 @@ def search_of(
     made: int | None = None,
 ) -> Search:
     """The search among the use case's models, or by one of them alone. Raises UnknownModel."""
+    for name in use_case.search:
+        estimator_builder(use_case, name)  # a slip of the pen in the space's name is told
     names = list(use_case.models) if model is None else [model]
     builders = {name: estimator_builder(use_case, name) for name in names}
     return Search(trials, builders, use_case.search, minutes, made)

@@ -78,7 +78,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *value_findings(use_case.value),
         *risk_band_findings(use_case.risk_bands),
         *phrase_findings(use_case.phrases),
-        *search_findings(use_case.search, use_case.models),
+        *search_findings(use_case.search),
     ]
 
 
