@@ -131,9 +131,7 @@ def score(ready: Platform, number: int) -> Matrix:
         parts.append(encode(model.schema, columns))
         labels, probabilities = model.score(parts[-1])
         of_rows = zip(batch.column(0).to_pylist(), probabilities, labels, strict=True)
-        lines += [
-            f"{unfinished_id},{one},{float(p)!r},{label},\n" for one, p, label in of_rows
-        ]
+        lines += [f"{unfinished_id},{one},{float(p)!r},{label},\n" for one, p, label in of_rows]
     ready.database.copy("copy_unfinished_scores", "".join(lines).encode())
     unfinished.finish(ready.database, unfinished_id, version.run_id, "None", known_at, "bench")
     return np.concatenate(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,20 @@ def _service() -> FeatureSchema:
     )
 
 
-def real_month() -> TrainingSet:
-    """The real month as churn_v1 joins it; the test is skipped where its files don't exist."""
+# Columns of the real month that churn_v1 doesn't have.
+OTHERS = (
+    Feature("contract_type", "subs_profile_fv", "STRING", nullable=False),
+    Feature("total_paid", "subs_profile_fv", "FLOAT64", nullable=False),
+    Feature("user_gender", "users_fv", "STRING", nullable=False),
+    Feature("user_is_senior", "users_fv", "BOOL", nullable=False),
+    Feature("has_family", "users_fv", "BOOL", nullable=False),
+    Feature("has_dependents", "users_fv", "BOOL", nullable=False),
+)
+
+
+def real_month(others: tuple[Feature, ...] = ()) -> TrainingSet:
+    """The real month as churn_v1 joins it, with `others` beside; the test is skipped where its
+    files don't exist."""
     if not REAL_MONTH.is_dir():
         pytest.skip("the real month isn't in ../shared/data")
     rows: dict[str, dict[str, str]] = {}
@@ -104,6 +117,7 @@ def real_month() -> TrainingSet:
             for row in csv.DictReader(lines):
                 rows.setdefault(row["user_id"], {}).update(row)
     schema, users = _service(), sorted(rows)
+    schema = replace(schema, features=(*schema.features, *others))
     return TrainingSet(
         schema=schema,
         entities=users,

@@ -16,6 +16,7 @@ use_case = UseCase(
     feature_service="churn_v1",
     models=model.MODELS,
     default_model="random_forest",
+    search=model.SEARCH,
     acceptance=model.ACCEPTANCE,
     gates=model.GATES,
     # Whom one month lacks may come late; whom two in a row lack has left.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streamflow.use_case import Estimator, EstimatorBuilder, Gates
+from streamflow.use_case import Estimator, EstimatorBuilder, Gates, OneOf, Range, SearchSpace
 
 ACCEPTANCE: Mapping[str, float] = {"auc": 0.70}
 # Nobody is to be served worse for the average's sake; none of these columns is a feature.
@@ -88,4 +88,28 @@ MODELS: Mapping[str, EstimatorBuilder] = {
     "logistic_regression": logistic_regression,
     "lightgbm": lightgbm,
     "xgboost": xgboost,
+}
+
+# What `train --search` goes through. Small trees and strong penalties: of some thousand subscribers
+# each feature tells a little.
+SEARCH: Mapping[str, SearchSpace] = {
+    "random_forest": {
+        "min_samples_leaf": Range(5, 60, log=True),
+        "max_features": OneOf(("sqrt", 0.2, 0.5)),
+    },
+    "logistic_regression": {"classify__C": Range(0.001, 10.0, log=True)},
+    "lightgbm": {
+        "n_estimators": Range(100, 600),
+        "learning_rate": Range(0.01, 0.1, log=True),
+        "num_leaves": Range(2, 8),
+        "min_child_samples": Range(20, 120, log=True),
+        "reg_lambda": Range(0.01, 100.0, log=True),
+    },
+    "xgboost": {
+        "n_estimators": Range(100, 600),
+        "learning_rate": Range(0.01, 0.1, log=True),
+        "max_depth": Range(1, 3),
+        "min_child_weight": Range(5, 60, log=True),
+        "reg_lambda": Range(0.1, 100.0, log=True),
+    },
 }

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.raw_months import RAW_MONTHS, write_csv, write_raw_month
 
 from streamflow.errors import InvalidSettings, MissingFiles
 from streamflow.history.contract_findings import contract_findings
+from streamflow.scaffold import several_months
 from streamflow.scaffold.draft import Proposal
 from streamflow.scaffold.key_and_label import propose_key, propose_label
 from streamflow.scaffold.month_changes import month_changes
@@ -188,7 +190,7 @@ def test_what_is_said_of_key_and_label_is_taken_or_refused_with_the_choices(
     with pytest.raises(InvalidSettings, match="No file has a column 'nobody'") as refused:
         propose_key(found, "nobody")
     assert "--key" in refused.value.next
-    with pytest.raises(InvalidSettings, match="'tenure' isn't a column with two values"):
+    with pytest.raises(InvalidSettings, match="'tenure' isn't a column with a few values"):
         propose_label(found, "customer_id", "tenure")
 
 
@@ -235,3 +237,78 @@ def test_a_folder_without_tables_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1nothing")
     with pytest.raises(MissingFiles, match=r"x\.parquet can't be read"):
         raw_tables(tmp_path)
+
+
+def long_rows(written: list[str]) -> list[list[Any]]:
+    rows: list[list[Any]] = [["Month", "shop", "sales", "closed"]]
+    for number, month in enumerate(written):
+        rows += [[month, f"s{shop}", shop * number, shop % 2] for shop in range(6)]
+    return rows
+
+
+@pytest.mark.parametrize("written", [["2024-01", "2024-02"], ["Jan 2024", "Feb 2024"]])
+def test_a_column_of_months_is_found_and_a_key_is_one_in_each_month(
+    tmp_path: Path, written: list[str]
+) -> None:
+    write_csv(tmp_path / "shops.csv", long_rows(written))
+    write_csv(
+        tmp_path / "cities.csv", [["shop", "city"], *([f"s{n}", "ab"[n % 2]] for n in range(6))]
+    )
+    found, profiles = several_months.profiles_of(tmp_path, tmp_path / "links", None)
+    assert found is not None
+    assert (found.months, found.options) == (
+        (date(2024, 1, 31), date(2024, 2, 29)),
+        "--as-of-from-column Month",
+    )
+    key = propose_key(profiles)
+    assert (key, propose_label(profiles, key)) == ("shop", "shops.closed")
+    made = propose("stranger", profiles, key, "shops.closed", 0)
+    assert [(one.table, one.name) for one in made.features] == [
+        ("cities", "city"),
+        ("shops", "sales"),
+    ]
+    assert made.notes == ()
+
+
+def test_months_in_names_of_folders_and_of_files_are_found(tmp_path: Path) -> None:
+    links, folders, files = (tmp_path / name for name in ("links", "folders", "files"))
+    for folder in (links, folders, files):
+        folder.mkdir()
+    for month in ("2024-01", "2024-02"):
+        (folders / f"export {month}").mkdir()
+        rows = [row[1:] for row in long_rows(["x"])]
+        write_csv(folders / f"export {month}" / "shops.csv", rows)
+        write_csv(files / f"shops_{month}.csv", rows)
+    for folder in (folders, files):
+        found, (shops,) = several_months.profiles_of(folder, links, None)
+        assert found is not None
+        assert found.months == (date(2024, 1, 31), date(2024, 2, 29))
+        assert shops.column("shop").unique
+        assert len(shops.raw.rows) == 12
+    # One month alone is a month as it always was.
+    (folders / "export 2024-02" / "shops.csv").unlink()
+    (folders / "export 2024-02").rmdir()
+    assert several_months.months_by_names(folders, links) is None
+
+
+def test_a_label_of_a_few_states_is_yes_by_those_that_are_called_so_or_told(tmp_path: Path) -> None:
+    states = ["active", "churned", "active", "left", "active"]
+    rows = [[f"C-{n}", n, states[n % 5]] for n in range(40)]
+    write_csv(tmp_path / "customers.csv", [["customer_no", "x", "status"], *rows])
+    events = [["customer_no", "kind"], *([f"C-{n % 9}", "ab"[n % 2]] for n in range(60))]
+    write_csv(tmp_path / "events.csv", events)
+    found = profiles_of(tmp_path)
+    label = propose_label(found, "customer_no")
+    assert label == "customers.status"
+
+    def means_yes(*told: str) -> set[str]:
+        made = propose("stranger", found, "customer_no", label, 0, told)
+        (customers,) = made.tables
+        assert "several rows per customer_no" in made.notes[0]
+        return {*customers.read.true} & {*states}
+
+    assert means_yes() == {"churned", "left"}
+    assert means_yes("left") == {"left"}
+    with pytest.raises(InvalidSettings, match="'gone' isn't a value of 'status'") as told:
+        means_yes("gone")
+    assert told.value.next == "Say some of: --positive active,churned,left."

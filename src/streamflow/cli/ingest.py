@@ -19,10 +19,12 @@ from streamflow.cli.terminal import (
     print_table,
     show_progress,
 )
-from streamflow.cli.times import AsOf, parse_time
+from streamflow.cli.times import parse_day, parse_time
 
 if TYPE_CHECKING:
     from streamflow.history.append import IngestedTable
+    from streamflow.history.ingest import IngestedMonth
+    from streamflow.use_case import UseCase
 
 app = typer.Typer()
 
@@ -35,8 +37,33 @@ _WITHOUT_ROW = {
 
 @app.command(epilog="Example: streamflow ingest data/month_000 --as-of 2024-01-31")
 def ingest(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One file per table.")],
-    as_of: AsOf,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR", help="One file per table; several folders with --as-of-pattern."
+        ),
+    ],
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parse_day, metavar="YYYY-MM-DD", help="The day that the data speaks of (UTC)."
+        ),
+    ] = None,
+    as_of_from_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The files have several months: this column says of which one a row is.",
+        ),
+    ] = None,
+    as_of_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="The folders' names, or the files', say their month: a regular expression with "
+            "the groups year and month, such as '(?P<year>\\d{4})-(?P<month>\\d{2})'.",
+        ),
+    ] = None,
     recorded_at: Annotated[
         str | None,
         typer.Option(
@@ -57,45 +84,69 @@ def ingest(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check a month's files and add what is new to history; all tables or none."""
+    """Check a month's files and add what is new to history; all tables or none.
+
+    Of several months each is an ingestion of its own, the oldest first.
+    """
     from streamflow.pipeline import ingest as step_ingest
+    from streamflow.scratch import scratch
 
-    recorded = parse_time(recorded_at)
-    with open_platform() as platform, show_progress(json, "ingest") as progress:
-        done = step_ingest.ingest(
-            platform,
-            folder,
-            as_of.date(),
-            recorded,
-            datetime.now(UTC),
-            operator(),
-            progress,
-            complete,
-            really,
+    recorded, now = parse_time(recorded_at), datetime.now(UTC)
+    said = [one for one in (as_of, as_of_from_column, as_of_pattern) if one is not None]
+    if len(said) != 1:
+        raise typer.BadParameter("Say one of --as-of, --as-of-from-column and --as-of-pattern.")
+    if len(folders) > 1 and as_of_pattern is None:
+        raise typer.BadParameter(
+            "Several folders have several months: say --as-of-pattern, by which their names do."
         )
-        rules = {table.name: _WITHOUT_ROW[table.absent] for table in platform.use_case.tables()}
-        rules[platform.use_case.label.table] = "without a label, they aren't trained on"
-    rows = [[name, one.rows, one.added, one.unchanged] for name, one in done.tables.items()]
-
-    def print_text() -> None:
-        title = f"AS_OF {done.as_of}, ingestion {done.ingestion_id}"
-        print_table(title, ["table", "rows", "added", "unchanged"], rows)
-        if not any(table.added or table.absent for table in done.tables.values()):
-            print("Nothing is new: all of it was known before.")
-        for name, one in done.tables.items():
-            for said in _said(one, rules[name]):
-                print(f"{name}: {said}.")
-        if any(table.only_in_history for table in done.tables.values()):
-            print(
-                "If they shouldn't be there any more: "
-                f"streamflow ingest {quote(str(folder))} --as-of {done.as_of} --complete"
+    done = []
+    with (
+        open_platform() as platform,
+        show_progress(json, "ingest") as progress,
+        scratch(platform.settings.scratch) as links,
+    ):
+        if as_of is not None:
+            months = [step_ingest.MonthFiles(as_of.date(), folders[0])]
+        elif as_of_from_column is not None:
+            months = step_ingest.months_by_column(
+                platform, folders[0], as_of_from_column, now, progress
             )
-
-    result = {
-        name: {"ingestion_id": done.ingestion_id, **asdict(table)}
-        for name, table in done.tables.items()
+        else:
+            months = step_ingest.months_by_name(folders, as_of_pattern or "", links)
+        # Each is told as soon as it is there: a later one may be refused.
+        for one in step_ingest.ingest_months(
+            platform, months, recorded, now, operator(), progress, complete, really
+        ):
+            done.append(one)
+            if not json:
+                _print(one, folders[0], platform.use_case, alone=as_of is not None)
+    documents = {
+        str(month.as_of): {
+            name: {"ingestion_id": month.ingestion_id, **asdict(table)}
+            for name, table in month.tables.items()
+        }
+        for month in done
     }
-    print_result(result, json, print_text)
+    if json:
+        print_result(documents[str(as_of.date())] if as_of else documents, json, lambda: None)
+
+
+def _print(done: IngestedMonth, folder: Path, use_case: UseCase, alone: bool) -> None:
+    rules = {table.name: _WITHOUT_ROW[table.absent] for table in use_case.tables()}
+    rules[use_case.label.table] = "without a label, they aren't trained on"
+    rows = [[name, one.rows, one.added, one.unchanged] for name, one in done.tables.items()]
+    title = f"AS_OF {done.as_of}, ingestion {done.ingestion_id}"
+    print_table(title, ["table", "rows", "added", "unchanged"], rows)
+    if not any(table.added or table.absent for table in done.tables.values()):
+        print("Nothing is new: all of it was known before.")
+    for name, one in done.tables.items():
+        for said in _said(one, rules[name]):
+            print(f"{name}: {said}.")
+    if alone and any(table.only_in_history for table in done.tables.values()):
+        print(
+            "If they shouldn't be there any more: "
+            f"streamflow ingest {quote(str(folder))} --as-of {done.as_of} --complete"
+        )
 
 
 def _said(one: IngestedTable, without_row: str) -> Iterator[str]:

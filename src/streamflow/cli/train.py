@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from streamflow.cli.terminal import (
     show_progress,
 )
 from streamflow.cli.times import AsOf, KnownAt, parse_day, parse_time
+
+if TYPE_CHECKING:
+    from streamflow.training.search.search import Searched
 
 app = typer.Typer()
 
@@ -76,6 +79,18 @@ def train(
             "the same in each month. Default: all.",
         ),
     ] = None,
+    search: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Try N models and parameters of the use case's space; all models without --model.",
+        ),
+    ] = None,
+    search_minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no trial after so many minutes; the first is always made."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train at a fixed AS_OF, prove the served form, register a version."""
@@ -87,6 +102,8 @@ def train(
         raise typer.BadParameter("Name --months or --from, not both.")
     if validation_months is not None and validation not in (None, Validation.OUT_OF_TIME):
         raise typer.BadParameter(f"--validation-months isn't for --validation {validation}.")
+    if search_minutes is not None and search is None:
+        raise typer.BadParameter("--search-minutes is for --search N.")
     choice = Choice(
         months,
         since.date() if since else None,
@@ -94,6 +111,8 @@ def train(
         validation_months,
         refit,
         sample,
+        search,
+        search_minutes,
     )
     with open_platform() as platform, show_progress(json, "train") as progress:
         done = step_train.train(
@@ -136,6 +155,8 @@ def train(
             f"Labels: {done.rows + done.without_features:,} have matured, "
             f"{done.without_label:,} are still to come."
         )
+        if done.searched is not None:
+            print(_found(done.searched))
         print(done.judged_on)
         if done.gap_months:
             print(
@@ -225,3 +246,15 @@ def _unknown(null_labels: int, premature_labels: int) -> str:
     if premature_labels:
         said.append(f"{premature_labels:,} recorded before they could be known")
     return f" ({'; '.join(said)})" if said else ""
+
+
+def _found(searched: Searched) -> str:
+    """What a search has found, and on which rows."""
+    best, failed = searched.winner, sum(not one.aucs for one in searched.trials)
+    parameters = ", ".join(f"{name} {value}" for name, value in best.parameters.items())
+    said = (
+        f"Search: {len(searched.trials)} trials on {searched.folds}; the best is trial "
+        f"{best.number}, {best.model} ({parameters or 'as it is built'}), with a mean AUC of "
+        f"{best.auc:.4f} there. The rows that judge it were in no trial."
+    )
+    return f"{said} {failed} trials failed." if failed else said

@@ -11,7 +11,7 @@ from streamflow.errors import RecordedAtRefused
 from streamflow.hashes import Sha256
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_table import content_columns, history_table
-from streamflow.history.labels import known_labels
+from streamflow.history.labels import labels_as_recorded
 from streamflow.history.recorded_columns import RecordedColumns
 from streamflow.history.staging import staging_table
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
@@ -139,7 +139,7 @@ def append(
 
 def _known_history(database: Database, use_case: UseCase, table: Table) -> Composable:
     if table.name == use_case.label.table:
-        return known_labels(database, use_case, FOR_EVER)
+        return labels_as_recorded(database, use_case, FOR_EVER)
     return known_rows(database, use_case, table.history, FOR_EVER)
 
 

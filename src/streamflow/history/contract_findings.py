@@ -158,14 +158,60 @@ def _label_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[
             "a file of labels without the label says nothing",
             f'Table("{label.table}", …, arrives_later=True), and the column without required=False',
         )
-    elif types[label.column] != "boolean":
-        nullable = null_of(table.contract.columns[label.column])
+    else:
+        yield from _rule_findings(label, table, types[label.column])
+
+
+_VALUES_OF: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "boolean": bool,
+    "Int64": int,
+    "Float64": (int, float),
+}
+
+
+def _rule_findings(label: Label, table: Table, kind: str) -> Iterator[Finding]:
+    """Of which values of the label's column mean yes."""
+    where = f"table {table.name!r}, column {label.column!r}"
+    column, start = table.contract.columns[label.column], f'Label("{label.table}", "{label.column}"'
+    if label.positive is None:
+        if label.negative is not None:
+            yield Finding("label", "it says what means no alone", f"{start}, …, positive=…)")
+        if kind != "boolean":
+            rule = "positive={…}" if kind == "string" else 'positive=">= …"'
+            yield Finding(
+                where,
+                f"the label has the type {kind}; what is learnt is true or false, "
+                "so the files say which, or the label does",
+                f'"{label.column}": Column("boolean"{null_of(column)}); or {start}, {rule})',
+            )
+        return
+    if label.comparison is not None and kind not in ("Int64", "Float64"):
+        said = f"{label.positive!r} compares numbers, and the column has the type {kind}"
+        yield Finding("label", said, f'{start}, positive="…")')
+        return
+    is_of = _VALUES_OF.get(kind)
+    for value in (*label.positives, *label.negatives):
+        number = isinstance(value, bool) and kind != "boolean"
+        if is_of is None or number or not isinstance(value, is_of):
+            said = f"{value!r} isn't a value of a column of the type {kind}"
+            yield Finding("label", said, f"{start}, positive=…) with values of that type")
+            return
+    listed = [
+        value for check in column.checks for value in check.statistics.get("allowed_values", ())
+    ]
+    if label.comparison or kind == "boolean" or label.negatives:
+        return
+    if not {*listed} - {*label.positives}:
         yield Finding(
-            f"table {label.table!r}, column {label.column!r}",
-            f"the label has the type {types[label.column]}; what is learnt is true or false, "
-            "so the files say which",
-            f'"{label.column}": Column("boolean"{nullable})',
+            "label",
+            f"which values of {label.column!r} mean no isn't said, so a slip of the pen would too",
+            f"{start}, positive={label.positive!r}, negative={{…}}); or list all in the column's "
+            "Check.isin([…])",
         )
+    elif unknown := {*label.positives} - {*listed}:
+        said = f"{sorted(map(str, unknown))} can't be there by the column's Check.isin"
+        yield Finding("label", said, f"{start}, positive=…) with values that are listed")
 
 
 def _segment_findings(use_case: UseCase, tables: Mapping[str, Table]) -> Iterator[Finding]:

@@ -6,21 +6,23 @@ changed, and none removed but those of an entity that is forgotten (`operations/
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
 from streamflow.errors import AsOfRefused, RecordedAtRefused
-from streamflow.hashes import sha256_of
+from streamflow.hashes import Sha256, sha256_of
 from streamflow.history.append import IngestedTable, Ingestion, append
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.files.month_column import MonthRows
 from streamflow.history.files.month_file import as_in_file
 from streamflow.history.files.month_folder import find_files
 from streamflow.history.history_changes import follow_contract
 from streamflow.history.ingestions import recorded_ingestions
-from streamflow.history.labels import require_matured
+from streamflow.history.labels import require_matured, with_label_rule
 from streamflow.history.recorded_columns import RecordedColumns, recorded_columns
 from streamflow.history.staged.another_month import (
     another_month,
@@ -62,8 +64,11 @@ def ingest(
     progress: Progress = silent,
     complete: bool = False,
     really: bool = False,
+    month: MonthRows | None = None,
 ) -> IngestedMonth:
     """Add the month in `folder` to history in one transaction; times are in UTC.
+
+    With `month`, the files have several, and those of its rows are added.
 
     With `complete`, entities of this as_of that the files lack don't count from `recorded_at` on.
     With `really`, files that look like another month's are taken, and what spoke against it is
@@ -76,7 +81,7 @@ def ingest(
     _require_past(as_of, recorded_at, now)
     # The entity table first: the keys of the others must be in it.
     tables = tuple(sorted(use_case.tables(), key=lambda table: table.name != use_case.entity_table))
-    files = find_files(folder, tables)
+    files = _of_month(find_files(folder, tables), tables, month)
     migrate(database)
     report_file = reports / f"violations-{as_of}-{now:%Y%m%dT%H%M%S%f}.csv"
     with database.transaction(), Violations(report_file) as violations:
@@ -85,13 +90,17 @@ def ingest(
         # A table that arrives later is created too, so that it can be queried from now on.
         changed = {table.name: follow_contract(database, use_case, table) for table in tables}
         recorded = recorded_columns(database, use_case)
-        arrived = [as_in_file(one, files[one.name]) for one in tables if one.name in files]
+        arrived = [
+            with_label_rule(use_case, as_in_file(one, files[one.name]))
+            for one in tables
+            if one.name in files
+        ]
         hashes, forgotten, later = {}, {}, []
         for table in arrived:
             progress(table.name)
-            hashes[table.name] = sha256_of(files[table.name])
+            hashes[table.name] = _hash(files[table.name], table.name, month)
             forgotten[table.name] = stage(
-                database, use_case, table, files[table.name], violations.add
+                database, use_case, table, files[table.name], violations.add, month
             )
             report = None if really else violations.add
             later += later_dates(database, table, files[table.name].name, as_of, report)
@@ -128,6 +137,26 @@ def ingest(
         ingested = _with_rows_counted(ingested, use_case.entity_table)
         _record(database, ingestion, ingested, now, who)
     return IngestedMonth(ingestion.ingestion_id, as_of, recorded_at, ingested)
+
+
+def _of_month(
+    files: dict[str, Path], tables: Sequence[Table], month: MonthRows | None
+) -> dict[str, Path]:
+    """The files, without those of tables that may arrive later and have no row of the month."""
+    if month is None:
+        return files
+    empty = {name for name, texts in month.texts.items() if not texts}
+    later = {table.name for table in tables if table.arrives_later}
+    return {name: file for name, file in files.items() if name not in empty & later}
+
+
+def _hash(file: Path, table: str, month: MonthRows | None) -> Sha256:
+    """Of the file; of one month's rows in a file of several, a hash of their own."""
+    whole = sha256_of(file)
+    if month is None or table not in month.texts:
+        return whole
+    text = f"{whole} {month.column} {month.as_of}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _require_past(as_of: date, recorded_at: datetime, now: datetime) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from streamflow.history.files.month_column import MonthRows
 from streamflow.history.files.read_ahead import read_ahead
 from streamflow.history.forgotten.forgotten import drop_forgotten, salts
 from streamflow.history.history_table import content_columns, content_definitions
@@ -16,16 +19,27 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, identifier
 from streamflow.use_case import Table, UseCase
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 def staging_table(table: str) -> Composable:
     """The name of the temporary table with the file's rows, which is dropped at the commit."""
     return identifier(f"staging_{table}")
 
 
-def stage(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> int:
+def stage(
+    database: Database,
+    use_case: UseCase,
+    table: Table,
+    file: Path,
+    report: Report,
+    month: MonthRows | None = None,
+) -> int:
     """Copy the file into its staging table; report each violation of the contract.
 
-    Returns how many rows are of persons who were forgotten: those are left out.
+    Of a file of several months, the rows of `month` alone. Returns how many rows are of persons who
+    were forgotten: those are left out.
     Within a transaction, the entity table first: the other tables' keys must be in it.
     """
     names = {
@@ -37,14 +51,20 @@ def stage(database: Database, use_case: UseCase, table: Table, file: Path, repor
     database.execute(
         "create_staging", {**names, "definitions": content_definitions(use_case, table)}
     )
-    _copy(database, use_case, table, file, report)
+    _copy(database, use_case, table, partial(read_checked, table, file, month=month), report)
     dropped = drop_forgotten(database, use_case, names, salts(database, use_case))
     database.execute("analyze_staging", names)
     check_keys(database, use_case, table, names, file.name, report)
     return dropped
 
 
-def _copy(database: Database, use_case: UseCase, table: Table, file: Path, report: Report) -> None:
+def _copy(
+    database: Database,
+    use_case: UseCase,
+    table: Table,
+    read: Callable[[Report], Iterator[pa.RecordBatch]],
+    report: Report,
+) -> None:
     import pyarrow as pa
     import pyarrow.csv
 
@@ -58,7 +78,7 @@ def _copy(database: Database, use_case: UseCase, table: Table, file: Path, repor
         ) as copy,
     ):
         # The file is parsed and checked while PostgreSQL takes the rows before.
-        for batch in read_ahead(partial(read_checked, table, file), report):
+        for batch in read_ahead(read, report):
             buffer = pa.BufferOutputStream()
             pa.csv.write_csv(batch.select(order), buffer, options)
             copy.write(buffer.getvalue())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.errors import InvalidSettings
+from streamflow.history.files.month_column import MonthRows
 from streamflow.history.files.month_file import read_batches
 from streamflow.history.files.plain_columns import plain, shown
 from streamflow.history.files.written_text import rule as rule_of
@@ -49,8 +50,11 @@ def column_types(table: Table) -> dict[str, str]:
     return types
 
 
-def read_checked(table: Table, path: Path, report: Report) -> Iterator[pa.RecordBatch]:
+def read_checked(
+    table: Table, path: Path, report: Report, month: MonthRows | None = None
+) -> Iterator[pa.RecordBatch]:
     """Chunks of the file: the column `line`, then the contract's columns, in its order and types.
+    With `month`, of its rows alone.
 
     Each violation is reported once. A value of a wrong type is null in the chunk. Reading goes on
     as far as possible, so that one run reports all.
@@ -69,14 +73,18 @@ def read_checked(table: Table, path: Path, report: Report) -> Iterator[pa.Record
             reported.add((violation.line, violation.column))
             report(violation)
 
-    for batch in read_batches(path, table, report_once):
+    read = read_batches if month is None else month.batches
+    for batch in read(path, table, report_once):
         typed = _typed(batch, types, table, path.name, report_once)
         _check_rows(typed, contract, path.name, report_once)
         rows += typed.num_rows
         yield typed
         reported = {(None, None)} if reported else reported
     if rows == 0 and not reported:
-        report(Violation(path.name, None, None, None, "a file has a header and at least one row"))
+        rule = "a file has a header and at least one row"
+        if month is not None:
+            rule = f"a file has at least one row whose {month.column} is that of {month.as_of}"
+        report(Violation(path.name, None, None, None, rule))
 
 
 def _typed(
@@ -150,4 +158,5 @@ def _check_rows(
 
 def _in_words(check: str) -> str:
     """The rule of a pandera check such as `in_range(0, 744)`."""
-    return check.replace("_", " ")
+    name, bracket, rest = check.partition("(")
+    return f"{name.replace('_', ' ')}{bracket}{rest}"

@@ -5,22 +5,53 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.lineage.environment import Parameter, is_randomness_parameter
 from streamflow.training.candidate import Recipe
+from streamflow.training.search.search import Searched
 from streamflow.training.served_model import FeatureSchema
 from streamflow.training.split import Method, Validation
-from streamflow.use_case import Estimator, UseCase
+from streamflow.use_case import Estimator, Label, UseCase
+from streamflow.use_case.label import positive_of
 
 
 @dataclass(frozen=True)
 class LabelDefinition:
-    """The label: where it's found, and how long after the as_of it's known."""
+    """The label: where it's found, how long after the as_of it's known, and which values mean yes
+    (see `Label.rule`; None for a boolean)."""
 
     table: str
     column: str
     horizon_seconds: float
+    positive: str | None = None
+
+    @classmethod
+    def of(cls, label: Label) -> LabelDefinition:
+        """That of a use case."""
+        return cls(label.table, label.column, label.horizon.total_seconds(), label.rule)
+
+    @property
+    def label(self) -> Label:
+        """The label that it was made from."""
+        horizon = timedelta(seconds=self.horizon_seconds)
+        return Label(self.table, self.column, horizon, positive_of(self.positive))
+
+
+@dataclass(frozen=True)
+class SearchDefinition:
+    """The search that found the model: the `models` that were tried with the parameters' `space`
+    (as text, by `model.parameter`), on which folds; how many trials were asked for and made, and
+    the parameters of the best."""
+
+    models: list[str]
+    space: dict[str, str]
+    seed: int
+    asked: int
+    trials: int
+    folds: str
+    chosen: dict[str, Parameter]
 
 
 @dataclass(frozen=True)
@@ -46,6 +77,7 @@ class Configuration:
     validation_months: int | None = None
     refit: bool = False
     sample: int | None = None
+    search: SearchDefinition | None = None
 
     @property
     def judged(self) -> Validation:
@@ -61,13 +93,14 @@ def configuration(
     estimator: Estimator,
     recipe: Recipe,
     sample: int | None,
+    searched: Searched | None = None,
 ) -> Configuration:
     """Today's configuration; `features` and `feature_views` are as Feast's registry has them."""
-    label, validation = use_case.label, recipe.validation
+    validation = recipe.validation
     return Configuration(
         use_case=use_case.name,
         entity_table=use_case.entity_table,
-        label=LabelDefinition(label.table, label.column, label.horizon.total_seconds()),
+        label=LabelDefinition.of(use_case.label),
         feature_schema=features,
         feature_views=feature_views,
         model=model,
@@ -82,6 +115,26 @@ def configuration(
         validation_months=validation.months if validation.method == "out-of-time" else None,
         refit=recipe.refit,
         sample=sample,
+        search=_search_definition(recipe, searched),
+    )
+
+
+def _search_definition(recipe: Recipe, searched: Searched | None) -> SearchDefinition | None:
+    wanted = recipe.search
+    if wanted is None:
+        return None
+    return SearchDefinition(
+        models=list(wanted.builders),
+        space={
+            f"{model}.{name}": repr(values)
+            for model in wanted.builders
+            for name, values in sorted(wanted.spaces.get(model, {}).items())
+        },
+        seed=recipe.random_state,
+        asked=wanted.trials,
+        trials=len(searched.trials) if searched else 0,
+        folds=searched.folds if searched else "",
+        chosen=dict(searched.winner.parameters) if searched else {},
     )
 
 

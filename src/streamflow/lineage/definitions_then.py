@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from streamflow.features import point_in_time
 from streamflow.features.entity_sample import EntitySample
@@ -17,7 +17,7 @@ from streamflow.history.history_changes import name_now, recorded_changes
 from streamflow.lineage.configuration import Configuration, LabelDefinition
 from streamflow.lineage.document import Lineage
 from streamflow.postgres.database import Database
-from streamflow.use_case import Label, Table, UseCase
+from streamflow.use_case import Table, UseCase
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,11 @@ class Then:
 
     def configuration_today(self, joined: Configuration, use_case: UseCase) -> Configuration:
         """The configuration with all that the use case has today, joined or not."""
-        label = use_case.label
         schema, views = self.join.today
         return replace(
             joined,
             entity_table=use_case.entity_table,
-            label=LabelDefinition(label.table, label.column, label.horizon.total_seconds()),
+            label=LabelDefinition.of(use_case.label),
             feature_schema=schema,
             feature_views=views,
         )
@@ -83,7 +82,7 @@ def _with_recorded(database: Database, use_case: UseCase, recorded: Configuratio
     column = name_now(recorded_changes(database, use_case), history, was.column)
     label, entities = use_case.label, use_case.entity_table
     if was.table not in tables or column not in tables[was.table].contract.columns:
-        label = Label(was.table, column, timedelta(seconds=was.horizon_seconds))
+        label = replace(was.label, column=column)
     if recorded.entity_table not in tables:
         entities = recorded.entity_table
     return replace(use_case, label=label, entity_table=entities)

@@ -21,7 +21,7 @@ from streamflow.lineage.configuration import Configuration, configuration, param
 from streamflow.lineage.data import Data, data
 from streamflow.lineage.environment import Environment, Randomness, environment, randomness
 from streamflow.registry.records import MODEL_HASH_TAG, Run
-from streamflow.training.candidate import Candidate, Recipe
+from streamflow.training.candidate import Candidate, Recipe, built
 from streamflow.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -100,20 +100,16 @@ def describe(
     `module` is the use case's dotted path, `model` the name of its model. Without a candidate, the
     model's hashes are empty.
     """
-    training_set, estimator = assembled.training_set, recipe.build(recipe.random_state)
+    training_set, estimator = assembled.training_set, built(recipe, candidate)
     return Lineage(
         format=1,
         data=data(assembled),
         code=code([*OWN_PACKAGES, module]),
         environment=environment(),
         configuration=configuration(
-            use_case,
-            training_set.schema,
-            assembled.feature_views,
-            model,
-            estimator,
-            recipe,
+            *(use_case, training_set.schema, assembled.feature_views, model, estimator, recipe),
             assembled.sample.size if assembled.sample is not None else None,
+            candidate.searched if candidate else None,
         ),
         randomness=randomness(recipe.random_state, parameters(estimator)),
         model=fingerprint(candidate),

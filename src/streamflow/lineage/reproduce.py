@@ -40,6 +40,8 @@ from streamflow.registry.records import Run
 from streamflow.scratch import scratch
 from streamflow.training import candidate
 from streamflow.training.candidate import Candidate, Recipe
+from streamflow.training.search.search import Search
+from streamflow.use_case import UseCase
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,6 +196,7 @@ def _train_again(
         replace(configuration.judged, share=use_case.validation_share),
         then.use_case.label.horizon,
         configuration.refit,
+        search=_search(use_case, configuration),
     )
     difference = _difference(recorded, assembled.table)
     trained, failure = _candidate(recipe, folder / "today", progress)
@@ -203,6 +206,18 @@ def _train_again(
     )
     now = then.configuration_today(rerun.configuration, use_case)
     return _Rerun(recipe, rerun, now, difference, trained, failure)
+
+
+def _search(use_case: UseCase, recorded: Configuration) -> Search | None:
+    """The recorded search, of as many trials as were made, through the use case's space of today.
+
+    Raises UnknownModel.
+    """
+    was = recorded.search
+    if was is None:
+        return None
+    model = was.models[0] if len(was.models) == 1 else None
+    return candidate.search_of(use_case, model, was.asked, made=was.trials)
 
 
 def _difference(recorded: RecordedRun, today: pa.Table) -> Difference | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from streamflow.history.months import labelled_months
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
-from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.ingest import MonthFiles, ingest, ingest_months
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.progress import Progress
 from streamflow.training.evaluation import auc_in_words
+from streamflow.training.split import AS_OF_ALONE, Choice
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,34 @@ class FirstModel:
 
 
 def first_model(
-    platform: Platform, folder: Path, as_of: date, now: datetime, who: str, progress: Progress
+    platform: Platform,
+    folder: Path,
+    as_of: date,
+    now: datetime,
+    who: str,
+    progress: Progress,
+    months: Sequence[MonthFiles] | None = None,
 ) -> FirstModel:
     """Load the month, apply the definitions, put its features online and train by the default.
+
+    Of several `months`, all are loaded, and those with labels are learned from.
 
     Raises what these steps raise; each can be run again.
     """
     progress("ingest")
-    ingest(platform, folder, as_of, None, now, who)
+    choice = AS_OF_ALONE
+    if months is None:
+        ingest(platform, folder, as_of, None, now, who)
+    else:
+        list(ingest_months(platform, months, None, now, who, progress))
+        known = labelled_months(platform.database, platform.use_case, now)
+        as_of, choice = known[-1] if known else as_of, Choice(months=max(len(known), 1))
     progress("apply")
     apply(platform)
     progress("materialize")
-    materialize(platform, as_of, now)
+    materialize(platform, None if months else as_of, now)
     progress("train")
-    done = train.train(platform, as_of, None, 42, now, who=who)
+    done = train.train(platform, as_of, None, 42, now, choice=choice, who=who)
     return FirstModel(
         done.version,
         as_of,

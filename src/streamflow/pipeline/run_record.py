@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 from streamflow.features.point_in_time import Assembled
 from streamflow.lineage.document import Lineage
-from streamflow.registry.records import JUDGED_ON_TAG, JUDGED_ROWS_TAG, RunRecord
+from streamflow.registry.records import (
+    JUDGED_ON_TAG,
+    JUDGED_ROWS_TAG,
+    RunRecord,
+    TrialRecord,
+)
 from streamflow.training import judged_rows
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.judgement import Judgement
+from streamflow.training.search.search import Searched
 from streamflow.use_case import Estimator
 
 if TYPE_CHECKING:
@@ -54,6 +60,7 @@ def run_record(
             **{f"without_row.{one}": count for one, count in assembled.without_row.items()},
             **{f"taken_as_null.{one}": count for one, count in assembled.taken_as_null.items()},
             **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
+            **_search_params(trained.searched),
         },
         metrics={
             **judgement.as_metrics(),
@@ -71,7 +78,34 @@ def run_record(
         schema=fitted.schema,
         input_example=_example(assembled, rows=5),
         requirements=_requirements(lineage.environment.versions, trained.served),
+        trials=_trials(trained.searched, fitted.random_state),
     )
+
+
+def _search_params(searched: Searched | None) -> dict[str, object]:
+    if searched is None:
+        return {}
+    return {
+        "search.trials": len(searched.trials),
+        "search.folds": searched.folds,
+        "search.best_trial": searched.winner.number,
+        "search.inner_auc": searched.winner.auc,
+    }
+
+
+def _trials(searched: Searched | None, seed: int) -> list[TrialRecord]:
+    return [
+        TrialRecord(
+            name=f"trial {one.number}",
+            params={"model": one.model, "seed": seed}
+            | {f"model.{key}": value for key, value in one.parameters.items()},
+            metrics={"fold_auc": one.aucs, "auc": [one.auc]} if one.aucs else {},
+            tags={"streamflow.trial": str(one.number)}
+            | ({"streamflow.failure": one.failure} if one.failure else {}),
+            failed=not one.aucs,
+        )
+        for one in (searched.trials if searched is not None else ())
+    ]
 
 
 def _parameters(estimator: Estimator) -> dict[str, object]:

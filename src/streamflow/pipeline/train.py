@@ -33,6 +33,7 @@ from streamflow.training import (
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.feature_importance import feature_importances
 from streamflow.training.judgement import Judgement, judge
+from streamflow.training.search.search import Searched
 from streamflow.training.split import AS_OF_ALONE, Choice, Method
 
 
@@ -45,6 +46,7 @@ class Trained:
     the figures in `metrics` are of; `by_month` has them for each month of validation, without a
     month whose rows all have one label. With `refit`, they are of a twin of the model, which hadn't
     seen the validation rows. `sample` is the number of entities that were asked for, None for all.
+    `searched` has the trials of a search.
     `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
     `without_features` count the entities that were left out; `null_labels` of the former have a
     label that is null: not known; `premature_labels` of them one that was recorded before it could
@@ -82,6 +84,7 @@ class Trained:
     gap_months: list[date]
     refit: bool
     sample: int | None
+    searched: Searched | None = None
 
 
 def train(
@@ -106,10 +109,11 @@ def train(
     """
     name = model or platform.use_case.default_model
     known_at = known_at or now
-    build = candidate.estimator_builder(platform.use_case, name)
+    build, search = candidate.models_of(platform.use_case, model, choice)
     require_past(known_at, now)
     use_case_check.require_usable(platform.use_case)
-    estimator_findings.require_estimator(platform.use_case, name)
+    for one in search.builders if search else [name]:
+        estimator_findings.require_estimator(platform.use_case, one)
     months = months_up_to(
         platform.database, platform.use_case, as_of, known_at, choice.months, choice.since
     )
@@ -120,17 +124,16 @@ def train(
         platform.database, platform.use_case, months, known_at, sample=choice.sample
     )
     recipe = Recipe(
-        assembled.training_set,
-        build,
-        random_state,
-        validation,
+        *(assembled.training_set, build, random_state, validation),
         platform.use_case.label.horizon,
         choice.refit,
+        search=search,
     )
     with scratch(platform.settings.scratch) as folder:
         artifacts = folder / "artifacts"
         artifacts.mkdir()
         trained = candidate.make_candidate(recipe, folder / "served", progress)
+        name = trained.searched.winner.model if trained.searched else name
         judgement = judge(recipe, trained)
         _draw(trained, artifacts / "plots", progress)
         lineage = _fingerprint(platform, assembled, name, recipe, trained, progress)
@@ -291,4 +294,5 @@ def _summary(
         gap_months=list(trained.judged.gap_months),
         refit=recipe.refit,
         sample=assembled.sample.size if assembled.sample is not None else None,
+        searched=trained.searched,
     )

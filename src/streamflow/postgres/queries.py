@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 from psycopg import sql
 from psycopg.abc import AdaptContext
@@ -81,3 +82,14 @@ def definitions(types: Mapping[str, str]) -> sql.Composed:
         sql.SQL(", {} {}").format(sql.Identifier(name), sql.SQL(kind))
         for name, kind in types.items()
     )
+
+
+def one_of(name: str, values: Sequence[object]) -> sql.Composed:
+    """The condition that the column has one of the values; null where it is null."""
+    listed = sql.SQL(", ").join(map(sql.Literal, values))
+    return sql.SQL("{} IN ({})").format(sql.Identifier(name), listed)
+
+
+def compared(name: str, operator: Literal[">=", ">", "<=", "<"], number: float) -> sql.Composed:
+    """The condition that the column's number compares so with `number`; null where it is null."""
+    return sql.SQL("{} {} {}").format(sql.Identifier(name), sql.SQL(operator), sql.Literal(number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -34,6 +34,8 @@ from streamflow.registry.records import ModelVersion
 
 # Of the resamples behind the intervals: the same each time, so that a second look says the same.
 RANDOM_STATE = 0
+# Why a version goes to Production of which so few rows can't tell how good it is.
+FIRST_VERSION = "the first version: none is in Production that it could be worse than"
 _NOT_TIMED = Timings(np.empty(0), np.empty(0))
 
 
@@ -93,6 +95,31 @@ def check_version(
     stopping = {one.gate for one in results if not one.passed}
     needed = {gate: why for gate, why in (overrides or {}).items() if gate in stopping}
     return GateReport(version, versions.current, results, needed, candidate.model_hash)
+
+
+def check_to_promote(
+    platform: Platform,
+    version: int,
+    promoter: str | None,
+    now: datetime,
+    progress: Progress = silent,
+    overrides: Mapping[str, str] | None = None,
+) -> GateReport:
+    """As `check_version`, for somebody who promotes the version.
+
+    Where no version is in Production, so few rows that *quality* or *calibration* can't tell don't
+    stop it: it is an override of that gate, recorded and shown like any other. A gate that failed
+    stops it.
+    """
+    report = check_version(platform, version, promoter, now, progress, overrides)
+    if report.against is not None:
+        return report
+    first = {
+        one.gate: FIRST_VERSION
+        for one in report.results
+        if one.gate in ("quality", "calibration") and one.outcome == "can't tell"
+    }
+    return replace(report, overrides={**first, **report.overrides})
 
 
 def check_rollback(

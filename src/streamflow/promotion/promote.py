@@ -11,7 +11,7 @@ from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.promotion import history, model_history
 from streamflow.promotion.admission.elsewhere import made_elsewhere
-from streamflow.promotion.check_version import Check, check_rollback, check_version, stopped
+from streamflow.promotion.check_version import Check, check_rollback, check_to_promote, stopped
 from streamflow.promotion.errors import GateFailed, NotInProduction, PromotedMeanwhile
 from streamflow.promotion.gates.result import GateReport
 from streamflow.promotion.lookup import anchors
@@ -57,7 +57,7 @@ def promote(
     *,
     overrides: Mapping[str, str] | None = None,
     progress: Progress = silent,
-    check: Check = check_version,
+    check: Check = check_to_promote,
 ) -> Promoted:
     """Move the version to the stage, archive the version that was there, and record the reason.
 

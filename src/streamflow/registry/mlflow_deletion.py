@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from streamflow.registry.search_trials import trial_runs
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -30,6 +32,8 @@ def delete_run(
         _delete_files(cache, owner, location)
     for one in logged:
         client.delete_logged_model(one.model_id)
+    for trial in trial_runs(client, experiment, run_id):
+        client.delete_run(trial)
     client.delete_run(run_id)
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 
+# MLflow's tag of a run that is a part of another one, with the id of that.
+PARENT_TAG = "mlflow.parentRunId"
+
+
 def pages(read: Callable[[str | None], Any]) -> Iterator[Any]:
     """The items of every page of a list of MLflow's; `read` reads one by its token."""
     page = read(None)
@@ -49,6 +53,11 @@ def model_version(
 def in_stage(versions: Iterable[MlflowVersion], stage: str) -> ModelVersion | None:
     """The first of MLflow's versions in the stage, as ours."""
     return next((model_version(one) for one in versions if one.current_stage == stage), None)
+
+
+def our_runs(runs: Iterable[MlflowRun]) -> list[Run]:
+    """The runs in their order, without those that are a part of another one."""
+    return [our_run(run) for run in runs if PARENT_TAG not in run.data.tags]
 
 
 def our_run(run: MlflowRun) -> Run:

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from streamflow.errors import UnknownRun, UnknownVersion
 from streamflow.registry.mlflow_client import mlflow_errors, open_client
 from streamflow.registry.mlflow_deletion import delete_run
-from streamflow.registry.mlflow_entities import in_stage, model_version, our_run, pages
+from streamflow.registry.mlflow_entities import in_stage, model_version, our_run, our_runs, pages
 from streamflow.registry.mlflow_signature import signature
 from streamflow.registry.model_cache import ModelCache
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion, Placed, Run, RunRecord
+from streamflow.registry.search_trials import record_trials
 from streamflow.registry.stages import ALIASES, PRODUCTION, STAGING
 from streamflow.training import served_model
 
@@ -88,6 +89,7 @@ class Registry:
                 tags=[RunTag(key, str(value)) for key, value in record.tags.items()],
             )
             client.log_artifacts(run_id, str(record.artifacts))
+            record_trials(client, self.experiment(), run_id, record.trials)
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
             with mlflow.start_run(run_id=run_id):
@@ -131,17 +133,13 @@ class Registry:
             delete_run(self._client, self.cache, self.experiment(), self.model, run_id)
 
     def runs(self) -> list[Run]:
-        """All runs that aren't deleted, newest first."""
+        """All trainings that aren't deleted, newest first; without the trials of a search."""
         with mlflow_errors():
             experiments = [self.experiment()]
-            return [
-                our_run(run)
-                for run in pages(
-                    lambda token: self._client.search_runs(
-                        experiments, max_results=PAGE, page_token=token
-                    )
-                )
-            ]
+            search = self._client.search_runs
+            return our_runs(
+                pages(lambda token: search(experiments, max_results=PAGE, page_token=token))
+            )
 
     def run(self, run_id: str) -> Run:
         """The run. Raises UnknownRun if it doesn't exist, is deleted, or is another model's."""

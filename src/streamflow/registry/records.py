@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +72,17 @@ class Run:
 
 
 @dataclass(frozen=True)
+class TrialRecord:
+    """What MLflow stores of a search's trial; a metric has a value for each fold."""
+
+    name: str
+    params: Mapping[str, object]
+    metrics: Mapping[str, Sequence[float]]
+    tags: Mapping[str, str]
+    failed: bool
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """What MLflow stores of a finished training."""
 
@@ -83,6 +94,7 @@ class RunRecord:
     schema: FeatureSchema
     input_example: DataFrame  # of a few rows
     requirements: list[str]
+    trials: Sequence[TrialRecord] = ()
 
 
 @dataclass(frozen=True)

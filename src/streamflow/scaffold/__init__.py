@@ -12,4 +12,5 @@ __all__ = [
     "profile",
     "proposal",
     "raw_tables",
+    "several_months",
 ]

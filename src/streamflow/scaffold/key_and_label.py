@@ -10,6 +10,9 @@ from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import Column, Profile
 
 IS_KEY = re.compile(r"(^|_)(id|key|nr|no|number|num|code|uuid|guid|nummer)$|id$")
+# A column of several states, of which some are what is looked for.
+IS_STATE = re.compile(r"(^|_)(status|state|stand|outcome|result)$")
+MOST_STATES = 10
 IS_LABEL = re.compile(
     r"churn|label|target|outcome|fail|default|fraud|attrition|dropped|dropout|cancel|kuendigung|"
     r"closed|left|exited|is_lost|response|converted|^y$"
@@ -48,21 +51,34 @@ def propose_key(profiles: Sequence[Profile], wanted: str | None = None) -> str:
 def propose_label(profiles: Sequence[Profile], key: str, wanted: str | None = None) -> str:
     """The column to be predicted as `table.column`, by names of the use case.
 
-    It is one with two values, by preference one that is called so. Raises InvalidSettings.
+    It is one with two values, by preference one that is called so, or one of a few states, in a
+    table with one row per key. Raises InvalidSettings.
     """
-    columns = {
+    there = {
         f"{table.raw.name}.{plain_name(one.name)}": one
         for table in profiles
+        if _one_row_each(table, key)
         for one in table.columns
-        if plain_name(one.name) != key and one.distinct == 2 and one.kind != "date"
+        if plain_name(one.name) != key and one.kind != "date"
     }
+    columns = {name: one for name, one in there.items() if one.distinct == 2}
+    states = {name: one for name, one in there.items() if 2 < len(one.categories) <= MOST_STATES}
+    called = {
+        name: one
+        for name, one in states.items()
+        if IS_LABEL.search(name) or IS_STATE.search(name.partition(".")[2])
+    }
+    if wanted is not None:
+        columns |= states
+    elif not columns:
+        columns = called
     if wanted is not None:
         found = [
             one for one in columns if plain_name(wanted) in (plain_name(one), one.partition(".")[2])
         ]
         if len(found) == 1:
             return found[0]
-        what = "isn't a column with two values" if not found else f"may be {' or '.join(found)}"
+        what = "isn't a column with a few values" if not found else f"may be {' or '.join(found)}"
         raise InvalidSettings(
             f"The label {wanted!r} {what}.", f"Say one of: --label {', '.join(columns)}."
         )
@@ -79,6 +95,12 @@ def propose_label(profiles: Sequence[Profile], key: str, wanted: str | None = No
         return named, columns[name].kind == "boolean", -size, list(columns).index(name)
 
     return max(columns, key=rank)
+
+
+def _one_row_each(table: Profile, key: str) -> bool:
+    """Whether each row has a key of its own, as far as the table has one by that name."""
+    named = [one for one in table.columns if plain_name(one.name) == key]
+    return not named or named[0].unique
 
 
 def _columns_named(profiles: Sequence[Profile], name: str) -> list[tuple[Profile, Column]]:

@@ -12,10 +12,13 @@ TEMPLATES = Path(__file__).with_name("templates")
 _FEAST = {"Int64": "Int64", "Float64": "Float64", "boolean": "Bool", "string": "String"}
 
 
-def package_files(proposal: Proposal, folder: str, as_of: str) -> dict[str, str]:
+def package_files(
+    proposal: Proposal, folder: str, as_of: str, ingest: str = "", months: int = 1
+) -> dict[str, str]:
     """By their names, the texts of the package's files.
 
-    `folder` is where the month's files are and `as_of` their day, for the commands of its README.
+    `folder` is where the month's files are and `as_of` their day, for the commands of its README;
+    `ingest` is what to type after `streamflow ingest` for files of several `months`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -26,7 +29,11 @@ def package_files(proposal: Proposal, folder: str, as_of: str) -> dict[str, str]
         keep_trailing_newline=True,
         autoescape=False,  # it is code that is written, not HTML
     )
-    facts = _facts(proposal) | {"folder": folder, "as_of": as_of}
+    facts = _facts(proposal) | {
+        "ingest": ingest or f"{folder} --as-of {as_of}",
+        "as_of": as_of,
+        "months": months,
+    }
     return {
         name.removesuffix(".jinja"): environment.get_template(name).render(facts)
         for name in sorted(environment.list_templates())

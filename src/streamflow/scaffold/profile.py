@@ -27,7 +27,7 @@ class Column:
     `kind` is the narrowest contract type that every value has. `nulls` and `distinct` are numbers
     of rows and of values. `lowest` and `highest` are numbers and dates as text, `categories` the
     values of a text column that has few, `evidence` is the first value that a narrower type
-    doesn't have, with its line.
+    doesn't have, with its line. With `unique_in_month`, a row of a month has a value of its own.
     """
 
     name: str
@@ -39,11 +39,13 @@ class Column:
     highest: str | None
     categories: tuple[str, ...]
     evidence: str
+    unique_in_month: bool = False
 
     @property
     def unique(self) -> bool:
-        """Whether each row has a value of its own."""
-        return self.nulls == 0 and self.distinct == self.rows > 0
+        """Whether each row has a value of its own, of a table of several months in each of them."""
+        own = self.nulls == 0 and self.distinct == self.rows > 0
+        return own or self.unique_in_month
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from streamflow.errors import InvalidSettings
 from streamflow.history.column_findings import RESERVED_COLUMNS
 from streamflow.scaffold.draft import Feature, Proposal, TableProposal
-from streamflow.scaffold.key_and_label import IS_KEY
+from streamflow.scaffold.key_and_label import IS_KEY, IS_LABEL
 from streamflow.scaffold.leaks import auc_alone
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import MOST_CATEGORIES, Column, Profile
@@ -21,9 +21,15 @@ _POSITIVE = ("1", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sim")
 
 
 def propose(
-    name: str, profiles: Sequence[Profile], key: str, label: str, horizon_days: int
+    name: str,
+    profiles: Sequence[Profile],
+    key: str,
+    label: str,
+    horizon_days: int,
+    positive: Sequence[str] = (),
 ) -> Proposal:
-    """The use case from the tables that have one row per entity. Raises InvalidSettings."""
+    """The use case from the tables that have one row per entity; `positive` are the texts of the
+    label that mean yes, if told. Raises InvalidSettings."""
     notes: list[str] = [f"{one.raw.name}: {said}" for one in profiles for said in one.unclear]
     label_table, _, label_column = label.partition(".")
     usable = _usable(profiles, key, notes)
@@ -60,7 +66,7 @@ def propose(
                 f"{table.raw.name}: {missing:,} of {len(entities):,} have no row; their features "
                 'are null (absent="null")'
             )
-        one = TableProposal(_with_label(table, of_label), names, of_label, complete)
+        one = TableProposal(_with_label(table, of_label, positive), names, of_label, complete)
         tables.append(one)
         features += _features(one, key_there, notes)
     if not features:
@@ -69,6 +75,9 @@ def propose(
         )
     named = next(one for one in tables if one.name == label_table)
     assert named.label is not None
+    if next(one for one in profiles if one.raw.name == label_table).column(named.label).categories:
+        yes, no = (", ".join(map(repr, texts)) for texts in (named.read.true, named.read.false))
+        notes.append(f"{label_table}.{named.names[named.label]}: yes is {yes}; no is {no}")
     proposal = Proposal(
         name,
         key,
@@ -102,7 +111,9 @@ def _usable(profiles: Sequence[Profile], key: str, notes: list[str]) -> list[tup
                 one.name
                 for one in table.columns
                 if one.unique
-                and any(len(_values(table, one.name) & there) >= 0.9 * one.rows for there in values)
+                and any(
+                    len(_values(table, one.name) & there) >= 0.9 * one.distinct for there in values
+                )
             ),
             None,
         )
@@ -162,20 +173,28 @@ def _names(table: Profile, key: str, key_there: str, taken: set[str]) -> dict[st
     return names
 
 
-def _with_label(table: Profile, label: str | None) -> Profile:
-    """The table whose label is true or false, by the texts that say so."""
-    if label is None or table.column(label).kind == "boolean":
+def _with_label(table: Profile, label: str | None, told: Sequence[str]) -> Profile:
+    """The table whose label is true or false, by the texts that say so.
+
+    Raises InvalidSettings if a text that was told isn't there.
+    """
+    if label is None or (table.column(label).kind == "boolean" and not told):
         return table
     column = table.raw.rows[label].drop_null()
     counts = {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
     counts = {str(value): count for value, count in counts.items()}
     texts = sorted(set(counts) - {*table.raw.read.null}, key=lambda text: counts[text])
     whole = {re.sub(r"\.0+$", "", text): text for text in texts}
-    positive = next((one for one in whole if one.casefold() in _POSITIVE), next(iter(whole)))
-    negative = [one for one in whole if one != positive]
+    if strange := [one for one in told if one not in whole]:
+        raise InvalidSettings(
+            f"{strange[0]!r} isn't a value of {label!r}.",
+            f"Say some of: --positive {','.join(sorted(whole))}.",
+        )
+    positive = [*told] or _positive(list(whole))
+    negative = [one for one in whole if one not in positive]
     read = table.raw.read
-    true = (positive, *(read.true if not {*read.true} & {*negative} else ()))
-    false = (*negative, *(read.false if positive not in read.false else ()))
+    true = (*positive, *(read.true if not {*read.true} & {*negative} else ()))
+    false = (*negative, *(read.false if not {*read.false} & {*positive} else ()))
     read = replace(read, true=tuple(dict.fromkeys(true)), false=tuple(dict.fromkeys(false)))
     columns = tuple(
         replace(one, kind="boolean", categories=(), lowest=None, highest=None)
@@ -184,6 +203,16 @@ def _with_label(table: Profile, label: str | None) -> Profile:
         for one in table.columns
     )
     return replace(table, raw=replace(table.raw, read=read), columns=columns)
+
+
+def _positive(texts: Sequence[str]) -> list[str]:
+    """Of a label's texts, the rarest first, those that mean yes: one that says so, those that are
+    called like what is looked for, or the rarest."""
+    says = [one for one in texts if one.casefold() in _POSITIVE]
+    called = [one for one in texts if IS_LABEL.search(one.casefold())]
+    if len(called) == len(texts):
+        called = []
+    return says[:1] or called or [*texts[:1]]
 
 
 def _features(table: TableProposal, key_there: str, notes: list[str]) -> list[Feature]:

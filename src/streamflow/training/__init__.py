@@ -18,6 +18,7 @@ __all__ = [
     "judgement",
     "plots",
     "rows",
+    "search",
     "served_model",
     "split",
     "statistics",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ from streamflow.training.dataset_table import AS_OF, LABEL
 from streamflow.training.export import Proof
 from streamflow.training.fit import Fitted
 from streamflow.training.rows.entities import entities
+from streamflow.training.search.search import Search, Searched, search
 from streamflow.training.served_model import Labels, Matrix
-from streamflow.training.split import Validation
-from streamflow.use_case import EstimatorBuilder, UseCase
+from streamflow.training.split import Choice, Validation
+from streamflow.use_case import Estimator, EstimatorBuilder, UseCase
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +45,7 @@ class Recipe:
     horizon: timedelta = timedelta(0)
     refit: bool = False
     threads: dict[str, int] | None = None
+    search: Search | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Candidate:
     judge: the same, or the twin of a model that was fitted to all rows.
 
     `predictions` and `probabilities` (of 1) are of `judged`, one per validation row; `scores` has a
-    row for each.
+    row for each. `searched` has the trials of a search.
     """
 
     fitted: Fitted
@@ -64,6 +66,7 @@ class Candidate:
     served: Path
     model_hash: str
     proof: Proof
+    searched: Searched | None = None
 
 
 def make_candidate(recipe: Recipe, served: Path, progress: Progress = silent) -> Candidate:
@@ -71,8 +74,12 @@ def make_candidate(recipe: Recipe, served: Path, progress: Progress = silent) ->
 
     Raises UntrainableData, UnservableModel, ServedFormDiffers.
     """
-    progress("fit")
+    searched = None
     with _limited(recipe.threads):
+        if recipe.search is not None:
+            searched = _search(recipe, recipe.search, progress)
+            recipe = replace(recipe, build=searched.winner.build(recipe.search.builders))
+        progress("fit")
         judged = fit.fit(
             recipe.training_set,
             recipe.build,
@@ -99,6 +106,22 @@ def make_candidate(recipe: Recipe, served: Path, progress: Progress = silent) ->
         served=served,
         model_hash=served_model.digest(served),
         proof=proof,
+        searched=searched,
+    )
+
+
+def _search(recipe: Recipe, wanted: Search, progress: Progress) -> Searched:
+    parts = fit.parts_of(
+        recipe.training_set, recipe.validation, recipe.horizon, recipe.random_state
+    )
+    return search(
+        wanted,
+        recipe.training_set,
+        parts.training_rows,
+        recipe.validation,
+        recipe.horizon,
+        recipe.random_state,
+        progress,
     )
 
 
@@ -140,3 +163,39 @@ def estimator_builder(use_case: UseCase, name: str) -> EstimatorBuilder:
             "Name one of them: `streamflow train --model NAME`.",
         )
     return use_case.models[name]
+
+
+def search_of(
+    use_case: UseCase,
+    model: str | None,
+    trials: int,
+    minutes: float | None = None,
+    made: int | None = None,
+) -> Search:
+    """The search among the use case's models, or by one of them alone. Raises UnknownModel."""
+    for name in use_case.search:
+        estimator_builder(use_case, name)  # a slip of the pen in the space's name is told
+    names = list(use_case.models) if model is None else [model]
+    builders = {name: estimator_builder(use_case, name) for name in names}
+    return Search(trials, builders, use_case.search, minutes, made)
+
+
+def models_of(
+    use_case: UseCase, model: str | None, choice: Choice
+) -> tuple[EstimatorBuilder, Search | None]:
+    """What builds the model; or what it is searched among: all models where none is named.
+
+    Raises UnknownModel.
+    """
+    build = estimator_builder(use_case, model or use_case.default_model)
+    if choice.trials is None:
+        return build, None
+    return build, search_of(use_case, model, choice.trials, choice.search_minutes)
+
+
+def built(recipe: Recipe, trained: Candidate | None) -> Estimator:
+    """The estimator by the recipe, unfitted: of a search, that of its best trial."""
+    build = recipe.build
+    if recipe.search is not None and trained is not None and trained.searched is not None:
+        build = trained.searched.winner.build(recipe.search.builders)
+    return build(recipe.random_state)

@@ -71,13 +71,10 @@ def fit(
     none may be, or a STRING feature with more than 1,000 values.
     """
     validation = validation or Validation("random", 0.25)
-    labels = training_set.label_numbers
     # Errors are of all rows. At random both parts are of the same months, and versions of old were
     # trained in this way: what any row has is taken as seen.
     schema = with_values_seen(training_set)
-    parts = split(
-        validation, training_set.entities, training_set.as_ofs, labels, horizon, random_state
-    )
+    parts = parts_of(training_set, validation, horizon, random_state)
     if validation.method != "random":
         schema = with_values_seen(training_set, parts.training_rows)
     unseen = rows_with_unseen_values(schema, training_set, parts.validation_rows)
@@ -87,6 +84,16 @@ def fit(
         _fitted(training_set, schema, build, random_state, parts),
         gap_months=parts.gap_months,
         unjudged_rows=len(unseen),
+    )
+
+
+def parts_of(
+    training_set: TrainingSet, validation: Validation, horizon: timedelta, random_state: int
+) -> Split:
+    """The rows to train on and those to judge by; see `split`. Raises UntrainableData."""
+    labels = np.asarray(training_set.labels, dtype=np.int64)
+    return split(
+        validation, training_set.entities, training_set.as_ofs, labels, horizon, random_state
     )
 
 

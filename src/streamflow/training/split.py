@@ -50,11 +50,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a model is to learn from and how it is to be judged, where somebody says so.
+    """What a model is to learn from, how it is to be judged and found, where somebody says so.
 
     Of the months up to the as_of the newest `months`, or all `since` a day; else the as_of alone.
     `validation_months` is for `out-of-time`. With `refit`, the model that is served is fitted to
-    all rows. With a `sample`, it learns from and is judged on so many entities.
+    all rows. With a `sample`, it learns from and is judged on so many entities. With `trials`, so
+    many are made in search of it, or those that begin within `search_minutes`.
     """
 
     months: int | None = None
@@ -63,6 +64,8 @@ class Choice:
     validation_months: int | None = None
     refit: bool = False
     sample: int | None = None
+    trials: int | None = None
+    search_minutes: float | None = None
 
     def validation_of(self, months: Sequence[date], use_case: UseCase) -> Validation:
         """The chosen validation; without a choice, the best that the `months` allow: `out-of-time`

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from streamflow.progress import Progress, silent
 from streamflow.use_case.csv_form import Csv
 from streamflow.use_case.gates import Gates
+from streamflow.use_case.label import Label
 from streamflow.use_case.monitoring import Monitoring
 from streamflow.use_case.phrases import Phrases
 from streamflow.use_case.retraining import Retraining
+from streamflow.use_case.search_space import SearchSpace
 from streamflow.use_case.value import Value
 
 if TYPE_CHECKING:
@@ -72,15 +74,6 @@ class Table:
     def history_of(name: str) -> str:
         """The name of the table with the history of the table `name`."""
         return f"{name}_history"
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a model learns to predict: a boolean column, known `horizon` after its as_of."""
-
-    table: str
-    column: str
-    horizon: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -154,6 +147,9 @@ class UseCase:
     lowest probability of its band. `phrases` says, by feature, how it is spoken of in a reason for
     a score; a feature without one is called by its name.
 
+    `search` has, by model, the values of its parameters among which `train --search` looks for the
+    best ones; a model without an entry is tried as it is built.
+
     Two ids that look the same, such as `abc` and `abc ` or one letter written in two ways, are
     refused at ingest as likely the same entity, unless `similar_ids` is "allow".
     """
@@ -180,3 +176,4 @@ class UseCase:
     value: Value | None = None
     risk_bands: Mapping[str, float] = field(default_factory=dict)
     phrases: Phrases = field(default_factory=dict)
+    search: Mapping[str, SearchSpace] = field(default_factory=dict)

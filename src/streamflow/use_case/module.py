@@ -10,13 +10,15 @@ from difflib import get_close_matches
 from typing import get_args
 
 from streamflow.errors import InvalidSettings
-from streamflow.use_case.contract import Label, Unseen, UseCase
+from streamflow.use_case.contract import Unseen, UseCase
 from streamflow.use_case.findings import Finding, require_none
 from streamflow.use_case.gates import gates_findings
+from streamflow.use_case.label import label_findings
 from streamflow.use_case.monitoring import monitoring_findings
 from streamflow.use_case.phrases import phrase_findings
 from streamflow.use_case.retraining import retraining_findings
 from streamflow.use_case.risk_bands import risk_band_findings
+from streamflow.use_case.search_space import search_findings
 from streamflow.use_case.value import value_findings
 
 # Metrics of which more is better, so that a least value can be asked for.
@@ -65,7 +67,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
     return [
         *_name_findings(use_case),
         *_key_findings(use_case.join_key),
-        *_label_findings(use_case.label),
+        *label_findings(use_case.label),
         *_model_findings(use_case),
         *_judging_findings(use_case),
         *_unseen_findings(use_case.unseen),
@@ -76,6 +78,7 @@ def use_case_findings(use_case: UseCase) -> list[Finding]:
         *value_findings(use_case.value),
         *risk_band_findings(use_case.risk_bands),
         *phrase_findings(use_case.phrases),
+        *search_findings(use_case.search),
     ]
 
 
@@ -120,17 +123,6 @@ def _key_findings(key: object) -> Iterator[Finding]:
     else:
         yield Finding(
             "join_key", f"{key!r} isn't the name of a column", f'join_key="{(*parts, "…")[0]}"'
-        )
-
-
-def _label_findings(label: object) -> Iterator[Finding]:
-    if not isinstance(label, Label):
-        yield Finding("label", f"{label!r} isn't a Label", 'label=Label(table="…", column="…")')
-    elif not isinstance(label.horizon, timedelta) or label.horizon < timedelta(0):
-        yield Finding(
-            "label",
-            f"its horizon {label.horizon!r} isn't a time that passes after the as_of",
-            f'Label(table="{label.table}", column="{label.column}", horizon=timedelta(days=30))',
         )
 
 

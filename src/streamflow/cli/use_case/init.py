@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,9 +27,12 @@ from streamflow.cli.times import parse_day
 
 if TYPE_CHECKING:
     from streamflow.operations.first_model import FirstModel
+    from streamflow.pipeline.ingest import MonthFiles
+    from streamflow.platform import Platform
     from streamflow.scaffold.draft import Proposal
     from streamflow.scaffold.month_changes import MonthChange
     from streamflow.scaffold.profile import Profile
+    from streamflow.scaffold.several_months import SeveralMonths
 
 app = typer.Typer()
 
@@ -45,6 +50,10 @@ def init(
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="The column to be predicted: COLUMN or TABLE.COLUMN.")
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(metavar="VALUES", help="The label's values that mean yes: churned,left."),
     ] = None,
     horizon: Annotated[
         int | None,
@@ -72,39 +81,70 @@ def init(
     Every row is read. With a package of that name, what this month has that its contract doesn't is
     told, and nothing is changed.
     """
-    from streamflow.scaffold.profile import profile
-    from streamflow.scaffold.raw_tables import raw_tables
+    from streamflow.scaffold.several_months import profiles_of
+    from streamflow.scratch import scratch
 
     if decimal not in (None, ".", ","):
         raise typer.BadParameter("Say --decimal . or --decimal , .")
     name = _package_name(name, folder)
-    with show_progress(json, "init") as progress:
-        profiles = [profile(raw, decimal) for raw in raw_tables(folder, progress)]
+    with show_progress(json, "init") as progress, tempfile.TemporaryDirectory() as links:
+        found, profiles = profiles_of(folder, Path(links), decimal, progress)
     package = output / name
     if package.exists():
         _tell_changes(name, output, profiles, json)
         return
     if not json:
         _print_columns(profiles)
-    proposal = _answered(name, profiles, key, label, horizon, yes, json)
+    means_yes = tuple(positive.split(",")) if positive else ()
+    proposal = _answered(name, profiles, key, label, horizon, yes, json, means_yes)
     day = as_of.date() if as_of is not None else _last_month_end(proposal.horizon_days)
-    _write(package, proposal, folder, day.isoformat())
+    if found is not None:
+        day = found.months[-1]
+        if not json:
+            _print_months(folder, found)
+    _write(package, proposal, folder, day.isoformat(), found)
     sys.path.insert(0, str(output.resolve()))
     paths = [str(output.resolve()), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     from streamflow.operations.first_model import first_model
 
     os.environ["STREAMFLOW_USE_CASE"] = name
-    with open_platform() as platform, show_progress(json, "init") as progress:
-        done = first_model(platform, folder, day, datetime.now(UTC), operator(), progress)
+    with (
+        open_platform() as platform,
+        show_progress(json, "init") as progress,
+        scratch(platform.settings.scratch) as links,
+    ):
+        now = datetime.now(UTC)
+        months = _months(platform, folder, found, links, now)
+        done = first_model(platform, folder, day, now, operator(), progress, months)
     result = {
         "package": str(package),
         "join_key": proposal.join_key,
         "label": f"{proposal.label_table}.{proposal.label_column}",
         "notes": proposal.notes,
+        "months": found.months if found else [],
         **asdict(done),
     }
     print_result(result, json, lambda: _print_done(package, proposal, done))
+
+
+def _months(
+    platform: Platform, folder: Path, found: SeveralMonths | None, links: Path, now: datetime
+) -> Sequence[MonthFiles] | None:
+    from streamflow.pipeline.ingest import months_by_column, months_by_name
+
+    if found is None:
+        return None
+    if found.pattern:
+        return months_by_name(found.folders or [folder], found.pattern, links)
+    return months_by_column(platform, folder, found.column, now)
+
+
+def _print_months(folder: Path, found: SeveralMonths) -> None:
+    told = f"the column {found.column!r}" if found.column else "the names"
+    print(
+        f"{folder}: {len(found.months)} months by {told}, {found.months[0]} to {found.months[-1]}."
+    )
 
 
 def _package_name(name: str | None, folder: Path) -> str:
@@ -132,6 +172,7 @@ def _answered(
     horizon: int | None,
     yes: bool,
     json: bool,
+    positive: tuple[str, ...],
 ) -> Proposal:
     """The proposal, with what a person says to key, label and horizon on a terminal."""
     from streamflow.scaffold.key_and_label import propose_key, propose_label
@@ -150,17 +191,23 @@ def _answered(
     days = horizon or 0
     if asks and horizon is None:
         days = typer.prompt("Days until the label is known", default=0, type=int)
-    return propose(name, profiles, chosen, predicted, days)
+    return propose(name, profiles, chosen, predicted, days, positive)
 
 
-def _write(package: Path, proposal: Proposal, folder: Path, as_of: str) -> None:
+def _write(
+    package: Path, proposal: Proposal, folder: Path, as_of: str, found: SeveralMonths | None
+) -> None:
     """The whole package or none: it is written beside and moved."""
     from streamflow.scaffold.package import package_files
 
     package.parent.mkdir(parents=True, exist_ok=True)
     partial = package.with_name(f".{package.name}.partial")
     partial.mkdir(exist_ok=True)
-    for file, text in package_files(proposal, str(folder), as_of).items():
+    several, months = "", 1
+    if found is not None:
+        there = f"{quote(str(folder))}{'/*' if found.folders else ''}"
+        several, months = f"{there} {found.options}", len(found.months)
+    for file, text in package_files(proposal, str(folder), as_of, several, months).items():
         (partial / file).write_text(text, encoding="utf-8")
     partial.rename(package)
 

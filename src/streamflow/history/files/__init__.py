@@ -3,4 +3,12 @@
 May import: history's violations, use_case, top modules.
 """
 
-__all__ = ["header", "month_file", "month_folder", "plain_columns", "read_ahead"]
+__all__ = [
+    "header",
+    "month_column",
+    "month_file",
+    "month_folder",
+    "month_names",
+    "plain_columns",
+    "read_ahead",
+]

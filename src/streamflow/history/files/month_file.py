@@ -31,14 +31,16 @@ def as_in_file(table: Table, path: Path) -> Table:
     if not optional:
         return table
     try:
-        names = _column_names(path, table)
+        names = column_names(path, table)
     except (OSError, ValueError, csv.Error, *UNREADABLE):
         return table
     lacking = [name for name in optional if table.in_file.get(name, name) not in names]
     return replace(table, contract=table.contract.remove_columns(lacking)) if lacking else table
 
 
-def _column_names(path: Path, table: Table) -> list[str]:
+def column_names(path: Path, table: Table) -> list[str]:
+    """The names of the file's columns. Raises OSError, ValueError, csv.Error or what a damaged file
+    raises."""
     if path.suffix == ".parquet":
         return parquet_file.column_names(path)
     if path.suffix == ".xlsx":

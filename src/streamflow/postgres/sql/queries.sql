@@ -447,6 +447,11 @@ NOT EXISTS (
 (SELECT * FROM {history} AS given
  WHERE {label} IS NULL OR recorded_at >= event_timestamp + %(horizon)s::interval)
 
+-- name: labels_by_rule
+-- The values of the label's column as true, false and null.
+(SELECT {key}, as_of, event_timestamp, recorded_at, ingestion_id, {rule} AS {label}
+ FROM {history} AS given)
+
 -- name: count_staged_labels
 SELECT count(*) AS labels FROM {staging} WHERE {label} IS NOT NULL
 

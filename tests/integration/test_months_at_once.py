@@ -1,0 +1,187 @@
+"""Several months at once are the same history as month by month."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import tiny_case
+from tests.statements import execute
+
+from streamflow.bootstrap import platform
+from streamflow.errors import ContractViolation, MissingFiles
+from streamflow.pipeline.ingest import (
+    ingest,
+    ingest_months,
+    months_by_column,
+    months_by_name,
+)
+from streamflow.platform import Platform
+from streamflow.settings import load_settings
+from streamflow.use_case import Generation
+
+MONTHS = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)]
+NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
+PATTERN = r"(?P<year>\d{4})-(?P<month>\d{2})"
+History = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Months:
+    url: str
+    folders: list[Path]
+    expected: History
+
+
+@contextmanager
+def opened(url: str, home: Path) -> Iterator[Platform]:
+    with platform(load_settings(home=home, database_url=url, use_case="tests.tiny_case")) as ready:
+        yield ready
+
+
+def history(ready: Platform) -> History:
+    """All of it but the time of recording."""
+    found = {}
+    for table in tiny_case.tables():
+        names = ", ".join(f'"{name}"' for name in table.contract.columns)
+        query = f"SELECT as_of, ingestion_id, {names} FROM failures.{table.history} ORDER BY 1, 3"
+        found[table.name] = execute(ready.database, query).fetchall()
+    return found
+
+
+@pytest.fixture(scope="module")
+def months(
+    new_database: Callable[..., str],
+    prepared_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Months:
+    """Three months as folders, and the history that they make one by one."""
+    home = tmp_path_factory.mktemp("months")
+    tiny_case.generate(Generation(home / "made", users=12, months=3, seed=3))
+    folders = []
+    for number, as_of in enumerate(MONTHS):
+        (home / "made" / f"month_{number:03}").rename(home / f"export {as_of:%Y-%m}")
+        folders.append(home / f"export {as_of:%Y-%m}")
+    with opened(new_database(prepared_database), home / "one by one") as ready:
+        for folder, as_of in zip(folders, MONTHS, strict=True):
+            ingest(ready, folder, as_of, None, NOW, "test")
+        return Months(ready.settings.database_url or "", folders, history(ready))
+
+
+@pytest.fixture
+def ready(
+    new_database: Callable[..., str], prepared_database: str, tmp_path: Path
+) -> Iterator[Platform]:
+    with opened(new_database(prepared_database), tmp_path / "home") as fresh:
+        yield fresh
+
+
+def long_files(months: Months, folder: Path, written: Callable[[date], str]) -> Path:
+    """One file per table with all months, the newest first, and their month beside them."""
+    folder.mkdir()
+    for table in tiny_case.tables():
+        rows: list[list[str]] = []
+        for month, as_of in zip(reversed(months.folders), reversed(MONTHS), strict=True):
+            with (month / f"{table.name}.csv").open(newline="", encoding="utf-8") as file:
+                header, *those = csv.reader(file)
+            rows += [[written(as_of), *row] for row in those]
+        with (folder / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["Month", *header], *rows])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda day: f"{day:%Y-%m}",
+        lambda day: f"{day:%b %Y}",
+        lambda day: f"{day:%Y-%m}-01",
+    ],
+)
+def test_one_long_file_with_a_column_of_months_is_the_same_history(
+    months: Months, ready: Platform, tmp_path: Path, written: Callable[[date], str]
+) -> None:
+    folder = long_files(months, tmp_path / "long", written)
+    found = months_by_column(ready, folder, "Month", NOW)
+    assert [one.as_of for one in found] == MONTHS
+    done = list(ingest_months(ready, found, None, NOW, "test"))
+    assert [one.as_of for one in done] == MONTHS
+    assert history(ready) == months.expected
+    assert not any(table.same_file for one in done for table in one.tables.values())
+    # Again, it adds nothing.
+    again = list(ingest_months(ready, found, None, NOW, "test"))
+    assert not any(table.added for one in again for table in one.tables.values())
+    assert history(ready) == months.expected
+
+
+def test_a_month_that_nobody_can_read_and_a_wrong_value_have_their_place_in_the_long_file(
+    months: Months, ready: Platform, tmp_path: Path
+) -> None:
+    folder = long_files(months, tmp_path / "long", str)
+    readings = folder / "readings.csv"
+    text = readings.read_text().splitlines()
+    text[20] = text[20].replace(text[20].split(",")[2], "warm", 1)
+    readings.write_text("\n".join([*text, "soon,m-0001,60,0,True"]))
+    with pytest.raises(ContractViolation, match=r"readings.csv, line 38, column 'Month': 'soon'"):
+        months_by_column(ready, folder, "Month", NOW)
+    readings.write_text("\n".join(text))
+    found = months_by_column(ready, folder, "Month", NOW)
+    done = []
+    with pytest.raises(ContractViolation, match=r"readings.csv, line 21, column 'temperature_c'"):
+        for one in ingest_months(ready, found, None, NOW, "test"):
+            done.append(one.as_of)
+    # January is there as a whole, February not at all.
+    assert done == MONTHS[:1]
+    assert {row["as_of"] for rows in history(ready).values() for row in rows} == {MONTHS[0]}
+    with pytest.raises(MissingFiles, match="No file has a column 'month'") as told:
+        months_by_column(ready, folder, "month", NOW)
+    assert "--as-of-from-column Month" in told.value.next
+
+
+def test_several_folders_with_their_months_in_their_names_are_the_same_history(
+    months: Months, ready: Platform, tmp_path: Path
+) -> None:
+    found = months_by_name([*reversed(months.folders)], PATTERN, tmp_path)
+    list(ingest_months(ready, found, None, NOW, "test"))
+    assert history(ready) == months.expected
+    with pytest.raises(MissingFiles, match="has no month by the pattern"):
+        months_by_name([tmp_path, *months.folders], PATTERN, tmp_path)
+
+
+def test_one_folder_whose_files_have_their_months_in_their_names_is_the_same_history(
+    months: Months, ready: Platform, tmp_path: Path
+) -> None:
+    folder, scratch = tmp_path / "all", tmp_path / "links"
+    folder.mkdir()
+    scratch.mkdir()
+    for month, as_of in zip(months.folders, MONTHS, strict=True):
+        for file in month.glob("*.csv"):
+            (folder / f"{file.stem}_{as_of:%Y-%m}.csv").write_bytes(file.read_bytes())
+    found = months_by_name([folder], PATTERN, scratch)
+    list(ingest_months(ready, found, None, NOW, "test"))
+    assert history(ready) == months.expected
+
+
+def test_a_table_that_arrives_later_may_have_no_row_of_the_newest_month(
+    months: Months, ready: Platform, tmp_path: Path
+) -> None:
+    folder = long_files(months, tmp_path / "long", str)
+    failures = folder / "failures.csv"
+    kept = [line for line in failures.read_text().splitlines() if "2024-03-31" not in line]
+    failures.write_text("\n".join(kept))
+    found = months_by_column(ready, folder, "Month", NOW)
+    with pytest.raises(ContractViolation, match="one row whose Month is that of 2024-03-31"):
+        list(ingest_months(ready, found, None, NOW, "test"))
+    tables = tuple(
+        replace(one, arrives_later=True) if one.name == "failures" else one
+        for one in tiny_case.tables()
+    )
+    later = replace(ready, use_case=replace(ready.use_case, tables=lambda: tables))
+    done = list(ingest_months(later, found, None, NOW, "test"))
+    assert "failures" not in done[-1].tables

@@ -1,0 +1,81 @@
+"""How months are written, and in which names they are."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamflow.errors import InvalidSettings, MissingFiles
+from streamflow.history.files.month_column import month_of, months_of_texts
+from streamflow.history.files.month_names import compiled, months_by_folder, split_by_file
+
+FORMS = ["%Y-%m", "%Y/%m", "%Y%m", "%m/%Y", "%m.%Y", "%b %Y", "%B %Y", "%b-%Y", "%YM%m"]
+DAYS = ["%Y-%m-%d", "%Y%m%d", "%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d 00:00:00", "%Y-%m-%dT00:00:00"]
+
+
+@given(st.dates(date(1950, 1, 1), date(2099, 12, 31)))
+def test_a_month_means_its_last_day_and_a_day_itself(day: date) -> None:
+    for form in FORMS:
+        meant = month_of(day.strftime(form))
+        assert meant is not None, form
+        as_of, is_day = meant
+        assert (as_of.year, as_of.month, is_day) == (day.year, day.month, False)
+        assert (as_of.toordinal() + 1) == _next_first(day).toordinal()
+    for form in DAYS:
+        assert month_of(day.strftime(form)) == (day, True), form
+
+
+def _next_first(day: date) -> date:
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "2024", "2024-13", "13/2024", "2024-02-30", "Q1 2024", "Foo 2024", "24-01"]
+)
+def test_what_means_no_month_isnt_guessed(text: str) -> None:
+    assert month_of(text) is None
+
+
+def test_days_that_are_all_first_ones_stand_for_their_months() -> None:
+    assert months_of_texts({"2024-01-01", "2024-02-01"}) == {
+        "2024-01-01": date(2024, 1, 31),
+        "2024-02-01": date(2024, 2, 29),
+    }
+    assert months_of_texts({"2024-01-01", "2024-01-08", "x"}) == {
+        "2024-01-01": date(2024, 1, 1),
+        "2024-01-08": date(2024, 1, 8),
+    }
+
+
+def test_a_pattern_needs_a_year_and_a_month() -> None:
+    for wrong in ("(", r"(?P<year>\d+)", "2024"):
+        with pytest.raises(InvalidSettings, match="--as-of-pattern"):
+            compiled(wrong)
+
+
+def test_two_folders_or_files_of_one_month_are_refused(tmp_path: Path) -> None:
+    pattern = compiled(r"(?P<year>\d{4})-?(?P<month>\d{2})")
+    folders = [tmp_path / name for name in ("a_2024-02", "b_202402", "c_2024-01")]
+    found = months_by_folder(folders[1:], pattern)
+    assert list(found) == [date(2024, 1, 31), date(2024, 2, 29)]
+    with pytest.raises(MissingFiles, match="Two folders are of 2024-02-29"):
+        months_by_folder(folders, pattern)
+    files, links = tmp_path / "files", tmp_path / "links"
+    for folder in (files, links):
+        folder.mkdir()
+    for name in ("2024-01 users.csv", "sales_2024-01_eu.csv.gz", "notes.txt"):
+        (files / name).touch()
+    split = split_by_file(files, pattern, links)
+    assert sorted(one.name for one in split[date(2024, 1, 31)].iterdir()) == [
+        "sales_eu.csv.gz",
+        "users.csv",
+    ]
+    (files / "users_202401.csv").touch()
+    with pytest.raises(MissingFiles, match=r"Two files of .* are 'users.csv' of 2024-01-31"):
+        links = tmp_path / "others"
+        links.mkdir()
+        split_by_file(files, pattern, links)
