@@ -1,0 +1,22 @@
+"""The pages of the console, each a function from a visit to a page; and their addresses."""
+
+from __future__ import annotations
+
+from streamflow.console.page import Route
+from streamflow.console.pages import entities, overview, sign_in
+from streamflow.keys.api_keys import Scope
+
+ROUTES = (
+    Route("/", "GET", Scope.READ, overview.overview),
+    Route("/entities", "GET", Scope.READ, entities.ranked),
+    Route("/entities/one", "GET", Scope.READ, entities.one),
+    Route("/entities/answers", "GET", Scope.READ, entities.answers),
+    Route("/sign-in", "GET", None, sign_in.form),
+    Route("/sign-in", "POST", None, sign_in.sign_in),
+    Route("/sign-out", "POST", None, sign_in.sign_out),
+    Route("/theme", "POST", None, sign_in.theme),
+)
+# In the order of the navigation, by the names of their texts.
+NAVIGATION = (("overview", "/"), ("entities", "/entities"))
+# A session that is over is no reason to refuse these.
+WITHOUT_SESSION = ("/sign-in",)
