@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 
 import pytest
 from tests import consoles
 from tests.conftest import OwnDatabase
 from tests.consoles import Console, Visitor
+from tests.registered import register_four
 from tests.scored import record_scores
 from tests.statements import execute
 
 from streamflow.bootstrap import platform
 from streamflow.console import pages
 from streamflow.console.pages import sign_in
-from streamflow.console.texts import text
+from streamflow.console.texts import TEXTS, text
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
 from streamflow.platform import Platform
@@ -60,6 +62,15 @@ def console(team: Platform) -> Iterator[Console]:
     """A console of that team, which has no key yet."""
     with consoles.running(team) as running:
         yield running
+
+
+def test_every_page_has_its_texts_in_one_place_and_uses_all_of_them() -> None:
+    folder = Path(pages.__file__).parents[1]
+    sources = [*folder.rglob("*.py"), *folder.rglob("*.html")]
+    said = "\n".join(one.read_text() for one in sources if one.name != "texts.py")
+    by_prefix = ("nav.", "theme.", "severity.", "verdict.", "recreated.", "road.", "figure.")
+    unused = [one for one in TEXTS if f'"{one}"' not in said and f"'{one}'" not in said]
+    assert [one for one in unused if not one.startswith(by_prefix)] == []
 
 
 def test_without_a_month_each_page_says_what_to_do(ready: Platform) -> None:
@@ -268,3 +279,71 @@ def test_static_files_are_only_those_of_the_console(console: Console) -> None:
         assert visitor.get(f"/static/{name}").status_code == 200
     for name in ("../app.py", "%2e%2e/app.py", "..%2fapp.py", "nothing.css"):
         assert visitor.get(f"/static/{name}").status_code == 404
+
+
+def test_nobody_acts_without_a_session_and_its_scope(console: Console) -> None:
+    acts = [one.path for one in pages.ROUTES if one.scope is Scope.PROMOTE]
+    assert len(acts) >= 4
+    visitor = Visitor(console)
+    for path in acts:  # though everybody may read
+        assert visitor.get("/models").status_code == 200
+        assert visitor.send(path, version="1", why="x", to="staging").status_code == 401
+    assert {code for code, _, _ in console.refused()} == {"key_missing"}
+    secret, key = console.key(Scope.READ, Scope.PREDICT)
+    visitor.sign_in(secret)
+    for path in acts:
+        token = visitor.token("/models")
+        assert visitor.send(path, token, version="1", why="x").status_code == 403
+    assert set(console.refused()) == {
+        ("scope_missing", f"console {path}", key.key_id) for path in acts
+    }
+    bearer = {"authorization": f"Bearer {secret}"}
+    assert Visitor(console).get("/models", **bearer).status_code == 200
+    assert Visitor(console).get("/models", authorization="Bearer no").status_code == 401
+
+
+def test_acts_are_in_the_history_under_the_name_of_the_key(
+    console: Console, team: Platform
+) -> None:
+    versions = [number for number, _ in register_four(team)]
+    secret, key = console.key(Scope.READ, Scope.PROMOTE)
+    visitor = Visitor(console)
+    visitor.sign_in(secret)
+    page = visitor.get("/models")
+    assert page.status_code == 200
+    token = visitor.token("/models")
+    why = f"looked at it {SCRIPT}"
+    for refused in (
+        {"version": "4"},  # no reason
+        {"version": "", "why": why},
+        {"version": "four", "why": why},
+        {"version": "4", "why": "a\x00b"},
+        {"version": "4", "why": "x" * 2001},
+    ):
+        assert visitor.send("/models/approve", token, **refused).status_code == 400
+    assert visitor.send("/models/promote", token, version="4", why=why, to="x").status_code == 400
+    assert visitor.send("/models/approve", token, version="99", why=why).status_code == 409
+    answer = visitor.send("/models/approve", token, version=str(versions[-1]), why=why)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/history")
+    stopped = visitor.send("/models/promote", token, version="4", why=why, to="production")
+    assert stopped.status_code == 409
+    assert "may not go to Production" in stopped.text
+    assert (
+        visitor.send("/models/promote", token, version="1", why=why, to="archived").status_code
+        == 303
+    )
+    history = visitor.get("/history")
+    assert SCRIPT not in history.text
+    assert why in unescape(history.text)
+    recorded = visitor.get("/history", accept="application/json").json()
+    assert recorded["whole"]
+    who = f"key {key.key_id} (ann)"
+    ours = [one["kind"] for one in recorded["changes"] if one["who"] == who]
+    assert ours == ["approved", "refused", "promoted"]
+
+
+def test_months_and_their_reports(console: Console) -> None:
+    visitor = Visitor(console)
+    assert text("months.none") in visitor.get("/months").text
+    for path, status in (("2024-01-31", 404), ("../../etc/passwd", 400), ("x", 400), ("", 400)):
+        assert visitor.get(f"/months/report?as_of={path}").status_code == status

@@ -1889,6 +1889,34 @@ WHERE {key} = %(entity_id)s
 ORDER BY event_timestamp DESC, recorded_at DESC
 LIMIT 1
 
+-- name: registered_versions
+-- Of a registry that MLflow has in the same database, with these figures of each run.
+SELECT version.version, version.run_id, version.current_stage AS stage,
+       to_timestamp(version.creation_time / 1000.0) AS registered_at,
+       coalesce(figures.metrics, '{{}}') AS metrics
+FROM mlflow.model_versions AS version
+LEFT JOIN (
+    SELECT run_uuid, jsonb_object_agg(key, value) AS metrics
+    FROM mlflow.latest_metrics
+    WHERE key = ANY(%(figures)s::text[]) AND NOT is_nan
+    GROUP BY run_uuid
+) AS figures ON figures.run_uuid = version.run_id
+WHERE version.name = %(model)s
+
+-- name: monitored_alarms
+-- The newest monitoring of each month with the number of its alarms, newest month first.
+SELECT as_of, version, entities, made_at, retraining ->> 'verdict' AS verdict,
+       count(severity) AS alarms, count(severity) FILTER (WHERE severity = 'critical') AS critical
+FROM (
+    SELECT DISTINCT ON (as_of) monitoring_id, as_of, version, entities, made_at, retraining
+    FROM streamflow.monitorings
+    WHERE model = %(model)s
+    ORDER BY as_of, monitoring_id DESC
+) AS newest
+LEFT JOIN streamflow.alarms USING (monitoring_id)
+GROUP BY monitoring_id, as_of, version, entities, made_at, retraining
+ORDER BY as_of DESC
+
 -- name: answers_of
 -- An entity's predictions in the log, newest first.
 SELECT DISTINCT ON (predicted_at, request_id)
