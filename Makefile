@@ -33,7 +33,7 @@ test-browser: .venv/installed ## the console and the month's report in a Chromiu
 	$(RUN) pytest tests/browser
 
 pictures: .venv/installed ## the README's picture of the console, from the demo's data
-	$(RUN) docs.pictures.make
+	.venv/bin/python docs/pictures/console.py
 
 env: ## .env with a random password for each service; what it has already stays
 	$(PYTHON) deploy/environment.py
