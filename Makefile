@@ -5,7 +5,7 @@ RUN := .venv/bin/python -m
 # With its plugin, or as a command of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: docs demo test test-all test-plain-http check bench lock env images stack stack-test
+.PHONY: docs demo test test-all test-plain-http test-browser pictures check bench lock env images stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -28,6 +28,12 @@ test-plain-http: .venv/installed ## the API's tests again, without its direct HT
 	  tests/unit/test_api.py tests/unit/test_api_*.py tests/unit/test_direct_requests.py \
 	  tests/unit/test_server.py tests/unit/test_tracing.py \
 	  tests/e2e/test_keys.py::test_a_server_for_others_holds_against_what_is_tried
+
+test-browser: .venv/installed ## the console and the month's report in a Chromium
+	$(RUN) pytest tests/browser
+
+pictures: .venv/installed ## the README's picture of the console, from the demo's data
+	.venv/bin/python docs/pictures/console.py
 
 docs: .venv/installed ## the pages of documentation, static, in build/docs
 	$(RUN) sphinx --quiet --fail-on-warning -b html docs build/docs

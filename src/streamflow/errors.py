@@ -14,12 +14,12 @@
     ├── SchemaChanged                a migration isn't the one that was applied
     ├── KeyNotFound, KeyRefused      an API key that isn't there, or can't be created
     ├── AccessRefused                a request to the API, or a promotion, without the key for it;
-    │   │                            its kinds are in `keys.errors`
-    │   ├── KeyMissing, KeyUnknown, KeyRevoked, KeyExpired, KeyInQuery
-    │   └── ScopeMissing, RateLimited, HostUnknown
+    │   │                            its kinds are in `keys.errors` and `console.access.errors`
+    │   ├── KeyMissing, KeyUnknown, KeyRevoked, KeyExpired, KeyInQuery, ForeignHost, FormTooLarge
+    │   └── ScopeMissing, RateLimited, HostUnknown, SessionUnknown, SessionOver, FormRefused
     ├── InvalidRequest, NotFound, MethodNotAllowed, ContentTooLarge, HeadTooLarge,
-    │   MalformedRequest, RequestTimeout, InternalError
-    │                                a request to the API that isn't as its documentation says, or
+    │   MalformedRequest, RequestTimeout, InternalError, PageNotFound, FieldRefused
+    │                                a request that isn't as its documentation says, or
     │                                that failed; in `api.request_errors`
     ├── BackupRefused                a backup that can't be made or restored; nothing was changed;
     │   │                            its kinds are in `operations.backup_errors`

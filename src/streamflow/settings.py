@@ -111,6 +111,12 @@ class Settings(BaseSettings):
         description="percentage of the predictions that the version in Staging scores too, in the "
         "background",
     )
+    console_host: str = Field("127.0.0.1", description="where the console listens")
+    console_port: int = Field(8080, ge=1, le=65535)
+    console_host_names: str | None = Field(
+        None,
+        description="names beside localhost, separated by commas, by which the console is opened",
+    )
     mlflow_port: int = Field(5000, ge=1, le=65535)
     stale_features: Literal["refuse", "warn"] = Field(
         "refuse", description="what /predict does with features older than the model allows"

@@ -36,8 +36,12 @@ ALLOWED = {
     },
     "mlflow": {"streamflow/registry/"},
     "fastapi": {"streamflow/api/"},
-    "starlette": {"streamflow/api/"},
-    "uvicorn": {"streamflow/api/", "streamflow/operations/api_server.py"},
+    "starlette": {"streamflow/api/", "streamflow/console/"},
+    "uvicorn": {
+        "streamflow/api/",
+        "streamflow/operations/api_server.py",
+        "streamflow/console/server.py",
+    },
     "prometheus_client": {"streamflow/api/telemetry/"},
     "typer": {"streamflow/cli/"},
 }

@@ -150,5 +150,5 @@ def test_what_belongs_to_others_is_left_to_them(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_setting_that_isnt_plain_says_what_it_is() -> None:
-    plain = {"api_port", "mlflow_port"}
+    plain = {"api_port", "console_port", "mlflow_port"}
     assert {name for name, field in Settings.model_fields.items() if not field.description} <= plain

@@ -1,4 +1,4 @@
-"""The commands `serve`, `up`, `status` and `demo`, which run servers or look at them."""
+"""The commands `serve`, `console`, `up`, `status` and `demo`, which run servers or look at them."""
 
 from __future__ import annotations
 
@@ -58,6 +58,30 @@ def serve(
         result = {"url": url, "access": access}
         print_result(result, json, lambda: print(f"API: {url}/docs; {access}", flush=True))
         api_server.serve(platform, chosen_host, chosen_port)
+
+
+@app.command(epilog="Example: streamflow console --port 8081")
+def console(
+    host: Annotated[str | None, typer.Option(help="Default: STREAMFLOW_CONSOLE_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: STREAMFLOW_CONSOLE_PORT.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Web pages for people, in the foreground: the state of everything, everyone's scores."""
+    from streamflow.console import server
+    from streamflow.operations import api_server, processes
+    from streamflow.settings import load_settings
+
+    settings = load_settings()
+    chosen_host, chosen_port = host or settings.console_host, port or settings.console_port
+    processes.require_free(chosen_host, chosen_port, "STREAMFLOW_CONSOLE_PORT")
+    with processes.interrupted_by_sigterm(), open_platform() as platform:
+        access = api_server.require_keys(platform.database, chosen_host, datetime.now(UTC))
+        url = f"http://{chosen_host}:{chosen_port}"
+        result = {"url": url, "access": access}
+        print_result(result, json, lambda: print(f"Console: {url}; {access}", flush=True))
+        server.serve(platform, chosen_host, chosen_port)
 
 
 @app.command(epilog="Example: streamflow up")

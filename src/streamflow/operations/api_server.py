@@ -84,7 +84,10 @@ def serve(ready: Platform, host: str, port: int) -> None:
     }
     workers = ready.settings.api_workers or len(os.sched_getaffinity(0))
     url = f"http://{host}:{port}"
-    with running_servers.recorded(ready.settings.home, "api", url), _supervised(ready.settings):
+    with (
+        running_servers.recorded(ready.settings.home, "api", url),
+        postgres_supervised(ready.settings),
+    ):
         if workers == 1:
             uvicorn.run(bootstrap.api(ready, host), **options)
             return
@@ -95,7 +98,7 @@ def serve(ready: Platform, host: str, port: int) -> None:
 
 
 @contextmanager
-def _supervised(settings: Settings) -> Iterator[None]:
+def postgres_supervised(settings: Settings) -> Iterator[None]:
     """While the block runs, the embedded PostgreSQL is started again when it ends."""
     if settings.database_url is not None:
         yield

@@ -1871,6 +1871,119 @@ INSERT INTO streamflow.audit
 VALUES (%(first_at)s, %(last_at)s, %(attempts)s, %(code)s, %(route)s, %(method)s, %(client)s,
         %(key_id)s)
 
+-- name: begin_console_session
+INSERT INTO streamflow.console_sessions (session_hash, key_id, started_at, expires_at)
+VALUES (%(session_hash)s, %(key_id)s, %(started_at)s, %(expires_at)s)
+
+-- name: end_console_session
+INSERT INTO streamflow.console_session_ends (session_hash, ended_at)
+SELECT session_hash, %(ended_at)s
+FROM streamflow.console_sessions
+WHERE session_hash = %(session_hash)s
+ON CONFLICT (session_hash) DO NOTHING
+
+-- name: console_session
+SELECT session.key_id, session.expires_at, ended_at, key.name, key.scopes,
+       key.expires_at AS key_expires_at, revoked_at
+FROM streamflow.console_sessions AS session
+JOIN streamflow.api_keys AS key USING (key_id)
+LEFT JOIN streamflow.api_key_revocations USING (key_id)
+LEFT JOIN streamflow.console_session_ends USING (session_hash)
+WHERE session_hash = %(session_hash)s
+
+-- name: recent_answers
+-- How many predictions were made since a moment, and how many had a problem; up to a bound.
+SELECT count(*) AS answers, count(problem) AS problems, max(predicted_at) AS newest
+FROM (
+    SELECT problem, predicted_at
+    FROM streamflow.predictions
+    WHERE predicted_at >= %(since)s
+    LIMIT %(most)s
+) AS recent
+
+-- name: scores_by_rank
+-- From after a rank; with a part of the id, a band of scores, a decile or the strongest reason.
+SELECT entity_id, probability, label, rank, decile
+FROM streamflow.scores AS scores
+WHERE scoring_id = %(scoring_id)s AND rank > %(after)s
+  AND (%(part)s::text IS NULL OR strpos(lower(entity_id), lower(%(part)s)) > 0)
+  AND (%(least)s::double precision IS NULL OR probability >= %(least)s)
+  AND (%(below)s::double precision IS NULL OR probability < %(below)s)
+  AND (%(decile)s::integer IS NULL OR decile = %(decile)s)
+  AND (%(reason)s::text IS NULL OR EXISTS (
+      SELECT FROM streamflow.reasons AS reasons
+      WHERE reasons.scoring_id = scores.scoring_id AND reasons.entity_id = scores.entity_id
+        AND position = 1 AND feature = %(reason)s
+  ))
+ORDER BY rank
+LIMIT %(most)s
+
+-- name: first_reasons
+SELECT entity_id, sentence, contribution
+FROM streamflow.reasons
+WHERE scoring_id = %(scoring_id)s AND entity_id = ANY(%(entities)s::text[]) AND position = 1
+
+-- name: scores_over_months
+-- Of the newest scoring of each month by a version that was in Production then.
+SELECT scoring.scoring_id, as_of, version, probability, label, rank, decile, entities, scored_at
+FROM (
+    SELECT DISTINCT ON (as_of) scoring_id, as_of, version, entities, scored_at
+    FROM streamflow.scorings
+    WHERE model = %(model)s AND stage = 'Production'
+    ORDER BY as_of, known_at DESC, scoring_id DESC
+) AS scoring
+JOIN streamflow.scores ON scores.scoring_id = scoring.scoring_id AND entity_id = %(entity_id)s
+ORDER BY as_of
+
+-- name: newest_known_row
+-- An entity's newest row of a history as one document, without its key and its times.
+SELECT as_of, event_timestamp, recorded_at, ingestion_id,
+       to_jsonb(history) - ARRAY[
+           %(key)s, 'as_of', 'event_timestamp', 'recorded_at', 'ingestion_id'
+       ] AS content
+FROM {history} AS history
+WHERE {key} = %(entity_id)s
+ORDER BY event_timestamp DESC, recorded_at DESC
+LIMIT 1
+
+-- name: registered_versions
+-- Of a registry that MLflow has in the same database, with these figures of each run.
+SELECT version.version, version.run_id, version.current_stage AS stage,
+       to_timestamp(version.creation_time / 1000.0) AS registered_at,
+       coalesce(figures.metrics, '{{}}') AS metrics
+FROM mlflow.model_versions AS version
+LEFT JOIN (
+    SELECT run_uuid, jsonb_object_agg(key, value) AS metrics
+    FROM mlflow.latest_metrics
+    WHERE key = ANY(%(figures)s::text[]) AND NOT is_nan
+    GROUP BY run_uuid
+) AS figures ON figures.run_uuid = version.run_id
+WHERE version.name = %(model)s
+
+-- name: monitored_alarms
+-- The newest monitoring of each month with the number of its alarms, newest month first.
+SELECT as_of, version, entities, made_at, retraining ->> 'verdict' AS verdict,
+       count(severity) AS alarms, count(severity) FILTER (WHERE severity = 'critical') AS critical
+FROM (
+    SELECT DISTINCT ON (as_of) monitoring_id, as_of, version, entities, made_at, retraining
+    FROM streamflow.monitorings
+    WHERE model = %(model)s
+    ORDER BY as_of, monitoring_id DESC
+) AS newest
+LEFT JOIN streamflow.alarms USING (monitoring_id)
+GROUP BY monitoring_id, as_of, version, entities, made_at, retraining
+ORDER BY as_of DESC
+
+-- name: answers_of
+-- An entity's predictions in the log, newest first.
+SELECT DISTINCT ON (predicted_at, request_id)
+    predicted_at, request_id, prediction, probability, problem, version
+FROM streamflow.predictions
+JOIN streamflow.served_models USING (served_model)
+WHERE model = %(model)s AND entity_id = %(entity_id)s
+ORDER BY predicted_at DESC, request_id
+LIMIT %(most)s
+
 -- name: try_lock_month
 SELECT pg_try_advisory_xact_lock(hashtext('streamflow month'), hashtext(%(model)s)) AS locked
 

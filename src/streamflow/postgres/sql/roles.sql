@@ -132,6 +132,12 @@ GRANT INSERT (list_id, entity_id, contacted_on, recorded_at, recorded_by, file_h
 GRANT SELECT ON streamflow.api_keys, streamflow.api_key_revocations TO streamflow_pipeline;
 GRANT INSERT ON streamflow.audit TO streamflow_pipeline;
 
+-- The console acts as the pipeline, and keeps who has signed in.
+GRANT SELECT ON streamflow.console_sessions, streamflow.console_session_ends TO streamflow_pipeline;
+GRANT INSERT (session_hash, key_id, started_at, expires_at) ON streamflow.console_sessions
+    TO streamflow_pipeline;
+GRANT INSERT (session_hash, ended_at) ON streamflow.console_session_ends TO streamflow_pipeline;
+
 -- api: reads features and the version in Production; appends predictions and refused requests.
 GRANT SELECT ON
     streamflow.materializations, streamflow.api_keys, streamflow.api_key_revocations

@@ -1,0 +1,1 @@
+"""Who visits the console, and what of it is refused."""

@@ -1,0 +1,160 @@
+"""A Chromium, and consoles over homes in several states.
+
+The browser is Debian's package `chromium`, or what STREAMFLOW_TEST_CHROMIUM names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, sync_playwright
+
+from streamflow.bootstrap import platform
+from streamflow.console import server
+from streamflow.settings import load_settings
+
+REPOSITORY = Path(__file__).parents[2]
+MONTHS = ("2024-01-31", "2024-02-29", "2024-03-31")
+ENTITIES = 700
+
+
+def chromium() -> str | None:
+    """Where a Chromium is, None if there is none."""
+    found = os.environ.get("STREAMFLOW_TEST_CHROMIUM") or shutil.which("chromium")
+    return found or shutil.which("chromium-browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a Chromium there is nothing to look with."""
+    if chromium() is None:
+        for item in items:
+            if "browser" in item.path.parts:
+                item.add_marker(pytest.mark.skip("no Chromium: apt-get install chromium"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield opened
+        opened.close()
+
+
+@dataclass(frozen=True)
+class Team:
+    """A database and a home, of a team that has come so far."""
+
+    url: str
+    home: Path
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "STREAMFLOW_HOME": str(self.home),
+            "STREAMFLOW_DATABASE_URL": self.url,
+            "STREAMFLOW_USE_CASE": "tests.monthly_churn",
+            "PYTHONPATH": str(REPOSITORY),
+        }
+
+    def do(self, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "streamflow", *arguments],
+            env=self.environment(),
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in allowed, done.stdout + done.stderr
+        return done.stdout
+
+    def new_key(self, *scopes: str) -> str:
+        options = [word for scope in scopes for word in ("--scope", scope)]
+        key: str = json.loads(self.do("keys", "create", *options, "--name", "ann", "--json"))["key"]
+        return key
+
+
+@pytest.fixture(scope="session")
+def teams(
+    prepared_database: str,
+    new_database: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Team]:
+    """By what they have: no month, a month without a model, one month, months, and an alarm."""
+    data, home = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("home")
+    nothing = Team(new_database(prepared_database), tmp_path_factory.mktemp("nothing"))
+    works = Team(new_database(prepared_database), home)
+    options = ("--users", str(ENTITIES), "--months", str(len(MONTHS)), "--seed", "11")
+    works.do("generate", str(data), *options)
+    works.do("apply")
+    works.do("ingest", str(data / "month_000"), "--as-of", MONTHS[0])
+    found = {"no month": nothing, "no model": Team(new_database(works.url), home)}
+    for number, as_of in enumerate(MONTHS):
+        folder = str(data / f"month_{number:03}")
+        works.do("run-month", folder, "--as-of", as_of, allowed=(0, 4))
+        if number == 0:
+            found["one month"] = Team(new_database(works.url), home)
+    alarm = Team(new_database(works.url), home)
+    with psycopg.connect(alarm.url) as connection:
+        connection.execute(
+            "INSERT INTO streamflow.alarms SELECT max(monitoring_id), 901, 'shift', "
+            "'watch_hours_30d', 'critical', 0.9, 0.25, 'training', 'watch_hours_30d has moved "
+            "far from what training saw: population stability index 0.90, the bound is 0.25.' "
+            "FROM streamflow.monitorings"
+        )
+    return {**found, "months": works, "alarm": alarm}
+
+
+Address = Callable[[Team], str]
+
+
+@pytest.fixture(scope="session")
+def console() -> Iterator[Address]:
+    """Serves the console of a team, and returns its address."""
+    with ExitStack() as stack:
+        served: dict[str, str] = {}
+
+        def serve(team: Team) -> str:
+            if team.url not in served:
+                settings = load_settings(
+                    home=team.home, database_url=team.url, use_case="tests.monthly_churn"
+                )
+                opened = stack.enter_context(platform(settings))
+                served[team.url] = _served(stack, server.console(opened, "127.0.0.1"))
+            return served[team.url]
+
+        yield serve
+
+
+def _served(stack: ExitStack, app: object) -> str:
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", log_config=None)  # type: ignore[arg-type]
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    while not running.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+
+    def stop() -> None:
+        running.should_exit = True
+        thread.join(20)
+
+    stack.callback(stop)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    return f"http://127.0.0.1:{port}"

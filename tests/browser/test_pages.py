@@ -1,0 +1,115 @@
+"""Each page in a browser: narrow and wide, light and dark, in each state that a team is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+from tests.browser.conftest import MONTHS, Address, Team
+
+pytestmark = pytest.mark.browser
+
+STATES = ("no month", "no model", "one month", "months", "alarm")
+PAGES = ("/", "/entities", "/models", "/history", "/months", "/sign-in", "/nowhere")
+Scheme = Literal["light", "dark"]
+WIDTHS, SCHEMES = (390, 1440), ("light", "dark")
+
+
+@contextmanager
+def looking(browser: Browser, width: int, scheme: Any, **how: Any) -> Iterator[Page]:
+    """A page of so many pixels; nothing in it may fail."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, **how
+    )
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    yield page
+    context.close()
+    # Chromium tells of an answer's status as an error, which it is meant to be.
+    assert [one for one in wrong if "status of 4" not in one] == []
+
+
+def require_fine(page: Page) -> None:
+    """Nothing is wider than the window, and a screen reader can read it."""
+    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wider <= 0, f"{page.url} is {wider} px too wide"
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (one["id"], one["impact"], one["nodes"][0]["html"][:200])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == [], page.url
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("state", STATES)
+def test_every_page(
+    browser: Browser,
+    teams: dict[str, Team],
+    console: Address,
+    state: str,
+    width: int,
+    scheme: Scheme,
+) -> None:
+    address = console(teams[state])
+    with looking(browser, width, scheme) as page:
+        for path in PAGES:
+            page.goto(address + path)
+            require_fine(page)
+        page.goto(f"{address}/entities")
+        if page.locator("table.ranked a").count():
+            page.locator("table.ranked a").first.click()
+            require_fine(page)
+            page.get_by_role("link", name="Answers that were given").click()
+            require_fine(page)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_report_of_a_month(
+    browser: Browser, teams: dict[str, Team], tmp_path: Path, width: int, scheme: Scheme
+) -> None:
+    reports = sorted((teams["months"].home / "reports").glob("*.html"))
+    assert len(reports) == len(MONTHS)
+    with looking(browser, width, scheme) as page:
+        for report in reports:
+            page.goto(report.as_uri())
+            require_fine(page)
+            page.emulate_media(media="print")
+            require_fine(page)
+            page.emulate_media(media="screen")
+        page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").stat().st_size > 10_000
+
+
+def test_the_report_within_the_console(
+    browser: Browser, teams: dict[str, Team], console: Address
+) -> None:
+    with looking(browser, 1440, "light") as page:
+        page.goto(f"{console(teams['months'])}/months")
+        page.get_by_role("link", name=f"Report of {MONTHS[-1]}").click()
+        assert MONTHS[-1] in page.locator("h1").inner_text()
+        # Its styles are its own, and its policy allows them.
+        assert page.evaluate("getComputedStyle(document.body).marginTop") == "0px"
+
+
+def test_the_search_answers_while_one_types(
+    browser: Browser, teams: dict[str, Team], console: Address
+) -> None:
+    with looking(browser, 1440, "light") as page:
+        page.goto(f"{console(teams['months'])}/entities")
+        last = page.locator("table.ranked a").last.inner_text()
+        with page.expect_response(lambda answer: "q=" in answer.url):
+            page.get_by_label("Part of the id").press_sequentially(last, delay=5)
+        page.wait_for_function("document.querySelectorAll('table.ranked a').length === 1")
+        assert page.locator("table.ranked a").inner_text() == last
+        assert page.get_by_label("Part of the id").input_value() == last

@@ -1,0 +1,349 @@
+"""The console over a real database: its pages, who is let in, and what is tried against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import pytest
+from tests import consoles
+from tests.conftest import OwnDatabase
+from tests.consoles import Console, Visitor
+from tests.registered import register_four
+from tests.scored import record_scores
+from tests.statements import execute
+
+from streamflow.bootstrap import platform
+from streamflow.console import pages
+from streamflow.console.pages import sign_in
+from streamflow.console.texts import TEXTS, text
+from streamflow.keys import api_keys
+from streamflow.keys.api_keys import Scope
+from streamflow.platform import Platform
+from streamflow.postgres.database import Database
+from streamflow.scores.scorings import Scoring
+from streamflow.settings import load_settings
+
+SCRIPT = "<script>alert(1)</script>"
+PEOPLE = 130
+
+
+def score_everyone(database: Database) -> Scoring:
+    """So many people, of whom one is named like a script; the first has a reason."""
+    scores = {f"user-{one:03}": 1 - one / 1000 for one in range(PEOPLE)} | {SCRIPT: 0.01}
+    made = record_scores(database, scores, {"gone": "departed"})
+    reason = json.dumps(SCRIPT)
+    execute(
+        database,
+        "INSERT INTO streamflow.reasons "
+        "VALUES (%s, 'user-000', 1, 'net_service', %s, 0.5, null, %s)",
+        (made.scoring_id, reason, f"internet service: {SCRIPT}"),
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def team(
+    prepared_database: str, own_database: OwnDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """A team that has scored everyone."""
+    home = tmp_path_factory.mktemp("a home")
+    with own_database(prepared_database) as url:
+        settings = load_settings(home=home, database_url=url, use_case="churn")
+        with platform(settings) as opened:
+            score_everyone(opened.database)
+            yield opened
+
+
+@pytest.fixture
+def console(team: Platform) -> Iterator[Console]:
+    """A console of that team, which has no key yet."""
+    with consoles.running(team) as running:
+        yield running
+
+
+def test_every_page_has_its_texts_in_one_place_and_uses_all_of_them() -> None:
+    folder = Path(pages.__file__).parents[1]
+    sources = [*folder.rglob("*.py"), *folder.rglob("*.html")]
+    said = "\n".join(one.read_text() for one in sources if one.name != "texts.py")
+    by_prefix = ("nav.", "theme.", "severity.", "verdict.", "recreated.", "road.", "figure.")
+    unused = [one for one in TEXTS if f'"{one}"' not in said and f"'{one}'" not in said]
+    assert [one for one in unused if not one.startswith(by_prefix)] == []
+
+
+def test_without_a_month_each_page_says_what_to_do(ready: Platform) -> None:
+    with consoles.running(ready) as console:
+        visitor = Visitor(console)
+        _says_what_to_do(visitor)
+
+
+def _says_what_to_do(visitor: Visitor) -> None:
+    overview = visitor.get("/")
+    assert overview.status_code == 200
+    assert text("standing.no_month.next") in unescape(overview.text)
+    assert text("entities.none") in visitor.get("/entities").text
+    assert visitor.get("/entities/one?id=nobody").status_code == 404
+    assert visitor.get("/nowhere").status_code == 404
+
+
+def test_everyone_is_listed_by_key_searched_and_looked_at(console: Console) -> None:
+    visitor = Visitor(console)
+    first = visitor.get("/entities", accept="application/json").json()
+    assert [one["rank"] for one in first["users"]] == list(range(1, 51))
+    assert first["next_after"] == 50
+    last = visitor.get("/entities?after=100", accept="application/json").json()
+    assert (len(last["users"]), last["next_after"]) == (PEOPLE + 1 - 100, None)
+    found = visitor.get("/entities?q=SER-12&decile=10", accept="application/json").json()
+    assert [one["entity_id"] for one in found["users"]] == [
+        f"user-{one}" for one in range(120, 130)
+    ]
+    fragment = visitor.get("/entities?q=user-000", **{"hx-request": "true"})
+    assert "<html" not in fragment.text
+    assert "user-000" in fragment.text
+    assert visitor.get("/entities?reason=net_service").text.count("/entities/one?") == 1
+    shown = visitor.get("/entities/one?id=user-000")
+    assert "internet service" in shown.text
+    assert "0.000" not in shown.text
+    assert visitor.get("/entities/answers?id=user-000").status_code == 200
+    assert visitor.get("/entities/one?id=gone").text.count("departed") == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/entities", f"/entities?q={SCRIPT}", "/entities?reason=net_service"),
+        *(
+            "/entities/one?id=user-000",
+            f"/entities/one?id={SCRIPT}",
+            f"/entities/answers?id={SCRIPT}",
+        ),
+        *(f"/sign-in?back={SCRIPT}", f"/{SCRIPT}"),
+    ],
+)
+def test_a_script_in_an_id_a_value_or_an_address_is_text(console: Console, path: str) -> None:
+    answer = Visitor(console).get(path)
+    assert answer.status_code in (200, 404)
+    assert "<script>alert" not in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    "search", ["'; DROP TABLE streamflow.scores; --", "%", "\\", "' OR 1=1 --"]
+)
+def test_sql_in_the_search_is_text(console: Console, search: str) -> None:
+    visitor = Visitor(console)
+    found = visitor.client.get(
+        "/entities", params={"q": search}, headers={"accept": "application/json"}
+    )
+    assert found.json()["users"] == []
+    assert len(visitor.get("/entities", accept="application/json").json()["users"]) == 50
+
+
+@pytest.mark.parametrize(
+    "query", ["after=-1", "after=x", "decile=11", "decile=²", "band=none", "q=%00", f"q={'x' * 65}"]
+)
+def test_what_a_query_cannot_mean_is_refused(console: Console, query: str) -> None:
+    assert Visitor(console).get(f"/entities?{query}").status_code == 400
+
+
+def test_a_key_signs_in_and_its_session_ends_when_it_is_signed_out(console: Console) -> None:
+    secret, key = console.key(Scope.READ)
+    visitor = Visitor(console)
+    assert visitor.get("/").status_code == 401
+    assert console.refused() == [("key_missing", "console /", None)]
+    answer = visitor.sign_in(secret)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    overview = visitor.get("/")
+    assert overview.status_code == 200
+    assert f"key {key.key_id} (ann)" in overview.text
+    session = visitor.client.cookies["streamflow_console"]
+    stored = str(console.parts.reading.rows("console_session", session_hash=b"\0" * 32))
+    assert session not in stored
+    assert visitor.send("/sign-out", visitor.token("/")).status_code == 303
+    visitor.client.cookies.set("streamflow_console", session)  # replayed
+    assert visitor.get("/").status_code == 401
+    assert console.refused() == [("session_over", "console /", key.key_id)]
+
+
+def test_a_session_ends_after_twelve_hours(console: Console) -> None:
+    secret, key = console.key(Scope.READ)
+    visitor = Visitor(console)
+    visitor.sign_in(secret)
+    console.clock.later(hours=11.9)
+    assert visitor.get("/").status_code == 200
+    console.clock.later(hours=0.2)
+    assert visitor.get("/").status_code == 401
+    assert console.refused() == [("session_over", "console /", key.key_id)]
+
+
+def test_a_key_that_is_revoked_ends_its_session_at_once(console: Console) -> None:
+    secret, key = console.key(Scope.READ)
+    visitor = Visitor(console)
+    visitor.sign_in(secret)
+    api_keys.revoke(console.parts.platform.database, key.key_id, "a test", console.clock())
+    assert visitor.get("/").status_code == 401
+    assert visitor.sign_in(secret).status_code == 401
+    assert [code for code, _, _ in console.refused()] == ["key_revoked", "key_revoked"]
+
+
+@pytest.mark.parametrize("cookie", ["", "forged", "A" * 43, "A" * 5000, "<script>"])
+def test_a_forged_cookie_is_refused(console: Console, cookie: str) -> None:
+    console.key(Scope.READ)
+    answer = Visitor(console).get("/", cookie=f"streamflow_console={cookie}")
+    assert answer.status_code == 401
+    assert console.refused()[0][0] in ("session_unknown", "key_missing")
+
+
+def test_a_wrong_key_and_a_key_without_the_scope_are_refused(console: Console) -> None:
+    console.key(Scope.READ)
+    visitor = Visitor(console)
+    assert visitor.sign_in(api_keys.new_key()).status_code == 401
+    assert visitor.sign_in("").status_code == 401
+    assert {code for code, _, _ in console.refused()} == {"key_unknown", "key_missing"}
+    secret, key = console.key(Scope.PREDICT)
+    assert visitor.sign_in(secret).status_code == 303
+    assert visitor.get("/").status_code == 403
+    assert console.refused() == [("scope_missing", "console /", key.key_id)]
+
+
+@pytest.mark.parametrize("path", [one.path for one in pages.ROUTES if one.method == "POST"])
+def test_no_form_without_its_token_does_anything(console: Console, path: str) -> None:
+    secret, _ = console.key(*Scope)
+    visitor, other = Visitor(console), Visitor(console)
+    assert visitor.sign_in(secret).status_code == 303
+    assert other.sign_in(secret).status_code == 303
+    foreign = other.token("/")
+    for token in ("", "0" * 64, foreign, "é"):
+        assert visitor.send(path, token, key=secret, why="x", version="1").status_code == 403
+    assert {code for code, _, _ in console.refused()} == {"form_refused"}
+    assert visitor.get("/").status_code == 200  # it is signed in as before
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil"])
+def test_another_host_is_not_answered(console: Console, host: str) -> None:
+    answer = Visitor(console).get("/", host=host)
+    assert answer.status_code == 421
+    assert console.refused() == [("foreign_host", "console", None)]
+
+
+def test_names_of_the_console_are_answered(console: Console) -> None:
+    named = consoles.at(console, host_names=frozenset({"console.example"}))
+    for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "console.example:8080"):
+        assert Visitor(named).get("/", host=host).status_code == 200
+    assert Visitor(named).get("/", host="10.0.0.1").status_code == 421
+    assert Visitor(consoles.at(named, host="0.0.0.0")).get("/", host="10.0.0.1").status_code == 200
+
+
+def test_a_form_of_a_hundred_megabytes_is_not_read(console: Console) -> None:
+    visitor = Visitor(console)
+
+    def body() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 2**20
+
+    assert visitor.client.post("/theme", content=b"x" * (2**16 + 1)).status_code == 413
+    assert visitor.client.post("/theme", content=body()).status_code == 413
+    assert {code for code, _, _ in console.refused()} == {"form_too_large"}
+
+
+@pytest.mark.parametrize(
+    "back",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/\n/x"],
+)
+def test_nobody_is_led_elsewhere(back: str) -> None:
+    assert sign_in.local(back) == "/"
+    assert sign_in.local("/entities?q=a") == "/entities?q=a"
+
+
+def test_the_colours_are_chosen_without_javascript(console: Console) -> None:
+    visitor = Visitor(console)
+    assert "data-theme" not in visitor.get("/").text
+    assert visitor.send("/theme", theme="dark", back="/entities").headers["location"] == "/entities"
+    assert '<html lang="en" data-theme="dark">' in visitor.get("/").text
+    visitor.send("/theme", theme="")
+    assert "data-theme" not in visitor.get("/").text
+
+
+def test_static_files_are_only_those_of_the_console(console: Console) -> None:
+    visitor = Visitor(console)
+    for name in ("console.css", "htmx.min.js", "htmx.LICENSE.txt", "icon.svg"):
+        assert visitor.get(f"/static/{name}").status_code == 200
+    for name in ("../app.py", "%2e%2e/app.py", "..%2fapp.py", "nothing.css"):
+        assert visitor.get(f"/static/{name}").status_code == 404
+
+
+def test_nobody_acts_without_a_session_and_its_scope(console: Console) -> None:
+    acts = [one.path for one in pages.ROUTES if one.scope is Scope.PROMOTE]
+    assert len(acts) >= 4
+    visitor = Visitor(console)
+    for path in acts:  # though everybody may read
+        assert visitor.get("/models").status_code == 200
+        assert visitor.send(path, version="1", why="x", to="staging").status_code == 401
+    assert {code for code, _, _ in console.refused()} == {"key_missing"}
+    secret, key = console.key(Scope.READ, Scope.PREDICT)
+    visitor.sign_in(secret)
+    for path in acts:
+        token = visitor.token("/models")
+        assert visitor.send(path, token, version="1", why="x").status_code == 403
+    assert set(console.refused()) == {
+        ("scope_missing", f"console {path}", key.key_id) for path in acts
+    }
+    bearer = {"authorization": f"Bearer {secret}"}
+    assert Visitor(console).get("/models", **bearer).status_code == 200
+    assert Visitor(console).get("/models", authorization="Bearer no").status_code == 401
+
+
+def test_acts_are_in_the_history_under_the_name_of_the_key(
+    console: Console, team: Platform
+) -> None:
+    versions = [number for number, _ in register_four(team)]
+    secret, key = console.key(Scope.READ, Scope.PROMOTE)
+    visitor = Visitor(console)
+    visitor.sign_in(secret)
+    page = visitor.get("/models")
+    assert page.status_code == 200
+    token = visitor.token("/models")
+    why = f"looked at it {SCRIPT}"
+    for refused in (
+        {"version": "4"},  # no reason
+        {"version": "", "why": why},
+        {"version": "four", "why": why},
+        {"version": "4", "why": "a\x00b"},
+        {"version": "4", "why": "x" * 2001},
+    ):
+        assert visitor.send("/models/approve", token, **refused).status_code == 400
+    assert visitor.send("/models/promote", token, version="4", why=why, to="x").status_code == 400
+    assert visitor.send("/models/approve", token, version="99", why=why).status_code == 409
+    answer = visitor.send("/models/approve", token, version=str(versions[-1]), why=why)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/history")
+    stopped = visitor.send("/models/promote", token, version="4", why=why, to="production")
+    assert stopped.status_code == 409
+    assert "may not go to Production" in stopped.text
+    assert (
+        visitor.send("/models/promote", token, version="1", why=why, to="archived").status_code
+        == 303
+    )
+    history = visitor.get("/history")
+    assert SCRIPT not in history.text
+    assert why in unescape(history.text)
+    recorded = visitor.get("/history", accept="application/json").json()
+    assert recorded["whole"]
+    who = f"key {key.key_id} (ann)"
+    ours = [one["kind"] for one in recorded["changes"] if one["who"] == who]
+    assert ours == ["approved", "refused", "promoted"]
+
+
+def test_months_and_their_reports(console: Console) -> None:
+    visitor = Visitor(console)
+    assert text("months.none") in visitor.get("/months").text
+    for path, status in (("2024-01-31", 404), ("../../etc/passwd", 400), ("x", 400), ("", 400)):
+        assert visitor.get(f"/months/report?as_of={path}").status_code == status
