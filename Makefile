@@ -5,7 +5,7 @@ RUN := .venv/bin/python -m
 # With its plugin, or as a command of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: docs demo test test-all test-plain-http test-browser pictures check bench lock env images stack stack-test
+.PHONY: docs demo test test-all test-plain-http test-browser test-spark pictures check bench lock env images stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -54,6 +54,14 @@ stack: images ## as services with Docker Compose, from nothing to a served predi
 stack-test: .venv/installed ## that stack, built and driven end to end on the Docker engine at hand
 	$(RUN) pytest --capture=no --maxfail 3 tests/stack
 
+test-spark: .venv/spark-installed ## Spark: a master and two workers as processes, one of them killed
+	$(RUN) pytest tests/spark
+
+.venv/spark-installed: .venv/installed requirements-spark.lock
+	@java -version >/dev/null 2>&1 || { echo "make test-spark needs Java 17 or later, such as Debian's openjdk-17-jre-headless." >&2; exit 1; }
+	$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	@touch $@
+
 check: .venv/installed ## format, lint, types, the rooms' arrows, declared dependencies
 	$(RUN) ruff format --check src tests bench deploy
 	$(RUN) ruff check src tests bench deploy
@@ -65,10 +73,12 @@ bench: .venv/installed ## every claim about speed, measured beside a peer
 	@for name in load point_in_time ingest fingerprints materialize online_read serving prediction_log shadow cold_start soak page; do \
 	  $(RUN) bench.$$name || exit 1; done
 
-lock: ## resolve pyproject.toml anew into requirements.lock, and the slim image's part of it
+lock: ## resolve pyproject.toml anew into requirements.lock, and the parts of it for the slim image and for Spark
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
 	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
 	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --group api --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --constraint requirements.lock -o requirements-api.lock
+	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --group spark --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --constraint requirements.lock -o requirements-spark.lock
 	rm -rf .venv-lock

@@ -20,7 +20,7 @@ import streamflow
 from streamflow import errors
 
 SOURCE = Path(streamflow.__file__).parents[1]
-PACKAGES = ("streamflow", "churn", "feast_postgres")
+PACKAGES = ("streamflow", "churn", "feast_postgres", "feast_spark")
 # It travels with every model under its last name alone, so that it imports itself relatively.
 TRAVELLER = SOURCE / "streamflow/training/served_model"
 
@@ -33,7 +33,9 @@ ALLOWED = {
         "streamflow/serving/",
         "churn/features.py",
         "feast_postgres/",
+        "feast_spark/",
     },
+    "pyspark": {"feast_spark/"},
     "mlflow": {"streamflow/registry/"},
     "fastapi": {"streamflow/api/"},
     "starlette": {"streamflow/api/", "streamflow/console/"},
@@ -57,6 +59,7 @@ HEAVY = (
     "pandas",
     "pandera",
     "pyarrow",
+    "pyspark",
     "scipy",
     "skl2onnx",
     "sklearn",
@@ -93,7 +96,16 @@ INPUT_AND_OUTPUT = {
     *("asyncio", "ftplib", "http", "io", "logging", "multiprocessing", "os", "pathlib", "pickle"),
     *("requests", "shutil", "smtplib", "socket", "sqlite3", "ssl", "subprocess", "sys"),
     *("tempfile", "threading", "urllib"),
-    *("fastapi", "feast", "feast_postgres", "httpx", "mlflow", "prometheus_client", "psycopg"),
+    *(
+        "fastapi",
+        "feast",
+        "feast_postgres",
+        "feast_spark",
+        "httpx",
+        "mlflow",
+        "prometheus_client",
+        "psycopg",
+    ),
     *("psycopg2", "psycopg_pool", "pyarrow", "random", "rich", "sqlalchemy", "typer", "uvicorn"),
 }
 
@@ -140,8 +152,8 @@ def test_streamflow_never_imports_a_use_case() -> None:
     assert {name for name in importers("churn") if not name.startswith("churn/")} == set()
 
 
-def test_the_feast_plugin_knows_neither_streamflow_nor_a_use_case() -> None:
-    own = ("feast_postgres/",)
+def test_feasts_plugins_know_neither_streamflow_nor_a_use_case() -> None:
+    own = ("feast_postgres/", "feast_spark/")
     assert {name for name in importers("streamflow") if name.startswith(own)} == set()
     assert {name for name in importers("churn") if name.startswith(own)} == set()
 
@@ -241,7 +253,7 @@ def test_nothing_reaches_into_another_rooms_private_modules() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = grimp.build_graph("streamflow", "feast_postgres", "churn")
+    graph = grimp.build_graph("streamflow", "feast_postgres", "feast_spark", "churn")
     in_circles = [
         f"{module} imports {imported}, which leads back to it"
         for module in sorted(graph.modules)
@@ -358,10 +370,11 @@ print(json.dumps({
 
 
 def test_importing_does_nothing_and_is_cheap() -> None:
+    plugins = ("feast_postgres/", "feast_spark/")
     names = [
         named(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for path in modules()
-        if not named(path).startswith("feast_postgres/") and path.name != "__main__.py"
+        if not named(path).startswith(plugins) and path.name != "__main__.py"
     ]
     assert {
         "streamflow.cli.main",
