@@ -10,6 +10,7 @@ __all__ = [
     "everyone",
     "one_score",
     "score_lookup",
+    "score_reader",
     "scorings",
     "unfinished",
 ]

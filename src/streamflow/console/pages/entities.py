@@ -14,7 +14,8 @@ from streamflow.console.reading import entities as reading
 from streamflow.console.reading.entities import Filters, MonthScore
 from streamflow.console.texts import text
 from streamflow.reports.marks import Point, Series, series_over_months
-from streamflow.scores.one_score import NotScored, ScoreReader, UnknownScore
+from streamflow.scores.one_score import NotScored, UnknownScore
+from streamflow.scores.score_reader import ScoreReader
 from streamflow.scores.scorings import NoScoring
 
 MOST_RANK = 10**12

@@ -952,6 +952,15 @@ FROM streamflow.scorings
 WHERE (model, version, model_hash, as_of, known_at)
     = (%(model)s, %(version)s, %(model_hash)s, %(as_of)s, %(known_at)s)
 
+-- name: score_of
+-- One row: nulls if the scoring doesn't know the entity.
+SELECT probability, label, rank, decile, problem
+FROM (SELECT) AS one
+LEFT JOIN streamflow.scores AS scored
+    ON scored.scoring_id = %(scoring_id)s AND scored.entity_id = %(entity_id)s
+LEFT JOIN streamflow.unscored AS without
+    ON without.scoring_id = %(scoring_id)s AND without.entity_id = %(entity_id)s
+
 -- name: scores_of
 -- $1 is an array of ids; sent to libpq as it is. Per id, in any order, the newest scoring, and what
 -- the one with this number has of it: a row per reason, or one without a reason. With the number in
