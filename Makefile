@@ -79,6 +79,8 @@ lock: ## resolve pyproject.toml anew into requirements.lock, and the parts of it
 	  --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
 	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --group api --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --constraint requirements.lock -o requirements-api.lock
+	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --constraint requirements.lock pyproject.toml -o requirements-full.lock
 	.venv-lock/bin/python -m uv pip compile --universal --python-version 3.11 --group spark --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --constraint requirements.lock -o requirements-spark.lock
 	rm -rf .venv-lock

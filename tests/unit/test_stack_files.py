@@ -7,15 +7,11 @@ import runpy
 import stat
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from streamflow.settings import Settings
 
@@ -158,23 +154,10 @@ def test_the_slim_image_is_locked_to_the_same_packages() -> None:
     assert not names & {"pandas", "scikit-learn", "feast", "mlflow", "scipy", "pyarrow"}
 
 
-def test_nothing_that_runs_in_the_image_needs_a_tool_that_is_taken_out_of_it() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    tools = {_name(Requirement(line)) for line in project["optional-dependencies"]["dev"]}
-    needed: set[str] = set()
-    waiting = [Requirement(line) for line in project["dependencies"]]
-    while waiting:
-        requirement = waiting.pop()
-        extras = requirement.extras or {""}
-        waiting += [
-            needs
-            for needs in map(Requirement, requires(requirement.name) or [])
-            if _name(needs) not in needed
-            and any(needs.marker is None or needs.marker.evaluate({"extra": e}) for e in extras)
-        ]
-        needed.add(_name(requirement))
-    assert tools & needed == set()
-
-
-def _name(requirement: Requirement) -> str:
-    return canonicalize_name(requirement.name)
+def test_the_full_image_has_the_same_packages_without_the_developers_tools() -> None:
+    full, whole = locked("requirements-full.lock"), locked("requirements.lock")
+    assert {name: hashes for name, hashes in full.items() if whole.get(name) != hashes} == {}
+    assert all(full.values())
+    names = {name.partition("==")[0] for name in full}
+    assert {"pandas", "feast", "mlflow", "lightgbm", "optuna"} <= names
+    assert not names & {"pytest", "ruff", "sphinx", "ipykernel", "playwright"}

@@ -26,7 +26,7 @@ def scores(
 
     use_case = platform.use_case
     scoring = scorings.newest(platform.database, use_case.registered_model, as_of, version)
-    chunks = platform.database.rows("scores_by_rank", scoring_id=scoring.scoring_id)
+    chunks = platform.database.rows("scores_of_scoring", scoring_id=scoring.scoring_id)
     of_query = {
         use_case.join_key: ("entities", pa.large_string()),
         "probability": ("probabilities", pa.float64()),

@@ -988,7 +988,7 @@ LEFT JOIN streamflow.reasons AS reason
     ON reason.scoring_id = {scoring_id} AND reason.entity_id = given.entity_id
 ORDER BY given.position, reason.position
 
--- name: scores_by_rank
+-- name: scores_of_scoring
 -- A row of arrays per 10,000 entities, in the order of their ranks.
 SELECT
     array_agg(entity_id ORDER BY rank) AS entities,
