@@ -25,7 +25,13 @@ WORKDIR /build
 RUN python -m venv --without-pip /opt/venv
 COPY requirements-full.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --quiet --require-hashes -r requirements-full.lock \
+    pip --python /opt/venv/bin/python install --quiet --require-hashes -r requirements-full.lock
+# SQLAlchemy's extra that Feast asks for brings mypy; what pyproject.toml names as the developers'
+# tools goes again.
+COPY pyproject.toml ./
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['optional-dependencies']['dev'], sep='\\n')" > dev.txt \
+    && pip --python /opt/venv/bin/python uninstall --quiet --yes --requirement dev.txt \
     && pip --python /opt/venv/bin/python check
 
 FROM python:3.11-slim-bookworm AS base
