@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,15 +98,14 @@ def train(
     from streamflow.training.split import Choice
 
     known = parse_time(known_at)
-    if months is not None and since is not None:
-        raise typer.BadParameter("Name --months or --from, not both.")
+    first = _first_day(months, since)
     if validation_months is not None and validation not in (None, Validation.OUT_OF_TIME):
         raise typer.BadParameter(f"--validation-months isn't for --validation {validation}.")
     if search_minutes is not None and search is None:
         raise typer.BadParameter("--search-minutes is for --search N.")
     choice = Choice(
         months,
-        since.date() if since else None,
+        first,
         validation.value if validation else None,
         validation_months,
         refit,
@@ -205,11 +204,9 @@ def training_set(
     from streamflow.training import canonical
 
     known = parse_time(known_at)
-    if months is not None and since is not None:
-        raise typer.BadParameter("Name --months or --from, not both.")
+    first = _first_day(months, since)
     require_output(output)
     with open_platform() as platform, show_progress(json, "training-set") as progress:
-        first = since.date() if since else None
         now = datetime.now(UTC)
         made = step.training_set(
             *(platform, as_of.date(), now, progress), months=months, since=first, known_at=known
@@ -238,6 +235,13 @@ def training_set(
         print(f"Data hash: {result['data_hash']}, as known at {made.training_set.known_at}.")
 
     print_result(result, json, print_text)
+
+
+def _first_day(months: int | None, since: datetime | None) -> date | None:
+    """That of --from, None without it. Raises BadParameter if --months is named as well."""
+    if months is not None and since is not None:
+        raise typer.BadParameter("Name --months or --from, not both.")
+    return since.date() if since is not None else None
 
 
 def _unknown(null_labels: int, premature_labels: int) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from streamflow.console.texts import TEXTS, text
+from streamflow.reports.environment import template_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,19 +28,15 @@ def rendered(template: str, values: Mapping[str, Any], block: str | None = None)
 @cache
 def environment() -> Environment:
     """The templates of the console; every value is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("streamflow.console"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    made = template_environment(
+        "streamflow.console",
+        count=count,
+        percent=percent,
+        figure=figure,
+        moment=moment,
+        value=value_in_words,
     )
     made.globals.update(t=text, texts=TEXTS, address=address)
-    made.filters.update(
-        count=count, percent=percent, figure=figure, moment=moment, value=value_in_words
-    )
     return made
 
 

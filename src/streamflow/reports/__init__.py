@@ -3,4 +3,4 @@
 May import: monitoring, use_case, errors.
 """
 
-__all__ = ["marks", "month_report", "page"]
+__all__ = ["environment", "marks", "month_report", "page"]

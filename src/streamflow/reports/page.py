@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from streamflow.monitoring.alarm import MONTH_BEFORE, TRAINING, Alarm, Figure
+from streamflow.reports.environment import template_environment
 from streamflow.reports.marks import Point, Series, paired_bars, series_over_months
 from streamflow.reports.month_report import MonthReport, ReportedMonitoring
 
@@ -233,19 +234,14 @@ def _deciles(report: MonthReport) -> Markup:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("streamflow.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return template_environment(
+        "streamflow.reports",
+        count=_count,
+        percent=_percent,
+        figure=_figure,
+        moment=_moment,
+        interval=_interval,
     )
-    environment.filters.update(
-        count=_count, percent=_percent, figure=_figure, moment=_moment, interval=_interval
-    )
-    return environment
 
 
 def _count(value: float | None) -> str:

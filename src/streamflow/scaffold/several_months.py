@@ -9,10 +9,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamflow.history.files.month_column import months_of_texts
+from streamflow.history.files.month_column import month_texts, months_of_texts
 from streamflow.history.files.month_folder import ENDINGS
 from streamflow.history.files.month_names import months_by_folder, split_by_file
-from streamflow.history.files.plain_columns import plain
 from streamflow.progress import Progress, silent
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import Column, Profile, profile
@@ -174,10 +173,4 @@ def _without(table: Profile, month: Column) -> Profile:
 
 
 def _texts(table: Profile, name: str) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values, _ = plain(table.raw.rows[name].combine_chunks())
-    if pa.types.is_timestamp(values.type):
-        values = pc.cast(values, pa.date32(), safe=False)
-    return pc.cast(values, pa.string())
+    return month_texts(table.raw.rows[name].combine_chunks())

@@ -10,7 +10,6 @@ __all__ = [
     "everyone",
     "one_score",
     "score_lookup",
-    "score_reader",
     "scorings",
     "unfinished",
 ]

@@ -7,7 +7,10 @@ from datetime import date
 from typing import Any
 
 from streamflow.errors import StreamFlowError
+from streamflow.postgres.database import Database
+from streamflow.scores import scorings
 from streamflow.scores.scorings import Scoring
+from streamflow.use_case import UseCase
 
 
 class UnknownScore(StreamFlowError):
@@ -56,3 +59,33 @@ class EntityScore:
     rank: int
     decile: int
     reasons: tuple[Reason, ...]
+
+
+def entity_score(
+    join_key: str,
+    entity_id: str,
+    scoring: Scoring,
+    found: tuple[float, int, int | None, int, str | None],
+    reasons: tuple[Reason, ...],
+) -> EntityScore:
+    """The score by what the scoring has of the entity: its probability, label, rank, decile and
+    problem. Raises NotScored, UnknownScore."""
+    probability, label, rank, decile, problem = found
+    if problem is not None:
+        raise NotScored(join_key, entity_id, scoring.as_of, problem)
+    if rank is None:
+        raise UnknownScore(join_key, entity_id, scoring.as_of)
+    return EntityScore(entity_id, scoring, probability, label, rank, decile, reasons)
+
+
+def newest_score(database: Database, use_case: UseCase, entity_id: str) -> EntityScore:
+    """The entity's score in the newest scoring of the use case's model.
+
+    Raises NoScoring, UnknownScore, NotScored, DatabaseUnavailable.
+    """
+    scoring = scorings.newest(database, use_case.registered_model)
+    of_entity = {"scoring_id": scoring.scoring_id, "entity_id": entity_id}
+    row = database.row("score_of", **of_entity)
+    found = (row["probability"], row["label"], row["rank"], row["decile"], row["problem"])
+    reasons = tuple(Reason(**one) for one in database.rows("reasons_of", **of_entity))
+    return entity_score(use_case.join_key, entity_id, scoring, found, reasons)

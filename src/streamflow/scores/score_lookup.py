@@ -11,7 +11,7 @@ from feast_postgres.event_loop_connection import ConnectionLost, EventLoopConnec
 from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres.database import Address
 from streamflow.postgres.queries import literal, statement
-from streamflow.scores.one_score import EntityScore, NotScored, Reason, UnknownScore
+from streamflow.scores.one_score import EntityScore, Reason, entity_score
 from streamflow.scores.scorings import Scoring, no_scoring
 from streamflow.serving.callbacks import Callback, call
 from streamflow.use_case import UseCase
@@ -106,13 +106,8 @@ class ScoreLookup:
             raise no_scoring(self._model)
         if self._scoring is None or self._scoring.scoring_id != rows[0][1]:
             self._scoring = Scoring(*rows[0][_SCORING])  # it never changes
-        probability, label, rank, decile, problem = rows[0][_SCORE]
-        if problem is not None:
-            raise NotScored(self._join_key, entity_id, self._scoring.as_of, problem)
-        if rank is None:
-            raise UnknownScore(self._join_key, entity_id, self._scoring.as_of)
         reasons = tuple(Reason(*row[_REASON]) for row in rows if row[_REASON][0] is not None)
-        return EntityScore(entity_id, self._scoring, probability, label, rank, decile, reasons)
+        return entity_score(self._join_key, entity_id, self._scoring, rows[0][_SCORE], reasons)
 
     def _fail(self, lookups: Iterable[_Lookup], error: Exception) -> None:
         for one in lookups:

@@ -91,7 +91,7 @@ def parts_of(
     training_set: TrainingSet, validation: Validation, horizon: timedelta, random_state: int
 ) -> Split:
     """The rows to train on and those to judge by; see `split`. Raises UntrainableData."""
-    labels = np.asarray(training_set.labels, dtype=np.int64)
+    labels = training_set.label_numbers
     return split(
         validation, training_set.entities, training_set.as_ofs, labels, horizon, random_state
     )

@@ -14,8 +14,7 @@ from streamflow.console.reading import entities as reading
 from streamflow.console.reading.entities import Filters, MonthScore
 from streamflow.console.texts import text
 from streamflow.reports.marks import Point, Series, series_over_months
-from streamflow.scores.one_score import NotScored, UnknownScore
-from streamflow.scores.score_reader import ScoreReader
+from streamflow.scores.one_score import NotScored, UnknownScore, newest_score
 from streamflow.scores.scorings import NoScoring
 
 MOST_RANK = 10**12
@@ -78,7 +77,7 @@ def one(parts: ConsoleParts, visit: Visit) -> Page:
     rows = reading.newest_rows(parts, entity_id)
     newest, unscored = None, ""
     try:
-        newest = ScoreReader(parts.reading, parts.use_case).score(entity_id)
+        newest = newest_score(parts.reading, parts.use_case, entity_id)
     except NotScored as without:
         unscored = text("entity.unscored", reason=without.reason.replace("_", " "))
     except (UnknownScore, NoScoring):

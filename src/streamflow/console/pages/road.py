@@ -138,8 +138,8 @@ _ROW, _NARROW = 92, 348
 
 
 def road(found: Sequence[Station], staging: str) -> Markup:
-    """Both layouts; the style sheet shows one. `staging` says what is in Staging."""
-    return Markup("").join([_wide(found, staging), _tall(found, staging)])
+    """Both layouts; the style sheet shows one. `staging` is said in the wide one alone."""
+    return Markup("").join([_wide(found, staging), _tall(found)])
 
 
 def _wide(found: Sequence[Station], staging: str) -> Markup:
@@ -175,14 +175,13 @@ def _words(one: Station, x: float, y: float, anchor: str) -> Markup:
     ).format(anchor, x, y + 34, one.name, y + 54, one.figure, lines)
 
 
-def _tall(found: Sequence[Station], staging: str) -> Markup:
+def _tall(found: Sequence[Station]) -> Markup:
     height = _ROW * len(found)
     parts = [_road_line(22, 24, 22, height - 50)]
     for place, one in enumerate(found):
         y = 26 + place * _ROW
         words = _words(one, 52, y - 38, "start")
         parts.append(_linked(one, _mark(one, 22, y), words))
-    del staging
     return _svg("road tall", _NARROW, height, parts)
 
 

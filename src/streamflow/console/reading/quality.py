@@ -6,8 +6,8 @@ from markupsafe import Markup
 
 from streamflow.console.parts import ConsoleParts
 from streamflow.monitoring import recorded
+from streamflow.pipeline.month.reported import reported_monitoring
 from streamflow.reports.marks import Point, Series, series_over_months
-from streamflow.reports.month_report import ReportedMonitoring
 from streamflow.reports.page import QualityLine, quality_lines
 
 MONTHS = 12
@@ -17,22 +17,7 @@ def quality_over_months(parts: ConsoleParts) -> tuple[list[QualityLine], Markup]
     """A line for each of the newest months with a figure, and a plot of them; empty without any."""
     monitored = recorded.months_monitored(parts.reading, parts.model)[-MONTHS:]
     made = [recorded.newest(parts.reading, parts.model, as_of) for as_of in monitored]
-    lines = quality_lines(
-        [
-            ReportedMonitoring(
-                as_of=one.as_of,
-                version=one.version,
-                made_at=one.made_at,
-                training_months=one.training_months,
-                month_before=one.month_before,
-                alarms=one.alarms,
-                figures=one.figures,
-                verdict=one.retraining.verdict,
-                advice=one.retraining.sentence,
-            )
-            for one in made
-        ]
-    )
+    lines = quality_lines([reported_monitoring(one) for one in made])
     plot = series_over_months(
         [one.month[2:7] for one in lines],
         [

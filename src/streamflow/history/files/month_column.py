@@ -56,7 +56,7 @@ class MonthRows:
         meant = pa.array(sorted(self.texts[table.name]), pa.string())
         wider, name, own = _with_column(table, self.column)
         for batch in read_batches(path, wider, report):
-            kept = batch.filter(pc.is_in(_texts(batch.column(name)), value_set=meant))
+            kept = batch.filter(pc.is_in(month_texts(batch.column(name)), value_set=meant))
             yield kept if own else kept.drop_columns([name])
 
 
@@ -135,7 +135,7 @@ def _months(path: Path, table: Table, column: str, report: Report) -> dict[str, 
     wider, name, _ = _with_column(table, column)
     first: dict[str, int] = {}
     for batch in read_batches(path, wider, lambda _: None):
-        values = pc.fill_null(_texts(batch.column(name)), "")
+        values = pc.fill_null(month_texts(batch.column(name)), "")
         for text in pc.unique(values).to_pylist():
             if text not in first:
                 first[text] = batch.column("line")[pc.index(values, text).as_py()].as_py()
@@ -157,7 +157,7 @@ def _with_column(table: Table, column: str) -> tuple[Table, str, bool]:
     return replace(table, contract=contract), column, False
 
 
-def _texts(column: pa.Array) -> pa.Array:
+def month_texts(column: pa.Array) -> pa.Array:
     """The column's values as text, whatever type a Parquet file has them in."""
     import pyarrow as pa
     import pyarrow.compute as pc

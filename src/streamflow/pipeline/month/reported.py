@@ -52,9 +52,10 @@ def month_report(platform: Platform, as_of: date) -> MonthReport:
         as_of=as_of,
         entities=use_case.entity_table,
         label=use_case.label.column,
-        monitoring=_monitoring(monitored) if monitored is not None else None,
+        monitoring=reported_monitoring(monitored) if monitored is not None else None,
         earlier=[
-            _monitoring(recorded.newest(database, model, month)) for month in earlier[-EARLIER:]
+            reported_monitoring(recorded.newest(database, model, month))
+            for month in earlier[-EARLIER:]
         ],
         scores=_scores(platform, scoring) if scoring is not None else None,
         reasons=_reasons(database, scoring) if scoring is not None else [],
@@ -75,7 +76,8 @@ def _explained(database: Database, scoring: Scoring) -> int:
     return sum(one.entities for one in there)
 
 
-def _monitoring(made: Monitored) -> ReportedMonitoring:
+def reported_monitoring(made: Monitored) -> ReportedMonitoring:
+    """What a report has of a month that was monitored."""
     return ReportedMonitoring(
         as_of=made.as_of,
         version=made.version,

@@ -68,6 +68,14 @@ def entities(ids: Sequence[str]) -> Entities:
     return ids if isinstance(ids, Entities) else Entities(pa.array(ids, pa.large_string()))
 
 
+def distinct(ids: Sequence[str]) -> int:
+    """How many ids there are."""
+    import pyarrow.compute as pc
+
+    found: int = pc.count_distinct(entities(ids).array).as_py()
+    return found
+
+
 def numbered(ids: Sequence[str]) -> tuple[int, Numbers]:
     """How many ids there are, and per row the place of its id among them, sorted by their bytes."""
     import pyarrow.compute as pc

@@ -92,7 +92,7 @@ def search(
     Raises UntrainableData if the rows can't be divided or no trial can be fitted, InvalidSettings
     for a parameter that an estimator doesn't have.
     """
-    labels = np.asarray(training_set.labels, dtype=np.int64)
+    labels = training_set.label_numbers
     parts = folds(
         *(validation, training_set.entities, training_set.as_ofs, labels),
         *(horizon, random_state, rows),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from streamflow.training.rows.entities import numbered
+from streamflow.training.rows.entities import distinct, numbered
 from streamflow.training.served_model import Labels
 
 RESAMPLES = 1000
@@ -42,7 +42,7 @@ def unstratified_resamples(
 
 def have_several_rows(entities: Sequence[str]) -> bool:
     """Whether one of them comes more than once."""
-    return numbered(entities)[0] < len(entities)
+    return distinct(entities) < len(entities)
 
 
 def resamples_of_rows(labels: Labels, random_state: int) -> Iterator[Times]:
