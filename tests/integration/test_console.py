@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -86,6 +87,18 @@ def _says_what_to_do(visitor: Visitor) -> None:
     assert text("entities.none") in visitor.get("/entities").text
     assert visitor.get("/entities/one?id=nobody").status_code == 404
     assert visitor.get("/nowhere").status_code == 404
+
+
+def test_each_station_of_the_road_leads_to_a_place_that_is_there(console: Console) -> None:
+    visitor = Visitor(console)
+    overview = visitor.get("/").text
+    (road,) = re.findall(r'<svg class="road wide".*?</svg>', overview, re.DOTALL)
+    links = re.findall(r'href="([^"]+)"', road)
+    assert len(links) == 7
+    for link in links:
+        path, _, place = link.partition("#")
+        assert visitor.get(path).status_code == 200, link
+        assert not place or f'id="{place}"' in overview, link
 
 
 def test_everyone_is_listed_by_key_searched_and_looked_at(console: Console) -> None:
