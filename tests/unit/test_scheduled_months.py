@@ -98,13 +98,15 @@ def test_cron_is_silent_about_files_that_are_not_there_yet(
     assert fields[5] == "streamflow"
     said = fields[6]
     assert "%" not in said  # cron takes it for a new line
-    assert run(["sh", "-c", said.replace(INSTALLED, str(SCRIPT))], stand_in(code)) == ends
+    assert (
+        run(["sh", "-c", said.replace(INSTALLED, shlex.quote(str(SCRIPT)))], stand_in(code)) == ends
+    )
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_takes_the_timer_and_its_service(tmp_path: Path) -> None:
     for unit in ("streamflow-month.service", "streamflow-month.timer"):
-        text = (FOLDER / unit).read_text().replace(INSTALLED, str(SCRIPT))
+        text = (FOLDER / unit).read_text().replace(INSTALLED, f'"{SCRIPT}"')
         (tmp_path / unit).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", *map(str, sorted(tmp_path.glob("*.*")))],
