@@ -30,8 +30,11 @@ from streamflow.settings import Settings, load_settings
 REAL_MONTH = Path(__file__).parents[2] / "shared" / "data" / "month_000"
 _numbers = itertools.count()
 
-# Nothing here is asserted of time: a machine may be busy.
-hypothesis.settings.register_profile("any machine", deadline=None)
+# Nothing here is asserted of time: a machine may be busy. The cases are the same each time, so
+# that a failure is of the change that has it; the long tests look for cases that nobody has seen.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, derandomize="STREAMFLOW_LONG_TESTS" not in os.environ
+)
 hypothesis.settings.load_profile("any machine")
 
 

@@ -77,20 +77,7 @@ class Life:
         columns = self.shape.tables[table]
         name = random.choice(sorted(columns))
         column, fresh = columns[name], f"x{next(self.names)}"
-        what = random.choice(
-            [
-                "more",
-                "more",
-                "less",
-                "back",
-                "rename",
-                "widen",
-                "retype",
-                "feature",
-                "table",
-                "drop",
-            ]
-        )
+        what = random.choice(CHANGES)
         if what == "a column more":
             added = Column(random.choice(KINDS), nullable=random.random() < 0.8)
             self.shape = self.shape.with_column(table, fresh, added)
