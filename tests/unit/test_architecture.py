@@ -20,7 +20,7 @@ import streamflow
 from streamflow import errors
 
 SOURCE = Path(streamflow.__file__).parents[1]
-PACKAGES = ("streamflow", "churn", "feast_postgres", "feast_spark")
+PACKAGES = ("streamflow", "churn", "feast_postgres", "feast_duckdb", "feast_spark")
 # It travels with every model under its last name alone, so that it imports itself relatively.
 TRAVELLER = SOURCE / "streamflow/training/served_model"
 
@@ -33,8 +33,10 @@ ALLOWED = {
         "streamflow/serving/",
         "churn/features.py",
         "feast_postgres/",
+        "feast_duckdb/",
         "feast_spark/",
     },
+    "duckdb": {"feast_duckdb/"},
     "pyspark": {"feast_spark/"},
     "mlflow": {"streamflow/registry/"},
     "fastapi": {"streamflow/api/"},
@@ -100,6 +102,7 @@ INPUT_AND_OUTPUT = {
         "fastapi",
         "feast",
         "feast_postgres",
+        "feast_duckdb",
         "feast_spark",
         "httpx",
         "mlflow",
@@ -153,7 +156,7 @@ def test_streamflow_never_imports_a_use_case() -> None:
 
 
 def test_feasts_plugins_know_neither_streamflow_nor_a_use_case() -> None:
-    own = ("feast_postgres/", "feast_spark/")
+    own = ("feast_postgres/", "feast_duckdb/", "feast_spark/")
     assert {name for name in importers("streamflow") if name.startswith(own)} == set()
     assert {name for name in importers("churn") if name.startswith(own)} == set()
 
@@ -253,7 +256,9 @@ def test_nothing_reaches_into_another_rooms_private_modules() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = grimp.build_graph("streamflow", "feast_postgres", "feast_spark", "churn")
+    graph = grimp.build_graph(
+        "streamflow", "feast_postgres", "feast_duckdb", "feast_spark", "churn"
+    )
     in_circles = [
         f"{module} imports {imported}, which leads back to it"
         for module in sorted(graph.modules)
@@ -370,7 +375,7 @@ print(json.dumps({
 
 
 def test_importing_does_nothing_and_is_cheap() -> None:
-    plugins = ("feast_postgres/", "feast_spark/")
+    plugins = ("feast_postgres/", "feast_duckdb/", "feast_spark/")
     names = [
         named(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for path in modules()

@@ -1,0 +1,277 @@
+"""The offline store: what Feast asks for as queries of DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+import pandas as pd
+from feast.errors import EntitySQLEmptyResults
+from feast.infra.offline_stores import offline_utils
+from feast.infra.offline_stores.file_source import FileSource
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_config import FeastConfigBaseModel
+from pydantic import AwareDatetime, Field
+
+from feast_duckdb.job import Connection, DuckDBRetrievalJob
+from feast_duckdb.point_in_time import ViewQuery, point_in_time_query, quoted, timestamp
+
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.data_source import DataSource
+    from feast.infra.registry.base_registry import BaseRegistry
+    from feast.repo_config import RepoConfig
+
+_ENTITIES = "given_entity_rows"
+
+
+class DuckDBOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
+    """`database` is a file of DuckDB; `connection`, where a program gives it, comes before.
+
+    With `known_at`, which needs a time zone, rows created later are left out. `conditions` has, by
+    the name of a source, a condition in SQL for its rows, named `known`: those that don't meet it
+    are left out.
+    """
+
+    type: Literal["feast_duckdb.DuckDBOfflineStore", "feast_duckdb.offline.DuckDBOfflineStore"]
+    database: str | None = None
+    db_schema: str | None = None
+    known_at: AwareDatetime | None = None
+    conditions: dict[str, str] = Field(default_factory=dict)
+    connection: Any = Field(default=None, exclude=True)
+
+
+class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
+    """Point-in-time joins in DuckDB, without the rows created after `known_at`.
+
+    `known_at` is read when a job is made, not when it runs. With it, a source must name its created
+    timestamp column; otherwise ValueError is raised.
+    """
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        moment: datetime | None = None,
+        **arguments: Any,
+    ) -> DuckDBRetrievalJob:
+        """Features of each row of `entity_df` (a query, or a frame) as of its event timestamp.
+
+        `moment` is that of all rows, where it is known: the join is faster then. Raises ValueError
+        without entity rows.
+        """
+        if entity_df is None:
+            raise ValueError("feast_duckdb needs entity rows: a query in SQL, or a frame")
+        connection = _connection(config, None if isinstance(entity_df, str) else entity_df)
+        entity_rows = f"(\n{entity_df}\n)" if isinstance(entity_df, str) else quoted(_ENTITIES)
+        with connection() as opened:
+            columns = _schema(opened, entity_rows)
+            time = offline_utils.infer_event_timestamp_from_entity_df(columns)
+            keys = offline_utils.get_expected_join_keys(project, feature_views, registry)
+            offline_utils.assert_expected_columns_in_entity_df(columns, keys, time)
+            span = (moment, moment) if moment else _span(opened, entity_rows, time)
+        contexts = offline_utils.get_feature_view_query_context(
+            feature_refs,
+            [_with_known_rows(config, view) for view in feature_views],
+            registry,
+            project,
+            span,
+        )
+        query = point_in_time_query(
+            entity_rows,
+            list(columns),
+            time,
+            [_view_query(one, full_feature_names) for one in contexts],
+            moment,
+        )
+        return DuckDBRetrievalJob(
+            connection,
+            query,
+            full_feature_names,
+            OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            RetrievalMetadata(
+                features=feature_refs,
+                keys=[name for name in columns if name != time],
+                min_event_timestamp=span[0],
+                max_event_timestamp=span[1],
+            ),
+        )
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> DuckDBRetrievalJob:
+        """The newest row of each entity in a window of event time, for materialization."""
+        created = [created_timestamp_column] if created_timestamp_column else []
+        names = [*join_key_columns, *feature_name_columns, timestamp_field, *created]
+        order = ", ".join(f"{quoted(name)} DESC" for name in [timestamp_field, *created])
+        keys = ", ".join(map(quoted, join_key_columns))
+        query = (
+            f"SELECT {', '.join(map(quoted, names))} "
+            f"FROM {known_rows(config, data_source)} AS given "
+            f"WHERE {_window(timestamp_field, start_date, end_date)} QUALIFY row_number() OVER "
+            f"({f'PARTITION BY {keys} ' if keys else ''}ORDER BY {order}) = 1"
+        )
+        return DuckDBRetrievalJob(_connection(config), query)
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> DuckDBRetrievalJob:
+        """All rows in a window of event time, for materialization."""
+        created = [created_timestamp_column] if created_timestamp_column else []
+        names = [*join_key_columns, *feature_name_columns, timestamp_field, *created]
+        query = (
+            f"SELECT {', '.join(map(quoted, names))} "
+            f"FROM {known_rows(config, data_source)} AS given "
+            f"WHERE {_window(timestamp_field, start_date, end_date)}"
+        )
+        return DuckDBRetrievalJob(_connection(config), query)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What Feast reads of a view's source, with a query in place of its table."""
+
+    query: str
+    field_mapping: dict[str, str]
+    timestamp_field: str
+    created_timestamp_column: str | None
+    date_partition_column: str | None
+
+    def get_table_query_string(self) -> str:
+        return self.query
+
+
+def _with_known_rows(config: RepoConfig, view: FeatureView) -> FeatureView:
+    # Copy the view: Feast's registry returns the same object again. Its own __copy__ calls the
+    # constructor, which replaces a stream view's batch source by that of its stream.
+    changed = object.__new__(type(view))
+    changed.__dict__.update(view.__dict__)
+    source = view.batch_source
+    changed.batch_source = _Known(
+        known_rows(config, source),
+        source.field_mapping,
+        source.timestamp_field,
+        source.created_timestamp_column,
+        source.date_partition_column,
+    )
+    return changed
+
+
+def known_rows(config: RepoConfig, source: DataSource) -> str:
+    """SQL for a FROM clause of the source's rows, without those created after the configured
+    `known_at`, or that don't meet the configured condition.
+
+    Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
+    """
+    if isinstance(source, FileSource):
+        rows = "read_parquet('" + source.path.replace("'", "''") + "')"
+    else:
+        rows = source.get_table_query_string()
+    conditions = _conditions(config, source)
+    return f"(SELECT * FROM {rows} AS known WHERE {' AND '.join(conditions) or 'true'})"
+
+
+def _conditions(config: RepoConfig, source: DataSource) -> list[str]:
+    found = []
+    known_at = config.offline_store.known_at
+    if known_at is not None:
+        if known_at.utcoffset() is None:
+            raise ValueError(f"known_at {known_at} has no time zone")
+        mapped = {feature: column for column, feature in source.field_mapping.items()}
+        created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
+        if not created:
+            raise ValueError(
+                f"Source {source.name!r} has no created_timestamp_column, so its rows as of "
+                f"{known_at} are unknown. Name the column, or leave known_at out."
+            )
+        found.append(f"known.{quoted(created)} <= {timestamp(known_at)}")
+    if condition := config.offline_store.conditions.get(source.name):
+        found.append(f"({condition})")
+    return found
+
+
+def _connection(config: RepoConfig, entities: pd.DataFrame | None = None) -> Connection:
+    store = config.offline_store
+    given, database, schema = store.connection, store.database, store.db_schema
+
+    @contextmanager
+    def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+        with given.cursor() if given is not None else duckdb.connect(database or "") as opened:
+            opened.execute("SET TimeZone = 'UTC'")
+            # For few entity rows DuckDB would join by arg_max, which makes 0.0 of -0.0.
+            opened.execute("SET asof_loop_join_threshold = 0")
+            if schema is not None:
+                opened.execute(f"USE {quoted(schema)}")
+            if entities is not None:
+                opened.register(_ENTITIES, entities)
+            yield opened
+
+    return connection
+
+
+def _schema(connection: duckdb.DuckDBPyConnection, rows: str) -> dict[str, Any]:
+    """The columns of the rows with pandas' types, as Feast asks for them."""
+    frame = connection.sql(f"SELECT * FROM {rows} AS given LIMIT 0").to_arrow_table().to_pandas()
+    return dict(zip(frame.columns, frame.dtypes, strict=True))
+
+
+def _span(connection: duckdb.DuckDBPyConnection, rows: str, time: str) -> tuple[datetime, datetime]:
+    """The first and the last event timestamp of the entity rows (UTC)."""
+    name = f"{quoted(time)}::timestamptz"
+    table = connection.sql(f"SELECT min({name}) AS first, max({name}) AS last FROM {rows} AS given")
+    (found,) = table.to_arrow_table().to_pylist()
+    if found["first"] is None:
+        raise EntitySQLEmptyResults(rows)
+    return found["first"].astimezone(UTC), found["last"].astimezone(UTC)
+
+
+def _view_query(context: Any, full_feature_names: bool) -> ViewQuery:
+    selections = zip(context.entities, context.entity_selections, strict=True)
+    prefix = f"{context.name}__" if full_feature_names else ""
+    return ViewQuery(
+        source=context.table_subquery,
+        keys={key: text.removesuffix(f" AS {key}") for key, text in selections},
+        features={
+            prefix + context.field_mapping.get(column, column): column
+            for column in context.features
+        },
+        event_timestamp=context.timestamp_field,
+        created_timestamp=context.created_timestamp_column or None,
+        ttl_seconds=context.ttl,
+    )
+
+
+def _window(timestamp_field: str, start: datetime | None, end: datetime | None) -> str:
+    time = f"{quoted(timestamp_field)}::timestamptz"
+    bounds = [
+        f"{time} {operator} {timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}"
+        for operator, moment in ((">=", start), ("<=", end))
+        if moment is not None
+    ]
+    return " AND ".join(bounds) or "true"
