@@ -70,7 +70,7 @@ check: .venv/installed ## format, lint, types, the rooms' arrows, declared depen
 	$(RUN) deptry src
 
 bench: .venv/installed ## every claim about speed, measured beside a peer
-	@for name in load point_in_time ingest fingerprints materialize online_read serving prediction_log shadow cold_start soak page; do \
+	@for name in load point_in_time engines ingest fingerprints materialize online_read serving prediction_log shadow cold_start soak page; do \
 	  $(RUN) bench.$$name || exit 1; done
 
 lock: ## resolve pyproject.toml anew into requirements.lock, and the parts of it for the slim image and for Spark

@@ -17,12 +17,12 @@ from streamflow.errors import (
     ServiceUnavailable,
     StreamFlowError,
 )
+from streamflow.features.engines.history_database import history_database
 from streamflow.platform import Platform
-from streamflow.postgres import embedded_server
+from streamflow.postgres import embedded_server, migrations
 from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.postgres.driver_errors import database_unavailable, driver_error
-from streamflow.postgres.migrations import migrate
 from streamflow.private_files import make_home
 from streamflow.promotion.admission.admitted_reader import AdmittedReader
 from streamflow.registry import mlflow_rest
@@ -76,7 +76,7 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
     with connected(settings) as database:
         url = database.url
         try:
-            migrate(database)
+            migrations.migrate(database)
         except DatabaseUnavailable:
             if not even_without_database:
                 raise
@@ -89,8 +89,8 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
             cache=ModelCache(settings.model_cache, settings.artifacts, settings.model_megabytes),
         )
         follows = production(settings, database, registry)
-        with _blamed_on_the_database():
-            yield Platform(settings, use_case, database, registry, follows)
+        with history_database(settings, database) as columns, _blamed_on_the_database():
+            yield Platform(settings, use_case, database, registry, follows, columns)
 
 
 @contextmanager

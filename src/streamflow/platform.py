@@ -17,6 +17,7 @@ class Platform:
     """Settings, use case, database and registry.
 
     `production` reads which version is in Production, without MLflow where that is possible.
+    `columns` is the database with history read by another engine than PostgreSQL, if there is one.
     """
 
     settings: Settings
@@ -24,6 +25,12 @@ class Platform:
     database: Database
     registry: Registry
     production: StagesReader
+    columns: Database | None = None
+
+    @property
+    def history(self) -> Database:
+        """The database, with history read by the engine of the settings."""
+        return self.columns or self.database
 
     @property
     def artifacts(self) -> Path:

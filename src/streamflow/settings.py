@@ -53,6 +53,20 @@ class Settings(BaseSettings):
         description="Feast's configuration of another online store, as JSON; without it, features "
         "are served from tables of our own in the same PostgreSQL",
     )
+    engine: Literal["postgres", "duckdb"] = Field(
+        "postgres",
+        description="what reads history for training sets and scores: PostgreSQL, or DuckDB in "
+        "this process over a copy in Parquet in the home; results are the same to the last bit",
+    )
+    engine_memory: str = Field(
+        "4GB",
+        pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$",
+        description="how much memory DuckDB may use, such as 4GB; more is written to the disk",
+    )
+    engine_spill: Path | None = Field(
+        None,
+        description="folder for what doesn't fit in that memory; without it, `scratch` in the home",
+    )
     model_megabytes: int = Field(
         500,
         ge=1,

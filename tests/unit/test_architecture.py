@@ -36,7 +36,7 @@ ALLOWED = {
         "feast_duckdb/",
         "feast_spark/",
     },
-    "duckdb": {"feast_duckdb/"},
+    "duckdb": {"streamflow/columnar/", "feast_duckdb/"},
     "pyspark": {"feast_spark/"},
     "mlflow": {"streamflow/registry/"},
     "fastapi": {"streamflow/api/"},

@@ -1,6 +1,6 @@
 """Feast: definitions and types, the point-in-time join, materialization, past online features.
 
-May import: history, training, postgres, top modules.
+May import: history, training, columnar, postgres, top modules.
 """
 
 from streamflow.features.sources import history_source
@@ -8,6 +8,7 @@ from streamflow.features.sources import history_source
 __all__ = [
     "complete_rows",
     "definitions",
+    "engines",
     "entity_sample",
     "feature_join",
     "feature_store",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from streamflow.features.engines.offline_store import RetrievalJob, historical_features
 from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
@@ -19,8 +20,6 @@ from streamflow.use_case import UseCase
 if TYPE_CHECKING:
     import pyarrow as pa
     from feast import FeatureStore, FeatureView
-
-    from feast_postgres.offline import PostgresRetrievalJob
 
 _Made = TypeVar("_Made")
 _FAILED = "Feast's point-in-time join failed"
@@ -46,8 +45,8 @@ class FeatureJoin:
     schema: FeatureSchema
     views: dict[str, FeatureViewDefinition]
     today: tuple[FeatureSchema, dict[str, FeatureViewDefinition]]
-    job: Callable[[str, datetime], PostgresRetrievalJob]
-    any_age: Callable[[str, datetime], PostgresRetrievalJob]
+    job: Callable[[str, datetime], RetrievalJob]
+    any_age: Callable[[str, datetime], RetrievalJob]
 
     def rows(
         self, queries: Mapping[datetime, str], made: Callable[[datetime, pa.Table], _Made]
@@ -93,10 +92,10 @@ def _of_today(database: Database, use_case: UseCase, store: FeatureStore) -> Fea
     with unavailable("Feast's registry can't be read"):
         views = feature_views(store, schema)
 
-    def job(query: str, moment: datetime) -> PostgresRetrievalJob:
+    def job(query: str, moment: datetime) -> RetrievalJob:
         named = [store.get_feature_view(name) for name in schema.views]
         features = [f"{one.feature_view}:{one.name}" for one in schema.features]
-        return _job(store, named, features, query, moment)
+        return historical_features(store, named, features, query, moment)
 
     return FeatureJoin(
         schema, views, (schema, views), job, _any_age(database, use_case, store, schema, views)
@@ -127,11 +126,11 @@ def join_of_before(
     names = dict.fromkeys(feature.feature_view for feature in used)
     used_views = {name: _view(name, used, views, recorded_views) for name in names}
 
-    def job(query: str, moment: datetime) -> PostgresRetrievalJob:
+    def job(query: str, moment: datetime) -> RetrievalJob:
         made = [
             _feast_view(database, use_case, header, name, view) for name, view in used_views.items()
         ]
-        return _job(store, made, _all_of(made), query, moment)
+        return historical_features(store, made, _all_of(made), query, moment)
 
     return FeatureJoin(
         header,
@@ -148,8 +147,8 @@ def _any_age(
     store: FeatureStore,
     schema: FeatureSchema,
     views: Mapping[str, FeatureViewDefinition],
-) -> Callable[[str, datetime], PostgresRetrievalJob]:
-    def job(query: str, moment: datetime) -> PostgresRetrievalJob:
+) -> Callable[[str, datetime], RetrievalJob]:
+    def job(query: str, moment: datetime) -> RetrievalJob:
         used = {name: _view(name, list(schema.features), {}, views) for name in schema.views}
         made = [
             _feast_view(
@@ -157,7 +156,7 @@ def _any_age(
             )
             for name, view in used.items()
         ]
-        return _job(store, made, _all_of(made), query, moment)
+        return historical_features(store, made, _all_of(made), query, moment)
 
     return job
 
@@ -257,17 +256,3 @@ def _feast_view(
 
 def _all_of(views: list[FeatureView]) -> list[str]:
     return [f"{view.name}:{field.name}" for view in views for field in view.features]
-
-
-def _job(
-    store: FeatureStore,
-    views: list[FeatureView],
-    features: list[str],
-    query: str,
-    moment: datetime,
-) -> PostgresRetrievalJob:
-    from feast_postgres.offline import PostgresOfflineStore
-
-    return PostgresOfflineStore.get_historical_features(
-        store.config, views, features, query, store.registry, store.project, moment=moment
-    )

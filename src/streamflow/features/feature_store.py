@@ -18,6 +18,7 @@ from streamflow.errors import (
     StreamFlowError,
 )
 from streamflow.features.applied_definitions import require_applied
+from streamflow.features.engines.offline_store import offline_store
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.kept.views import source_table
 from streamflow.history.ingestions import recorded_ingestions
@@ -40,11 +41,12 @@ def configuration(
     use_case: UseCase,
     known_at: datetime | None = None,
     online_store: Mapping[str, object] | None = None,
+    offline_store: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """The contents of Feast's `feature_store.yaml`, which Feast's own CLI and UI need too.
 
-    With `known_at` (UTC) only rows recorded by then are read. `online_store` is Feast's
-    configuration of another online store than ours.
+    With `known_at` (UTC) only rows recorded by then are read. `online_store` and `offline_store`
+    are Feast's configuration of others than ours in PostgreSQL.
     """
     parts = url_parts(database_url)
     host = str(parts.get("host") or "localhost")
@@ -73,7 +75,7 @@ def configuration(
             "path": sqlalchemy_url(database_url, REGISTRY_SCHEMA),
             "cache_ttl_seconds": 5,
         },
-        "offline_store": offline,
+        "offline_store": offline_store or offline,
         "online_store": online_store
         or {
             "type": "feast_postgres.PostgresOnlineStore",
@@ -91,12 +93,13 @@ def open_store(
     use_case: UseCase,
     known_at: datetime | None = None,
     online_store: Mapping[str, object] | None = None,
+    offline_store: Mapping[str, object] | None = None,
 ) -> FeatureStore:
     """Feast's store; see `configuration`. Raises FeatureStoreUnavailable without its registry."""
     from feast import FeatureStore, RepoConfig
 
     with unavailable("Feast's registry can't be opened"):
-        described = configuration(database_url, use_case, known_at, online_store)
+        described = configuration(database_url, use_case, known_at, online_store, offline_store)
         return FeatureStore(config=RepoConfig(**described))
 
 
@@ -108,9 +111,11 @@ def known_store(
 ) -> FeatureStore:
     """Feast's store of what was recorded by `known_at` (UTC), and not withdrawn by then.
 
+    It joins by the engine that reads history of `database`.
     Raises FeatureStoreUnavailable without Feast's registry.
     """
-    store = open_store(database.url, use_case, known_at, online_store)
+    offline = offline_store(database, use_case, known_at)
+    store = open_store(database.url, use_case, known_at, online_store, offline)
     with unavailable("Feast doesn't know the feature views"):
         views = store.list_feature_views()
     tables = {view.batch_source.name: source_table(view) for view in views}

@@ -1,6 +1,6 @@
 """A month of files, checked and appended with both time axes; which months there are.
 
-May import: postgres, top modules.
+May import: columnar, postgres, top modules.
 """
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ingestions",
     "labels",
     "months",
+    "parquet",
     "recorded_columns",
     "values",
     "violations",

@@ -66,7 +66,7 @@ def rows_of(
 
     Raises UnservableModel if a feature isn't there any more, and as `point_in_time.assemble` does.
     """
-    database, use_case = platform.database, platform.use_case
+    database, use_case = platform.history, platform.use_case
     if judged.recorded is None:
         assembled = point_in_time.assemble(database, use_case, months, known_at)
     else:
@@ -84,7 +84,7 @@ def join_of(platform: Platform, judged: JudgedVersion, known_at: datetime) -> Fe
 
     Raises UnservableModel if a feature isn't there any more, FeatureStoreUnavailable.
     """
-    database, use_case = platform.database, platform.use_case
+    database, use_case = platform.history, platform.use_case
     if judged.recorded is None:
         join = join_of_today(database, use_case, known_at)
     else:

@@ -185,7 +185,7 @@ def _train_again(
     build = candidate.estimator_builder(use_case, model)
     use_case_check.require_usable(use_case)
     progress("point-in-time join")
-    then = definitions_then.assemble(platform.database, use_case, lineage)
+    then = definitions_then.assemble(platform.history, use_case, lineage)
     assembled = then.assembled
     # How a model is judged is chosen when it's trained, as its name is; the share is the code's.
     configuration = lineage.configuration

@@ -134,7 +134,7 @@ class _Rows:
         for month in months.labelled_months(database, use_case, self.now):
             progress(f"point-in-time join of {month}")
             try:
-                made = point_in_time.assemble(database, use_case, [month], self.now)
+                made = point_in_time.assemble(self.platform.history, use_case, [month], self.now)
             except DataRefused as error:
                 self.left_out[month] = error.message
                 continue
@@ -159,7 +159,7 @@ class _Rows:
         """The rows of these months, as `training.backtest` asks for them."""
         known_at = self.known_at.get(as_of) if as_of else None
         if known_at is not None:
-            database, use_case = self.platform.database, self.platform.use_case
+            database, use_case = self.platform.history, self.platform.use_case
             return point_in_time.assemble(database, use_case, wanted, known_at).training_set
         import pyarrow as pa
 

@@ -138,7 +138,7 @@ def _present(
         return table, 0
     views = [assembled.feature_views[name] for name in schema.views]
     departed = complete_rows.departed_entities(
-        platform.database, platform.use_case, views, as_of, known_at, allowed
+        platform.history, platform.use_case, views, as_of, known_at, allowed
     )
     gone = pc.is_in(table.column(0), value_set=pa.array(sorted(departed), pa.large_string()))
     return table.filter(pc.invert(gone)), pc.sum(gone).as_py() or 0

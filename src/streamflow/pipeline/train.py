@@ -121,7 +121,7 @@ def train(
     forgotten = count_forgotten(platform.database, platform.use_case)
     progress("point-in-time join")
     assembled = point_in_time.assemble(
-        platform.database, platform.use_case, months, known_at, sample=choice.sample
+        platform.history, platform.use_case, months, known_at, sample=choice.sample
     )
     recipe = Recipe(
         *(assembled.training_set, build, random_state, validation),

@@ -12,6 +12,7 @@ __all__ = [
     "migrations",
     "plain_tables",
     "queries",
+    "record_batches",
     "roles",
     "temporary_database",
 ]

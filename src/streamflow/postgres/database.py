@@ -26,6 +26,8 @@ from streamflow.postgres.driver_errors import errors_translated
 from streamflow.postgres.queries import composed, named_queries
 
 Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+Cursor = psycopg.Cursor[Row]
 Identifiers = Mapping[str, sql.Composable]
 # Returns the URL of a server that may be started again at another one.
 Address = Callable[[], str]

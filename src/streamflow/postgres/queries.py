@@ -16,18 +16,29 @@ from psycopg.sql import Composable as Composable
 @cache
 def named_queries() -> dict[str, str]:
     """Every statement of `sql/queries.sql`, by the name in the `-- name:` line above it."""
-    text = (resources.files("streamflow.postgres") / "sql" / "queries.sql").read_text()
+    return queries_of((resources.files("streamflow.postgres") / "sql" / "queries.sql").read_text())
+
+
+def queries_of(text: str) -> dict[str, str]:
+    """The statements of such a file, by the name in the `-- name:` line above each."""
     parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
 
 
-def composed(name: str, parts: Mapping[str, Composable] | None = None) -> sql.Composed:
+def composed(
+    name: str,
+    parts: Mapping[str, Composable] | None = None,
+    others: Mapping[str, str] | None = None,
+) -> sql.Composed:
     """The named query with its `{…}`, to be executed with values, if only with none.
+
+    `others` has texts that come in place of those of `sql/queries.sql`, by name.
 
     In such a query a per cent sign is written twice, also where an identifier has one.
     """
     escaped = {placeholder: _Escaped(part) for placeholder, part in (parts or {}).items()}
-    return sql.SQL(named_queries()[name]).format(**escaped)
+    text = (others or {}).get(name) or named_queries()[name]
+    return sql.SQL(text).format(**escaped)
 
 
 def statement(name: str, parts: Mapping[str, Composable]) -> bytes:

@@ -66,7 +66,7 @@ def score(
         progress("fetch the version")
         judged = judged_version.judged_version(platform, chosen)
         join = judged_version.join_of(platform, judged, known_at)
-        batches = month_rows.month_rows(database, use_case, as_of, known_at, join)
+        batches = month_rows.month_rows(platform.history, use_case, as_of, known_at, join)
         number = unfinished.begin(database, key)
         served = Served(chosen, judged.model)
         moment = event_timestamp(as_of)

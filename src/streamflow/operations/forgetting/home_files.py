@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from streamflow.history.parquet.history_files import remove_copies
 from streamflow.operations.forgetting import rows_of_files, texts
 from streamflow.scratch import scratch
 from streamflow.settings import Settings
@@ -19,6 +20,7 @@ def forget_in_home(settings: Settings, join_key: str, entities: Sequence[str]) -
     """
     with scratch(settings.scratch):
         pass  # what killed processes left there is removed
+    remove_copies(settings.home)
     found: dict[str, int] = {}
     ids = frozenset(entities)
     for file in texts.text_files([settings.home / "data"]):

@@ -49,7 +49,7 @@ def scored_rows(
     import pyarrow.compute as pc
 
     batches = month_rows.month_rows(
-        platform.database,
+        platform.history,
         platform.use_case,
         scoring.as_of,
         scoring.known_at,

@@ -33,4 +33,4 @@ def training_set(
     database, use_case = platform.database, platform.use_case
     wanted = months_up_to(database, use_case, as_of, known_at, months, since)
     progress("point-in-time join")
-    return point_in_time.assemble(database, use_case, wanted, known_at)
+    return point_in_time.assemble(platform.history, use_case, wanted, known_at)

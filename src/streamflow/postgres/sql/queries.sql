@@ -401,12 +401,52 @@ WHERE (%(months)s::date[] IS NULL OR history.as_of = ANY(%(months)s))
 GROUP BY history.as_of
 
 -- name: month_is_known
-SELECT EXISTS (SELECT FROM {known_history} AS history WHERE as_of = %(as_of)s) AS exists
+SELECT EXISTS (SELECT 1 FROM {known_history} AS history WHERE as_of = %(as_of)s) AS exists
 
 -- name: month_exists
 SELECT EXISTS (
     SELECT FROM {history} WHERE as_of = %(as_of)s
 ) AS exists
+
+-- name: copied_withdrawals
+-- What queries of history join with, for an engine that reads history elsewhere.
+SELECT ingestion_id, withdrawals.recorded_at
+FROM streamflow.withdrawals JOIN streamflow.ingestions USING (ingestion_id)
+WHERE use_case = %(use_case)s
+
+-- name: rows_of_one_ingestion
+SELECT {columns} FROM {history}
+WHERE as_of = %(as_of)s AND ingestion_id = %(ingestion_id)s
+
+-- name: nothing
+SELECT
+
+-- name: copied_absences
+SELECT use_case, history, entity, event_timestamp, recorded_at, ingestion_id
+FROM streamflow.absences
+WHERE use_case = %(use_case)s
+
+-- name: any_withdrawals
+SELECT 1 FROM streamflow.withdrawals JOIN streamflow.ingestions USING (ingestion_id)
+WHERE use_case = %(use_case)s
+LIMIT 1
+
+-- name: any_absences
+SELECT 1 FROM streamflow.absences WHERE use_case = %(use_case)s LIMIT 1
+
+-- name: parquet_files
+-- What the copy of history in Parquet depends on: ingestions, and when rows were deleted last.
+SELECT ingestion_id, as_of, md5(ROW(ingestions.*)::text) AS content, (
+    SELECT md5(ROW(count(*), max(written_at))::text) FROM streamflow.forgotten
+    WHERE use_case = %(use_case)s
+) AS people, (
+    SELECT count(*) FROM streamflow.forgotten_steps JOIN streamflow.forgotten USING (forgotten_id)
+    WHERE use_case = %(use_case)s AND step = 'rows'
+) AS again,
+ARRAY (SELECT jsonb_object_keys(ingestions.tables)) AS tables
+FROM streamflow.ingestions
+WHERE use_case = %(use_case)s
+ORDER BY ingestion_id
 
 -- name: withdrawn
 -- Whether anything of the use case was ever withdrawn, and in which histories entities are absent.
@@ -422,19 +462,19 @@ SELECT
 -- name: not_withdrawn
 -- A row named `known` is of an ingestion that wasn't withdrawn by known_at.
 NOT EXISTS (
-    SELECT FROM streamflow.withdrawals AS withdrawn
+    SELECT 1 FROM streamflow.withdrawals AS withdrawn
     WHERE withdrawn.ingestion_id = known.ingestion_id AND withdrawn.recorded_at <= %(known_at)s
 )
 
 -- name: not_absent
 -- Nor is it of an entity of which a complete file, recorded later, had no row.
 NOT EXISTS (
-    SELECT FROM streamflow.absences AS absent
+    SELECT 1 FROM streamflow.absences AS absent
     WHERE absent.use_case = %(use_case)s AND absent.history = %(history)s
       AND absent.entity = known.{key} AND absent.event_timestamp = known.event_timestamp
       AND absent.recorded_at > known.recorded_at AND absent.recorded_at <= %(known_at)s
       AND NOT EXISTS (
-          SELECT FROM streamflow.withdrawals AS withdrawn
+          SELECT 1 FROM streamflow.withdrawals AS withdrawn
           WHERE withdrawn.ingestion_id = absent.ingestion_id
             AND withdrawn.recorded_at <= %(known_at)s
       )
@@ -653,7 +693,7 @@ ORDER BY as_of, recorded_at, ingestion_id
 
 -- name: label_exists
 SELECT EXISTS (
-    SELECT FROM {label_history} AS history
+    SELECT 1 FROM {label_history} AS history
     WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s AND {label} IS NOT NULL
 ) AS exists
 
@@ -681,7 +721,7 @@ FROM (
     ORDER BY {key}, as_of, recorded_at DESC
 ) AS labels
 WHERE {label} IS NULL AND EXISTS (
-    SELECT FROM {entity_history} AS entities
+    SELECT 1 FROM {entity_history} AS entities
     WHERE entities.{key} = labels.{key} AND entities.as_of = labels.as_of
       AND entities.recorded_at <= %(known_at)s
 )
@@ -694,12 +734,12 @@ WHERE early.as_of = ANY(%(as_ofs)s::date[]) AND early.recorded_at <= %(known_at)
   AND early.{label} IS NOT NULL
   AND early.recorded_at < early.event_timestamp + %(horizon)s::interval
   AND EXISTS (
-      SELECT FROM {entity_history} AS entities
+      SELECT 1 FROM {entity_history} AS entities
       WHERE entities.{key} = early.{key} AND entities.as_of = early.as_of
         AND entities.recorded_at <= %(known_at)s
   )
   AND NOT EXISTS (
-      SELECT FROM {label_history} AS labels
+      SELECT 1 FROM {label_history} AS labels
       WHERE labels.{key} = early.{key} AND labels.as_of = early.as_of
         AND labels.recorded_at <= %(known_at)s
   )
@@ -714,7 +754,7 @@ SELECT count(*) AS nulls FROM {staging} WHERE {column} IS NULL
 SELECT entity_rows.{key}, entity_rows.event_timestamp
 FROM ({query}) AS entity_rows
 WHERE NOT EXISTS (
-    SELECT FROM {history} AS history
+    SELECT 1 FROM {history} AS history
     WHERE history.{key} = entity_rows.{key}
       AND history.event_timestamp <= entity_rows.event_timestamp
       AND (%(ttl)s::interval IS NULL

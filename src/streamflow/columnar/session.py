@@ -1,0 +1,242 @@
+"""A database whose history is read by DuckDB in this process, over Parquet files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamflow.columnar.literals import literal, rendered
+from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
+from streamflow.postgres.database import Connection, Cursor, Database, Identifiers, Row
+from streamflow.postgres.record_batches import record_batch_reader
+from streamflow.scratch import scratch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+# The named queries that read rows of history and write nothing. All others are PostgreSQL's.
+READS_HISTORY = frozenset(
+    {
+        *("month_is_known", "labelled_months", "count_month_labels", "label_exists"),
+        *("entity_rows", "entities_with_label", "entity_hashes", "entities_at"),
+        *("count_labelled", "count_entities", "count_null_labels", "count_premature_labels"),
+        *("entities_without_row", "rows_of_ingestions", "segment_values"),
+    }
+)
+# What queries of history join with, by its columns that they read.
+_SMALL_TABLES = {
+    "withdrawals": "ingestion_id bigint, recorded_at timestamptz",
+    "absences": "use_case text, history text, entity text, event_timestamp timestamptz, "
+    "recorded_at timestamptz, ingestion_id bigint",
+}
+_ROWS_PER_BATCH = 100_000
+
+
+@dataclass(frozen=True)
+class HistoryView:
+    """A table of history: its columns with PostgreSQL's types, and the Parquet files of it."""
+
+    columns: Mapping[str, str]
+    files: Sequence[str]
+
+
+class Session(Database):
+    """The database, with the queries that read history run by DuckDB.
+
+    What is rendered is in DuckDB's SQL. Before a reader's first query, `wait_for_ingestion`, the
+    session asks `histories` for the use case's tables, and copies what they are joined with: until
+    then there are none. Any thread may use it. Sessions are in UTC.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        histories: Callable[[Database, str], Mapping[str, HistoryView]],
+        memory: str,
+        spill: Path,
+    ) -> None:
+        super().__init__(database.address)
+        self._database, self._histories = database, histories
+        self._memory, self._spill = memory, spill
+        self._opening_duckdb = threading.RLock()
+        self._duckdb: DuckDBPyConnection | None = None
+        self._folder: Any = None
+
+    def close(self) -> None:
+        """Close DuckDB and remove what it spilled; the database stays open."""
+        with self._opening_duckdb:
+            if self._duckdb is not None:
+                self._duckdb.close()
+                self._folder.__exit__(None, None, None)
+            self._duckdb = self._folder = None
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """As the database has it."""
+        with self._database.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As the database has it; DuckDB's queries are no part of it."""
+        with self._database.transaction():
+            yield
+
+    def execute(
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
+    ) -> Cursor:
+        """Run the named query in PostgreSQL."""
+        done = super().execute(name, identifiers, **values)
+        if name == "wait_for_ingestion":
+            self.refresh(str(values["use_case"]))
+        return done
+
+    def rows(
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
+    ) -> list[Row]:
+        """All rows of the named query. Raises FeatureStoreUnavailable."""
+        if name not in READS_HISTORY:
+            return super().rows(name, identifiers, **values)
+        with self.cursor() as cursor:
+            found: pa.Table = cursor.sql(rendered(name, identifiers, values)).to_arrow_table()
+        rows: list[Row] = found.to_pylist()
+        return rows
+
+    def render(self, name: str, identifiers: Identifiers | None = None, /, **values: object) -> str:
+        """The named query as text in DuckDB's SQL, with its values in it."""
+        return rendered(name, identifiers, values)
+
+    def batches(self, query: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a query in DuckDB's SQL. Raises FeatureStoreUnavailable."""
+        with self.cursor() as cursor:
+            yield from cursor.sql(query).to_arrow_reader(_ROWS_PER_BATCH)
+
+    @contextmanager
+    def cursor(self) -> Iterator[DuckDBPyConnection]:
+        """A connection of its own to the session's DuckDB, for one thread.
+
+        Raises FeatureStoreUnavailable for DuckDB's errors in the block.
+        """
+        import duckdb
+
+        try:
+            with self._opened().cursor() as cursor:
+                cursor.execute("SET TimeZone = 'UTC'")
+                yield cursor
+        except duckdb.Error as error:
+            raise _failed(error, self._memory) from error
+
+    @property
+    def engine(self) -> DuckDBPyConnection:
+        """The session's DuckDB, of which each thread takes a cursor."""
+        return self._opened()
+
+    def refresh(self, use_case: str) -> None:
+        """Bring the views of the use case's history, and the small tables, up to date.
+
+        Raises InvalidSettings for names that DuckDB doesn't tell apart.
+        """
+        with self._opening_duckdb:
+            histories = self._histories(self._database, use_case)
+            _require_told_apart("tables of history", histories)
+            for history, view in histories.items():
+                _require_told_apart(f"columns of {history}", view.columns)
+            with self.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("CREATE SCHEMA IF NOT EXISTS streamflow")
+                for table, columns in _SMALL_TABLES.items():
+                    self._copy(cursor, use_case, table, columns)
+                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(use_case)}")
+                for history, view in histories.items():
+                    name = f"{_quoted(use_case)}.{_quoted(history)}"
+                    cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {_view(view)}")
+                cursor.execute("COMMIT")
+
+    def _copy(self, cursor: DuckDBPyConnection, use_case: str, table: str, columns: str) -> None:
+        import pyarrow as pa
+
+        cursor.execute(f"CREATE OR REPLACE TABLE streamflow.{table} ({columns})")
+        if not self._database.rows(f"any_{table}", use_case=use_case):
+            return
+        query = self._database.render(f"copied_{table}", use_case=use_case)
+        with record_batch_reader(self._database) as read:
+            cursor.register("copied", pa.Table.from_batches(read(query)))
+        cursor.execute(f"INSERT INTO streamflow.{table} BY NAME SELECT * FROM copied")
+        cursor.unregister("copied")
+
+    def _opened(self) -> DuckDBPyConnection:
+        with self._opening_duckdb:
+            if self._duckdb is None:
+                import duckdb
+
+                self._folder = scratch(self._spill)
+                folder = self._folder.__enter__()
+                self._duckdb = duckdb.connect(
+                    ":memory:",
+                    config={
+                        # All that is needed is in the library: nothing is downloaded.
+                        "autoinstall_known_extensions": "false",
+                        "autoload_known_extensions": "false",
+                        "threads": str(_cores()),
+                        "memory_limit": self._memory,
+                        "temp_directory": str(folder),
+                        "preserve_insertion_order": "false",
+                    },
+                )
+            return self._duckdb
+
+
+def _require_told_apart(what: str, names: Iterable[str]) -> None:
+    """DuckDB would silently take one for the other."""
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(name.casefold(), name)
+        if other != name:
+            raise InvalidSettings(
+                f"DuckDB doesn't tell the {what} {other!r} and {name!r} apart: names that differ "
+                "by case are one to it.",
+                "Use STREAMFLOW_ENGINE=postgres.",
+            )
+
+
+def _cores() -> int:
+    """Those that the process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _view(view: HistoryView) -> str:
+    columns = ", ".join(
+        f"{_quoted(name)}::{_type(kind)} AS {_quoted(name)}" for name, kind in view.columns.items()
+    )
+    if view.files:
+        # DuckDB takes names for patterns, and values of columns from folders such as as_of=2024.
+        files = literal([glob.escape(file) for file in view.files])
+        return f"SELECT {columns} FROM read_parquet({files}, hive_partitioning = false)"
+    nothing = ", ".join(f"NULL AS {_quoted(name)}" for name in view.columns)
+    return f"SELECT {columns} FROM (SELECT {nothing}) AS nothing WHERE false"
+
+
+def _type(kind: str) -> str:
+    return {"timestamp with time zone": "timestamptz", "double precision": "double"}.get(kind, kind)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _failed(error: Exception, memory: str) -> FeatureStoreUnavailable:
+    said = " ".join(str(error).split())[:300]
+    return FeatureStoreUnavailable(
+        f"DuckDB can't read history: {said}",
+        f"Run the same command again; where memory is short ({memory} now), with a larger "
+        "STREAMFLOW_ENGINE_MEMORY, or with STREAMFLOW_ENGINE=postgres.",
+    )

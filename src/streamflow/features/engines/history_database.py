@@ -1,0 +1,30 @@
+"""The database as readers of history have it, by the engine of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from streamflow.columnar.session import HistoryView, Session
+from streamflow.history.parquet.history_files import history_files
+from streamflow.postgres.database import Database
+from streamflow.settings import Settings
+
+
+@contextmanager
+def history_database(settings: Settings, database: Database) -> Iterator[Session | None]:
+    """While the block runs: for the engine `duckdb` the database with history read from its copy in
+    the home, which is opened when it is first read; None for `postgres`."""
+    if settings.engine == "postgres":
+        yield None
+        return
+
+    def histories(of: Database, use_case: str) -> Mapping[str, HistoryView]:
+        return history_files(of, use_case, settings.home).tables
+
+    spill = settings.engine_spill or settings.scratch
+    session = Session(database, histories, settings.engine_memory, spill)
+    try:
+        yield session
+    finally:
+        session.close()

@@ -1,0 +1,59 @@
+"""Feast's offline store for what history is read with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from streamflow.columnar.session import Session
+from streamflow.postgres.database import Database
+from streamflow.use_case import UseCase
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from feast import FeatureStore, FeatureView
+
+
+class RetrievalJob(Protocol):
+    """The rows of a point-in-time join."""
+
+    def to_arrow(self) -> pa.Table:
+        """All rows."""
+        ...
+
+    def record_batches(self, ordered_by: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """The rows in batches that ascend by the columns `ordered_by`, compared by bytes."""
+        ...
+
+
+def offline_store(
+    database: Database, use_case: UseCase, known_at: datetime | None
+) -> dict[str, object] | None:
+    """Feast's configuration of the store where it isn't PostgreSQL, None where it is."""
+    if not isinstance(database, Session):
+        return None
+    return {
+        "type": "feast_duckdb.DuckDBOfflineStore",
+        "db_schema": use_case.name,
+        "known_at": known_at,
+        "connection": database.engine,
+    }
+
+
+def historical_features(
+    store: FeatureStore,
+    views: list[FeatureView],
+    features: list[str],
+    query: str,
+    moment: datetime,
+) -> RetrievalJob:
+    """The job of the store's engine for a query of entity rows that all have the event timestamp
+    `moment` (UTC)."""
+    from feast.infra.offline_stores.offline_utils import get_offline_store_from_config
+
+    engine = get_offline_store_from_config(store.config.offline_store)
+    job: RetrievalJob = engine.get_historical_features(
+        store.config, views, features, query, store.registry, store.project, moment=moment
+    )
+    return job
