@@ -22,6 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql
 from tests.changing_case import ENTITIES, ITEMS, KEY, LABEL, OUTCOMES, use_case
+from tests.statements import execute
 
 from streamflow.columnar.session import READS_HISTORY, Session
 from streamflow.features import entity_sample
@@ -101,6 +102,7 @@ def append(database: Database, case: UseCase, one: Ingestion) -> int:
     with database.connection() as connection, connection.transaction():
         execute = connection.execute
         execute("SET LOCAL TimeZone = 'UTC'")
+        execute("SET LOCAL streamflow.ingesting = 'on'")
         row = execute(
             "INSERT INTO streamflow.ingestions "
             "(use_case, as_of, recorded_at, ingested_at, ingested_by, tables) "
@@ -328,3 +330,32 @@ def test_a_file_that_another_process_has_just_written_stays(
     needless.write_bytes(b"")
     assert history_files(database, case_of_this.name, tmp_path) == others[0]
     assert not needless.exists()
+
+
+def test_rows_that_were_changed_by_plain_sql_are_read_as_they_are(
+    database: Database, tmp_path: Path
+) -> None:
+    case_of_this = case(0, f"plain_{next(_numbers)}")
+    values = {"age": 1, "kind": "x"}
+    rows = {ENTITIES: {"a": values, "b": values}, OUTCOMES: {"a": {LABEL: True}}}
+    write(database, case_of_this, [Ingestion(JANUARY, MOMENTS[0], rows)])
+    items, outcomes = (f"{case_of_this.name}.{name}_history" for name in (ENTITIES, OUTCOMES))
+    copied = f"INSERT INTO {items} (item_id, as_of, recorded_at, ingestion_id, age, kind) SELECT"
+    statements = [
+        f"UPDATE {items} SET age = 2 WHERE item_id = 'a'",
+        f"DELETE FROM {items} WHERE item_id = 'b'",
+        f"{copied} 'c', as_of, recorded_at, ingestion_id, 3, kind FROM {items}",
+        f"{copied} 'd', as_of, recorded_at, 999999, 4, kind FROM {items} LIMIT 1",
+        f"UPDATE {items} SET age = 5 WHERE ingestion_id = 999999",
+        f"TRUNCATE {items}",
+    ]
+    with opened(database, case_of_this, tmp_path) as session:
+        before = history_files(database, case_of_this.name, tmp_path).tables
+        for statement in statements:
+            execute(database, statement)
+            session.refresh(case_of_this.name)
+            for table in TABLES:
+                assert stored(session, case_of_this, table) == stored(database, case_of_this, table)
+        after = history_files(database, case_of_this.name, tmp_path).tables
+    name = outcomes.partition(".")[2]
+    assert after[name] == before[name] != after[items.partition(".")[2]]

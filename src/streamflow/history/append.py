@@ -95,6 +95,7 @@ def append(
         "recorded_at": ingestion.recorded_at,
         "ingestion_id": ingestion.ingestion_id,
     }
+    database.execute("begin_appending")
     narrower = recorded.not_recorded(table.history, stored)
     rows, only_in_history, absent = database.row("count_staging", names)["rows"], 0, 0
     new_entities = 0

@@ -1,7 +1,8 @@
 """The copy of PostgreSQL's history: for each table and ingestion a Parquet file (zstd).
 
 A file's name has a hash of all that its rows depend on: the ingestion as it was recorded, the
-table's columns with their types, and the last deletion of rows. So a file that is there is right,
+table's columns with their types, the last deletion of rows, and whether the table was written to
+past our commands, by plain SQL (`streamflow.rewritten_history`). So a file that is there is right,
 whichever process wrote it, and one that isn't named any more is removed.
 """
 
@@ -41,10 +42,12 @@ class HistoryFiles:
 
 @dataclass(frozen=True)
 class _File:
+    """Of the rows of an ingestion, or of those of none."""
+
     path: Path
     history: str
-    ingestion_id: int
-    as_of: date
+    ingestion_id: int | None
+    as_of: date | None
 
 
 def parquet_folder(home: Path) -> Path:
@@ -88,7 +91,8 @@ def history_files(database: Database, use_case: str, home: Path) -> HistoryFiles
         history: HistoryView(types, tuple(str(one.path) for one in files if one.history == history))
         for history, types in tables.items()
     }
-    return HistoryFiles(views, tuple(sorted({one.ingestion_id for one in files})))
+    ingestions = {one.ingestion_id for one in files if one.ingestion_id is not None}
+    return HistoryFiles(views, tuple(sorted(ingestions)))
 
 
 def remove_copies(home: Path) -> None:
@@ -108,14 +112,27 @@ def _wanted(
         types = {one["column_name"]: one["data_type"] for one in found}
         if {"as_of", "event_timestamp", "recorded_at", "ingestion_id"} <= types.keys():
             tables[name] = dict(sorted(types.items()))
+    rewritten = {
+        row["history"]: [row["times"], row["rewritten_at"].isoformat()]
+        for row in database.rows("rewritten_histories", use_case=use_case)
+    }
     files = []
-    for row in database.rows("parquet_files", use_case=use_case):
+    recorded = database.rows("parquet_files", use_case=use_case)
+    for row in recorded:
         for history in sorted({Table.history_of(name) for name in row["tables"]} & tables.keys()):
             state = [row["content"], row["people"], row["again"], list(tables[history].items())]
-            digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
+            digest = _digest([*state, rewritten.get(history)])
             path = folder / history / f"{row['ingestion_id']}-{digest}.parquet"
             files.append(_File(path, history, row["ingestion_id"], row["as_of"]))
+    everything = [[row["content"], row["people"], row["again"]] for row in recorded]
+    for history in sorted(rewritten.keys() & tables.keys()):
+        digest = _digest([rewritten[history], list(tables[history].items()), everything])
+        files.append(_File(folder / history / f"none-{digest}.parquet", history, None, None))
     return tables, files
+
+
+def _digest(state: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
 
 
 def _query(database: Database, use_case: str, file: _File, types: Mapping[str, str]) -> str:
@@ -123,6 +140,9 @@ def _query(database: Database, use_case: str, file: _File, types: Mapping[str, s
         "columns": listed(list(types)),
         "history": identifier(use_case, file.history),
     }
+    if file.ingestion_id is None:
+        table = file.history.removesuffix("_history")
+        return database.render("rows_of_no_ingestion", names, use_case=use_case, table=table)
     return database.render(
         "rows_of_one_ingestion", names, as_of=file.as_of, ingestion_id=file.ingestion_id
     )

@@ -418,6 +418,15 @@ WHERE use_case = %(use_case)s
 SELECT {columns} FROM {history}
 WHERE as_of = %(as_of)s AND ingestion_id = %(ingestion_id)s
 
+-- name: rows_of_no_ingestion
+-- Rows of a history that were put there by plain SQL, under no ingestion of the table.
+SELECT {columns} FROM {history} AS history
+WHERE NOT EXISTS (
+    SELECT 1 FROM streamflow.ingestions
+    WHERE use_case = %(use_case)s AND ingestions.ingestion_id = history.ingestion_id
+      AND ingestions.as_of = history.as_of AND jsonb_exists(tables, %(table)s)
+)
+
 -- name: nothing
 SELECT
 
@@ -430,6 +439,13 @@ WHERE use_case = %(use_case)s
 SELECT 1 FROM streamflow.withdrawals JOIN streamflow.ingestions USING (ingestion_id)
 WHERE use_case = %(use_case)s
 LIMIT 1
+
+-- name: rewritten_histories
+SELECT history, times, rewritten_at FROM streamflow.rewritten_history WHERE use_case = %(use_case)s
+
+-- name: begin_appending
+-- What this transaction adds to history is told by its ingestion.
+SELECT set_config('streamflow.ingesting', 'on', true)
 
 -- name: any_absences
 SELECT 1 FROM streamflow.absences WHERE use_case = %(use_case)s LIMIT 1

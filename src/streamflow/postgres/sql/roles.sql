@@ -53,7 +53,8 @@ REVOKE ALL ON
     FROM streamflow_pipeline;
 GRANT SELECT ON
     streamflow.ingestions, streamflow.materializations, streamflow.promotions,
-    streamflow.evaluations, streamflow.withdrawals, streamflow.absences
+    streamflow.evaluations, streamflow.withdrawals, streamflow.absences,
+    streamflow.rewritten_history
     TO streamflow_pipeline;
 GRANT INSERT (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_by, tables)
     ON streamflow.ingestions TO streamflow_pipeline;
