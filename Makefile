@@ -49,7 +49,7 @@ stack: images ## as services with Docker Compose, from nothing to a served predi
 	$(COMPOSE) up --detach --no-build --wait mlflow feast feast-ui
 	$(COMPOSE) up --detach --no-build api
 	$(COMPOSE) run --rm -T pipeline demo --api http://api:8000
-	$(COMPOSE) up --detach --no-build --wait api
+	$(COMPOSE) up --detach --no-build --wait api console
 
 stack-test: .venv/installed ## that stack, built and driven end to end on the Docker engine at hand
 	$(RUN) pytest --capture=no --maxfail 3 tests/stack

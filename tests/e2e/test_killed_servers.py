@@ -63,6 +63,7 @@ class Up:
     process: psutil.Process
     api: str
     mlflow: str
+    console: str
     numbers: Iterator[int] = field(default_factory=itertools.count)
     answered: set[str] = field(default_factory=set)
 
@@ -82,7 +83,8 @@ class Up:
         return [one for one in workers if "spawn_main" in " ".join(one.cmdline())][:1]
 
     def ready(self) -> bool:
-        return all(map(processes.responds, (f"{self.api}/ready", f"{self.mlflow}/health")))
+        asked = (f"{self.api}/ready", f"{self.mlflow}/health", f"{self.console}/health")
+        return all(map(processes.responds, asked))
 
     def ask(self) -> None:
         """One prediction; what was answered is remembered."""
@@ -125,13 +127,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def environment(home: Path, api_port: int, mlflow_port: int) -> dict[str, str]:
+def environment(home: Path, api_port: int, mlflow_port: int, console_port: int) -> dict[str, str]:
     return {
         **os.environ,
         "STREAMFLOW_HOME": str(home),
         "STREAMFLOW_USE_CASE": "tests.tiny_case",
         "STREAMFLOW_API_PORT": str(api_port),
         "STREAMFLOW_MLFLOW_PORT": str(mlflow_port),
+        "STREAMFLOW_CONSOLE_PORT": str(console_port),
         "STREAMFLOW_API_WORKERS": "2",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
@@ -139,7 +142,7 @@ def environment(home: Path, api_port: int, mlflow_port: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def up(homes: Path) -> Iterator[Up]:
-    home, ports = homes / "up", (free_port(), free_port())
+    home, ports = homes / "up", (free_port(), free_port(), free_port())
     settings = load_settings(home=home, use_case="tests.tiny_case")
     with pytest.MonkeyPatch.context() as patched, platform(settings) as ready:
         patched.setattr(plots, "draw", lambda *arguments: None)
@@ -185,15 +188,17 @@ def test_a_killed_server_is_ready_again_and_no_row_is_lost_but_those_counted(
 
 def test_what_is_up_is_seen_in_its_own_home_alone(up: Up, homes: Path) -> None:
     def states(home: Path) -> dict[str, str]:
-        given = environment(home, int(up.api.split(":")[2]), int(up.mlflow.split(":")[2]))
+        ports = (int(one.split(":")[2]) for one in (up.api, up.mlflow, up.console))
+        given = environment(home, *ports)
         command = [sys.executable, "-m", "streamflow", "status", "--json"]
         done = subprocess.run(command, env=given, capture_output=True, text=True, check=True)
         return {part["name"]: part["state"] for part in json.loads(done.stdout)}
 
     until(up.ready)
     own, other = states(up.home), states(homes / "another home")
-    assert [own[name] for name in ("PostgreSQL", "MLflow", "API")] == ["up"] * 3
-    assert [other[name] for name in ("PostgreSQL", "MLflow", "API")] == ["asleep", "down", "down"]
+    names = ("PostgreSQL", "MLflow", "API", "console")
+    assert [own[name] for name in names] == ["up"] * 4
+    assert [other[name] for name in names] == ["asleep", *["down"] * 3]
 
 
 def test_nobody_else_can_read_what_up_has_written(up: Up) -> None:

@@ -115,7 +115,7 @@ def prepared(folder: Path, project: str, port: int) -> Stack:
     file = folder / ".env"
     run(sys.executable, "deploy/environment.py", str(file))
     with file.open("a") as lines:
-        for name in ("API", "MLFLOW", "FEAST", "FEAST_UI"):
+        for name in ("API", "MLFLOW", "FEAST", "FEAST_UI", "CONSOLE"):
             # The next one stays free for a second replica.
             port = processes.next_free("127.0.0.1", port)
             lines.write(f"STREAMFLOW_{name}_PORT={port}\n")

@@ -12,7 +12,7 @@ from bench import image, machine
 from tests.stack import scan
 from tests.stack.conftest import ROOT, Stack, docker, environment, run
 
-SERVICES = ("postgres", "mlflow", "feast", "feast-ui", "api")
+SERVICES = ("postgres", "mlflow", "feast", "feast-ui", "api", "console")
 # What each may write to, beside /tmp.
 WRITABLE = {
     "postgres": {"/var/lib/postgresql", "/var/run/postgresql"},
@@ -20,6 +20,7 @@ WRITABLE = {
     "feast": set(),
     "feast-ui": set(),
     "api": {"/state", "/state/models"},
+    "console": {"/state"},
 }
 
 
@@ -40,7 +41,17 @@ def test_it_ends_with_a_prediction_told_as_the_demo_tells_it(stack: Stack) -> No
     assert 0 < prediction["probability"] < 1
     assert f"API docs   {stack.api}/docs\n" in stack.told
     assert f"MLflow UI  {stack.url('STREAMFLOW_MLFLOW_PORT')}\n" in stack.told
+    assert f"Console    {stack.url('STREAMFLOW_CONSOLE_PORT')}\n" in stack.told
     assert httpx.get(f"{stack.api}/docs").status_code == 200
+
+
+def test_the_console_shows_production_to_those_with_a_key(stack: Stack) -> None:
+    url = stack.url("STREAMFLOW_CONSOLE_PORT")
+    assert httpx.get(url).status_code == 401
+    seen = httpx.get(url, headers={**stack.key, "Accept": "application/json"}, timeout=30)
+    assert seen.status_code == 200
+    assert seen.json()["production"]["version"] == shown(stack)["model"]["version"]
+    assert httpx.get(url, headers={**stack.key, "Host": "attacker.example"}).status_code == 421
 
 
 def test_every_service_is_healthy_and_the_api_is_ready(stack: Stack) -> None:

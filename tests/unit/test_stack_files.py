@@ -93,7 +93,7 @@ def test_a_setting_that_isnt_given_is_what_it_is_without_compose(
     services: dict[str, dict[str, Any]],
 ) -> None:
     found = {}
-    for name in ("api", "pipeline"):
+    for name in ("api", "pipeline", "console"):
         for variable, value in services[name]["environment"].items():
             field = Settings.model_fields.get(variable.removeprefix("STREAMFLOW_").lower())
             handed_on = re.fullmatch(rf"\$\{{{variable}:-(.*)\}}", value)
@@ -106,6 +106,7 @@ def test_a_setting_that_isnt_given_is_what_it_is_without_compose(
     assert found["api", days] == found["pipeline", days]
     assert ("api", "STREAMFLOW_API_KEY_RATE") in found
     assert ("pipeline", "STREAMFLOW_PROMOTE_KEY") in found
+    assert ("console", "STREAMFLOW_CONSOLE_HOST_NAMES") in found
 
 
 def test_every_service_is_held_to_the_same_rules(services: dict[str, dict[str, Any]]) -> None:

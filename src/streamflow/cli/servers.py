@@ -77,7 +77,9 @@ def console(
     chosen_host, chosen_port = host or settings.console_host, port or settings.console_port
     processes.require_free(chosen_host, chosen_port, "STREAMFLOW_CONSOLE_PORT")
     with processes.interrupted_by_sigterm(), open_platform() as platform:
-        access = api_server.require_keys(platform.database, chosen_host, datetime.now(UTC))
+        access = api_server.require_keys(
+            platform.database, chosen_host, datetime.now(UTC), "STREAMFLOW_CONSOLE_HOST"
+        )
         url = f"http://{chosen_host}:{chosen_port}"
         result = {"url": url, "access": access}
         print_result(result, json, lambda: print(f"Console: {url}; {access}", flush=True))
@@ -86,19 +88,27 @@ def console(
 
 @app.command(epilog="Example: streamflow up")
 def up(json: Json = False) -> None:
-    """Run PostgreSQL, MLflow and the API until Ctrl-C; what ends is started again."""
+    """Run PostgreSQL, MLflow, the API and the console until Ctrl-C; what ends is started again."""
     from streamflow.operations import api_server, processes, servers
     from streamflow.settings import load_settings
 
     settings = load_settings()
     processes.require_free(settings.api_host, settings.api_port, "STREAMFLOW_API_PORT")
+    console_host, console_port = settings.console_host, settings.console_port
+    processes.require_free(console_host, console_port, "STREAMFLOW_CONSOLE_PORT")
     if settings.mlflow_tracking_uri is None:
         processes.require_free("127.0.0.1", settings.mlflow_port, "STREAMFLOW_MLFLOW_PORT")
     with processes.interrupted_by_sigterm(), open_platform() as platform:
         access = api_server.require_keys(platform.database, settings.api_host, datetime.now(UTC))
+        api_server.require_keys(
+            platform.database, console_host, datetime.now(UTC), "STREAMFLOW_CONSOLE_HOST"
+        )
         platform.registry.prepare()
         _print_part("PostgreSQL", "embedded" if not settings.database_url else "yours", json)
-        commands = [servers.api_server(platform, settings.api_port)]
+        commands = [
+            servers.api_server(platform, settings.api_port),
+            servers.console_server(platform, console_port),
+        ]
         if settings.mlflow_tracking_uri is None:
             commands.append(servers.mlflow_server(platform, settings.mlflow_port))
         else:
@@ -172,3 +182,4 @@ def _print_demo(done: Demo) -> None:
     print(json_module.dumps(done.prediction, indent=2))
     print(f"\nAPI docs   {done.api}/docs")
     print(f"MLflow UI  {done.mlflow}")
+    print(f"Console    {done.console}")

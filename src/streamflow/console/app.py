@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount
 from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
@@ -55,14 +55,22 @@ def _starlette(parts: ConsoleParts, lifespan: Lifespan[Starlette]) -> Starlette:
         StarletteRoute(one.path, _endpoint(parts, one), methods=[one.method])
         for one in pages.ROUTES
     ]
+    health = StarletteRoute("/health", _health)
     static = Mount("/static", StaticFiles(packages=[("streamflow.console", "static")]))
 
     async def not_found(request: Request, _: Exception) -> Response:
         return await run_in_threadpool(_failed, parts, request, None, PageNotFound())
 
     return Starlette(
-        routes=[*routes, static], lifespan=lifespan, exception_handlers={HTTPException: not_found}
+        routes=[*routes, health, static],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: not_found},
     )
+
+
+async def _health(_: Request) -> Response:
+    """Whether the process answers, for whoever supervises it; nothing is told but that."""
+    return JSONResponse({"status": "ok"})
 
 
 def _endpoint(parts: ConsoleParts, route: Route) -> Callable[[Request], Any]:

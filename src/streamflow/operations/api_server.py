@@ -47,8 +47,11 @@ def require_free_port(host: str, port: int) -> None:
     processes.require_free(host, port, "STREAMFLOW_API_PORT")
 
 
-def require_keys(database: Database, host: str, now: datetime) -> str:
-    """A phrase for people: who is let in by an API that listens on `host`.
+def require_keys(
+    database: Database, host: str, now: datetime, variable: str = "STREAMFLOW_API_HOST"
+) -> str:
+    """A phrase for people: who is let in by a server that listens on `host`, which the setting
+    `variable` says.
 
     Raises KeyRefused if other machines can reach `host` and there is no valid key.
     """
@@ -61,7 +64,7 @@ def require_keys(database: Database, host: str, now: datetime) -> str:
         raise KeyRefused(
             f"There is no API key that works, and {host} can be reached from elsewhere.",
             "Make one: `streamflow keys create --scope predict --scope read`; "
-            "or listen on this machine alone: STREAMFLOW_API_HOST=127.0.0.1.",
+            f"or listen on this machine alone: {variable}=127.0.0.1.",
         )
     if keys:
         return f"it wants a key; {working} of {len(keys)} work"

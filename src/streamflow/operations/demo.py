@@ -32,12 +32,14 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Demo:
-    """The result: the API's response for `entity_id`, and the addresses of the API and MLflow."""
+    """The result: the API's response for `entity_id`, and the addresses of the API, MLflow and the
+    console."""
 
     prediction: dict[str, object]
     entity_id: str
     api: str
     mlflow: str
+    console: str
 
 
 @contextmanager
@@ -58,7 +60,11 @@ def running(
         return port
 
     api_port = free_port("the API", settings.api_host, settings.api_port)
-    commands = [servers.api_server(platform, api_port)]
+    console_port = free_port("the console", settings.console_host, settings.console_port)
+    commands = [
+        servers.api_server(platform, api_port),
+        servers.console_server(platform, console_port),
+    ]
     mlflow = settings.mlflow_tracking_uri
     if mlflow is None:
         mlflow_port = free_port("MLflow", "127.0.0.1", settings.mlflow_port)
@@ -68,9 +74,9 @@ def running(
         entity_id = _pipeline(platform, users, operator, progress)
         for child in children:
             child.wait_until_ready()
-        api = commands[0].ready_url.removesuffix("/health")
+        api, console = (one.ready_url.removesuffix("/health") for one in commands[:2])
         prediction = _predict(platform, api, entity_id, progress)
-        yield Demo(prediction, entity_id, api, mlflow), children
+        yield Demo(prediction, entity_id, api, mlflow, console), children
 
 
 def with_running_api(
@@ -86,13 +92,16 @@ def with_running_api(
     prediction = _predict(platform, api, entity_id, progress)
     host = "http://127.0.0.1"
     return Demo(
-        prediction, entity_id, f"{host}:{settings.api_port}", f"{host}:{settings.mlflow_port}"
+        prediction,
+        entity_id,
+        *(f"{host}:{settings.api_port}", f"{host}:{settings.mlflow_port}"),
+        f"{host}:{settings.console_port}",
     )
 
 
 def _predict(platform: Platform, api: str, entity_id: str, progress: Progress) -> dict[str, object]:
     _until_ready(f"{api}/ready")
-    progress("MLflow and the API are up")
+    progress("MLflow, the API and the console are up")
     key = platform.settings.api_key
     response = _post(
         f"{api}/predict",

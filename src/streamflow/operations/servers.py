@@ -1,4 +1,5 @@
-"""The servers: the embedded PostgreSQL; MLflow and the API as commands for child processes."""
+"""The servers: the embedded PostgreSQL; MLflow, the API and the console as commands for child
+processes."""
 
 from __future__ import annotations
 
@@ -45,12 +46,20 @@ def mlflow_server(platform: Platform, port: int) -> Command:
 
 def api_server(platform: Platform, port: int) -> Command:
     """The API, which connects to the embedded PostgreSQL by itself."""
-    host = platform.settings.api_host
+    return _own_server(platform, "API", "serve", platform.settings.api_host, port)
+
+
+def console_server(platform: Platform, port: int) -> Command:
+    """The console, which connects to the embedded PostgreSQL by itself."""
+    return _own_server(platform, "Console", "console", platform.settings.console_host, port)
+
+
+def _own_server(platform: Platform, name: str, command: str, host: str, port: int) -> Command:
     reached_at = "127.0.0.1" if host == "0.0.0.0" else host
     return Command(
-        name="API",
+        name=name,
         arguments=[
-            *(sys.executable, "-m", "streamflow", "serve"),
+            *(sys.executable, "-m", "streamflow", command),
             *("--host", host, "--port", str(port)),
         ],
         environment={
@@ -58,7 +67,7 @@ def api_server(platform: Platform, port: int) -> Command:
             "STREAMFLOW_USE_CASE": platform.settings.use_case,
         },
         ready_url=f"http://{reached_at}:{port}/health",
-        log=platform.settings.home / "logs" / "api.log",
+        log=platform.settings.home / "logs" / f"{name.lower()}.log",
     )
 
 
@@ -84,7 +93,7 @@ class EmbeddedPostgres:
 def running(platform: Platform, commands: Sequence[Command]) -> Iterator[list[Child]]:
     """Run the commands while the block runs; `streamflow status` sees whose MLflow it is.
 
-    The API records itself, however it was started.
+    The API and the console record themselves, however they were started.
     """
     with processes.running(commands) as children, ExitStack() as records:
         for command in commands:

@@ -38,9 +38,9 @@ class Part:
 
 
 def status(settings: Settings) -> list[Part]:
-    """The states of PostgreSQL and its schema, MLflow, the API, the use case, history and
-    Production."""
-    servers = [_mlflow(settings), _api(settings)]
+    """The states of PostgreSQL and its schema, MLflow, the API, the console, the use case, history
+    and Production."""
+    servers = [_mlflow(settings), _api(settings), _console(settings)]
     try:
         use_case = Part("use case", load_use_case(settings.use_case).name, _chosen_by(settings))
     except InvalidSettings as error:
@@ -191,6 +191,13 @@ def _api(settings: Settings) -> Part:
     for url in running_servers.urls(settings.home, "api"):
         return Part("API", "up" if processes.responds(f"{url}/ready") else "not ready", url)
     return _down("API", settings.api_host, settings.api_port)
+
+
+def _console(settings: Settings) -> Part:
+    for url in running_servers.urls(settings.home, "console"):
+        up = processes.responds(f"{url}/health")
+        return Part("console", "up" if up else "not ready", url)
+    return _down("console", settings.console_host, settings.console_port)
 
 
 def _down(name: str, host: str, port: int) -> Part:
