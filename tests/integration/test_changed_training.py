@@ -174,6 +174,9 @@ CHANGES = {
         "items", "kind_2", Column("Int64")
     ),
     "a feature less": ITEMS.with_column("readings", "heat", Column("Float64", feature=False)),
+    "features in another order": ITEMS.without_column("items", "age").with_column(
+        "items", "age", ITEMS.tables["items"]["age"]
+    ),
     "a table more": ITEMS.with_table("visits", {"count": Column("Int64")}),
     "a table less": ITEMS.without_table("readings"),
     "another label's name": replace(ITEMS, label="fine", label_renamed_from={"fine": "good"}),

@@ -396,6 +396,14 @@ def play(ready: Platform, folder: Path, *steps: Any) -> Platform:
         *("train", ("widen", "items", "age", ""), "apply", "rollback", "prune"),
     ]
 )
+@example(
+    [
+        *("rollback", "prune", ("add", "items", "count", "Int64"), ("widen", "items", "age", "")),
+        *(("add", "readings", "size", "Float64"), "materialize"),
+        *(("drop", "readings", "size", ""), "rollback", ("show", "readings", "heat", "")),
+        *(("drop", "items", "count", ""), "rollback", "train"),
+    ]
+)
 @given(st.lists(st.sampled_from([*changing_team.CHANGES, *STEPS, *STEPS]), min_size=6, max_size=12))
 @pytest.mark.slow
 def test_the_api_answers_in_whatever_order_the_use_case_changes(

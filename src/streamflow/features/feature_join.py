@@ -179,7 +179,7 @@ def _defined(use_case: UseCase) -> _Defined:
 
 
 def _features(recorded: FeatureSchema, today: FeatureSchema, defined: _Defined) -> list[Feature]:
-    """Per recorded feature the one to join; in the recorded order, if today's isn't another."""
+    """Per recorded feature the one to join, in the recorded order: a model depends on it."""
     of_today = {feature.name: feature for feature in today.features}
     used: list[Feature] = []
     for was in recorded.features:
@@ -193,11 +193,7 @@ def _features(recorded: FeatureSchema, today: FeatureSchema, defined: _Defined) 
             used.append(was)
         else:
             used.append(now)
-    place = {feature.name: number for number, feature in enumerate(today.features)}
-    shared = [place[feature.name] for feature in used if feature is of_today.get(feature.name)]
-    if shared == sorted(shared):
-        return used
-    return sorted(used, key=lambda feature: place.get(feature.name, len(place)))
+    return used
 
 
 def _view(
