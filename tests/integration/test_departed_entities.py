@@ -15,7 +15,12 @@ from tests import promoting, tiny_case
 from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
-from streamflow.history.months import absent_entities
+from streamflow.history.ingestions import recorded_ingestions
+from streamflow.history.months import (
+    AbsentEntities,
+    absent_entities,
+    recorded_absent_entities,
+)
 from streamflow.lineage.reproduce import reproduce
 from streamflow.operations.status import status
 from streamflow.pipeline import explain as explanation
@@ -25,6 +30,7 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.predict import predict_file
 from streamflow.pipeline.prediction_file import csv_rows
+from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.serving.feature_status import Departed
 from streamflow.serving.prediction_log_rows import Encoder
@@ -93,7 +99,7 @@ def problems_of_file(ready: Platform, folder: Path) -> list[str]:
     return [row["problem"] for row in csv.DictReader(io.StringIO(output.getvalue()))]
 
 
-def replayed(ready: Platform) -> explanation.Explanation:
+def replayed(ready: Platform, at: datetime = LATER) -> explanation.Explanation:
     """The answer for the machine that is gone, as the API logs it, made again."""
     # What was materialized a moment ago may not have been online yet.
     execute(
@@ -102,11 +108,15 @@ def replayed(ready: Platform) -> explanation.Explanation:
     )
     request = ScoringRequest(GONE, f"request {datetime.now(UTC)}")
     predictor = production_predictor(ready)
-    results = predictor.predict_many([request], LATER)
-    writer = PredictionWriter(ready.database, 90, lambda: LATER)
-    writer.write([Encoder().rows(predictor.production(), [request], results, LATER)])
+    results = predictor.predict_many([request], at)
+    writer = PredictionWriter(ready.database, 90, lambda: at)
+    writer.write([Encoder().rows(predictor.production(), [request], results, at)])
     (one,) = explanation.explain(ready, explanation.find(ready, [request.request_id], None))
     return one
+
+
+def of_status(ready: Platform, name: str) -> tuple[str, str]:
+    return next((part.state, part.detail) for part in status(ready.settings) if part.name == name)
 
 
 def counted(ready: Platform, month: date) -> tuple[int, int, int]:
@@ -149,6 +159,8 @@ def test_a_machine_departs_when_the_rule_of_its_model_has_passed(
     assert shown["absent entities"] == ("1", f"of 120 in history, not in the month {MARCH}")
     assert "departed entities" not in shown  # the use case of the settings has no rule
     assert counted(ready, MARCH) == (120, 1, 1)
+    recorded = AbsentEntities(MARCH, entities=120, absent=1, departed=1)
+    assert recorded_absent_entities(ready.database, ready.use_case) == recorded
 
     # The model decides, not today's use case; and a run of before is made again to the last bit.
     promoting.promote(ready, before.version, "Production", "a test", "somebody", NOW)
@@ -174,3 +186,34 @@ def test_a_machine_that_a_complete_file_took_out_is_as_one_that_the_month_never_
         assert (one.last_seen, one.newest_month) == (JANUARY, MARCH)
     assert isinstance(there, Prediction)
     assert counted(ready, MARCH) == (120, 2, 2)
+
+
+def test_a_month_that_was_withdrawn_is_the_newest_until_what_was_online_of_it_is_taken_out(
+    ready: Platform,
+) -> None:
+    march = recorded_ingestions(ready.database, ready.use_case)[2:]
+    assert {one.as_of for one in march} == {MARCH}
+    for one in march:
+        withdraw(ready, one.ingestion_id, "another year's", LATER, "test")
+    # Nothing has changed online yet: so long serving and its replay have March.
+    assert isinstance(answers(ready)[0], Departed)
+    materialize(ready, None, LATER + timedelta(hours=1))
+    recorded = AbsentEntities(FEBRUARY, entities=120, absent=2, departed=0)
+    assert recorded_absent_entities(ready.database, ready.use_case) == recorded
+    gone, late, there = answers(ready)
+    assert isinstance(gone, Prediction)
+    assert isinstance(late, Prediction)
+    assert there.features_as_of.date() == FEBRUARY
+    assert of_status(ready, "absent entities") == (
+        "2",
+        f"of 120 in history, not in the month {FEBRUARY}",
+    )
+    assert replayed(ready, LATER + timedelta(hours=2)).verdict == "same"
+    # What isn't online isn't the newest month, though it is in history again.
+    again = LATER + timedelta(hours=3)
+    ingest(ready, ready.settings.home / "months" / "month_002", MARCH, None, again, "test")
+    assert isinstance(answers(ready)[0], Prediction)
+    materialize(ready, FEBRUARY, again + timedelta(hours=1))
+    assert isinstance(answers(ready)[0], Prediction)
+    materialize(ready, MARCH, again + timedelta(hours=2))
+    assert isinstance(answers(ready)[0], Departed)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
+from tests.statements import execute
 
 from streamflow.api.telemetry.background import MonitoringFollower
 from streamflow.monitoring import recorded
 from streamflow.monitoring.alarm import Alarm, Figure
 from streamflow.monitoring.recorded import Monitored, NotMonitored
 from streamflow.monitoring.retraining import Advice
+from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.promotion.events.delivery import backlog, deliver_next
 from streamflow.promotion.events.webhook import Attempt
@@ -43,13 +45,31 @@ def test_a_monitoring_is_read_as_it_was_recorded_and_the_same_again_adds_nothing
     with pytest.raises(NotMonitored, match="streamflow monitor --as-of 2024-03-31"):
         recorded.newest(database, MARCH.model, MARCH.as_of)
     first = recorded.record(database, MARCH)
-    assert recorded.newest(database, MARCH.model) == first
+    assert recorded.newest(database, MARCH.model, MARCH.as_of) == first
     assert replace(first, monitoring_id=None) == MARCH
     later = replace(MARCH, made_at=datetime(2024, 5, 1, tzinfo=UTC))
     assert recorded.record(database, later) == first
     changed = recorded.record(database, replace(later, alarms=()))
-    assert recorded.newest(database, MARCH.model, version=1) == changed != first
+    assert recorded.newest(database, MARCH.model, MARCH.as_of, version=1) == changed != first
     assert recorded.months_monitored(database, MARCH.model) == [MARCH.as_of]
+
+
+def test_the_newest_month_is_one_that_was_not_withdrawn(ready: Platform) -> None:
+    database, use_case = ready.database, ready.use_case
+    assert recorded.newest_month(database, use_case) is None
+    february = recorded.record(database, replace(MARCH, as_of=date(2024, 2, 29)))
+    march = recorded.record(database, MARCH)
+    assert recorded.newest_month(database, use_case) == (MARCH.as_of, march.monitoring_id)
+    execute(
+        database,
+        "INSERT INTO streamflow.ingestions "
+        "(use_case, as_of, recorded_at, ingested_at, ingested_by, tables) "
+        "VALUES (%s, %s, %s, %s, 'test', '{}')",
+        [use_case.name, MARCH.as_of, NOW, NOW],
+    )
+    assert recorded.newest_month(database, use_case) == (MARCH.as_of, march.monitoring_id)
+    withdraw(ready, 1, "another year's", NOW, "test")
+    assert recorded.newest_month(database, use_case) == (february.as_of, february.monitoring_id)
 
 
 class Webhook:
@@ -79,9 +99,13 @@ def test_each_alarm_is_an_event_that_is_delivered_once(ready: Platform) -> None:
 class Published:
     def __init__(self) -> None:
         self.said: list[tuple[object, ...]] = []
+        self.absent: tuple[int, int] | None = None
 
     def record_monitoring(self, *said: object) -> None:
         self.said.append(said)
+
+    def record_absent_entities(self, absent: int, departed: int) -> None:
+        self.absent = absent, departed
 
     def record_events_waiting(self, waiting: int, oldest_seconds: float) -> None:
         raise AssertionError
@@ -89,14 +113,21 @@ class Published:
 
 def test_the_api_publishes_the_newest_monitoring_once(ready: Platform) -> None:
     metrics = Published()
-    follower = MonitoringFollower(ready.database, MARCH.model, metrics)
+    follower = MonitoringFollower(ready.database, ready.use_case, metrics)
     follower.poll()
-    assert metrics.said == []
+    assert (metrics.said, metrics.absent) == ([], None)
+    execute(
+        ready.database,
+        "INSERT INTO streamflow.absent_entities (use_case, month, entities, absent, departed) "
+        "VALUES (%s, '2024-03-31', 100, 7, 2)",
+        [ready.use_case.name],
+    )
     recorded.record(ready.database, MARCH)
     follower.poll()
     follower.poll()
     end = datetime(2024, 3, 31, 23, 59, 59, 999999, tzinfo=UTC)
     assert metrics.said == [(end, {"critical": 2, "warning": 0}, {"hours": 0.5})]
+    assert metrics.absent == (7, 2)
     recorded.record(ready.database, replace(MARCH, alarms=()))
     follower.poll()
     assert metrics.said[1:] == [(end, {"critical": 0, "warning": 0}, {"hours": 0.5})]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -26,10 +26,13 @@ from streamflow.cli import main
 from streamflow.cli.terminal import operator
 from streamflow.errors import AccessRefused, NotPermitted, SchemaTooOld
 from streamflow.features import feature_store
+from streamflow.history import months
+from streamflow.history.months import AbsentEntities
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
 from streamflow.keys.audit import AuditEntry, RejectedRequest
 from streamflow.keys.key_sync import DatabaseKeyStore
+from streamflow.monitoring import recorded
 from streamflow.operations.forgetting import forget
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
@@ -42,7 +45,9 @@ from streamflow.pipeline.predict import predict
 from streamflow.platform import Platform
 from streamflow.postgres import migrations, roles
 from streamflow.postgres.database import Database
+from streamflow.scores import scorings
 from streamflow.scores.campaigns.selection import Limits
+from streamflow.scores.scorings import NoScoring
 from streamflow.serving import prediction_log_partitions as partitions
 from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.serving.prediction_log_rows import Encoder
@@ -160,6 +165,12 @@ def test_the_api_reads_features_and_models_and_appends(
     assert isinstance(PostgresStore(ready.database, ready.use_case).newest_event_timestamps(), dict)
     assert predictor.served is not None
     answer = predictor.predict("m-0001", NOW)
+    absent = months.recorded_absent_entities(ready.database, ready.use_case)
+    assert absent == AbsentEntities(JANUARY, entities=300, absent=0, departed=None)
+    # Also which months were withdrawn.
+    assert recorded.newest_month(ready.database, ready.use_case) is None
+    with suppress(NoScoring):
+        scorings.newest(ready.database, ready.use_case)
     store = DatabaseKeyStore(ready.database)
     assert store.all_keys()[0].key_id == 1
     store.record([AuditEntry(RejectedRequest("key_unknown"), NOW, NOW, 3)])
@@ -388,6 +399,10 @@ FORBIDDEN = {
     "VALUES ('failures', 'machines_history', 'added', 'x', 'text')": EVERYBODY,
     "DELETE FROM streamflow.history_changes": EVERYBODY,
     "DELETE FROM streamflow.withdrawals": EVERYBODY,
+    "DELETE FROM streamflow.absent_entities": EVERYBODY,
+    "INSERT INTO streamflow.absent_entities (use_case, month, entities, absent) "
+    "VALUES ('failures', '2024-01-31', 1, 1)": ("api", "feast", "reader"),
+    "SELECT tables FROM streamflow.ingestions": ("api", "feast"),
     "UPDATE streamflow.absences SET recorded_at = now()": EVERYBODY,
     "SELECT * FROM streamflow.withdrawals": ("api", "feast"),
     "SELECT * FROM streamflow.absences": ("api", "feast"),

@@ -117,7 +117,7 @@ def test_a_killed_scoring_goes_on_and_has_the_apis_answers_to_the_bit(
     with pytest.raises(KeyboardInterrupt):
         score(ready, FEBRUARY, "test", LATER)
     with pytest.raises(scorings.NoScoring):
-        scorings.newest(ready.database, ready.registry.model)
+        scorings.newest(ready.database, ready.use_case)
     with ready.database.connection() as connection:
         row = connection.execute("SELECT count(*) FROM streamflow.unfinished_scores").fetchone()
     assert row is not None
@@ -157,7 +157,7 @@ def test_a_killed_scoring_goes_on_and_has_the_apis_answers_to_the_bit(
     assert (twice.scoring, twice.added) == (done.scoring, False)
     assert again == []
 
-    version = scorings.newest(ready.database, ready.registry.model).version
+    version = scorings.newest(ready.database, ready.use_case).version
     looked_at = score(ready, FEBRUARY, "test", LATER, known_at=LATER, version=version)
     assert looked_at.added
     assert stored(ready, looked_at.scoring.scoring_id) == (scores, problems)

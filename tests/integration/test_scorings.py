@@ -8,8 +8,10 @@ from functools import partial
 
 import pytest
 from tests.scored import record_scores
+from tests.statements import execute
 
 from streamflow.errors import DatabaseUnavailable
+from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.scores import scorings, unfinished
@@ -40,10 +42,10 @@ def unfinished_scorings(database: Database) -> int:
 def test_a_scoring_is_read_as_it_was_made_and_its_ranks_are_a_total_order(ready: Platform) -> None:
     database = ready.database
     with pytest.raises(NoScoring, match="streamflow score --as-of 2024-01-31"):
-        scorings.newest(database, MODEL, date(2024, 1, 31))
+        scorings.newest(database, ready.use_case, date(2024, 1, 31))
     probabilities = {f"u{number:02}": number % 7 / 10 for number in range(23)}
     made = record_scores(database, probabilities, {"x1": "departed", "x2": "missing_features"})
-    assert scorings.newest(database, MODEL) == made
+    assert scorings.newest(database, ready.use_case) == made
     assert (made.entities, made.departed, made.refused) == (23, 1, {"missing_features": 1})
     order = sorted(probabilities, key=lambda one: (-probabilities[one], one))
     assert stored(database, made.scoring_id) == [
@@ -77,11 +79,51 @@ def test_the_newest_scoring_is_of_the_newest_month_by_a_version_that_served(
     looked_at = record_scores(
         database, {"a": 0.4}, version=2, stage="None", as_of=date(2024, 3, 31)
     )
-    assert scorings.newest(database, MODEL) == february
-    assert scorings.newest(database, MODEL, date(2024, 1, 31)) == later != january
-    assert scorings.newest(database, MODEL, version=2) == looked_at
+    assert scorings.newest(database, ready.use_case) == february
+    assert scorings.newest(database, ready.use_case, date(2024, 1, 31)) == later != january
+    assert scorings.newest(database, ready.use_case, version=2) == looked_at
     with pytest.raises(NoScoring, match="--as-of 2024-01-31 --version 2"):
-        scorings.newest(database, MODEL, date(2024, 1, 31), 2)
+        scorings.newest(database, ready.use_case, date(2024, 1, 31), 2)
+
+
+def ingested(ready: Platform, as_of: date, recorded_at: datetime) -> int:
+    row = execute(
+        ready.database,
+        "INSERT INTO streamflow.ingestions "
+        "(use_case, as_of, recorded_at, ingested_at, ingested_by, tables) "
+        "VALUES (%s, %s, %s, %s, 'test', '{}') RETURNING ingestion_id",
+        [ready.use_case.name, as_of, recorded_at, recorded_at],
+    ).fetchone()
+    assert row is not None
+    number: int = row["ingestion_id"]
+    return number
+
+
+def test_a_scoring_of_a_month_that_was_withdrawn_is_not_the_newest(ready: Platform) -> None:
+    database, use_case = ready.database, ready.use_case
+    january = record_scores(database, {"a": 0.1})
+    february = date(2024, 2, 29)
+    wrong, corrected = (
+        ingested(ready, february, datetime(2024, 3, day, tzinfo=UTC)) for day in (1, 2)
+    )
+    made = record_scores(
+        database, {"a": 0.3}, as_of=february, known_at=datetime(2024, 3, 3, tzinfo=UTC)
+    )
+    for number, expected in ((wrong, made), (corrected, january)):
+        withdraw(ready, number, "another year's", datetime(2024, 3, 4, tzinfo=UTC), "test")
+        assert scorings.newest(database, use_case) == expected
+        (found,) = looked_up(ready, ["a"])
+        assert isinstance(found, EntityScore)
+        assert found.scoring == expected
+    with pytest.raises(NoScoring):
+        scorings.newest(database, use_case, february)
+    # What comes later says nothing of what was scored before.
+    ingested(ready, february, datetime(2024, 3, 5, tzinfo=UTC))
+    assert scorings.newest(database, use_case) == january
+    again = record_scores(
+        database, {"a": 0.3}, as_of=february, known_at=datetime(2024, 3, 6, tzinfo=UTC)
+    )
+    assert scorings.newest(database, use_case) == again
 
 
 def test_a_scoring_of_nobody_is_one(ready: Platform) -> None:

@@ -17,7 +17,8 @@ from streamflow.features.kept.views import history_rows, is_kept, model_view, so
 from streamflow.features.unrecorded_features import unrecorded_months
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
-from streamflow.history.months import require_month
+from streamflow.history.ingestions import recorded_ingestions
+from streamflow.history.months import not_withdrawn, require_month
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Materialized:
     """A feature view that was materialized up to `as_of`: its entities, and how long it took.
 
-    `newest` is the newest month that was ever materialized: its rows stay online.
+    `newest` is the newest month that is online.
     """
 
     feature_view: str
@@ -74,7 +75,7 @@ def materialize(
     with unavailable(f"Feast doesn't know the feature service {use_case.feature_service!r}"):
         service = store.get_feature_service(use_case.feature_service)
     require_applied(service, {view.name: view for view in views}, use_case)
-    newest = _newest(database, use_case, views)
+    newest = _newest(database, use_case, views, now)
     for view in views:
         progress(view.name)
         key, all_rows = identifier(use_case.join_key), history_rows(use_case, view)
@@ -97,16 +98,19 @@ def materialize(
         if is_kept(view):
             event = database.row("newest_event", names, end=end, known_at=now)["event_timestamp"]
         if event is not None:
+            day = event.astimezone(UTC).date()
+            newest_online = max(newest.get(view.name, day), day)
             database.execute(
                 "record_materialization",
                 use_case=use_case.name,
                 feature_view=view.name,
-                as_of=event.astimezone(UTC).date(),
+                as_of=day,
                 event_timestamp=event,
                 known_at=now,
                 rows=rows,
                 seconds=seconds,
                 not_recorded=json.dumps(_not_recorded(database, use_case, view, now)),
+                newest=max(event, event_timestamp(newest_online)),
             )
         before = newest.get(view.name, as_of)
         done.append(Materialized(view.name, rows, seconds, as_of, max(before, as_of)))
@@ -146,9 +150,11 @@ def _not_recorded(
     return {str(as_of): names for as_of, names in found.items()}
 
 
-def _newest(database: Database, use_case: UseCase, views: Iterable[FeatureView]) -> dict[str, date]:
-    """Per view the newest day that it was materialized up to, since it is there: one that was
-    removed and came again begins without rows."""
+def _newest(
+    database: Database, use_case: UseCase, views: Iterable[FeatureView], now: datetime
+) -> dict[str, date]:
+    """Per view the newest month that is online but for what was withdrawn by `now`, since the view
+    is there: one that was removed and came again begins without rows."""
     since = {view.name: view.created_timestamp for view in views}
     newest: dict[str, date] = {}
     for row in database.rows("materializations", use_case=use_case.name):
@@ -156,9 +162,11 @@ def _newest(database: Database, use_case: UseCase, views: Iterable[FeatureView])
         created = since.get(name)
         if created is not None and finished_at is not None and finished_at < _in_utc(created):
             continue
-        day = row["event_timestamp"].astimezone(UTC).date()
-        newest[name] = max(newest.get(name, day), day)
-    return newest
+        day = (row["newest"] or row["event_timestamp"]).astimezone(UTC).date()
+        newest[name] = day if row["newest"] else max(newest.get(name, day), day)
+    recorded = recorded_ingestions(database, use_case)
+    still = {name: not_withdrawn(recorded, day, now) for name, day in newest.items()}
+    return {name: day for name, day in still.items() if day is not None}
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -38,12 +38,13 @@ _UNCERTAINTY = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Materialization:
-    """A recorded materialization; times in UTC. Old ones have no `finished_at`."""
+    """A recorded materialization; times in UTC. Old ones have no `finished_at`, and no `newest`."""
 
     feature_view: str
     event_timestamp: datetime
     known_at: datetime
     finished_at: datetime | None
+    newest: datetime | None
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,26 @@ class Window(NamedTuple):
     """What a finished materialization copied: rows up to `end` that were known at `known_at` (UTC).
 
     As `kept`, only those in which all was recorded that models of an older definition need.
+    `newest` is the end of the newest month that was online then, None if it wasn't recorded.
     """
 
     end: datetime
     known_at: datetime
     kept: bool = False
+    newest: datetime | None = None
 
 
-# A state of the online store: the windows of its finished materializations.
+# A state of the online store: the windows of its finished materializations, the last one first.
 OnlineState = tuple[Window, ...]
+
+
+def newest_month(state: OnlineState) -> datetime | None:
+    """The end of the newest month that the view had online in this state (UTC), as serving knew
+    it; None if it was never materialized."""
+    windows = [one for one in state if one.kept] or [*state]
+    if windows and windows[0].newest is not None:
+        return windows[0].newest
+    return max((one.end for one in windows), default=None)
 
 
 class OnlineHistory:
@@ -198,7 +210,7 @@ def _state_after(materializations: Sequence[Materialization], kept: str | None) 
     for one in sorted(
         materializations, key=lambda one: (one.known_at, one.event_timestamp), reverse=True
     ):
-        window = Window(one.event_timestamp, one.known_at, one.feature_view == kept)
+        window = Window(one.event_timestamp, one.known_at, one.feature_view == kept, one.newest)
         if all(window.end > later.end for later in windows if window.kept or not later.kept):
             windows.append(window)
     return tuple(windows)

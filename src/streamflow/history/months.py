@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
 from streamflow.errors import AsOfRefused, KnownAtRefused
@@ -19,6 +19,16 @@ from streamflow.use_case import Table, UseCase
 def months(database: Database, use_case: UseCase) -> list[date]:
     """The as_of of every month of which an ingestion wasn't withdrawn, oldest first."""
     return _known_months(recorded_ingestions(database, use_case), FOR_EVER)
+
+
+def not_withdrawn(recorded: Sequence[Recorded], day: date, moment: datetime) -> date | None:
+    """The newest month up to `day` of which, of what was loaded by `moment` (UTC), anything wasn't
+    withdrawn by then; `day` itself unless all of it was. None if there is no such month."""
+    loaded = [one for one in recorded if one.ingested_at <= moment]
+    counted = {one.as_of for one in loaded if one.withdrawn_at is None or one.withdrawn_at > moment}
+    if day in {one.as_of for one in loaded} - counted:
+        return max((as_of for as_of in counted if as_of < day), default=None)
+    return day
 
 
 def labelled_months(database: Database, use_case: UseCase, known_at: datetime) -> list[date]:
@@ -76,12 +86,12 @@ def learned_at(database: Database, use_case: UseCase, as_of: date) -> datetime |
 @dataclass(frozen=True)
 class AbsentEntities:
     """Of the entities that were ever there: those without a row in `month`, and of these the ones
-    that have departed."""
+    that have departed, None if the use case has no rule for it."""
 
     month: date
     entities: int
     absent: int
-    departed: int
+    departed: int | None
 
 
 def absent_entities(database: Database, use_case: UseCase, month: date) -> AbsentEntities:
@@ -97,7 +107,22 @@ def absent_entities(database: Database, use_case: UseCase, month: date) -> Absen
         month=event_timestamp(month),
         departed_after=use_case.departed_after,
     )
-    return AbsentEntities(month, **found)
+    ruled = use_case.departed_after is not None
+    departed = found["departed"] if ruled else None
+    return AbsentEntities(month, found["entities"], found["absent"], departed)
+
+
+def record_absent_entities(database: Database, use_case: UseCase, month: date) -> None:
+    """Keep how many are absent now, for whoever can't look into history."""
+    found = absent_entities(database, use_case, month)
+    database.execute("record_absent_entities", use_case=use_case.name, **asdict(found))
+
+
+def recorded_absent_entities(database: Database, use_case: UseCase) -> AbsentEntities | None:
+    """What was kept last; None if nothing was."""
+    for row in database.rows("recorded_absent_entities", use_case=use_case.name):
+        return AbsentEntities(**row)
+    return None
 
 
 def other_use_cases(database: Database, use_case: UseCase) -> list[str]:

@@ -13,6 +13,7 @@ from streamflow.hashes import Sha256
 from streamflow.monitoring.alarm import Alarm, Figure
 from streamflow.monitoring.retraining import Advice
 from streamflow.postgres.database import Database
+from streamflow.use_case import UseCase
 
 
 class NotMonitored(StreamFlowError):
@@ -62,20 +63,17 @@ class Monitored:
         return [one for one in self.figures if one.subject == subject]
 
 
-def newest(
-    database: Database, model: str, as_of: date | None = None, version: int | None = None
-) -> Monitored:
-    """The newest monitoring of the registered model; of that month and version, if given.
+def newest(database: Database, model: str, as_of: date, version: int | None = None) -> Monitored:
+    """The newest monitoring of the registered model's month; of that version, if given.
 
-    Without `as_of`, it is of the newest month that was monitored. Raises NotMonitored.
+    Raises NotMonitored.
     """
     found = database.rows("newest_monitoring", model=model, as_of=as_of, version=version)
     if not found:
-        of_month = "" if as_of is None else f" of AS_OF {as_of}"
-        of_version = "" if version is None else f" by version {version}"
+        by_version = "" if version is None else f" by version {version}"
         raise NotMonitored(
-            f"There is no monitoring{of_month} of {model!r}{of_version}.",
-            f"Make one: `streamflow monitor --as-of {as_of or 'DATE'}`.",
+            f"There is no monitoring of AS_OF {as_of} of {model!r}{by_version}.",
+            f"Make one: `streamflow monitor --as-of {as_of}`.",
         )
     (row,) = found
     number = row.pop("monitoring_id")
@@ -94,11 +92,12 @@ def newest(
     )
 
 
-def newest_number(database: Database, model: str) -> int | None:
-    """The number of the newest monitoring of the registered model; None without one."""
-    for row in database.rows("newest_monitoring_number", model=model):
-        number: int = row["monitoring_id"]
-        return number
+def newest_month(database: Database, use_case: UseCase) -> tuple[date, int] | None:
+    """The newest month of the use case that was monitored and not withdrawn since, and the number
+    of its newest monitoring; None without one."""
+    names = {"model": use_case.registered_model, "use_case": use_case.name}
+    for row in database.rows("newest_monitored_month", **names):
+        return row["as_of"], row["monitoring_id"]
     return None
 
 

@@ -101,7 +101,7 @@ def _absent(platform: Platform, loaded: Sequence[date]) -> list[Part]:
             f"of {found.entities} in history, not in the month {month}",
         )
     ]
-    if (allowed := platform.use_case.departed_after) is not None:
+    if (allowed := platform.use_case.departed_after) is not None and found.departed is not None:
         last_seen = f"last seen more than {allowed.days} days before {month}"
         parts.append(Part("departed entities", str(found.departed), last_seen))
     return parts

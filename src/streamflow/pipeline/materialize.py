@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from streamflow.errors import AsOfRefused, DatabaseUnavailable
 from streamflow.features import materialization, use_case_check
-from streamflow.history.months import months
+from streamflow.history.months import months, record_absent_entities
 from streamflow.pipeline.step_lock import one_step
 from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
@@ -19,8 +19,9 @@ def materialize(
 ) -> list[materialization.Materialized]:
     """Materialize features up to `as_of`, or up to the newest ingested month without it.
 
-    It also drops the days of the prediction log that are older than the settings allow, because
-    with database roles the API may only append to the log.
+    Who is absent from the newest month online is counted afterwards. It also drops the days of the
+    prediction log that are older than the settings allow, because with database roles the API may
+    only append to the log.
     Raises UseCaseRefused, AsOfRefused, FeatureStoreUnavailable.
     """
     use_case_check.require_usable(platform.use_case)
@@ -37,7 +38,7 @@ def materialize(
             )
         as_of = known[-1]
     with one_step(platform.database):
-        return materialization.materialize(
+        done = materialization.materialize(
             platform.database,
             platform.use_case,
             as_of,
@@ -45,3 +46,6 @@ def materialize(
             progress,
             platform.settings.online_store,
         )
+        newest = max((one.newest for one in done), default=as_of)
+        record_absent_entities(platform.database, platform.use_case, newest)
+    return done

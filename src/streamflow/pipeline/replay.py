@@ -9,7 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from streamflow.errors import NoAnswer, StreamFlowError
-from streamflow.features.online_history import HistoryRow, OnlineHistory, OnlineState
+from streamflow.features.online_history import (
+    HistoryRow,
+    OnlineHistory,
+    OnlineState,
+    newest_month,
+)
 from streamflow.platform import Platform
 from streamflow.serving.feature_status import Clock, EntityRow, allowed_ages
 from streamflow.serving.prediction_log_rows import LoggedModel, Receipt
@@ -73,7 +78,7 @@ def online_rows(
             candidates = [
                 OnlineRow(
                     rows[state].get(receipt.entity_id),
-                    _newest(state),
+                    newest_month(state),
                     any(one.kept for one in state),
                 )
                 for state in states
@@ -101,7 +106,7 @@ def replays(
         if (
             moment := online[view].newest
             if view in online
-            else _newest(
+            else newest_month(
                 next(
                     history.possible_states(view, _types(receipt.model, view), receipt.predicted_at)
                 )
@@ -140,12 +145,6 @@ def replays(
 
 def _types(model: LoggedModel, view: str) -> dict[str, str]:
     return {name: kind for name, feature_view, kind in model.features if feature_view == view}
-
-
-def _newest(state: OnlineState) -> datetime | None:
-    """Of a kept view, up to when its features were recorded, as the API's clock has it."""
-    kept = [one for one in state if one.kept]
-    return max((one.end for one in kept or state), default=None)
 
 
 def _replay(served: Served, receipt: Receipt, row: EntityRow, clock: Clock) -> Replay:

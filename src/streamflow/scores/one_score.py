@@ -83,7 +83,7 @@ def newest_score(database: Database, use_case: UseCase, entity_id: str) -> Entit
 
     Raises NoScoring, UnknownScore, NotScored, DatabaseUnavailable.
     """
-    scoring = scorings.newest(database, use_case.registered_model)
+    scoring = scorings.newest(database, use_case)
     of_entity = {"scoring_id": scoring.scoring_id, "entity_id": entity_id}
     row = database.row("score_of", **of_entity)
     found = (row["probability"], row["label"], row["rank"], row["decile"], row["problem"])

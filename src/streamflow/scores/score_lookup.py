@@ -38,7 +38,7 @@ class ScoreLookup:
     """
 
     def __init__(self, address: Address, use_case: UseCase, patience_seconds: float = 1.0) -> None:
-        self._model = use_case.registered_model
+        self._model, self._use_case = use_case.registered_model, use_case.name
         self._join_key = use_case.join_key
         self._connection = EventLoopConnection(
             address, self._dispatch, patience_seconds=patience_seconds
@@ -86,7 +86,11 @@ class ScoreLookup:
         self._connection.send(self._statement, ids, received)
 
     def _statement_of(self, scoring_id: int) -> bytes:
-        parts = {"model": literal(self._model), "scoring_id": literal(scoring_id)}
+        parts = {
+            "model": literal(self._model),
+            "use_case": literal(self._use_case),
+            "scoring_id": literal(scoring_id),
+        }
         return statement("scores_of", parts)
 
     def _finish(self, lookups: list[_Lookup], rows: ResultRows) -> None:

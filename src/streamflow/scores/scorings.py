@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 from streamflow.errors import StreamFlowError
 from streamflow.postgres.database import Database
+from streamflow.use_case import UseCase
 
 
 class NoScoring(StreamFlowError):
@@ -44,15 +45,18 @@ class Scoring:
 
 
 def newest(
-    database: Database, model: str, as_of: date | None = None, version: int | None = None
+    database: Database, use_case: UseCase, as_of: date | None = None, version: int | None = None
 ) -> Scoring:
-    """The newest scoring of the registered model; of that month and version, if given.
+    """The newest scoring of the use case's model; of that month and version, if given.
 
     Newest is the one of the newest month, of what was known last, and made last. Without `version`,
-    only scorings by a version that was in Production then count: others were made to look at.
-    Raises NoScoring.
+    only scorings by a version that was in Production then count: others were made to look at. None
+    counts of a month of which all that was known then has been withdrawn. Raises NoScoring.
     """
-    found = database.rows("newest_scoring", model=model, as_of=as_of, version=version)
+    model = use_case.registered_model
+    found = database.rows(
+        "newest_scoring", model=model, use_case=use_case.name, as_of=as_of, version=version
+    )
     if not found:
         raise no_scoring(model, as_of, version)
     return Scoring(**found[0])

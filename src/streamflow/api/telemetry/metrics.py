@@ -225,6 +225,16 @@ class Metrics:
             "Population stability index of each feature against training (newest monitoring).",
             "feature",
         )
+        self.absent_entities = gauge(
+            "mostrecent",
+            "absent_entities",
+            "Entities in history that the newest month in the online store lacks.",
+        )
+        self.departed_entities = gauge(
+            "mostrecent",
+            "departed_entities",
+            "Absent entities that are answered `departed` by the use case's rule; 0 without one.",
+        )
         self.data_age_seconds = gauge(
             "mostrecent",
             "data_age_seconds",

@@ -172,6 +172,11 @@ class Recorder:
         for feature, index in shifts.items():
             self._metrics.feature_shift.labels(feature).set(index)
 
+    def record_absent_entities(self, absent: int, departed: int) -> None:
+        """Record how many entities the newest month lacks, and how many of them have departed."""
+        self._metrics.absent_entities.set(absent)
+        self._metrics.departed_entities.set(departed)
+
     def record_data_age(self, newest: Mapping[str, datetime], now: datetime) -> None:
         """Record each feature view's age at `now`, both in UTC; a view that is gone is dropped."""
         for gone in self._feature_views - newest.keys():

@@ -82,7 +82,7 @@ class KnownRow:
 def listed(parts: ConsoleParts, filters: Filters, after: int) -> Listed:
     """The scores of the newest scoring with a rank above `after`. Raises NoScoring."""
     database = parts.reading
-    scoring = scorings.newest(database, parts.model)
+    scoring = scorings.newest(database, parts.use_case)
     number = scoring.scoring_id
     rows = database.rows(
         "scores_by_rank",

@@ -14,7 +14,7 @@ from streamflow.errors import MlflowUnavailable
 from streamflow.history.ingestions import Recorded, recorded_ingestions
 from streamflow.history.withdrawals.known_rows import FOR_EVER
 from streamflow.monitoring import recorded
-from streamflow.monitoring.recorded import Monitored, NotMonitored
+from streamflow.monitoring.recorded import Monitored
 from streamflow.promotion import model_history
 from streamflow.promotion.change import RecordedChange
 from streamflow.registry.records import ModelVersion
@@ -97,11 +97,10 @@ def state(parts: ConsoleParts) -> State:
         placed = parts.platform.production.placed().versions
     except MlflowUnavailable as unavailable:
         error = unavailable.message
-    scoring, monitored = None, None
+    scoring = None
     with suppress(NoScoring):
-        scoring = scorings.newest(database, model)
-    with suppress(NotMonitored):
-        monitored = recorded.newest(database, model)
+        scoring = scorings.newest(database, use_case)
+    newest = recorded.newest_month(database, use_case)
     return State(
         _month(recorded_ingestions(database, use_case), use_case.entity_table),
         {
@@ -114,7 +113,7 @@ def state(parts: ConsoleParts) -> State:
         _answers(parts),
         api_figures(parts.platform.settings.home),
         scoring,
-        monitored,
+        recorded.newest(database, model, newest[0]) if newest is not None else None,
     )
 
 

@@ -85,7 +85,7 @@ def explain_scores(
     MlflowUnavailable.
     """
     database = platform.database
-    scoring = scorings.newest(database, platform.use_case.registered_model, as_of, version)
+    scoring = scorings.newest(database, platform.use_case, as_of, version)
     top = min(top, scoring.entities)
     first = 1 + max(
         (one.last_rank for one in recorded.explanations(database, scoring.scoring_id)), default=0

@@ -31,7 +31,7 @@ EARLIER = 11
 def newest_scoring(platform: Platform, as_of: date) -> Scoring | None:
     """The newest scoring of the month, None without one."""
     with suppress(NoScoring):
-        return scorings.newest(platform.database, platform.registry.model, as_of)
+        return scorings.newest(platform.database, platform.use_case, as_of)
     return None
 
 

@@ -25,7 +25,7 @@ def scores(
     import pyarrow as pa
 
     use_case = platform.use_case
-    scoring = scorings.newest(platform.database, use_case.registered_model, as_of, version)
+    scoring = scorings.newest(platform.database, use_case, as_of, version)
     chunks = platform.database.rows("scores_of_scoring", scoring_id=scoring.scoring_id)
     of_query = {
         use_case.join_key: ("entities", pa.large_string()),

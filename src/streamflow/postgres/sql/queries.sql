@@ -637,6 +637,17 @@ FROM (
     GROUP BY {key}
 ) AS seen
 
+-- name: record_absent_entities
+INSERT INTO streamflow.absent_entities (use_case, month, entities, absent, departed)
+VALUES (%(use_case)s, %(month)s, %(entities)s, %(absent)s, %(departed)s)
+
+-- name: recorded_absent_entities
+SELECT month, entities, absent, departed
+FROM streamflow.absent_entities
+WHERE use_case = %(use_case)s
+ORDER BY counted_at DESC
+LIMIT 1
+
 -- name: other_use_cases
 SELECT DISTINCT use_case AS name
 FROM streamflow.ingestions
@@ -822,15 +833,17 @@ WHERE event_timestamp <= %(end)s AND recorded_at <= %(known_at)s
 
 -- name: record_materialization
 INSERT INTO streamflow.materializations
-    (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds, not_recorded)
+    (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds, not_recorded, newest)
 VALUES (%(use_case)s, %(feature_view)s, %(as_of)s, %(event_timestamp)s, %(known_at)s, %(rows)s,
-        %(seconds)s, %(not_recorded)s)
+        %(seconds)s, %(not_recorded)s, %(newest)s)
 
 -- name: newest_materialized
-SELECT feature_view, max(event_timestamp) AS event_timestamp
+-- By what the last one of each view recorded.
+SELECT DISTINCT ON (feature_view) feature_view,
+       coalesce(newest, max(event_timestamp) OVER (PARTITION BY feature_view)) AS event_timestamp
 FROM streamflow.materializations
 WHERE use_case = %(use_case)s
-GROUP BY feature_view
+ORDER BY feature_view, known_at DESC, finished_at DESC NULLS LAST, event_timestamp DESC
 
 -- name: newest_not_recorded
 SELECT DISTINCT ON (feature_view) feature_view, not_recorded
@@ -998,6 +1011,14 @@ WHERE model = %(model)s
   AND (%(as_of)s::date IS NULL OR as_of = %(as_of)s)
   AND CASE WHEN %(version)s::integer IS NULL THEN stage = 'Production'
       ELSE version = %(version)s END
+  -- Not of a month of which all that was known when it was scored has been withdrawn.
+  AND coalesce((
+      SELECT bool_or(withdrawn.ingestion_id IS NULL)
+      FROM streamflow.ingestions AS loaded
+      LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+      WHERE loaded.use_case = %(use_case)s AND loaded.as_of = scorings.as_of
+        AND loaded.recorded_at <= scorings.known_at
+  ), true)
 ORDER BY as_of DESC, known_at DESC, scoring_id DESC
 LIMIT 1
 
@@ -1033,6 +1054,13 @@ LEFT JOIN (
            scored_by, entities, departed, refused
     FROM streamflow.scorings
     WHERE model = {model} AND stage = 'Production'
+    AND coalesce((
+        SELECT bool_or(withdrawn.ingestion_id IS NULL)
+        FROM streamflow.ingestions AS loaded
+        LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+        WHERE loaded.use_case = {use_case} AND loaded.as_of = scorings.as_of
+          AND loaded.recorded_at <= scorings.known_at
+    ), true)
     ORDER BY as_of DESC, known_at DESC, scoring_id DESC
     LIMIT 1
 ) AS newest ON true
@@ -1182,15 +1210,23 @@ SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step')),
 SELECT monitoring_id, model, version, run_id, model_hash, as_of, known_at, made_at,
        training_months, month_before, entities, tests, retraining, content_hash
 FROM streamflow.monitorings
-WHERE model = %(model)s AND (%(as_of)s::date IS NULL OR as_of = %(as_of)s)
+WHERE model = %(model)s AND as_of = %(as_of)s
   AND (%(version)s::integer IS NULL OR version = %(version)s)
-ORDER BY as_of DESC, monitoring_id DESC
+ORDER BY monitoring_id DESC
 LIMIT 1
 
--- name: newest_monitoring_number
-SELECT monitoring_id
+-- name: newest_monitored_month
+-- Not of a month of which all that was known when it was monitored has been withdrawn.
+SELECT monitoring_id, as_of
 FROM streamflow.monitorings
 WHERE model = %(model)s
+  AND coalesce((
+      SELECT bool_or(withdrawn.ingestion_id IS NULL)
+      FROM streamflow.ingestions AS loaded
+      LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+      WHERE loaded.use_case = %(use_case)s AND loaded.as_of = monitorings.as_of
+        AND loaded.recorded_at <= monitorings.known_at
+  ), true)
 ORDER BY as_of DESC, monitoring_id DESC
 LIMIT 1
 
@@ -1871,7 +1907,7 @@ WHERE predicted_at BETWEEN %(first)s AND %(last)s AND given.features IS NOT NULL
 ORDER BY position
 
 -- name: materializations
-SELECT feature_view, event_timestamp, known_at, finished_at
+SELECT feature_view, event_timestamp, known_at, finished_at, newest
 FROM streamflow.materializations
 WHERE use_case = %(use_case)s
 ORDER BY finished_at NULLS FIRST, known_at

@@ -58,7 +58,8 @@ GRANT SELECT ON
     TO streamflow_pipeline;
 GRANT INSERT (ingestion_id, use_case, as_of, recorded_at, ingested_at, ingested_by, tables)
     ON streamflow.ingestions TO streamflow_pipeline;
-GRANT INSERT (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds, not_recorded)
+GRANT INSERT (use_case, feature_view, as_of, event_timestamp, known_at, rows, seconds, not_recorded,
+              newest)
     ON streamflow.materializations TO streamflow_pipeline;
 GRANT SELECT ON
     streamflow.model_history, streamflow.model_events, streamflow.event_deliveries
@@ -109,6 +110,10 @@ GRANT EXECUTE ON FUNCTION
     streamflow.begin_scoring(text, integer, text, date, timestamptz),
     streamflow.finish_scoring(bigint, text, text, timestamptz, text)
     TO streamflow_pipeline;
+GRANT SELECT ON streamflow.absent_entities
+    TO streamflow_pipeline, streamflow_api, streamflow_reader;
+GRANT INSERT (use_case, month, entities, absent, departed) ON streamflow.absent_entities
+    TO streamflow_pipeline;
 GRANT SELECT ON streamflow.month_runs TO streamflow_pipeline, streamflow_reader;
 GRANT INSERT (model, as_of, known_at, step, outcome, sentence, facts, done_at, done_by)
     ON streamflow.month_runs TO streamflow_pipeline;
@@ -143,6 +148,10 @@ GRANT INSERT (session_hash, ended_at) ON streamflow.console_session_ends TO stre
 GRANT SELECT ON
     streamflow.materializations, streamflow.api_keys, streamflow.api_key_revocations
     TO streamflow_api;
+-- Which months were withdrawn.
+GRANT SELECT (ingestion_id, use_case, as_of, recorded_at) ON streamflow.ingestions
+    TO streamflow_api;
+GRANT SELECT (ingestion_id, recorded_at) ON streamflow.withdrawals TO streamflow_api;
 GRANT INSERT ON
     streamflow.served_models, streamflow.predictions, streamflow.shadow_scores, streamflow.audit
     TO streamflow_api;

@@ -105,9 +105,7 @@ def export_list(
     value = platform.use_case.value
     _require_possible(choice.limits, value)
     progress("read the scores")
-    scoring = scorings.newest(
-        platform.database, platform.registry.model, choice.as_of, choice.version
-    )
+    scoring = scorings.newest(platform.database, platform.use_case, choice.as_of, choice.version)
     found = candidates.candidates(platform, scoring)
     progress("choose")
     campaign = choice.campaign or choice.as_of.isoformat()
