@@ -104,9 +104,17 @@ def test_a_canary_has_the_same_entities_and_ends_by_itself_without_a_client_noti
         answer = httpx.post(f"{url}/predict/batch", json=body, timeout=PATIENCE_SECONDS).json()
         rows = answer["predictions"]
         assert {row["machine_id"] for row in rows if "model" in row} == CANARY
+        asked = httpx.post(f"{url}/predict", json={"machine_id": min(CANARY)}).json()
         parts = {one["name"]: one for one in json.loads(cli("status", "--json").stdout)}
         assert f"canary: answers {SHARE} % of the entities" in parts["Staging"]["detail"]
         assert "one worker has scored" in parts["Staging"]["detail"]
+    # Its answers have receipts as those of Production have.
+    explained = json.loads(cli("explain-prediction", asked["request_id"], "--json").stdout)
+    (one,) = explained["predictions"]
+    assert (one["verdict"], one["receipt"]["model"]["stage"]) == ("same", "Staging")
+    assert (one["promotion"]["action"], one["promotion"]["why"]) == ("canary started", "a try")
+    shown = cli("history", "--at", one["receipt"]["predicted_at"])
+    assert f"version {versions[1]}, the canary in Staging" in shown.stdout
     with api(settings, environment) as url:
         until(lambda: all(by_second(url, versions) == CANARY for _ in range(3)))
         break_it(ready, versions[1])
@@ -121,6 +129,10 @@ def test_a_canary_has_the_same_entities_and_ends_by_itself_without_a_client_noti
 
     change = model_history.changes(ready.database, MODEL)[-1]
     assert (change.who, change.version) == ("the API", versions[1])
+    verified = cli("history", "--verify")
+    assert verified.returncode == 0
+    assert "Whole: " in verified.stdout
+    assert f"Row {change.number} came after it: canary ended by the API" in verified.stdout
     assert "have no prediction by the version in Staging" in change.why
     found = cli("compare", *map(str, versions), "--json")
     compared = json.loads(found.stdout)

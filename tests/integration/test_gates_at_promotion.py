@@ -29,6 +29,7 @@ from streamflow.promotion.check_version import check_version
 from streamflow.promotion.errors import GateFailed
 from streamflow.promotion.facts.segment_values import segment_values
 from streamflow.promotion.gates.result import GATES, GateReport, GateResult
+from streamflow.promotion.lookup import anchors
 from streamflow.promotion.promote import promote, rollback
 from streamflow.settings import load_settings
 from streamflow.training.split import Choice
@@ -228,6 +229,7 @@ def test_a_spoiled_version_is_stopped_by_its_gate_and_nothing_is_changed(
         promote(world, version, "Production", "why not", "bob", NOW)
     assert refusals(world)[-1] == (version, SPOILED[model][1]), stopped.value.report
     assert stages(world) == before
+    assert anchors.verify(world).after_anchor == []
 
 
 def test_a_version_that_knows_what_it_cost_afterwards_is_stopped_by_the_store(

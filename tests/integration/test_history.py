@@ -170,6 +170,20 @@ def test_a_chain_that_was_hashed_anew_is_named_by_its_events_and_by_mlflow(
         assert bent(world) == ROWS
 
 
+def test_rows_that_mlflow_has_not_written_down_are_told(world: Platform, cli: Cli) -> None:
+    """As the API notices them; or as somebody appends one who may do everything in the database."""
+    assert anchors.verify(world).after_anchor == []
+    change = Change("promoted", MODEL, 9, "eve", "mine", NOW, to_stage="Production")
+    head = model_history.record(world.database, change)
+    found = anchors.verify(world)
+    assert found.bent is None
+    assert [(one.number, one.who) for one in found.after_anchor] == [(ROWS + 1, "eve")]
+    told = cli("history", "--verify")
+    assert f"Row {ROWS + 1} came after it: promoted by eve, written as " in told.stdout
+    anchors.anchor(world, head)
+    assert anchors.verify(world).after_anchor == []
+
+
 @pytest.mark.slow
 def test_the_command_says_it_with_its_exit_code(world: Platform, cli: Cli) -> None:
     whole = cli("history", "--verify")

@@ -24,8 +24,9 @@ from streamflow.training import served_model
 
 @dataclass(frozen=True)
 class Promotion:
-    """The recorded change that moved the version to Production; `promoted_at` is in UTC, `action`
-    is the change's kind. `overrides` are the gates in spite of which it had been promoted."""
+    """The recorded change by which the version answered: that moved it to Production, or that let
+    it answer some entities from Staging. `promoted_at` is in UTC, `action` is the change's kind.
+    `overrides` are the gates in spite of which it had been promoted."""
 
     promoted_at: datetime
     promoted_by: str
@@ -141,10 +142,14 @@ def served_then(platform: Platform, model: LoggedModel) -> Served | StreamFlowEr
 
 
 def _promotion(changes: Sequence[Change], receipt: Receipt) -> Promotion | None:
-    """The newest move of the version to Production before the prediction."""
+    """The newest change before the prediction by which the version answered."""
     model, before = receipt.model, [one for one in changes if one.at <= receipt.predicted_at]
     for one in reversed(before):
-        if one.moves and (one.version, one.to_stage) == (model.version, PRODUCTION):
+        if model.stage == PRODUCTION:
+            found = one.moves and one.to_stage == PRODUCTION
+        else:
+            found = one.kind == "canary started"
+        if found and one.version == model.version:
             overridden = overrides_of(before, model.version, model.model_hash)
             return Promotion(one.at, one.who, one.kind, one.why, overridden)
     return None

@@ -16,6 +16,7 @@ from streamflow.postgres.database import Database
 from streamflow.promotion import model_history
 from streamflow.promotion.change import Change
 from streamflow.promotion.errors import NotInStaging
+from streamflow.promotion.lookup import anchors
 from streamflow.registry import stages
 from streamflow.serving.challenger.canary import CanaryEnd, CanaryState
 
@@ -68,7 +69,7 @@ def set_canary(
             raise NoProductionModel(registry.model)
         if percent == before:
             return CanarySet(version, percent, before, why, who, changed=False)
-        model_history.record(
+        head = model_history.record(
             database,
             model_history.about(
                 candidate,
@@ -79,6 +80,7 @@ def set_canary(
                 details={"percent": percent, "percent_before": before},
             ),
         )
+    anchors.anchor(platform, head)
     return CanarySet(version, percent, before, why, who, changed=True)
 
 

@@ -158,7 +158,8 @@ def _refused(
         details=report.as_dict(),
     )
     with platform.database.transaction():
-        model_history.record(platform.database, change)
+        head = model_history.record(platform.database, change)
+    anchors.anchor(platform, head)
     return stopped(report)
 
 

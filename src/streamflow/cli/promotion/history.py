@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streamflow.platform import Platform
     from streamflow.promotion.change import RecordedChange
     from streamflow.promotion.lookup.anchors import Verified
-    from streamflow.promotion.lookup.production_at import ProductionAt
+    from streamflow.promotion.lookup.production_at import Answered, ProductionAt
     from streamflow.promotion.lookup.uses import VersionUse
 
 app = typer.Typer()
@@ -151,6 +151,10 @@ def _gates(details: Any) -> str:
     return "; ".join(f"{gate} overridden: {why}" for gate, why in overrides.items())
 
 
+def _by_canary(answer: Answered) -> str:
+    return "" if answer.stage == "Production" else f", the canary in {answer.stage}"
+
+
 def _print_at(platform: Platform, moment: datetime, json: bool) -> None:
     from streamflow.promotion.lookup.production_at import production_at
 
@@ -177,7 +181,7 @@ def _print_production_at(found: ProductionAt) -> None:
         if answer is not None:
             print(
                 f"the next prediction {name} it, {answer.predicted_at:%H:%M:%S.%f}, is of version "
-                f"{answer.version}: {answer.request_id}"
+                f"{answer.version}{_by_canary(answer)}: {answer.request_id}"
             )
 
 
@@ -208,5 +212,10 @@ def _print_verified(found: Verified) -> None:
         print(f"The newest is row {found.head.number}, hash {found.head.hash}.")
     if found.anchor is not None:
         print(f"MLflow has row {found.anchor.number} written down, with the same hash.")
+        for one in found.after_anchor:
+            print(
+                f"Row {one.number} came after it: {one.kind} by {one.who}, written as "
+                f"{one.written_by}. It is held by the chain and its event alone."
+            )
     elif found.without_anchor:
         print(f"Not held against MLflow: {found.without_anchor}")

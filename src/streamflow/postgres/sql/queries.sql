@@ -1794,13 +1794,13 @@ ORDER BY version, model_hash
 
 -- name: answered_at
 -- The last prediction at or before a time, and the first one after it; looked for near it alone.
-(SELECT predicted_at, version, model_hash, request_id
+(SELECT predicted_at, version, model_hash, request_id, stage
  FROM streamflow.predictions JOIN streamflow.served_models USING (served_model)
  WHERE model = %(model)s AND predicted_at <= %(at)s
    AND predicted_at > %(at)s - %(within)s::interval
  ORDER BY predicted_at DESC LIMIT 1)
 UNION ALL
-(SELECT predicted_at, version, model_hash, request_id
+(SELECT predicted_at, version, model_hash, request_id, stage
  FROM streamflow.predictions JOIN streamflow.served_models USING (served_model)
  WHERE model = %(model)s AND predicted_at > %(at)s
    AND predicted_at < %(at)s + %(within)s::interval

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from streamflow.errors import MlflowUnavailable
 from streamflow.platform import Platform
-from streamflow.promotion.change import Head
+from streamflow.promotion import model_history
+from streamflow.promotion.change import Head, RecordedChange
 from streamflow.promotion.lookup.chain import Anchor, BentRow, Link, first_bent
 from streamflow.registry import history_head
 
@@ -17,7 +19,7 @@ class Verified:
     """What a look at every row of a model's history found.
 
     `head` is the newest row; `anchor` is the row that MLflow has written down, None if it has none
-    or can't be asked, which `without_anchor` says.
+    or can't be asked, which `without_anchor` says. `after_anchor` are the rows that came after it.
     """
 
     model: str
@@ -26,6 +28,7 @@ class Verified:
     anchor: Head | None
     without_anchor: str | None
     bent: BentRow | None
+    after_anchor: Sequence[RecordedChange] = ()
 
 
 def anchor(platform: Platform, head: Head) -> None:
@@ -52,4 +55,5 @@ def verify(platform: Platform) -> Verified:
     bent = first_bent(links, [found] if found is not None else [])
     rows = [link for link in links if link.hash is not None]
     head = Head(rows[-1].number, rows[-1].hash or "") if rows else None
-    return Verified(model, len(rows), head, found, without, bent)
+    newer = model_history.changes(platform.database, model, found.number) if found else []
+    return Verified(model, len(rows), head, found, without, bent, newer)

@@ -17,12 +17,14 @@ NEAR = "1 hour"
 
 @dataclass(frozen=True)
 class Answered:
-    """A prediction near the time, and which version gave it."""
+    """A prediction near the time, and which version gave it, with its stage then: a canary's is
+    Staging."""
 
     predicted_at: datetime
     version: int
     model_hash: str
     request_id: str
+    stage: str
 
 
 @dataclass(frozen=True)
