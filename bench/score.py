@@ -4,8 +4,8 @@ the same number of cores; memory doesn't grow with their number.
 Peer: the served form over the same rows, which are in memory already, in chunks on all cores; its
 scores are thrown away. A forest of 300 trees and LightGBM, each learned from 20,000 users. Ours
 reads the features from history by the point-in-time join, checks them, scores, stores, ranks.
-USERS="100000 1000000" by default, ROUNDS=3. Each scoring is in a process of its own, whose peak
-memory is reported; the database's isn't.
+USERS="100000 1000000" by default, ROUNDS=1; each result is written as it comes. Each scoring is in
+a process of its own, whose peak memory is reported; the database's isn't.
 """
 
 from __future__ import annotations
@@ -49,19 +49,37 @@ def main() -> None:
     sizes = [int(size) for size in os.environ.get("USERS", "100000 1000000").split()]
     if len(sizes) > len(SCORED):
         raise SystemExit(f"USERS has at most {len(SCORED)} sizes.")
-    rounds = int(os.environ.get("ROUNDS", "3"))
+    rounds = int(os.environ.get("ROUNDS", "1"))
     print(f"{CLAIM}\n{machine()}\n")
     with temporary_folder() as folder:
         home = folder / "home"
         versions = prepare(home, sizes)
-        measured = [
-            compare(home, name, version, users, as_of, rounds)
-            for users, as_of in zip(sizes, SCORED, strict=False)
-            for name, version in versions.items()
-        ]
+        measured: list[dict[str, Any]] = []
+        for users, as_of in zip(sizes, SCORED, strict=False):
+            for name, version in versions.items():
+                measured.append(compare(home, name, version, users, as_of, rounds))
+                write(measured)
+    show(bars(measured))
+
+
+def write(measured: list[dict[str, Any]]) -> None:
+    """What was measured so far."""
+    RESULTS.mkdir(exist_ok=True)
+    result = {
+        "claim": CLAIM,
+        "machine": machine(),
+        "measured": measured,
+        "bars": bars(measured),
+    }
+    (RESULTS / "score.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def bars(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the most users measured: the seconds beside the peer's, the memory beside the fewest's."""
+    sizes = [one["users"] for one in measured]
     largest = [one for one in measured if one["users"] == max(sizes)]
     smallest = {one["model"]: one["mebibytes"] for one in measured if one["users"] == min(sizes)}
-    bars = [
+    return [
         *(at_most(1.5, f"times {PEER}, {one['model']}", one["ratio"]) for one in largest),
         *(
             at_most(
@@ -72,10 +90,6 @@ def main() -> None:
             for one in largest
         ),
     ]
-    show(bars)
-    RESULTS.mkdir(exist_ok=True)
-    result = {"claim": CLAIM, "machine": machine(), "measured": measured, "bars": bars}
-    (RESULTS / "score.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def forest_300(random_state: int) -> Any:
@@ -120,7 +134,8 @@ def compare(
     memory = statistics.median(mebibytes)
     print(
         f"{name:<12} {users:>9,} users  {medians[OURS]:7.2f} s  alone {medians[PEER]:7.2f} s  "
-        f"{ratio:5.2f} times  {memory:6.0f} MiB"
+        f"{ratio:5.2f} times  {memory:6.0f} MiB",
+        flush=True,
     )
     return {
         "model": name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,21 +34,27 @@ _SESSION = {
 # Hash tables of a hundred thousand rows fit in it. A server that allows more keeps its own value.
 _WORK_MEMORY = "32MB"
 # Types of PostgreSQL that come as Feast's type for them, alone and in arrays.
+_BATCH_OPTION = "adbc.postgresql.batch_size_hint_bytes"
 _CASTS = {"numeric": "float8", "uuid": "text", "date": "timestamp"}
 
 
 def record_batches(
-    config: PostgreSQLConfig, query: str, ordered_by: Sequence[str] = ()
-) -> Iterator[pa.RecordBatch]:
+    config: PostgreSQLConfig,
+    query: str,
+    ordered_by: Sequence[str] = (),
+    then_by: Sequence[str] = (),
+    batch_bytes: int | None = None,
+) -> Generator[pa.RecordBatch]:
     """The rows of the query in Feast's types; the first batch has none, and tells the schema.
 
-    With `ordered_by`, names of columns, rows ascend by these as texts, compared by their bytes. A
-    connection is held until the last batch is read or the iterator is closed. Times are in UTC,
+    With `ordered_by`, names of columns, rows ascend by these as texts, compared by their bytes, and
+    then by the columns `then_by`, which aren't returned. A batch has `batch_bytes` or little more.
+    A connection is held until the last batch is read or the iterator is closed. Times are in UTC,
     without a zone. Raises errors of psycopg and of Arrow.
     """
     # psycopg opens the first connection, as its errors say why the server can't be reached.
     with _get_conn(config) as connection:
-        query, schema = _described(connection, query, ordered_by)
+        query, schema = _described(connection, query, ordered_by, then_by)
     yield pa.RecordBatch.from_pylist([], schema)
     from adbc_driver_postgresql import dbapi
 
@@ -67,6 +73,8 @@ def record_batches(
             f"pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('{_WORK_MEMORY}')"
         )
         cursor.fetchall()
+        if batch_bytes is not None:
+            cursor.adbc_statement.set_options(**{_BATCH_OPTION: str(batch_bytes)})
         cursor.execute(query)
         for batch in cursor.fetch_record_batch():
             yield batch.cast(schema)
@@ -90,25 +98,30 @@ def _errors_of_psycopg(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def _described(
-    connection: psycopg.Connection, query: str, ordered_by: Sequence[str]
+    connection: psycopg.Connection,
+    query: str,
+    ordered_by: Sequence[str],
+    then_by: Sequence[str],
 ) -> tuple[str, pa.Schema]:
     """The query with the casts and the order that are wanted, and the schema of its rows."""
-    described = (
-        connection.execute(f"SELECT * FROM (\n{query}\n) AS given LIMIT 0").description or ()
-    )
-    schema = pa.schema([(one.name, pg_type_code_to_arrow(one.type_code)) for one in described])
-    columns = [f"column_{number}" for number in range(len(described))]
-    casts = [_cast(connection, one.type_code) for one in described]
+    found = connection.execute(f"SELECT * FROM (\n{query}\n) AS given LIMIT 0").description or ()
+    columns = [f"column_{number}" for number in range(len(found))]
+    described = [
+        (column, one) for column, one in zip(columns, found, strict=True) if one.name not in then_by
+    ]
+    schema = pa.schema([(one.name, pg_type_code_to_arrow(one.type_code)) for _, one in described])
+    casts = [_cast(connection, one.type_code) for _, one in described]
     if not (ordered_by or any(casts)):
         return query, schema
     selected = ", ".join(
         f"{column}{cast} AS {_quoted(one.name)}"
-        for column, cast, one in zip(columns, casts, described, strict=True)
+        for (column, one), cast in zip(described, casts, strict=True)
     )
     text = f"SELECT {selected} FROM (\n{query}\n) AS given ({', '.join(columns)})"
     if ordered_by:
-        places = dict(zip(schema.names, columns, strict=True))
-        text += " ORDER BY " + ", ".join(f'{places[name]}::text COLLATE "C"' for name in ordered_by)
+        places = {one.name: column for column, one in zip(columns, found, strict=True)}
+        order = [f'{places[name]}::text COLLATE "C"' for name in ordered_by]
+        text += " ORDER BY " + ", ".join([*order, *(places[name] for name in then_by)])
     return text, schema
 
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from streamflow.features.engines.offline_store import RetrievalJob, historical_features
+from streamflow.features.engines.offline_store import (
+    RetrievalJob,
+    historical_features,
+    newest_rows,
+)
 from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
@@ -38,15 +42,15 @@ class FeatureJoin:
     """What the rows of a training set are joined by.
 
     `today` are the features and views of the use case, also where others are joined. `job` makes
-    Feast's job for a query of entity rows that all have one event timestamp; with `any_age`, rows
-    of features are joined however old they are, and their event timestamps come with them.
+    Feast's job for a query of entity rows that all have one event timestamp; `any_age` reads rows
+    of features however old they are, with their event timestamps.
     """
 
     schema: FeatureSchema
     views: dict[str, FeatureViewDefinition]
     today: tuple[FeatureSchema, dict[str, FeatureViewDefinition]]
     job: Callable[[str, datetime], RetrievalJob]
-    any_age: Callable[[str, datetime], RetrievalJob]
+    any_age: Callable[[str, datetime], Iterator[pa.RecordBatch]]
 
     def rows(
         self, queries: Mapping[datetime, str], made: Callable[[datetime, pa.Table], _Made]
@@ -62,16 +66,15 @@ class FeatureJoin:
             return list(threads.map(lambda one: made(one[0], one[1].to_arrow()), jobs))
 
     def batches(self, query: str, moment: datetime) -> Iterator[pa.RecordBatch]:
-        """The rows of the query with features of any age, in batches that ascend by entity: the
-        query's columns, the features, and per view the event timestamp of its row, by the name
-        `time_of`.
+        """The entities of the query with features of any age, in batches that ascend by entity: the
+        entity, the features, and per view the event timestamp of its row, by the name `time_of`.
 
         Raises FeatureStoreUnavailable.
         """
         with unavailable(_FAILED):
             with quiet():
-                job = self.any_age(query, moment)
-            yield from job.record_batches(ordered_by=[self.schema.join_key])
+                rows = self.any_age(query, moment)
+            yield from rows
 
 
 def time_of(view: str) -> str:
@@ -147,8 +150,8 @@ def _any_age(
     store: FeatureStore,
     schema: FeatureSchema,
     views: Mapping[str, FeatureViewDefinition],
-) -> Callable[[str, datetime], RetrievalJob]:
-    def job(query: str, moment: datetime) -> RetrievalJob:
+) -> Callable[[str, datetime], Iterator[pa.RecordBatch]]:
+    def read(query: str, moment: datetime) -> Iterator[pa.RecordBatch]:
         used = {name: _view(name, list(schema.features), {}, views) for name in schema.views}
         made = [
             _feast_view(
@@ -156,9 +159,10 @@ def _any_age(
             )
             for name, view in used.items()
         ]
-        return historical_features(store, made, _all_of(made), query, moment)
+        times = [time_of(name) for name in used]
+        return newest_rows(store, schema.join_key, made, times, query, moment)
 
-    return job
+    return read
 
 
 # A feature view's fields with a model's types, by the names of both.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -47,7 +47,7 @@ def scores_monitored(month: MonthMonitored, of_features: Sequence[Alarm]) -> Fou
     validated = score_rows.validation_scores(history, month.learned, segments)
     # Of rows that the version was fitted to, scores are better than they will be.
     unseen = {one: made[one] for one in sorted(made) if one not in month.learned.months}
-    figures, alarms = _quality(month, every, validated)
+    figures, alarms, judged = _quality(month, every, validated)
     current = made.get(month.as_of)
     if current is None or not current.entities:
         return figures, alarms
@@ -60,7 +60,7 @@ def scores_monitored(month: MonthMonitored, of_features: Sequence[Alarm]) -> Fou
         found = scores(score_rows.scores_of(history, former), now, month.compared(MONTH_BEFORE))
         figures, alarms = [*figures, found[0]], [*alarms, *found[1]]
     if month.as_of in unseen:
-        more = _estimate(month, unseen, validated, now, [*of_features, *alarms])
+        more = _estimate(month, unseen, validated, judged, now, [*of_features, *alarms])
         figures, alarms = [*figures, *more[0]], [*alarms, *more[1]]
     return figures, alarms
 
@@ -72,9 +72,13 @@ def _matured(month: MonthMonitored, unseen: dict[date, Scoring]) -> list[date]:
     return [one for one in labelled if one in unseen][-MOST_MATURED:]
 
 
-def _quality(month: MonthMonitored, made: Sequence[Scoring], validated: Scored | None) -> Found:
+def _quality(
+    month: MonthMonitored, made: Sequence[Scoring], validated: Scored | None
+) -> tuple[list[Figure], list[Alarm], dict[int, Scored]]:
     """What came true in each month whose labels have matured, and that no earlier monitoring
     judged: of the scores by the version, or else by the newest one that wasn't fitted to the month.
+
+    Also the scores with labels that were read, by the number of their scoring.
     """
     platform, history, name = month.platform, month.history, month.learned.version.name
     use_case = platform.use_case
@@ -84,6 +88,7 @@ def _quality(month: MonthMonitored, made: Sequence[Scoring], validated: Scored |
     versions = {month.learned.version.version: month.learned}
     figures: list[Figure] = []
     alarms: list[Alarm] = []
+    judged: dict[int, Scored] = {}
     for one in [late for late in labelled if late <= month.as_of][-MOST_MATURED:]:
         if one in judged_before:
             continue
@@ -92,6 +97,7 @@ def _quality(month: MonthMonitored, made: Sequence[Scoring], validated: Scored |
         if scoring is None:
             continue
         came_true = score_rows.judged_scores(history, scoring, segments)
+        judged[scoring.scoring_id] = came_true
         if not came_true.rows:
             continue
         before = validated
@@ -107,7 +113,7 @@ def _quality(month: MonthMonitored, made: Sequence[Scoring], validated: Scored |
         )
         figures += found[0]
         alarms += found[1]
-    return figures, alarms
+    return figures, alarms, judged
 
 
 def _unseen(
@@ -135,6 +141,7 @@ def _estimate(
     month: MonthMonitored,
     unseen: dict[date, Scoring],
     validated: Scored | None,
+    judged: Mapping[int, Scored],
     now: Scored,
     raised: Sequence[Alarm],
 ) -> Found:
@@ -142,7 +149,9 @@ def _estimate(
     known = [validated] if validated is not None else []
     for one in _matured(month, unseen):
         if one < month.as_of:
-            known.append(score_rows.judged_scores(month.history, unseen[one], ()))
+            scoring = unseen[one]
+            came_true = judged.get(scoring.scoring_id)
+            known.append(came_true or score_rows.judged_scores(month.history, scoring, ()))
     calibrated = None
     if known:
         labels = [one.labels for one in known if one.labels is not None]

@@ -57,3 +57,40 @@ def historical_features(
         store.config, views, features, query, store.registry, store.project, moment=moment
     )
     return job
+
+
+def newest_rows(
+    store: FeatureStore,
+    key: str,
+    views: list[FeatureView],
+    times: list[str],
+    query: str,
+    moment: datetime,
+) -> Iterator[pa.RecordBatch]:
+    """The entities of the query, which all have the event timestamp `moment` (UTC), with the
+    features of their newest rows, of whatever age, in batches that ascend by the entity `key`.
+
+    A view has its rows' event timestamp as a feature too, by its name in `times`. Raises errors of
+    the engine.
+    """
+    from feast_postgres import offline
+
+    features = [[field.name for field in view.features] for view in views]
+    if isinstance(store.config.offline_store, offline.PostgresOfflineStoreConfig):
+        from feast_postgres.reading.newest_rows import newest_rows as sorted_rows
+
+        config = store.config
+        return sorted_rows(
+            config.offline_store,
+            query,
+            key,
+            [[name for name in names if name not in times] for names in features],
+            [offline.without_later_rows(config, view.batch_source) for view in views],
+            times,
+            moment,
+        )
+    wanted = [
+        f"{view.name}:{name}" for view, names in zip(views, features, strict=True) for name in names
+    ]
+    job = historical_features(store, views, wanted, query, moment)
+    return job.record_batches(ordered_by=[key])
