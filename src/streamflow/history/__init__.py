@@ -9,6 +9,7 @@ __all__ = [
     "column_findings",
     "columns_before",
     "contract_findings",
+    "events",
     "files",
     "forgotten",
     "history_changes",

@@ -9,6 +9,7 @@ from typing import get_args
 from streamflow.history.column_findings import MOST_NAME_BYTES, as_name, column_findings, null_of
 from streamflow.history.column_findings import RESERVED_COLUMNS as RESERVED_COLUMNS
 from streamflow.history.column_findings import contract_types as contract_types
+from streamflow.history.events.event_findings import event_findings
 from streamflow.use_case import Absent, Label, Table, UseCase
 from streamflow.use_case.findings import Finding, raised, require_none
 from streamflow.use_case.gates import gates_findings
@@ -41,7 +42,16 @@ def contract_findings(use_case: UseCase) -> tuple[list[Finding], tuple[Table, ..
         readable.append(table)
     for table in readable:
         findings += _name_findings(table, [one.name for one in readable])
+        findings += event_findings(table, use_case.join_key)
         findings += column_findings(table, use_case.join_key)
+        if table.events is not None and table.name in (use_case.entity_table, use_case.label.table):
+            findings.append(
+                Finding(
+                    f"table {table.name!r}",
+                    "the table of entities, and that of labels, has a row per entity, not events",
+                    f'Table("{table.name}_of_month", …, events=Events(…))',
+                )
+            )
     if len(readable) < len(given):
         return findings, ()
     tables = {table.name: table for table in readable}

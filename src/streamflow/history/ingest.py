@@ -17,6 +17,9 @@ from streamflow.errors import AsOfRefused, RecordedAtRefused
 from streamflow.hashes import Sha256, sha256_of
 from streamflow.history.append import IngestedTable, Ingestion, append
 from streamflow.history.as_of import event_timestamp
+from streamflow.history.events.aggregate import append_aggregated
+from streamflow.history.events.events_table import create_events_table
+from streamflow.history.events.stage_events import add_events, stage_events
 from streamflow.history.files.month_column import MonthRows
 from streamflow.history.files.month_file import as_in_file
 from streamflow.history.files.month_folder import find_files
@@ -89,6 +92,9 @@ def ingest(
         database.execute("enlarge_memory")
         # A table that arrives later is created too, so that it can be queried from now on.
         changed = {table.name: follow_contract(database, use_case, table) for table in tables}
+        for table in tables:
+            if table.events is not None:
+                create_events_table(database, use_case, table)
         recorded = recorded_columns(database, use_case)
         arrived = [
             with_label_rule(use_case, as_in_file(one, files[one.name]))
@@ -99,13 +105,23 @@ def ingest(
         for table in arrived:
             progress(table.name)
             hashes[table.name] = _hash(files[table.name], table.name, month)
+            if table.events is not None:
+                forgotten[table.name] = stage_events(
+                    database,
+                    use_case,
+                    table,
+                    files[table.name],
+                    event_timestamp(as_of),
+                    violations.add,
+                )
+                continue
             forgotten[table.name] = stage(
                 database, use_case, table, files[table.name], violations.add, month
             )
             report = None if really else violations.add
             later += later_dates(database, table, files[table.name].name, as_of, report)
         violations.raise_if_any(folder, what_to_type(later, folder, as_of, now))
-        same = same_rows(database, use_case, arrived, as_of)
+        same = same_rows(database, use_case, [one for one in arrived if one.events is None], as_of)
         if same is not None and not really:
             raise another_month(same, folder, as_of)
         if use_case.label.table in files:
@@ -121,9 +137,25 @@ def ingest(
         before = recorded_ingestions(database, use_case)
         for table in arrived:
             progress(table.name)
-            file = files[table.name]
-            appended = append(database, ingestion, table, file, hashes[table.name], recorded)
-            changes = [*map(str, changed[table.name]), *_other_columns(table, recorded)]
+            file, sha256 = files[table.name], hashes[table.name]
+            if table.events is None:
+                appended = append(database, ingestion, table, file, sha256, recorded)
+            else:
+                appended = append_aggregated(
+                    database,
+                    ingestion,
+                    table,
+                    file,
+                    sha256,
+                    recorded,
+                    add_events(database, ingestion, table),
+                    every_month=bool(changed[table.name]),
+                )
+            changes = [
+                *appended.changes,
+                *map(str, changed[table.name]),
+                *_other_columns(table, recorded),
+            ]
             ingested[table.name] = replace(
                 appended,
                 changes=list(dict.fromkeys(changes)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,24 +51,26 @@ def stage(
     database.execute(
         "create_staging", {**names, "definitions": content_definitions(use_case, table)}
     )
-    _copy(database, use_case, table, partial(read_checked, table, file, month=month), report)
+    order = ["line", use_case.join_key, *content_columns(use_case, table)]
+    read = partial(read_checked, table, file, month=month)
+    copy_rows(database, table, order, read, report)
     dropped = drop_forgotten(database, use_case, names, salts(database, use_case))
     database.execute("analyze_staging", names)
     check_keys(database, use_case, table, names, file.name, report)
     return dropped
 
 
-def _copy(
+def copy_rows(
     database: Database,
-    use_case: UseCase,
     table: Table,
+    order: Sequence[str],
     read: Callable[[Report], Iterator[pa.RecordBatch]],
     report: Report,
 ) -> None:
+    """Copy what is read into the table's staging table, with its columns in this order."""
     import pyarrow as pa
     import pyarrow.csv
 
-    order = ["line", use_case.join_key, *content_columns(use_case, table)]
     options = pa.csv.WriteOptions(include_header=False)
     with (
         database.connection() as connection,
@@ -80,5 +82,5 @@ def _copy(
         # The file is parsed and checked while PostgreSQL takes the rows before.
         for batch in read_ahead(read, report):
             buffer = pa.BufferOutputStream()
-            pa.csv.write_csv(batch.select(order), buffer, options)
+            pa.csv.write_csv(batch.select(list(order)), buffer, options)
             copy.write(buffer.getvalue())

@@ -6,7 +6,7 @@ Rules for the whole set (unique keys, known keys) are SQL, in `streamflow.histor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,11 @@ POSTGRES_TYPES = {
 }
 
 
-def column_types(table: Table) -> dict[str, str]:
+# A column of events may be a time besides.
+EVENT_TYPES = {**POSTGRES_TYPES, "datetime64": "timestamp with time zone"}
+
+
+def column_types(table: Table, known: Mapping[str, str] = POSTGRES_TYPES) -> dict[str, str]:
     """The contract's columns in order, with the short names of their types, such as `Int64`.
 
     Raises InvalidSettings for a type that isn't supported.
@@ -41,25 +45,30 @@ def column_types(table: Table) -> dict[str, str]:
     types: dict[str, str] = {}
     for name, column in table.contract.columns.items():
         kind = str(column.dtype).split("[")[0]
-        if kind not in POSTGRES_TYPES:
+        if kind not in known:
             raise InvalidSettings(
                 f"Column {name!r} of table {table.name!r} has the type {kind!r} in its contract.",
-                f"Use one of {', '.join(POSTGRES_TYPES)}.",
+                f"Use one of {', '.join(known)}.",
             )
         types[name] = kind
     return types
 
 
 def read_checked(
-    table: Table, path: Path, report: Report, month: MonthRows | None = None
+    table: Table,
+    path: Path,
+    report: Report,
+    month: MonthRows | None = None,
+    types: Mapping[str, str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Chunks of the file: the column `line`, then the contract's columns, in its order and types.
-    With `month`, of its rows alone.
+    With `month`, of its rows alone; `types` are the columns' kinds of value (`values.checked`),
+    if they aren't those that the contract alone says.
 
     Each violation is reported once. A value of a wrong type is null in the chunk. Reading goes on
     as far as possible, so that one run reports all.
     """
-    types = column_types(table)
+    types = types or column_types(table)
     # Uniqueness is a rule for the whole set, which can't be checked in a chunk; types are checked
     # before.
     checked_here = {"unique": False, "dtype": None}
@@ -88,7 +97,7 @@ def read_checked(
 
 
 def _typed(
-    batch: pa.RecordBatch, types: dict[str, str], table: Table, file: str, report: Report
+    batch: pa.RecordBatch, types: Mapping[str, str], table: Table, file: str, report: Report
 ) -> pa.RecordBatch:
     """`line` and the contract's columns with their types; a value of another type becomes null.
 

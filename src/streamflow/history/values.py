@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from streamflow.history.files.plain_columns import as_text, plain
 from streamflow.history.files.written_text import date_parts, date_pattern, plain_number
+from streamflow.history.files.written_time import TIME, TIME_OR_UTC, moments
 from streamflow.use_case import Csv
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ _KINDS: dict[str, Callable[[pa.Array, Csv], Checked]] = {
     "Float64": _number,
     "boolean": _boolean,
     "date": _date,
+    TIME: lambda column, read: moments(column, read.null, utc=False),
+    TIME_OR_UTC: lambda column, read: moments(column, read.null, utc=True),
 }
 
 

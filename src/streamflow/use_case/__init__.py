@@ -13,6 +13,7 @@ from streamflow.use_case.contract import (
     UseCase,
 )
 from streamflow.use_case.csv_form import Csv
+from streamflow.use_case.events import Count, DaysSince, Distinct, Events, Mean, Sum
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.label import Label
 from streamflow.use_case.monitoring import Monitoring
@@ -23,22 +24,29 @@ from streamflow.use_case.value import Value
 
 __all__ = [
     "Absent",
+    "Count",
     "Csv",
+    "DaysSince",
+    "Distinct",
     "Estimator",
     "EstimatorBuilder",
+    "Events",
     "Gates",
     "Generation",
     "Label",
+    "Mean",
     "Monitoring",
     "OneOf",
     "Phrase",
     "Range",
     "Retraining",
     "SearchSpace",
+    "Sum",
     "Table",
     "Unseen",
     "UseCase",
     "Value",
+    "events",
     "findings",
     "gates",
     "label",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from streamflow.progress import Progress, silent
 from streamflow.use_case.csv_form import Csv
+from streamflow.use_case.events import Events, derived_contract
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.label import Label
 from streamflow.use_case.monitoring import Monitoring
@@ -49,12 +50,14 @@ class Table:
     The files are named after the table unless `file` has another name, without its ending. Of an
     Excel workbook the sheet is read that is named in `sheet`, or the only one. A column that has
     another name in the files is in `in_file`, by its name here the one there.
+    With `events`, the file has events instead of a row per entity, and `contract` is left out: its
+    columns are the aggregations of the events.
     The dates in `not_after_as_of` are never later than the as_of of their rows, as the day on which
     somebody signed up isn't: so a later month's folder is told from this one's.
     """
 
     name: str
-    contract: DataFrameSchema
+    contract: DataFrameSchema = None  # with `events`, made of them
     arrives_later: bool = False
     read: Csv = field(default_factory=Csv)
     extra_columns: Literal["refuse", "ignore"] = "refuse"
@@ -64,6 +67,12 @@ class Table:
     file: str = ""
     sheet: str = ""
     in_file: Mapping[str, str] = field(default_factory=dict)
+    events: Events | None = None
+
+    def __post_init__(self) -> None:
+        """Make the contract of the aggregations."""
+        if self.events is not None and self.contract is None:
+            object.__setattr__(self, "contract", derived_contract(self.events))
 
     @property
     def history(self) -> str:

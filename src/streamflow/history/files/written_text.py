@@ -20,6 +20,11 @@ RULES = {
     "Float64": "a finite number",
     "boolean": 'true or false; 1 and 0 where the table says read=Csv(true=("1",), false=("0",))',
     "date": "a date as YYYY-MM-DD of the years 1 to 9999, without a time of day",
+    "time": (
+        "a moment as YYYY-MM-DDThh:mm:ss with Z or its offset from UTC; "
+        'if all are in UTC, write in the use case Events(…, without_offset="UTC")'
+    ),
+    "time in UTC": "a moment as YYYY-MM-DDThh:mm:ss, in UTC or with its offset from it",
 }
 
 

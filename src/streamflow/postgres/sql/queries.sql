@@ -55,6 +55,96 @@ CREATE SCHEMA IF NOT EXISTS {schema}
 -- name: create_history
 SELECT streamflow.create_history(%(use_case)s, %(history)s, %(key)s, %(columns)s)
 
+-- name: create_events
+SELECT streamflow.create_events(%(use_case)s, %(events)s, %(key)s, %(time)s, %(columns)s)
+
+-- name: events_after
+SELECT line, to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS value
+FROM {staging}
+WHERE {time} > %(until)s
+ORDER BY line
+
+-- name: add_events
+-- Events that are alike in all columns are told apart by their number: the file's third is new if
+-- two are known.
+INSERT INTO {events} (recorded_at, ingestion_id, {columns})
+SELECT %(recorded_at)s, %(ingestion_id)s, {columns}
+FROM (
+    SELECT {columns}, row_number() OVER (PARTITION BY {columns}) AS occurrence
+    FROM {staging}
+    EXCEPT
+    SELECT {columns}, row_number() OVER (PARTITION BY {columns})
+    FROM {known_events} AS events
+    WHERE {time} BETWEEN (SELECT min({time}) FROM {staging})
+                     AND (SELECT max({time}) FROM {staging})
+) AS new
+ORDER BY {time}
+
+-- name: span_of_events
+SELECT min({time}) AS oldest, max({time}) AS newest
+FROM {events} AS events
+WHERE ingestion_id = %(ingestion_id)s
+
+-- name: withdrawn_since
+-- Whether something was withdrawn after the table's newest ingestion.
+SELECT EXISTS (
+    SELECT FROM streamflow.withdrawals JOIN streamflow.ingestions USING (ingestion_id)
+    WHERE use_case = %(use_case)s AND withdrawals.written_at > (
+        SELECT max(written_at) FROM streamflow.ingestions
+        WHERE use_case = %(use_case)s AND tables ? %(table)s
+    )
+) AS exists
+
+-- name: analyze_events
+SELECT streamflow.analyze_history(%(use_case)s, %(events)s)
+
+-- name: months_with_entities
+SELECT DISTINCT as_of FROM {entities} AS entities ORDER BY as_of
+
+-- name: aggregate_count
+count(*) FILTER (WHERE {time} >= {start})
+
+-- name: aggregate_sum
+coalesce(sum({column} {order}) FILTER (WHERE {time} >= {start}), 0)::double precision
+
+-- name: aggregate_mean
+sum({column} {order}) FILTER (WHERE {time} >= {start})::double precision
+    / nullif(count({column}) FILTER (WHERE {time} >= {start}), 0)
+
+-- name: aggregate_distinct
+count(DISTINCT {column}) FILTER (WHERE {time} >= {start})
+
+-- name: aggregate_days_since
+{as_of}::date - (max({time}) AT TIME ZONE 'UTC')::date
+
+-- name: named_aggregate
+{aggregate} AS {feature}
+
+-- name: value_or_null
+{feature}
+
+-- name: value_or_zero
+coalesce({feature}, 0)
+
+-- name: in_order
+ORDER BY {columns}
+
+-- name: aggregate
+INSERT INTO {staging} (line, {key}, {names})
+SELECT 0, {key}, {values}
+FROM (
+    SELECT DISTINCT {key} FROM {entities} AS entities WHERE as_of = %(as_of)s
+) AS entities
+LEFT JOIN (
+    SELECT {key}, {aggregates}
+    FROM {known_events} AS events
+    WHERE {time} >= %(start)s AND {time} <= %(until)s AND recorded_at <= %(recorded_at)s
+    GROUP BY {key}
+) AS aggregated USING ({key})
+
+-- name: drop_staged
+DROP TABLE IF EXISTS {staging}, {latest}, {gone}
+
 -- name: history_columns
 SELECT column_name, data_type
 FROM information_schema.columns
@@ -149,11 +239,12 @@ WHERE sha256(%(outer)s || sha256(%(inner)s || convert_to({key}, 'UTF8'))) IN (
 )
 
 -- name: tables_with_key
--- History, and the features online, with those of models of before.
+-- History, events, and the features online, with those of models of before.
 SELECT table_schema AS schema, table_name AS table
 FROM information_schema.columns
 WHERE column_name = %(key)s
-  AND (table_schema = %(history)s AND right(table_name, 8) = '_history'
+  AND (table_schema = %(history)s
+           AND (right(table_name, 8) = '_history' OR right(table_name, 7) = '_events')
        OR table_schema = %(online)s AND starts_with(table_name, %(project)s))
 ORDER BY table_schema, table_name
 

@@ -83,7 +83,8 @@ GRANT INSERT (ingestion_id, recorded_at, withdrawn_by, why, tables) ON streamflo
     TO streamflow_pipeline;
 GRANT INSERT ON streamflow.absences TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION
-    streamflow.create_history(text, text, text, json), streamflow.analyze_history(text, text),
+    streamflow.create_history(text, text, text, json),
+    streamflow.create_events(text, text, text, text, json), streamflow.analyze_history(text, text),
     streamflow.change_history(text, text, text, text, text, text)
     TO streamflow_pipeline;
 GRANT SELECT ON streamflow.history_changes TO streamflow_pipeline;

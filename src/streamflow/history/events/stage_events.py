@@ -1,0 +1,97 @@
+"""A file of events in a temporary table, and those of them that are new in the table of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from streamflow.entity_id import LONGEST, PATTERN, RULE
+from streamflow.history.append import Ingestion
+from streamflow.history.events.events_table import (
+    event_columns,
+    event_rows,
+    events_name,
+    events_of,
+    events_table,
+)
+from streamflow.history.files.written_time import TIME, TIME_OR_UTC
+from streamflow.history.forgotten.forgotten import drop_forgotten, salts
+from streamflow.history.staging import copy_rows, staging_table
+from streamflow.history.validation import EVENT_TYPES, column_types, read_checked
+from streamflow.history.violations import Report, Violation
+from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
+from streamflow.postgres.database import Database
+from streamflow.postgres.queries import Composable, columns, definitions, identifier
+from streamflow.use_case import Table, UseCase
+
+
+@dataclass(frozen=True)
+class AddedEvents:
+    """How many events were new; the moments (UTC) of the oldest and newest of them, None
+    if there is none."""
+
+    added: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+def stage_events(
+    database: Database,
+    use_case: UseCase,
+    table: Table,
+    file: Path,
+    until: datetime,
+    report: Report,
+) -> int:
+    """Copy the file into its staging table; report each violation of the contract of events.
+
+    An event after `until` (UTC), the end of the as_of, is one. An event of an entity that isn't in
+    the entity table is none: the entity may have departed, or not come yet.
+    Returns how many rows are of persons who were forgotten: those are left out.
+    """
+    rows, names = event_rows(table), _names(database, use_case, table)
+    database.execute("create_staging", {**names, "definitions": definitions(event_columns(table))})
+    offset = TIME_OR_UTC if events_of(table).without_offset == "UTC" else TIME
+    types = {
+        name: offset if kind == "datetime64" else kind
+        for name, kind in column_types(rows, EVENT_TYPES).items()
+    }
+    order = ["line", use_case.join_key, *event_columns(table)]
+    copy_rows(database, rows, order, partial(read_checked, rows, file, types=types), report)
+    dropped = drop_forgotten(database, use_case, names, salts(database, use_case))
+    database.execute("analyze_staging", names)
+    for row in database.rows("refused_ids", names, longest=LONGEST, pattern=PATTERN):
+        key = use_case.join_key
+        report(Violation(file.name, row["line"], key, row["value"], f"an id is {RULE}"))
+    for row in database.rows("events_after", names, until=until):
+        time, rule = events_of(table).time, "an event isn't later than the as_of"
+        report(Violation(file.name, row["line"], time, row["value"], rule))
+    return dropped
+
+
+def add_events(database: Database, ingestion: Ingestion, table: Table) -> AddedEvents:
+    """Append the staged events that are new; of events alike in all columns, as many as there are
+    more than are known."""
+    names = _names(database, ingestion.use_case, table)
+    added = database.execute(
+        "add_events",
+        names,
+        recorded_at=ingestion.recorded_at,
+        ingestion_id=ingestion.ingestion_id,
+    ).rowcount
+    database.execute("analyze_events", use_case=ingestion.use_case.name, events=events_name(table))
+    span = database.row("span_of_events", names, ingestion_id=ingestion.ingestion_id)
+    return AddedEvents(added, span["oldest"], span["newest"])
+
+
+def _names(database: Database, use_case: UseCase, table: Table) -> dict[str, Composable]:
+    return {
+        "staging": staging_table(events_name(table)),
+        "events": events_table(use_case, table),
+        "known_events": known_rows(database, use_case, events_name(table), FOR_EVER),
+        "key": identifier(use_case.join_key),
+        "time": identifier(events_of(table).time),
+        "columns": columns([use_case.join_key, *event_columns(table)]),
+    }

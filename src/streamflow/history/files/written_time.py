@@ -1,0 +1,69 @@
+"""A moment as files have it: text with an offset from UTC, or a timestamp with a time zone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# The kinds of value: a moment with its offset; one that is in UTC if it has none.
+TIME, TIME_OR_UTC = "time", "time in UTC"
+
+_MOMENT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+    r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)?$"
+)
+_OFFSET = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
+_DATE_CHARACTERS = 10
+
+
+def moments(column: pa.Array, null: tuple[str, ...], *, utc: bool) -> tuple[pa.Array, pa.Array]:
+    """The column as timestamps in UTC with microseconds, and a boolean mask of the wrong values.
+
+    With `utc`, a moment without an offset is in UTC; without, it is wrong, as is one that has more
+    digits than microseconds have.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    moment = pa.timestamp("us", "UTC")
+    if pa.types.is_timestamp(kind) and (kind.tz is not None or utc):
+        # A timestamp with a time zone is kept as its moment in UTC.
+        values = pc.cast(pc.cast(column, pa.timestamp(kind.unit, "UTC")), moment, safe=False)
+        same = pc.equal(pc.cast(values, pa.timestamp(kind.unit, "UTC"), safe=False), column)
+        wrong = pc.fill_null(pc.invert(same), False) if kind.unit == "ns" else _none(column)
+        return pc.if_else(wrong, pa.scalar(None, moment), values), wrong
+    if not pa.types.is_string(kind):
+        return pa.nulls(len(column), moment), column.is_valid()
+    text = pc.if_else(pc.is_in(column, value_set=pa.array(null, pa.string())), None, column)
+    wrong = pc.fill_null(pc.invert(pc.match_substring_regex(text, _MOMENT)), False)
+    time = pc.utf8_slice_codeunits(text, _DATE_CHARACTERS)
+    without = pc.fill_null(pc.invert(pc.match_substring_regex(time, _OFFSET)), False)
+    if utc:
+        text = pc.if_else(without, pc.binary_join_element_wise(text, "Z", ""), text)
+    else:
+        wrong = pc.or_(wrong, without)
+    text = pc.if_else(wrong, pa.scalar(None, pa.string()), text)
+    try:
+        return pc.cast(text, moment), wrong
+    except pa.ArrowInvalid:  # such as 2024-02-31
+        values = pa.array([_moment(one) for one in text], moment)
+    return values, pc.or_(wrong, pc.and_(text.is_valid(), values.is_null()))
+
+
+def _moment(text: pa.Scalar) -> object:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        return pc.cast(text, pa.timestamp("us", "UTC")).as_py()
+    except pa.ArrowInvalid:
+        return None
+
+
+def _none(column: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.repeat(False, len(column))
