@@ -16,6 +16,9 @@ _MOMENT = (
 )
 _OFFSET = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _DATE_CHARACTERS = 10
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+# Seconds since 1970 of the year 1, and of the year 10000. Nanoseconds don't reach that far.
+_FIRST_SECOND, _END = -62_135_596_800, 253_402_300_800
 
 
 def moments(column: pa.Array, null: tuple[str, ...], *, utc: bool) -> tuple[pa.Array, pa.Array]:
@@ -30,11 +33,7 @@ def moments(column: pa.Array, null: tuple[str, ...], *, utc: bool) -> tuple[pa.A
     kind = column.type
     moment = pa.timestamp("us", "UTC")
     if pa.types.is_timestamp(kind) and (kind.tz is not None or utc):
-        # A timestamp with a time zone is kept as its moment in UTC.
-        values = pc.cast(pc.cast(column, pa.timestamp(kind.unit, "UTC")), moment, safe=False)
-        same = pc.equal(pc.cast(values, pa.timestamp(kind.unit, "UTC"), safe=False), column)
-        wrong = pc.fill_null(pc.invert(same), False) if kind.unit == "ns" else _none(column)
-        return pc.if_else(wrong, pa.scalar(None, moment), values), wrong
+        return _of_timestamps(column)
     if not pa.types.is_string(kind):
         return pa.nulls(len(column), moment), column.is_valid()
     text = pc.if_else(pc.is_in(column, value_set=pa.array(null, pa.string())), None, column)
@@ -63,7 +62,19 @@ def _moment(text: pa.Scalar) -> object:
         return None
 
 
-def _none(column: pa.Array) -> pa.Array:
+def _of_timestamps(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """In an Arrow timestamp with a time zone is its moment in UTC."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return pa.repeat(False, len(column))
+    per_second = _PER_SECOND[column.type.unit]
+    count = pc.cast(column, pa.int64())
+    if column.type.unit == "ns":
+        outside = pc.not_equal(pc.multiply(pc.divide(count, 1000), 1000), count)
+    else:
+        first, end = _FIRST_SECOND * per_second, _END * per_second
+        outside = pc.or_(pc.less(count, first), pc.greater_equal(count, end))
+    wrong = pc.fill_null(outside, False)
+    values = pc.if_else(wrong, pa.scalar(None, column.type), column)
+    values = pc.cast(values, pa.timestamp("us", column.type.tz))
+    return pc.cast(values, pa.timestamp("us", "UTC")), wrong
