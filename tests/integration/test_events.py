@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests import tiny_case
@@ -218,6 +218,8 @@ def steps(draw: st.DrawFn) -> list[Step]:
     max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
+    # Each try to make an example smaller ingests months.
+    phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(given_steps=steps(), aggregations=st.sampled_from((BOUNDED, EVER)))
@@ -290,6 +292,24 @@ def test_a_late_event_corrects_the_months_whose_windows_it_is_in(
         "1 event(s) are new",
         "1 row(s) of 2024-01-31 are corrected by these events",
     ]
+
+
+def test_what_was_withdrawn_is_left_out_of_rows_that_were_recorded_after_it(
+    database: Database, names: Callable[[], str], tmp_path: Path
+) -> None:
+    use_case = use_case_with({"stops_60d": Count(days=60)}, names())
+    own = [stop("m-2", JANUARY)]
+    late = stop("m-1", date(2024, 1, 20))
+    day = timedelta(days=1)
+    load(database, use_case, tmp_path / "1", JANUARY, own, FIRST)
+    wrong = load(database, use_case, tmp_path / "2", MARCH, [late], FIRST + day)
+    own_of_february = [stop("m-2", FEBRUARY)]
+    load(database, use_case, tmp_path / "3", FEBRUARY, own_of_february, FIRST + 2 * day)
+    assert found(database, use_case)[FEBRUARY, "m-1"] == (1,)
+    withdraw(database, use_case, wrong.ingestion_id, "wrong", FIRST + 3 * day, "ada")
+    load(database, use_case, tmp_path / "4", JANUARY, own, FIRST + 4 * day)
+    assert found(database, use_case)[FEBRUARY, "m-1"] == (0,)
+    assert found(database, use_case, FIRST + 2 * day)[FEBRUARY, "m-1"] == (1,)
 
 
 def test_the_same_file_again_adds_no_event_and_no_row(
