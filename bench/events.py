@@ -116,7 +116,6 @@ def ours(database: Database, use_case: UseCase) -> float:
             "",
             recorded,
             nothing_new,
-            every_month=False,
         )
         seconds = time.perf_counter() - started
     with database.connection() as connection:

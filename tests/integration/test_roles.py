@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import ScoringRequest, Served
 from streamflow.settings import Settings, load_settings
-from streamflow.use_case import Generation, Table
+from streamflow.use_case import Count, Events, Generation, Table
 
 JANUARY = date(2024, 1, 31)
 KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
@@ -381,6 +382,16 @@ FORBIDDEN = {
     "SELECT streamflow.create_history('failures', 'another', 'key', '[[\"a\", \"xml\"]]')": (
         EVERYBODY
     ),
+    "SELECT streamflow.create_events('streamflow', 'x_events', 'key', 'at', '[]')": EVERYBODY,
+    "SELECT streamflow.create_events('pg_catalog', 'x_events', 'key', 'at', '[]')": EVERYBODY,
+    "SELECT streamflow.create_events('failures', 'another', 'key', 'at', '[]')": EVERYBODY,
+    "SELECT streamflow.create_events('failures', 'x_events', 'key', 'at', '[[\"at\", \"xml\"]]')": (
+        EVERYBODY
+    ),
+    "SELECT streamflow.create_events("
+    "'failures', 'x_events', 'key', 'at', '[[\"at\", \"timestamp with time zone\"]]')": (
+        *("api", "feast", "reader"),
+    ),
     "SELECT streamflow.change_history('streamflow', 'audit', 'added', 'x', NULL, 'text')": (
         EVERYBODY
     ),
@@ -544,23 +555,36 @@ def test_roles_may_come_after_the_tables(
 
 
 def test_a_role_that_owns_no_table_brings_history_to_a_changed_contract(
-    server: Server, opened: Callable[[str], Platform]
+    server: Server, opened: Callable[[str], Platform], tmp_path: Path
 ) -> None:
-    from pandera.pandas import Column
+    from pandera.pandas import Column, DataFrameSchema
 
     def tables() -> tuple[Table, ...]:
         machines, *others = tiny_case.tables()
         contract = machines.contract.add_columns(
             {"maker": Column("string", nullable=True, required=False)}
         )
-        return replace(machines, contract=contract), *others
+        stop = {"machine_id": Column("string"), "at": Column("datetime64[us, UTC]")}
+        events = Events(DataFrameSchema(stop), "machine_id", "at", {"stops_30d": Count(days=30)})
+        return replace(machines, contract=contract), Table("stops", events=events), *others
 
     ready = opened("pipeline")
     changed = replace(ready, use_case=replace(ready.use_case, tables=tables))
     apply(changed)
     materialize(changed, JANUARY, NOW)
-    month = server.settings.home / "months" / "month_000"
-    assert ingest(changed, month, JANUARY, None, NOW, "test").tables["machines"].added == 0
+    month = tmp_path / "month"
+    shutil.copytree(server.settings.home / "months" / "month_000", month)
+    (month / "stops.csv").write_text("machine_id,at\nm-0001,2024-01-31T12:00:00Z\n")
+    ingested = ingest(changed, month, JANUARY, None, NOW, "test").tables
+    assert ingested["machines"].added == 0
+    assert ingested["stops"].added == ingested["machines"].rows
+    with psycopg.connect(server.url("pipeline"), autocommit=True) as connection:
+        for change in ("DELETE FROM {}", "UPDATE {} SET at = now()", "TRUNCATE {}"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(change.format("failures.stops_events"))  # type: ignore[arg-type]
+    with psycopg.connect(server.url("reader")) as connection:
+        found = connection.execute("SELECT machine_id FROM failures.stops_events").fetchall()
+    assert found == [("m-0001",)]
     with psycopg.connect(server.owner) as connection:
         written = connection.execute(
             "SELECT column_name, changed_by FROM streamflow.history_changes"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import event_case
 from tests.raw_months import RAW_MONTHS, write_csv, write_raw_month
 
 from streamflow.errors import InvalidSettings, MissingFiles
@@ -213,6 +214,18 @@ def test_a_later_month_is_held_against_the_contract_line_by_line(
         '"contract": Column("string", Check.isin('
         '["Month-to-month", "One year", "Two year", "Ten year"])),'
     )
+
+
+def test_a_later_month_of_events_is_held_against_their_columns(tmp_path: Path) -> None:
+    march = event_case.stops(date(2024, 3, 31), 60)
+    folder = event_case.write(tmp_path / "march", date(2024, 3, 31), march)
+    tables = event_case.use_case.tables()
+    assert list(month_changes(tables, profiles_of(folder))) == []
+    text = (folder / "stops.csv").read_text().replace("stopped_at", "at", 1)
+    (folder / "stops.csv").write_text(text)
+    changes = [(one.column, one.line) for one in month_changes(tables, profiles_of(folder))]
+    lacking = '"stopped_at": Column("datetime64[us, UTC]", nullable=True, required=False),'
+    assert changes[-1] == ("stopped_at", lacking)
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,9 @@ def _print_apply(done: Plan) -> None:
         print(f"table {table!r} is new in history.")
     for change in done.history.changes:
         print(f"{change.history}: {change}.")
+    if done.history.aggregated_later:
+        made = ", ".join(done.history.aggregated_later)
+        print(f"{made}: made for all months by the next `streamflow ingest`, of any month again.")
     if done.history.not_recorded:
         stays = ", ".join(done.history.not_recorded)
         print(f"No file has {stays} any more; what is known of it stays.")

@@ -150,6 +150,7 @@ def assemble(
                 "ingestions_known_at", use_case=use_case.name, as_of=months[-1], known_at=known_at
             ),
             {use_case.entity_table, label.table, *(view.source for view in definitions.values())},
+            months[-1],
         ),
         unrecorded=unrecorded,
         sample=sample,

@@ -109,8 +109,9 @@ def unrecorded_months(
     }
     files: dict[date, set[int]] = {}
     for one in recorded_ingestions(database, use_case):
-        if table in one.tables and one.counts_at(known_at):
-            files.setdefault(one.as_of, set()).add(one.ingestion_id)
+        if one.counts_at(known_at):
+            for as_of in one.months_of(table):
+                files.setdefault(as_of, set()).add(one.ingestion_id)
     found = {
         as_of: [feature for feature, without in lacking.items() if ingestions <= without]
         for as_of, ingestions in files.items()

@@ -32,7 +32,9 @@ class IngestedTable:
     than in the ingestion before. `same_file` tells of another as_of that had the same file, byte
     for byte; `overridden` tells what spoke against this as_of and was overridden. `new_entities`
     counts, in the entity table, those that an as_of which was loaded before hadn't. `forgotten`
-    counts rows of the file that were left out, because their entity was forgotten.
+    counts rows of the file that were left out, because their entity was forgotten. Of a table of
+    events, `corrected` counts by other as_of the rows that were added there, and `aggregations`
+    has by feature how it is made.
     """
 
     file: str
@@ -50,6 +52,8 @@ class IngestedTable:
     overridden: list[str] = field(default_factory=list)
     new_entities: int = 0
     forgotten: int = 0
+    corrected: dict[str, int] = field(default_factory=dict)
+    aggregations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

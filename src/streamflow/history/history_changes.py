@@ -7,9 +7,11 @@ contract has lost stays. A name means one column for ever, because old runs know
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from streamflow.errors import InvalidSettings
+from streamflow.history.events.recorded_aggregations import require_same_aggregations
 from streamflow.history.history_table import create_history_table, existing_columns, history_table
 from streamflow.history.validation import POSTGRES_TYPES, column_types
 from streamflow.postgres.database import Database
@@ -64,6 +66,10 @@ def planned_changes(database: Database, use_case: UseCase, table: Table) -> list
     changes: list[HistoryChange] = []
     if not existing:
         return changes
+    if table.events is not None:
+        recorded = recorded_changes(database, use_case)
+        now = partial(name_now, recorded, table.history)
+        require_same_aggregations(database, use_case, table, now)
     types = {name: POSTGRES_TYPES[kind] for name, kind in column_types(table).items()}
     for name, wanted in types.items():
         old = table.renamed_from.get(name)

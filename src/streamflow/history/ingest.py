@@ -151,7 +151,6 @@ def ingest(
                     sha256,
                     recorded,
                     add_events(database, ingestion, table),
-                    every_month=bool(changed[table.name]),
                 )
             changes = [
                 *appended.changes,

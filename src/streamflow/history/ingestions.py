@@ -34,8 +34,13 @@ class Ingestion:
     files: list[File]
 
 
-def ingestions(rows: Iterable[Row], tables: set[str]) -> list[Ingestion]:
-    """The ingestions in rows of `streamflow.ingestions` that had a file of one of `tables`."""
+def ingestions(rows: Iterable[Row], tables: set[str], until: date) -> list[Ingestion]:
+    """The ingestions in rows of `streamflow.ingestions` that had a file of one of `tables` with
+    rows of a month up to `until`."""
+
+    def concerned(as_of: date, file: Mapping[str, Any]) -> bool:
+        return min([as_of, *map(date.fromisoformat, file.get("corrected", {}))]) <= until
+
     found = [
         Ingestion(
             ingestion_id=row["ingestion_id"],
@@ -45,7 +50,7 @@ def ingestions(rows: Iterable[Row], tables: set[str]) -> list[Ingestion]:
             files=[
                 File(table, file["file"], file["sha256"])
                 for table, file in sorted(row["tables"].items())
-                if table in tables
+                if table in tables and concerned(row["as_of"], file)
             ],
         )
         for row in rows
@@ -74,6 +79,18 @@ class Recorded:
     def overridden(self) -> list[str]:
         """In words, what spoke against its as_of and was overridden by `--really`."""
         return [said for table in self.tables.values() for said in table.get("overridden", [])]
+
+    def months_of(self, table: str) -> set[date]:
+        """The as_ofs of which it has rows of the table: others than its own, where events came."""
+        file = self.tables.get(table)
+        if file is None:
+            return set()
+        return {self.as_of, *map(date.fromisoformat, file.get("corrected", {}))}
+
+    @property
+    def months(self) -> set[date]:
+        """The as_ofs of which it has rows of any table."""
+        return {self.as_of}.union(*map(self.months_of, self.tables))
 
     def counts_at(self, known_at: datetime) -> bool:
         """Whether it was recorded by then (UTC), and not withdrawn."""

@@ -76,7 +76,7 @@ def learned_at(database: Database, use_case: UseCase, as_of: date) -> datetime |
     was. What is known of these months hasn't changed since."""
     moments: list[datetime] = []
     for one in recorded_ingestions(database, use_case):
-        if one.as_of <= as_of:
+        if min(one.months) <= as_of:
             moments.append(one.recorded_at)
             if one.withdrawn_at is not None:
                 moments.append(one.withdrawn_at)

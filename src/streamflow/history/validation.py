@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from streamflow.errors import InvalidSettings
 from streamflow.history.files.month_column import MonthRows
-from streamflow.history.files.month_file import read_batches
+from streamflow.history.files.month_file import column_names, read_batches
 from streamflow.history.files.plain_columns import plain, shown
 from streamflow.history.files.written_text import rule as rule_of
 from streamflow.history.values import checked
@@ -60,10 +60,12 @@ def read_checked(
     report: Report,
     month: MonthRows | None = None,
     types: Mapping[str, str] | None = None,
+    *,
+    may_be_empty: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Chunks of the file: the column `line`, then the contract's columns, in its order and types.
     With `month`, of its rows alone; `types` are the columns' kinds of value (`values.checked`),
-    if they aren't those that the contract alone says.
+    if they aren't those that the contract alone says. With `may_be_empty`, a header is enough.
 
     Each violation is reported once. A value of a wrong type is null in the chunk. Reading goes on
     as far as possible, so that one run reports all.
@@ -89,7 +91,7 @@ def read_checked(
         rows += typed.num_rows
         yield typed
         reported = {(None, None)} if reported else reported
-    if rows == 0 and not reported:
+    if rows == 0 and not reported and not (may_be_empty and column_names(path, table)):
         rule = "a file has a header and at least one row"
         if month is not None:
             rule = f"a file has at least one row whose {month.column} is that of {month.as_of}"

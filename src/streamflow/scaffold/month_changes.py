@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamflow.history.column_findings import contract_types
+from streamflow.history.events.events_table import event_kinds
 from streamflow.history.values import checked
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import Column, Profile
@@ -43,7 +44,10 @@ def month_changes(tables: Sequence[Table], profiles: Sequence[Profile]) -> Itera
 
 
 def _of_table(table: Table, profile: Profile) -> Iterator[MonthChange]:
-    types = contract_types(table)
+    if table.events is None:
+        types = contract_types(table)
+    else:
+        types, table = event_kinds(table), replace(table, contract=table.events.contract)
     there = {table.in_file.get(name, name): name for name in types}
     names = {one.name for one in profile.columns}
     for column in profile.columns:
@@ -60,7 +64,9 @@ def _of_table(table: Table, profile: Profile) -> Iterator[MonthChange]:
         ours = there[column.name]
         yield from _of_column(table, profile, ours, types[ours], column)
     for name in sorted(set(there) - names):
-        line = f'"{there[name]}": Column("{types[there[name]]}", nullable=True, required=False),'
+        kind = str(table.contract.columns[there[name]].dtype)
+        kind = kind if kind.startswith("datetime64") else types[there[name]]
+        line = f'"{there[name]}": Column("{kind}", nullable=True, required=False),'
         if table.contract.columns[there[name]].required:
             yield MonthChange(table.name, name, "the file lacks the column", line)
 

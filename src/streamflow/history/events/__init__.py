@@ -3,4 +3,4 @@
 May import: history's own modules, postgres, top modules.
 """
 
-__all__ = ["aggregate", "event_findings", "events_table", "stage_events"]
+__all__ = ["aggregate", "event_findings", "events_table", "recorded_aggregations", "stage_events"]

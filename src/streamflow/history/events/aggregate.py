@@ -11,8 +11,10 @@ from streamflow.hashes import Sha256
 from streamflow.history.append import IngestedTable, Ingestion, append
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.events.events_table import event_columns, events_name, events_of
+from streamflow.history.events.recorded_aggregations import aggregations_as_text
 from streamflow.history.events.stage_events import AddedEvents
 from streamflow.history.history_table import content_columns, content_definitions
+from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.recorded_columns import RecordedColumns
 from streamflow.history.staging import staging_table
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
@@ -40,22 +42,28 @@ def append_aggregated(
     sha256: Sha256,
     recorded: RecordedColumns,
     events: AddedEvents,
-    *,
-    every_month: bool,
 ) -> IngestedTable:
     """Append what the events change: the rows of the ingestion's month, and corrected rows of each
-    other month that has the added events in a window. After something was withdrawn, and with
-    `every_month`, of all: so what was withdrawn is left out.
+    other month that had a file of the table and has the added events in a window. If an aggregation
+    is new, or something was withdrawn, of all months that had one.
 
+    A month without a file has no rows: of what didn't come nobody knows that it didn't happen.
     The rows of the entity table at the ingestion's as_of are in history. Events recorded later than
     the ingestion aren't in its rows. Raises RecordedAtRefused as `append` does.
     """
     use_case = ingestion.use_case
     entities = known_rows(database, use_case, Table.history_of(use_case.entity_table), FOR_EVER)
-    known = [row["as_of"] for row in database.rows("months_with_entities", {"entities": entities})]
-    every_month = every_month or _withdrawn(database, use_case, table)
-    touched = [one for one in known if every_month or _touches(events_of(table), one, events)]
-    own, changes = None, [f"{events.added} event(s) are new"]
+    known = {
+        one.as_of
+        for one in recorded_ingestions(database, use_case)
+        if table.name in one.tables and one.withdrawn_at is None
+    }
+    before = recorded.newest(table.history) or []
+    every_month = bool({*table.contract.columns} - {*before}) or _withdrawn(
+        database, use_case, table
+    )
+    touched = {one for one in known if every_month or _touches(events_of(table), one, events)}
+    own, corrected = None, dict[str, int]()
     for as_of in sorted({*touched, ingestion.as_of}):
         _stage(database, ingestion, table, as_of, entities)
         complete = ingestion.complete and as_of == ingestion.as_of
@@ -66,10 +74,25 @@ def append_aggregated(
         if as_of == ingestion.as_of:
             own = appended
         elif appended.added:
-            changes.append(f"{appended.added} row(s) of {as_of} are corrected by these events")
+            corrected[str(as_of)] = appended.added
     if own is None:
         raise AssertionError("the ingestion's own month is aggregated")
-    return replace(own, changes=changes)
+    return replace(
+        own,
+        changes=[
+            _counted(events.added, "event is new", "events are new"),
+            *(
+                _counted(rows, f"row of {as_of} is corrected", f"rows of {as_of} are corrected")
+                for as_of, rows in corrected.items()
+            ),
+        ],
+        corrected=corrected,
+        aggregations=aggregations_as_text(events_of(table)),
+    )
+
+
+def _counted(count: int, singular: str, plural: str) -> str:
+    return f"{count:,} {singular if count == 1 else plural}"
 
 
 def _withdrawn(database: Database, use_case: UseCase, table: Table) -> bool:

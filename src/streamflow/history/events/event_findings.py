@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from streamflow.history.validation import EVENT_TYPES
 from streamflow.use_case import Count, DaysSince, Distinct, Events, Mean, Sum, Table
+from streamflow.use_case.events import derived_contract
 from streamflow.use_case.findings import Finding
 from streamflow.use_case.module import nearest
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
 
 _NUMBERS = ("Int64", "Float64")
 _TIME = "datetime64"
@@ -23,6 +28,12 @@ def event_findings(table: Table, key: str) -> Iterator[Finding]:
     if events is None:
         return
     where = f"events of table {table.name!r}"
+    if (unreadable := _unreadable(where, events)) is not None:
+        yield unreadable
+        return
+    if _types(table.contract) != _types(derived_contract(events)):
+        said = "its contract isn't what the aggregations make"
+        yield Finding(f"table {table.name!r}", said, f'Table("{table.name}", events=Events(…))')
     types = {name: str(one.dtype).split("[")[0] for name, one in events.contract.columns.items()}
     if events.entity != key:
         yield Finding(where, f"entity={events.entity!r} isn't the key", f'entity="{key}"')
@@ -50,6 +61,23 @@ def event_findings(table: Table, key: str) -> Iterator[Finding]:
     if not events.aggregations:
         yield Finding(where, "it has no aggregation", 'aggregations={"events_30d": Count(days=30)}')
     yield from _aggregation_findings(where, events, types)
+
+
+def _unreadable(where: str, events: object) -> Finding | None:
+    from pandera.pandas import DataFrameSchema
+
+    if not isinstance(events, Events):
+        return Finding(
+            where, f"{events!r:.60} isn't Events", "events=Events(DataFrameSchema({…}), …)"
+        )
+    if not isinstance(events.contract, DataFrameSchema):
+        said = f"their contract is {type(events.contract).__name__}, not a DataFrameSchema"
+        return Finding(where, said, "Events(DataFrameSchema({…}), …)")
+    return None
+
+
+def _types(contract: DataFrameSchema) -> dict[str, str]:
+    return {name: str(column.dtype) for name, column in contract.columns.items()}
 
 
 def _aggregation_findings(

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from streamflow.errors import InvalidSettings
+from streamflow.history.files.written_time import TIME, TIME_OR_UTC
 from streamflow.history.history_table import create_history_table
 from streamflow.history.validation import EVENT_TYPES, column_types
 from streamflow.postgres.database import Database
@@ -46,6 +47,14 @@ def event_columns(table: Table) -> dict[str, str]:
     types = column_types(event_rows(table), EVENT_TYPES)
     key = events_of(table).entity
     return {name: EVENT_TYPES[kind] for name, kind in types.items() if name != key}
+
+
+def event_kinds(table: Table) -> dict[str, str]:
+    """The columns of an event in the contract's order, with their kinds of value as
+    `history.values.checked` knows them."""
+    offset = TIME_OR_UTC if events_of(table).without_offset == "UTC" else TIME
+    types = column_types(event_rows(table), EVENT_TYPES)
+    return {name: offset if kind == "datetime64" else kind for name, kind in types.items()}
 
 
 def create_events_table(database: Database, use_case: UseCase, table: Table) -> None:

@@ -11,15 +11,15 @@ from streamflow.entity_id import LONGEST, PATTERN, RULE
 from streamflow.history.append import Ingestion
 from streamflow.history.events.events_table import (
     event_columns,
+    event_kinds,
     event_rows,
     events_name,
     events_of,
     events_table,
 )
-from streamflow.history.files.written_time import TIME, TIME_OR_UTC
 from streamflow.history.forgotten.forgotten import drop_forgotten, salts
 from streamflow.history.staging import copy_rows, staging_table
-from streamflow.history.validation import EVENT_TYPES, column_types, read_checked
+from streamflow.history.validation import read_checked
 from streamflow.history.violations import Report, Violation
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
@@ -53,13 +53,10 @@ def stage_events(
     """
     rows, names = event_rows(table), _names(database, use_case, table)
     database.execute("create_staging", {**names, "definitions": definitions(event_columns(table))})
-    offset = TIME_OR_UTC if events_of(table).without_offset == "UTC" else TIME
-    types = {
-        name: offset if kind == "datetime64" else kind
-        for name, kind in column_types(rows, EVENT_TYPES).items()
-    }
+    # A month in which nothing happened has a header and no row.
+    read = partial(read_checked, rows, file, types=event_kinds(table), may_be_empty=True)
     order = ["line", use_case.join_key, *event_columns(table)]
-    copy_rows(database, rows, order, partial(read_checked, rows, file, types=types), report)
+    copy_rows(database, rows, order, read, report)
     dropped = drop_forgotten(database, use_case, names, salts(database, use_case))
     database.execute("analyze_staging", names)
     for row in database.rows("refused_ids", names, longest=LONGEST, pattern=PATTERN):

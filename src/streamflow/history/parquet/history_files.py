@@ -47,7 +47,7 @@ class _File:
     path: Path
     history: str
     ingestion_id: int | None
-    as_of: date | None
+    as_ofs: tuple[date, ...]
 
 
 def parquet_folder(home: Path) -> Path:
@@ -119,15 +119,21 @@ def _wanted(
     files = []
     recorded = database.rows("parquet_files", use_case=use_case)
     for row in recorded:
-        for history in sorted({Table.history_of(name) for name in row["tables"]} & tables.keys()):
+        for table in sorted(row["tables"]):
+            history = Table.history_of(table)
+            if history not in tables:
+                continue
             state = [row["content"], row["people"], row["again"], list(tables[history].items())]
             digest = _digest([*state, rewritten.get(history)])
             path = folder / history / f"{row['ingestion_id']}-{digest}.parquet"
-            files.append(_File(path, history, row["ingestion_id"], row["as_of"]))
+            # Events of this month's files correct rows of other months too.
+            others = row["corrected"].get(table, {})
+            as_ofs = (row["as_of"], *map(date.fromisoformat, others))
+            files.append(_File(path, history, row["ingestion_id"], as_ofs))
     everything = [[row["content"], row["people"], row["again"]] for row in recorded]
     for history in sorted(rewritten.keys() & tables.keys()):
         digest = _digest([rewritten[history], list(tables[history].items()), everything])
-        files.append(_File(folder / history / f"none-{digest}.parquet", history, None, None))
+        files.append(_File(folder / history / f"none-{digest}.parquet", history, None, ()))
     return tables, files
 
 
@@ -144,7 +150,7 @@ def _query(database: Database, use_case: str, file: _File, types: Mapping[str, s
         table = file.history.removesuffix("_history")
         return database.render("rows_of_no_ingestion", names, use_case=use_case, table=table)
     return database.render(
-        "rows_of_one_ingestion", names, as_of=file.as_of, ingestion_id=file.ingestion_id
+        "rows_of_one_ingestion", names, as_ofs=list(file.as_ofs), ingestion_id=file.ingestion_id
     )
 
 

@@ -41,9 +41,11 @@ class History:
     def several_files(self, table: str, months: Sequence[date]) -> bool:
         """Whether a month has rows of more than one ingestion, so that an entity may have two."""
         loaded = [
-            one.as_of
+            as_of
             for one in self.ingestions
-            if one.as_of in months and table in one.tables and one.counts_at(self.known_at)
+            if one.counts_at(self.known_at)
+            for as_of in one.months_of(table)
+            if as_of in months
         ]
         return len(loaded) > len({*loaded})
 

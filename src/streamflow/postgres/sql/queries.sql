@@ -98,9 +98,6 @@ SELECT EXISTS (
 -- name: analyze_events
 SELECT streamflow.analyze_history(%(use_case)s, %(events)s)
 
--- name: months_with_entities
-SELECT DISTINCT as_of FROM {entities} AS entities ORDER BY as_of
-
 -- name: aggregate_count
 count(*) FILTER (WHERE {time} >= {start})
 
@@ -507,7 +504,7 @@ WHERE use_case = %(use_case)s
 
 -- name: rows_of_one_ingestion
 SELECT {columns} FROM {history}
-WHERE as_of = %(as_of)s AND ingestion_id = %(ingestion_id)s
+WHERE as_of = ANY(%(as_ofs)s::date[]) AND ingestion_id = %(ingestion_id)s
 
 -- name: rows_of_no_ingestion
 -- Rows of a history that were put there by plain SQL, under no ingestion of the table.
@@ -515,7 +512,9 @@ SELECT {columns} FROM {history} AS history
 WHERE NOT EXISTS (
     SELECT 1 FROM streamflow.ingestions
     WHERE use_case = %(use_case)s AND ingestions.ingestion_id = history.ingestion_id
-      AND ingestions.as_of = history.as_of AND jsonb_exists(tables, %(table)s)
+      AND jsonb_exists(tables, %(table)s)
+      AND (ingestions.as_of = history.as_of
+           OR jsonb_exists(tables -> %(table)s -> 'corrected', history.as_of::text))
 )
 
 -- name: nothing
@@ -550,7 +549,10 @@ SELECT ingestion_id, as_of, md5(ROW(ingestions.*)::text) AS content, (
     SELECT count(*) FROM streamflow.forgotten_steps JOIN streamflow.forgotten USING (forgotten_id)
     WHERE use_case = %(use_case)s AND step = 'rows'
 ) AS again,
-ARRAY (SELECT jsonb_object_keys(ingestions.tables)) AS tables
+ARRAY (SELECT jsonb_object_keys(ingestions.tables)) AS tables, (
+    SELECT jsonb_object_agg(file.key, coalesce(file.value -> 'corrected', '{}'))
+    FROM jsonb_each(ingestions.tables) AS file
+) AS corrected
 FROM streamflow.ingestions
 WHERE use_case = %(use_case)s
 ORDER BY ingestion_id
@@ -748,7 +750,13 @@ ORDER BY use_case
 -- name: ingestions_known_at
 SELECT ingestion_id, as_of, recorded_at, ingested_at, tables
 FROM streamflow.ingestions
-WHERE use_case = %(use_case)s AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+WHERE use_case = %(use_case)s AND recorded_at <= %(known_at)s
+  -- With later months' files whose events are in windows of these months.
+  AND (as_of <= %(as_of)s OR EXISTS (
+      SELECT FROM jsonb_each(tables) AS file
+      CROSS JOIN LATERAL jsonb_object_keys(file.value -> 'corrected') AS corrected (as_of)
+      WHERE corrected.as_of::date <= %(as_of)s
+  ))
   AND NOT EXISTS (
       SELECT FROM streamflow.withdrawals AS withdrawn
       WHERE withdrawn.ingestion_id = ingestions.ingestion_id

@@ -135,11 +135,20 @@ def test_events_as_they_should_be_have_no_finding() -> None:
         ({"aggregations": {"minutes_9d": Sum("minute", 9)}}, "which isn't there"),
         ({"aggregations": {"reasons_9d": Sum("reason", 9)}}, "which is no number"),
         ({"aggregations": {"stops": "count"}}, "'count'"),
+        ({"contract": {"machine_id": "string"}}, "their contract is dict"),
         ({"without_offset": "Berlin"}, "without_offset='Berlin'"),
     ],
 )
 def test_what_is_wrong_with_events_is_found(changes: dict[str, Any], what: str) -> None:
     assert any(what in one for one in said(Table("stops", events=events(**changes))))
+
+
+def test_a_contract_beside_the_events_is_found() -> None:
+    stops = Table("stops", events=events())
+    other = replace(stops, events=events(aggregations={"stops_9d": Count(days=9)}))
+    for table in (Table("stops", events().contract, events=events()), other):
+        assert any("isn't what the aggregations make" in one for one in said(table))
+    assert any("isn't Events" in one for one in said(replace(stops, events="stops")))
 
 
 def test_a_contract_of_a_month_has_no_moments() -> None:
