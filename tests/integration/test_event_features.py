@@ -161,11 +161,11 @@ def test_late_events_change_what_is_known_now_and_no_run_of_before(
         execute(
             ready.database,
             "UPDATE stopping.stops_history SET minutes_90d = 7 "
-            "WHERE machine_id = 'm-009' AND recorded_at > %s",
+            "WHERE machine_id = 'm-008' AND recorded_at > %s",
             [TRAINED],
         )
         rewritten = [known(one, months, NOW) for one in (ready, other)]
-        assert rewritten[0] == rewritten[1]
+        assert rewritten[0] == rewritten[1] != now
     done = reproduce.reproduce(ready, ready.registry.run(before.run.run_id), NOW)
     assert done.verdict == "identical", done
 
