@@ -343,7 +343,7 @@ def test_a_new_aggregation_is_made_for_all_months_at_the_next_ingestion(
     database: Database, names: Callable[[], str], tmp_path: Path
 ) -> None:
     use_case = use_case_with({"stops_30d": Count(days=30)}, names())
-    load(database, use_case, tmp_path / "1", JANUARY, [stop("m-1", JANUARY)], FIRST)
+    load(database, use_case, tmp_path / "1", JANUARY, [stop("m-1", date(2024, 1, 30))], FIRST)
     load(database, use_case, tmp_path / "2", FEBRUARY, [], FIRST)
     more = {"stops_30d": Count(days=30), "stops_60d": Count(days=60)}
     other = use_case_with(more, use_case.name)

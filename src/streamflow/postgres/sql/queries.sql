@@ -550,7 +550,7 @@ SELECT ingestion_id, as_of, md5(ROW(ingestions.*)::text) AS content, (
     WHERE use_case = %(use_case)s AND step = 'rows'
 ) AS again,
 ARRAY (SELECT jsonb_object_keys(ingestions.tables)) AS tables, (
-    SELECT jsonb_object_agg(file.key, coalesce(file.value -> 'corrected', '{}'))
+    SELECT jsonb_object_agg(file.key, coalesce(file.value -> 'corrected', jsonb_build_object()))
     FROM jsonb_each(ingestions.tables) AS file
 ) AS corrected
 FROM streamflow.ingestions
