@@ -36,6 +36,8 @@ from streamflow.training import canonical, plots
 from streamflow.training.split import Choice
 from streamflow.use_case import Count
 
+pytestmark = pytest.mark.slow
+
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 TRAINED = datetime(2024, 3, 5, tzinfo=UTC)
 LATER = datetime(2024, 4, 5, tzinfo=UTC)
