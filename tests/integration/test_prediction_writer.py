@@ -19,6 +19,7 @@ from tests.fakes import AMOUNT, COUPON, JANUARY, PLAN, VISITS, eventually, model
 from tests.statements import execute
 
 from streamflow.errors import DatabaseUnavailable, UnknownEntity
+from streamflow.history.forgotten.salted_hash import salted_hash
 from streamflow.postgres.database import Database
 from streamflow.registry.records import ModelVersion
 from streamflow.serving import prediction_log_partitions as partitions
@@ -104,6 +105,39 @@ def test_problems_and_predictions_of_one_request_are_rows_of_their_own(
     writer(url).write([Encoder().rows(SERVED, requests, [prediction(VALUES), unknown], NOW)])
     told = [(one.entity_id, one.prediction, one.problem) for one in found(database, "batch")]
     assert told == [("ann", 1, None), ("nobody", None, "unknown_entity")]
+
+
+def test_the_id_of_a_forgotten_person_is_not_written_back(database: Database, url: str) -> None:
+    salts = bytes(range(32)), bytes(range(32, 64))
+    for salt, entity in zip(salts, ("jané", "john"), strict=True):
+        execute(
+            database,
+            "INSERT INTO streamflow.forgotten "
+            "(use_case, salt, hash, forgotten_at, forgotten_by, why, tables) "
+            "VALUES ('churn', %s, %s, %s, 'me', 'asked for it', '{}')",
+            [salt, salted_hash(salt, entity), NOW],
+        )
+    ids = ["john", "nobody", "jané", "half \ud83d"]
+    requests = [ScoringRequest(one, "asked again") for one in ids]
+    unknown = [UnknownEntity("user_id", one) for one in ids]
+    writer(url).write([Encoder().rows(SERVED, requests, unknown, NOW)])
+
+    told = {(one.entity_id, one.problem) for one in found(database, "asked again")}
+    assert told == {
+        (name, "unknown_entity")
+        for name in ("forgotten 1", "forgotten 2", "nobody", "half \\ud83d")
+    }
+
+    staged = Served(replace(VERSION, version=4, stage="Staging"), SERVED.model)
+    pairs = ScorePairs(
+        SERVED, staged, requests[:2], [NOW] * 2, ["unknown_entity"] * 2, ["unknown_entity"] * 2
+    )
+    keys = {id(each): model_key(each) for each in (SERVED, staged)}
+    own = PredictionWriter(Database(url), 30, lambda: NOW, "copy_shadow_scores")
+    own.prepare()
+    own.write([encoded(pairs, keys)])
+    rows = execute(database, "SELECT entity_id FROM streamflow.shadow_scores").fetchall()
+    assert {row["entity_id"] for row in rows} == {"forgotten 2", "nobody"}
 
 
 def test_a_batch_that_was_written_twice_is_found_once(database: Database, url: str) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from streamflow.errors import NoAnswer
+from streamflow.errors import NoAnswer, UnknownEntity
 from streamflow.features.feature_types import typed
 from streamflow.training.dataset import FeatureValue
 
@@ -47,12 +47,13 @@ class UnencodedRows(NamedTuple):
 
 
 class EncodedRows(NamedTuple):
-    """The same, or a part of it, as `number` encoded rows."""
+    """The same, or a part of it, as `number` encoded rows; `unknown` are ids that nobody knew."""
 
     served: Served
     moment: datetime
     number: int
     content: bytes
+    unknown: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[Served]:
@@ -124,7 +125,12 @@ class Encoder:
         for one, result in zip(requests, results, strict=True):
             parts += (shared, *self._outcome(result))
             parts += (text_field(one.request_id), text_field(one.entity_id))
-        return EncodedRows(served, moment, len(results), b"".join(parts))
+        unknown = tuple(
+            one.entity_id
+            for one, result in zip(requests, results, strict=True)
+            if isinstance(result, UnknownEntity)
+        )
+        return EncodedRows(served, moment, len(results), b"".join(parts), unknown)
 
     def _model_key(self, served: Served) -> bytes:
         known, key = self._key
@@ -165,8 +171,13 @@ def _array(times: Sequence[datetime | None]) -> bytes:
 
 def text_field(text: str) -> bytes:
     """A field of type text. Half a character becomes its escape."""
-    content = text.encode(errors="backslashreplace")
+    content = as_stored(text).encode()
     return _LENGTH.pack(len(content)) + content
+
+
+def as_stored(text: str) -> str:
+    """The text as PostgreSQL has it: half a character becomes its escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def microseconds(time: datetime) -> int:

@@ -10,7 +10,13 @@ from streamflow import log
 from streamflow.errors import DatabaseUnavailable
 from streamflow.postgres.database import Database
 from streamflow.serving import prediction_log_partitions as partitions
-from streamflow.serving.prediction_log_rows import BEGIN, END, LoggedModel
+from streamflow.serving.prediction_log_rows import (
+    BEGIN,
+    END,
+    LoggedModel,
+    as_stored,
+    text_field,
+)
 
 if TYPE_CHECKING:
     from streamflow.serving.scoring import Served
@@ -32,6 +38,10 @@ class Batch(Protocol):
     @property
     def content(self) -> bytes:
         """The rows for COPY."""
+
+    @property
+    def unknown(self) -> Sequence[str]:
+        """The ids of rows that say that nobody knows the entity."""
 
 
 class PredictionWriter:
@@ -90,8 +100,8 @@ class PredictionWriter:
                     facts = model.facts
                     self._database.execute("record_served_model", served_model=model.key, **facts)
                     self._models.add(model)
-                content = [BEGIN, *(batch.content for batch in batches), END]
-                self._database.copy(self._copy, b"".join(content))
+                content = b"".join([BEGIN, *(batch.content for batch in batches), END])
+                self._database.copy(self._copy, self._without_forgotten(batches, content))
         except BaseException:
             self._reset()  # what was known of the database may not be true any more
             raise
@@ -104,6 +114,17 @@ class PredictionWriter:
         if not wanted <= self._days:
             partitions.create_partitions(self._database, wanted)
             self._days |= wanted
+
+    def _without_forgotten(self, batches: Sequence[Batch], content: bytes) -> bytes:
+        """The rows without ids of people who were forgotten: somebody may ask for one for years."""
+        unknown = {as_stored(one) for batch in batches for one in batch.unknown if "\0" not in one}
+        if not unknown:
+            return content
+        for row in self._database.rows("forgotten_among", ids=sorted(unknown)):
+            # A field begins with its length, so that no other one has these bytes.
+            forgotten = text_field(f"forgotten {row['forgotten_id']}")
+            content = content.replace(text_field(row["entity"]), forgotten)
+        return content
 
     def _new_models(self, batches: Sequence[Batch]) -> set[LoggedModel]:
         served = {id(one): one for batch in batches for one in batch.models}.values()

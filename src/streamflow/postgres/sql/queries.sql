@@ -235,6 +235,9 @@ WHERE sha256(%(outer)s || sha256(%(inner)s || convert_to({key}, 'UTF8'))) IN (
     SELECT hash FROM streamflow.forgotten WHERE use_case = %(use_case)s AND salt = %(salt)s
 )
 
+-- name: forgotten_among
+SELECT entity, forgotten_id FROM streamflow.forgotten_among(%(ids)s::text[])
+
 -- name: tables_with_key
 -- History, events, and the features online, with those of models of before.
 SELECT table_schema AS schema, table_name AS table

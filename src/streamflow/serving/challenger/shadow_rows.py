@@ -21,12 +21,14 @@ _FIELDS = 11
 
 
 class EncodedPairs(NamedTuple):
-    """`number` encoded rows, all of the day of `moment` (UTC)."""
+    """`number` encoded rows, all of the day of `moment` (UTC); `unknown` are the ids that nobody
+    knew."""
 
     models: tuple[Served, Served]
     moment: datetime
     number: int
     content: bytes
+    unknown: tuple[str, ...] = ()
 
 
 def encoded(pairs: ScorePairs, keys: Mapping[int, bytes]) -> EncodedPairs:
@@ -44,7 +46,12 @@ def encoded(pairs: ScorePairs, keys: Mapping[int, bytes]) -> EncodedPairs:
             text_field(request.entity_id),
         )
     models = pairs.answered, pairs.shadow
-    return EncodedPairs(models, pairs.moments[0], len(pairs.requests), b"".join(parts))
+    unknown = tuple(
+        request.entity_id
+        for request, answer in zip(pairs.requests, pairs.answers, strict=True)
+        if answer == "unknown_entity"
+    )
+    return EncodedPairs(models, pairs.moments[0], len(pairs.requests), b"".join(parts), unknown)
 
 
 def model_key(served: Served) -> bytes:
