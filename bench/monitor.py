@@ -45,8 +45,8 @@ def main() -> None:
                 ingest(ready, home / "data" / f"month_{number:03}", month, None, now, "bench")
             apply(ready)
             train(ready, MONTHS[0], None, 42, datetime.now(UTC))
-            _copy(ready, copies)
-            _score(ready, MONTHS[1:], copies)
+            copy_users(ready, copies)
+            score_months(ready, MONTHS[1:], copies)
             seconds: dict[str, float] = {}
             memory = _Memory()
             for what in ("the first time, with the bins", "again"):
@@ -74,7 +74,7 @@ def main() -> None:
     (RESULTS / "monitor.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _copy(ready: Platform, copies: int) -> None:
+def copy_users(ready: Platform, copies: int) -> None:
     """Give each user so many rows in each table, under ids of their own."""
     with ready.database.connection() as connection:
         for table in ready.use_case.tables():
@@ -93,7 +93,7 @@ def _copy(ready: Platform, copies: int) -> None:
             connection.execute(f"VACUUM ANALYZE {history}".encode())
 
 
-def _score(ready: Platform, months: tuple[date, ...], copies: int) -> None:
+def score_months(ready: Platform, months: tuple[date, ...], copies: int) -> None:
     """Give each user a score in each of the months."""
     version = ready.registry.version(1)
     for month in months:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,9 @@ from httpx import Response
 from starlette.testclient import TestClient
 
 from streamflow.console.access.boundary import Boundary
+from streamflow.console.acts.act import Run, Tell
+from streamflow.console.acts.jobs import Jobs
+from streamflow.console.acts.performed import failure, perform
 from streamflow.console.app import create_app
 from streamflow.console.parts import ConsoleParts
 from streamflow.keys import api_keys
@@ -23,6 +28,7 @@ from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 
+PATIENCE = 6000
 HOME = "http://127.0.0.1:8080"
 TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
@@ -84,8 +90,30 @@ class Visitor:
         given = {"form_token": self.token() if token is None else token, **form}
         return self.client.post(path, data=given)
 
+    def ended(self, place: str) -> dict[str, Any]:
+        """What an act says at its end, which began with an answer that leads to `place`."""
+        for _ in range(PATIENCE):
+            told: dict[str, Any] = self.get(place, accept="application/json").json()
+            if told["over"]:
+                return told
+            time.sleep(0.02)
+        raise AssertionError("it doesn't end")
+
     def sign_in(self, key: str) -> Response:
         return self.send("/sign-in", key=key)
+
+
+def in_this_process(platform: Platform) -> Run:
+    """Does acts as their own process does, which takes seconds to start."""
+
+    def run(name: str, arguments: Mapping[str, Any], tell: Tell) -> Mapping[str, Any]:
+        through_json = json.loads(json.dumps(arguments, default=str))
+        try:
+            return dict(perform(platform, name, through_json, tell))
+        except Exception as error:
+            raise failure(error) from error
+
+    return run
 
 
 @contextmanager
@@ -98,7 +126,8 @@ def running(
     reading = Database(platform.database.address, 10.0)
     access.replace_keys([])
     keys = KeySync(DatabaseKeyStore(reading), access, audit)
-    parts = ConsoleParts(platform, reading, keys, host, frozenset(names), clock)
+    jobs = Jobs(in_this_process(platform))
+    parts = ConsoleParts(platform, reading, keys, host, frozenset(names), clock, jobs)
     # Without its lifespan, which starts the thread.
     yield Console(create_app(parts), parts, audit, access, clock)
     reading.close()

@@ -20,7 +20,7 @@
     ├── InvalidRequest, NotFound, MethodNotAllowed, ContentTooLarge, HeadTooLarge,
     │   MalformedRequest, RequestTimeout, InternalError, PageNotFound, FieldRefused
     │                                a request that isn't as its documentation says, or
-    │                                that failed; in `api.request_errors`
+    │                                that failed; in `api.request_errors`; ActFailed elsewhere
     ├── BackupRefused                a backup that can't be made or restored; nothing was changed;
     │   │                            its kinds are in `operations.backup_errors`
     │   ├── TamperedBackup           it isn't what was written
@@ -39,7 +39,7 @@
     ├── ServiceUnavailable           something that we depend on doesn't answer
     │   ├── DatabaseUnavailable, MlflowUnavailable, FeatureStoreUnavailable
     │   ├── Overloaded               more requests than can be served in time
-    │   ├── PortInUse
+    │   ├── PortInUse, TooMuchAtOnce (in `console.acts.act`)
     │   └── ProcessFailed            a child process ended or never became ready
     ├── ModelRefused                 a version that can't be found, trained, promoted or served
     │   ├── UnknownModel, UnknownVersion, UnknownRun, NotInStaging, NotInProduction

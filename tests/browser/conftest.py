@@ -5,11 +5,10 @@ The browser is Debian's package `chromium`, or what STREAMFLOW_TEST_CHROMIUM nam
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,13 +20,14 @@ import psycopg
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, sync_playwright
+from tests.e2e import forked
 
 from streamflow.bootstrap import platform
 from streamflow.console import server
 from streamflow.settings import load_settings
 
 REPOSITORY = Path(__file__).parents[2]
-MONTHS = ("2024-01-31", "2024-02-29", "2024-03-31")
+MONTHS = tuple(f"2024-{month:02}-{calendar.monthrange(2024, month)[1]}" for month in range(1, 13))
 ENTITIES = 700
 
 
@@ -62,31 +62,26 @@ class Team:
 
     url: str
     home: Path
+    use_case: str = "tests.monthly_churn"
 
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "STREAMFLOW_HOME": str(self.home),
             "STREAMFLOW_DATABASE_URL": self.url,
-            "STREAMFLOW_USE_CASE": "tests.monthly_churn",
+            "STREAMFLOW_USE_CASE": self.use_case,
             "PYTHONPATH": str(REPOSITORY),
         }
 
     def do(self, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "streamflow", *arguments],
-            env=self.environment(),
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode in allowed, done.stdout + done.stderr
+        done = forked.run(arguments, self.environment(), self.home)
+        assert done.returncode in allowed, done.stdout
         return done.stdout
 
-    def new_key(self, *scopes: str) -> str:
+    def new_key(self, *scopes: str, name: str = "ann") -> str:
         options = [word for scope in scopes for word in ("--scope", scope)]
-        key: str = json.loads(self.do("keys", "create", *options, "--name", "ann", "--json"))["key"]
+        made = self.do("keys", "create", *options, "--name", name, "--json")
+        key: str = json.loads(made.splitlines()[-1])["key"]
         return key
 
 
@@ -96,7 +91,8 @@ def teams(
     new_database: Callable[..., str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Team]:
-    """By what they have: no month, a month without a model, one month, months, and an alarm."""
+    """By what they have: no month, a month without a model, one month, twelve months, an alarm; and
+    one month with a second version, where promotions are approved."""
     data, home = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("home")
     nothing = Team(new_database(prepared_database), tmp_path_factory.mktemp("nothing"))
     works = Team(new_database(prepared_database), home)
@@ -110,6 +106,9 @@ def teams(
         works.do("run-month", folder, "--as-of", as_of, allowed=(0, 4))
         if number == 0:
             found["one month"] = Team(new_database(works.url), home)
+            works.do("train", "--as-of", as_of, "--random-state", "7")
+            for name in ("with JavaScript", "without"):
+                found[name] = Team(new_database(works.url), home, "tests.approved_churn")
     alarm = Team(new_database(works.url), home)
     with psycopg.connect(alarm.url) as connection:
         connection.execute(
@@ -133,7 +132,7 @@ def console() -> Iterator[Address]:
         def serve(team: Team) -> str:
             if team.url not in served:
                 settings = load_settings(
-                    home=team.home, database_url=team.url, use_case="tests.monthly_churn"
+                    home=team.home, database_url=team.url, use_case=team.use_case
                 )
                 opened = stack.enter_context(platform(settings))
                 served[team.url] = _served(stack, server.console(opened, "127.0.0.1"))

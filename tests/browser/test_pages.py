@@ -15,7 +15,10 @@ from tests.browser.conftest import MONTHS, Address, Team
 pytestmark = pytest.mark.browser
 
 STATES = ("no month", "no model", "one month", "months", "alarm")
-PAGES = ("/", "/entities", "/models", "/history", "/months", "/sign-in", "/nowhere")
+PAGES = (
+    *("/", "/entities", "/entities/contacts", "/models", "/data", "/history", "/months"),
+    *("/sign-in", "/nowhere"),
+)
 Scheme = Literal["light", "dark"]
 WIDTHS, SCHEMES = (390, 1440), ("light", "dark")
 
@@ -69,6 +72,9 @@ def test_every_page(
         if page.locator("table.ranked a").count():
             page.locator("table.ranked a").first.click()
             require_fine(page)
+            page.locator("table.known tbody td a").first.click()
+            require_fine(page)
+            page.go_back()
             page.get_by_role("link", name="Answers that were given").click()
             require_fine(page)
 
@@ -80,6 +86,7 @@ def test_the_report_of_a_month(
 ) -> None:
     reports = sorted((teams["months"].home / "reports").glob("*.html"))
     assert len(reports) == len(MONTHS)
+    reports = [reports[0], reports[-1]]
     with looking(browser, width, scheme) as page:
         for report in reports:
             page.goto(report.as_uri())

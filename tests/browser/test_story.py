@@ -2,57 +2,147 @@
 
 from __future__ import annotations
 
+import csv
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from tests.browser.conftest import Address, Team
 from tests.browser.test_pages import looking, require_fine
+from tests.e2e.serve import serving
 
 pytestmark = pytest.mark.browser
 
+PATIENCE_SECONDS = 120
+GATES = 8
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without"])
-def test_sign_in_find_read_promote_roll_back_and_look_at_the_history(
-    browser: Browser, teams: dict[str, Team], console: Address, scripts: bool
+
+@contextmanager
+def signed_in(page: Page, address: str, key: str) -> Iterator[None]:
+    page.goto(f"{address}/sign-in")
+    page.get_by_label("API key").fill(key)
+    page.locator("main").get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{address}/")
+    yield
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").wait_for()
+
+
+def act(page: Page, place: str, why: str, **chosen: str) -> None:
+    """Send a form of the page of the models."""
+    page.get_by_role("link", name="Models", exact=True).click()
+    form = page.locator(f'form[action="/models/{place}"]')
+    for label, option in chosen.items():
+        form.get_by_label(label.capitalize(), exact=True).select_option(option)
+    form.get_by_label("Why").fill(why)
+    form.get_by_role("button").click()
+
+
+def standing(page: Page) -> str:
+    """How the act that the page is about has ended."""
+    page.locator("#act .standing:not(.unknown)").wait_for(timeout=PATIENCE_SECONDS * 1000)
+    return page.locator("#act .standing").inner_text()
+
+
+def served(api: str, key: str, version: int) -> bool:
+    """Whether the API answers by the version in the end."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    headers = {"Authorization": f"Bearer {key}"}
+    while time.monotonic() < until:
+        said = httpx.get(f"{api}/ready", headers=headers).json()
+        if re.search(rf'"version": ?"?{version}\b', httpx.Response(200, json=said).text):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+@pytest.mark.parametrize("browsing", ["with JavaScript", "without"])
+def test_the_whole_story(
+    browser: Browser, teams: dict[str, Team], console: Address, browsing: str
 ) -> None:
-    # What is done in one browser doesn't change what the other finds.
-    team = teams["one month"] if scripts else teams["alarm"]
-    key, address = team.new_key("read", "promote"), console(team)
-    with looking(browser, 1440, "light", java_script_enabled=scripts) as page:
-        page.goto(f"{address}/sign-in")
-        page.get_by_label("API key").fill(key)
-        page.locator("main").get_by_role("button", name="Sign in").click()
-        page.wait_for_url(f"{address}/")
-        page.get_by_role("link", name="Users", exact=True).click()
-        somebody = page.locator("table.ranked a").first.inner_text()
-        page.get_by_label("Part of the id").fill(somebody)
+    team, scripts = teams[browsing], browsing == "with JavaScript"
+    ann = team.new_key("read", "predict", "promote")
+    bob = team.new_key("read", "promote", name="bob")
+    address = console(team)
+    with (
+        serving(team.home, team.environment()) as child,
+        looking(browser, 1440, "light", java_script_enabled=scripts) as page,
+    ):
+        api = child.command.ready_url.removesuffix("/ready")
+        with signed_in(page, address, ann):
+            find_somebody_and_read_why(page)
+            choose_how_many_and_export(page, scripts)
+            act(page, "promote", "to try it", version="2", to="production")
+            assert "may not go to Production: approval failed" in standing(page)
+            assert page.locator("ul.gates li").count() == GATES
+            if scripts:
+                require_fine(page)
+        with signed_in(page, address, bob):
+            act(page, "approve", "looked at <b>it</b>", version="2")
+            page.wait_for_url(f"{address}/history")
+        with signed_in(page, address, ann):
+            act(page, "promote", "it was right", version="2", to="production")
+            assert standing(page) == "Version 2 is in Production."
+            assert served(api, ann, 2)
+            compare(page)
+            act(page, "rollback", "it was wrong")
+            assert standing(page) == "Version 1 is in Production."
+            assert served(api, ann, 1)
+            page.get_by_role("link", name="See the history").click()
+            assert "The chain is whole" in page.locator("main").inner_text()
+            rows = page.locator("tbody tr")
+            for row, (why, who) in enumerate(
+                [
+                    *(("it was wrong", "(ann)"), ("it was right", "(ann)")),
+                    *(("looked at <b>it</b>", "(bob)"), ("to try it", "(ann)")),
+                ]
+            ):
+                assert why in rows.nth(row).inner_text()
+                assert who in rows.nth(row).inner_text()
+            page.get_by_role("button", name="dark").click()
+            assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def find_somebody_and_read_why(page: Page) -> None:
+    page.get_by_role("link", name="Users", exact=True).click()
+    somebody = page.locator("table.ranked a").first.inner_text()
+    page.get_by_label("Part of the id").fill(somebody)
+    page.get_by_role("button", name="Show").click()
+    page.locator("table.ranked a", has_text=somebody).click()
+    assert somebody in page.locator("h1").inner_text()
+    assert page.locator("ol.reasons li").count() > 0
+    assert page.locator("table.known tbody tr").count() > 10
+
+
+def choose_how_many_and_export(page: Page, scripts: bool) -> None:
+    page.get_by_role("link", name="Users", exact=True).click()
+    page.get_by_role("link", name="Whom to contact").click()
+    slider, contacts = page.get_by_role("slider"), page.locator("#plan dd").first
+    before = contacts.inner_text()
+    slider.focus()
+    for _ in range(30):
+        slider.press("ArrowRight")
+    if not scripts:
         page.get_by_role("button", name="Show").click()
-        page.locator("table.ranked a", has_text=somebody).click()
-        assert somebody in page.locator("h1").inner_text()
-        assert page.locator("ol.reasons li").count() > 0
-        page.get_by_role("link", name="Models", exact=True).click()
-        act = page.locator('form[action="/models/promote"]')
-        act.get_by_label("Version").select_option("1")
-        act.get_by_label("To").select_option("staging")
-        act.get_by_label("Why").fill("looked at <b>it</b>")
-        act.get_by_role("button").click()
-        page.wait_for_url(f"{address}/history")
-        first = page.locator("tbody tr").first
-        assert "looked at <b>it</b>" in first.inner_text()
-        assert "(ann)" in first.inner_text()
-        page.get_by_role("link", name="Overview", exact=True).click()
-        assert "No version is in Production" in page.locator(".standing").inner_text()
-        page.get_by_role("link", name="Models", exact=True).click()
-        act = page.locator('form[action="/models/promote"]')
-        act.get_by_label("Version").select_option("1")
-        act.get_by_label("To").select_option("production")
-        act.get_by_label("Why").fill("it was right")
-        act.get_by_role("button").click()
-        page.wait_for_url(f"{address}/history", timeout=120_000)
-        assert "The chain is whole" in page.locator("main").inner_text()
-        assert "it was right" in page.locator("tbody tr").first.inner_text()
-        page.get_by_role("button", name="dark").click()
-        assert page.locator("html").get_attribute("data-theme") == "dark"
-        page.get_by_role("button", name="Sign out").click()
-        page.get_by_label("API key").wait_for()
-        if scripts:
-            require_fine(page)
+    chosen = slider.input_value()
+    page.locator(f'#plan input[name="contacts"][value="{chosen}"]').wait_for()
+    assert contacts.inner_text() != before
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="Export").click()
+    file = waited.value
+    assert re.fullmatch(r"list-\d+-2024-01-31\.csv", file.suggested_filename)
+    with open(file.path(), encoding="utf-8", newline="") as opened:
+        listed = list(csv.DictReader(opened))
+    assert len(listed) == int(chosen)
+    assert {one["assignment"] for one in listed} == {"contact", "hold-out"}
+
+
+def compare(page: Page) -> None:
+    page.get_by_role("link", name="Models", exact=True).click()
+    page.locator('form[action="/models/compare"]').get_by_role("button").click()
+    assert "ersion" in standing(page)
+    assert "change" in page.locator("#act").inner_text()

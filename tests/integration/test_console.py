@@ -24,6 +24,7 @@ from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
+from streamflow.promotion.gates.result import GATES
 from streamflow.scores.scorings import Scoring
 from streamflow.settings import load_settings
 
@@ -68,8 +69,11 @@ def console(team: Platform) -> Iterator[Console]:
 def test_every_page_has_its_texts_in_one_place_and_uses_all_of_them() -> None:
     folder = Path(pages.__file__).parents[1]
     sources = [*folder.rglob("*.py"), *folder.rglob("*.html")]
-    said = "\n".join(one.read_text() for one in sources if one.name != "texts.py")
-    by_prefix = ("nav.", "theme.", "severity.", "verdict.", "recreated.", "road.", "figure.")
+    said = "\n".join(one.read_text() for one in sources if not one.name.endswith("texts.py"))
+    by_prefix = (
+        *("nav.", "theme.", "severity.", "verdict.", "recreated.", "road.", "figure.", "format."),
+        *("act.", "replay.", "compare.", "plot."),
+    )
     unused = [one for one in TEXTS if f'"{one}"' not in said and f"'{one}'" not in said]
     assert [one for one in unused if not one.startswith(by_prefix)] == []
 
@@ -338,13 +342,16 @@ def test_acts_are_in_the_history_under_the_name_of_the_key(
     assert visitor.send("/models/approve", token, version="99", why=why).status_code == 409
     answer = visitor.send("/models/approve", token, version=str(versions[-1]), why=why)
     assert (answer.status_code, answer.headers["location"]) == (303, "/history")
-    stopped = visitor.send("/models/promote", token, version="4", why=why, to="production")
-    assert stopped.status_code == 409
-    assert "may not go to Production" in stopped.text
-    assert (
-        visitor.send("/models/promote", token, version="1", why=why, to="archived").status_code
-        == 303
-    )
+    begun = visitor.send("/models/promote", token, version="4", why=why, to="production")
+    assert begun.status_code == 303
+    stopped = visitor.ended(begun.headers["location"])
+    assert stopped["failed"]["status"] == 409
+    assert [one["gate"] for one in stopped["gates"]] == list(GATES)
+    page = visitor.get(begun.headers["location"])
+    assert "may not go to Production" in page.text
+    assert "every 1s" not in page.text
+    begun = visitor.send("/models/promote", token, version="1", why=why, to="archived")
+    assert visitor.ended(begun.headers["location"])["result"]["to_stage"] == "Archived"
     history = visitor.get("/history")
     assert SCRIPT not in history.text
     assert why in unescape(history.text)
@@ -353,6 +360,65 @@ def test_acts_are_in_the_history_under_the_name_of_the_key(
     who = f"key {key.key_id} (ann)"
     ours = [one["kind"] for one in recorded["changes"] if one["who"] == who]
     assert ours == ["approved", "refused", "promoted"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"contacts": ""},
+        {"contacts": "0"},
+        {"contacts": "-1"},
+        {"hold_out": "100"},
+        {"format": "../../etc/passwd"},
+        {"format": "exe"},
+        {"campaign": "a\u202eb"},
+        {"campaign": "x" * 65},
+    ],
+)
+def test_a_list_is_exported_only_as_it_can_be(console: Console, wrong: dict[str, str]) -> None:
+    secret, key = console.key(Scope.READ, Scope.PREDICT)
+    visitor = Visitor(console)
+    form = {"contacts": "5", "hold_out": "10", "format": "csv", "campaign": "", **wrong}
+    assert visitor.send("/entities/export", **form).status_code == 401
+    visitor.sign_in(secret)
+    assert visitor.send("/entities/export", visitor.token("/"), **form).status_code == 400
+    assert console.refused() == [("key_missing", "console /entities/export", None)]
+    assert key.name == "ann"
+
+
+def test_nobody_is_forgotten_by_mistake(console: Console) -> None:
+    secret, _ = console.key(Scope.READ, Scope.PROMOTE)
+    visitor = Visitor(console)
+    visitor.sign_in(secret)
+    token = visitor.token("/")
+    for form in (
+        {"entity": "user-001", "again": "user-002", "why": "asked"},
+        {"entity": "user-001", "again": "", "why": "asked"},
+        {"entity": "user-001", "again": "user-001", "why": " "},
+        {"entity": "", "again": "", "why": "asked"},
+    ):
+        assert visitor.send("/entities/forget", token, **form).status_code == 400
+    form = {"entity": "nobody", "again": "nobody", "why": "asked"}
+    begun = visitor.send("/entities/forget", token, **form)
+    ended = visitor.ended(begun.headers["location"])
+    assert ended["failed"]["code"] == "unknown_person"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *(("/data", 200), ("/data?violations=../../etc/passwd", 200), ("/acts?id=x", 404)),
+        *(("/data/corrections?table=users&as_of=2024-01-31", 404), ("/data/versions", 404)),
+        *(("/models/plot?version=1&name=../../x", 404), ("/models/plot?version=x", 400)),
+        *(("/models/compare?first=1&second=1", 400), ("/models/compare?first=x", 400)),
+        *(("/entities?segment_1=' OR true --", 200), ("/entities/answers/replay?request=x", 400)),
+        *(("/entities/contacts?contacts=x", 400), ("/entities/contacts?contacts=-1", 400)),
+    ],
+)
+def test_what_a_page_is_asked_for_is_checked(console: Console, path: str, status: int) -> None:
+    answer = Visitor(console).get(path)
+    assert answer.status_code == status
+    assert "root:" not in answer.text
 
 
 def test_months_and_their_reports(console: Console) -> None:

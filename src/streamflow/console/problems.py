@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from streamflow.console.access.errors import (
     FieldRefused,
@@ -12,6 +13,7 @@ from streamflow.console.access.errors import (
     PageNotFound,
 )
 from streamflow.console.access.visit import Visit
+from streamflow.console.acts.act import ActFailed
 from streamflow.console.page import Page
 from streamflow.console.texts import text
 from streamflow.errors import (
@@ -52,28 +54,43 @@ STATUSES: Mapping[type[StreamFlowError], int] = {
 }
 
 
+@dataclass(frozen=True)
+class Described:
+    """An error in words; of one that nobody expected, no details."""
+
+    code: str
+    message: str
+    next: str
+
+
+def described(error: Exception) -> Described:
+    """What is said of the error."""
+    if isinstance(error, StreamFlowError) and status_of(error) != 500:
+        return Described(error.code, error.message, error.next)
+    return Described("internal_error", text("failed"), text("failed.next"))
+
+
 def status_of(error: Exception) -> int:
     """The HTTP status of a page about the error."""
+    if isinstance(error, ActFailed):
+        return error.status
     return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
 
 
 def problem(error: Exception, visited: Visit, status: int) -> Page:
     """A page that says what happened and what to do; without a key it has the form to sign in."""
-    known = isinstance(error, StreamFlowError) and status != 500
-    message = error.message if known and isinstance(error, StreamFlowError) else text("failed")
-    advice = error.next if known and isinstance(error, StreamFlowError) else text("failed.next")
-    code = error.code if known and isinstance(error, StreamFlowError) else "internal_error"
+    said = described(error)
     back = visited.address if status == 401 else "/"
     return Page(
         "problem.html",
         text("problem.sign_in") if status == 401 else text("problem.title"),
         {
             "status": status,
-            "message": message,
-            "next": advice,
+            "message": said.message,
+            "next": said.next,
             "signs_in": status == 401,
             "back": back,
         },
-        {"code": code, "status": status, "detail": message, "next": advice},
+        {"code": said.code, "status": status, "detail": said.message, "next": said.next},
         status,
     )

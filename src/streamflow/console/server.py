@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from streamflow import log
 from streamflow.console.access.boundary import Boundary
+from streamflow.console.acts.jobs import Jobs
+from streamflow.console.acts.process import in_a_process
 from streamflow.console.app import create_app
 from streamflow.console.parts import ConsoleParts
 from streamflow.keys.access import Access, is_loopback
@@ -37,6 +39,7 @@ def console(platform: Platform, host: str) -> Boundary:
             host,
             frozenset(name.strip().lower() for name in names if name.strip()),
             _now,
+            Jobs(in_a_process(platform.settings)),
         )
     )
 

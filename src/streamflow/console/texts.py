@@ -1,16 +1,12 @@
-"""Every text of the console, in one place."""
+"""Every text of the console, with those of its pages in `page_texts`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streamflow.console.page_texts import PAGE_TEXTS
 
-def text(name: str, /, **values: object) -> str:
-    """The text with this name, with the values in its places."""
-    return TEXTS[name].format(**values)
-
-
-TEXTS: Mapping[str, str] = {
+_SHARED: Mapping[str, str] = {
     # What all pages share.
     "product": "StreamFlow",
     "unknown": "-",
@@ -25,6 +21,7 @@ TEXTS: Mapping[str, str] = {
     "nav.overview": "Overview",
     "nav.entities": "{entities}",
     "nav.models": "Models",
+    "nav.data": "Data",
     "nav.history": "History",
     "nav.months": "Months",
     "theme": "Colours",
@@ -132,95 +129,11 @@ TEXTS: Mapping[str, str] = {
     "recreated.different": "made again: differs",
     "recreated.forgotten": "rows were forgotten",
     "recreated.can't tell": "can't be made again",
-    # Everyone.
-    "entities.title": "{entities}",
-    "entities.none": "Nobody has been scored yet.",
-    "entities.of": "{entities} scored by version {version} for the month {month}, on",
-    "entities.search": "Part of the id",
-    "entities.band": "Risk",
-    "entities.decile": "Tenth",
-    "entities.decile.one": "{number} of 10",
-    "entities.reason": "Strongest reason",
-    "entities.all": "all",
-    "entities.show": "Show",
-    "entities.caption": "Highest score first",
-    "entities.rank": "rank",
-    "entities.score": "score",
-    "entities.why": "strongest reason",
-    "entities.empty": "No score is like that.",
-    "entities.next": "Next",
-    "entities.first": "Back to the first",
-    # One of them.
-    "entity.title": "{key} {id}",
-    "entity.no_id": "There is no such id.",
-    "entity.no_id.next": "Choose one from the list.",
-    "entity.unscored": "It has no score of the newest month: {reason}.",
-    "entity.not_scored": "It has no score of the newest month.",
-    "entity.rank": "rank {rank} of {of}",
-    "entity.reasons": "Why",
-    "entity.no_reasons": "The score isn't explained: streamflow reasons explains the highest.",
-    "entity.months": "Score by month",
-    "entity.months.caption": "Scores by the version that was in Production then",
-    "entity.plot": "Score by month: {scores}",
-    "entity.known": "What is known",
-    "entity.known.caption": "The newest row of each table, with the day that it speaks of and the "
-    "time when it was learned",
-    "entity.as_of": "of {as_of}, learned on",
-    "entity.ingestion": "ingestion {number}",
-    "entity.answers": "Answers that were given",
-    "answers.title": "Answers: {key} {id}",
-    "answers.none": "The prediction log has no answer for it.",
-    "answers.caption": "Newest first; streamflow explain-prediction REQUEST replays one",
-    # Models and their history.
-    "models.title": "Models",
-    "models.none": "No version has been promoted yet.",
-    "models.caption": "All versions, with the figures of their training",
-    "models.rows": "Figures of two versions compare only where the same rows judged them: "
-    "streamflow compare does that.",
-    "models.not_judged": "not judged yet",
-    "models.passed": "passed",
-    "models.stopped": "stopped by {gates}",
-    "models.override": "Overridden: {why}",
-    "models.canary": "Canary",
-    "models.percent": "Percentage of the entities that version {number} answers; 0 ends it",
-    "models.no_percent": "How many per cent wasn't said.",
-    "models.no_percent.next": "Give a whole number from 0 to 100.",
-    "figure.auc": "AUC",
-    "figure.average_precision": "average precision",
-    "figure.log_loss": "log loss",
-    "figure.brier": "Brier score",
-    "models.gates": "What the gates said of version {number}",
-    "models.act": "Act",
-    "models.sign_in": "Acting needs a key with the scope promote.",
-    "models.version": "Version",
-    "models.to": "To",
-    "models.why": "Why, for those who ask later",
-    "models.promote": "Promote",
-    "models.approve": "Approve",
-    "models.rollback": "Roll back",
-    "models.rollback.hint": "Brings back the version that was in Production before version "
-    "{number}.",
-    "models.promoting": "The gates are evaluated first, which takes as long as a training.",
-    "models.no_why": "A reason is needed: nothing was done.",
-    "models.no_why.next": "Say why in a few words, for those who ask later.",
-    "models.no_version": "Which version is meant wasn't said.",
-    "models.no_version.next": "Choose a version from the list.",
-    "models.no_stage": "There is no such stage.",
-    "models.no_stage.next": "Choose Staging, Production or Archived.",
-    "history.title": "History",
-    "history.caption": "Every change of who is in a stage, newest first; each row carries the hash "
-    "of the one before",
-    "history.none": "Nothing has changed yet.",
-    "history.whole": "The chain is whole: each of its {number} rows follows from the one before.",
-    "history.broken": "The chain is broken at row {number}.",
-    "history.waiting": "Events that wait for the webhook: {number}.",
-    "history.broken.next": "Look: streamflow history --verify.",
-    "months.title": "Months",
-    "months.none": "No month has been monitored yet.",
-    "months.caption": "Months that were monitored, newest first",
-    "months.critical": "critical: {number}",
-    "months.warning": "warnings: {number}",
-    "months.no_day": "That is no month.",
-    "months.no_day.next": "Choose one from the list.",
-    "months.report": "Report of {month}",
 }
+
+TEXTS: Mapping[str, str] = {**_SHARED, **PAGE_TEXTS}
+
+
+def text(name: str, /, **values: object) -> str:
+    """The text with this name, with the values in its places."""
+    return TEXTS[name].format(**values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -39,6 +39,14 @@ FIRST_VERSION = "the first version: none is in Production that it could be worse
 _NOT_TIMED = Timings(np.empty(0), np.empty(0))
 
 
+# Gets what each gate says as soon as it does.
+Told = Callable[[GateResult], None]
+
+
+def _nobody(_: GateResult) -> None:
+    """Tells nobody."""
+
+
 class Check(Protocol):
     """Evaluates gates of a version: see `check_version`."""
 
@@ -61,12 +69,14 @@ def check_version(
     now: datetime,
     progress: Progress = silent,
     overrides: Mapping[str, str] | None = None,
+    told: Told = _nobody,
 ) -> GateReport:
     """What each gate says of the version, beside the one that serves, as known at `now` (UTC).
 
     `promoter` is who would promote it, None if nobody does now. `overrides` has, by gate, why it
-    goes to Production in spite of it. A version that nobody has made again yet is, which takes as
-    long as its training; the verdict is recorded with its run.
+    goes to Production in spite of it. `told` gets each gate's result as soon as it is there. A
+    version that nobody has made again yet is, which takes as long as its training; the verdict is
+    recorded with its run.
     Raises UnknownVersion, DatabaseUnavailable, FeatureStoreUnavailable, MlflowUnavailable.
     """
     candidate = platform.registry.version(version)
@@ -74,27 +84,21 @@ def check_version(
     versions = Versions(version, current.version if current else None)
     progress("features and model")
     servable = servable_gate(servable_facts(platform, candidate), versions)
+    told(servable)
     use_case = platform.use_case
     made_again = recreation(platform, candidate, use_case.gates.recreated, now, progress)
+    recreated = recreated_gate(made_again, use_case.gates.recreated, versions)
+    told(recreated)
     progress("score what is known by now")
     facts = _scored(platform, candidate, current, now)
     progress("compare")
-    results = (
-        servable,
-        recreated_gate(made_again, use_case.gates.recreated, versions),
-        *_judged(platform, candidate, facts.months, versions),
-        _latency(platform, facts, versions),
-        approval_gate(
-            use_case.gates.approval,
-            approvals(platform, candidate),
-            trained_by(platform, candidate),
-            promoter,
-            versions,
-        ),
-    )
+    results = [servable, recreated]
+    for one in _compared(platform, candidate, facts, promoter, versions):
+        told(one)
+        results.append(one)
     stopping = {one.gate for one in results if not one.passed}
     needed = {gate: why for gate, why in (overrides or {}).items() if gate in stopping}
-    return GateReport(version, versions.current, results, needed, candidate.model_hash)
+    return GateReport(version, versions.current, tuple(results), needed, candidate.model_hash)
 
 
 def check_to_promote(
@@ -104,6 +108,7 @@ def check_to_promote(
     now: datetime,
     progress: Progress = silent,
     overrides: Mapping[str, str] | None = None,
+    told: Told = _nobody,
 ) -> GateReport:
     """As `check_version`, for somebody who promotes the version.
 
@@ -111,7 +116,7 @@ def check_to_promote(
     stop it: it is an override of that gate, recorded and shown like any other. A gate that failed
     stops it.
     """
-    report = check_version(platform, version, promoter, now, progress, overrides)
+    report = check_version(platform, version, promoter, now, progress, overrides, told)
     if report.against is not None:
         return report
     first = {
@@ -178,17 +183,27 @@ def _loaded(platform: Platform, version: ModelVersion | None) -> JudgedVersion |
         return None
 
 
-def _judged(
-    platform: Platform, candidate: ModelVersion, months: JudgedMonths, versions: Versions
-) -> tuple[GateResult, ...]:
-    use_case, pairs = platform.use_case, judged_pairs(months)
+def _compared(
+    platform: Platform,
+    candidate: ModelVersion,
+    facts: _Scored,
+    promoter: str | None,
+    versions: Versions,
+) -> Iterator[GateResult]:
+    use_case, pairs = platform.use_case, judged_pairs(facts.months)
     gates = use_case.gates
     figures = RecordedFigures(candidate.metrics, candidate.judged_on)
-    return (
-        quality_gate(pairs, figures, use_case.acceptance, gates, versions, RANDOM_STATE),
-        calibration_gate(pairs, gates, versions, RANDOM_STATE),
-        segments_gate(pairs, gates, versions, RANDOM_STATE),
-        stability_gate(scored_pair(months), gates, versions),
+    yield quality_gate(pairs, figures, use_case.acceptance, gates, versions, RANDOM_STATE)
+    yield calibration_gate(pairs, gates, versions, RANDOM_STATE)
+    yield segments_gate(pairs, gates, versions, RANDOM_STATE)
+    yield stability_gate(scored_pair(facts.months), gates, versions)
+    yield _latency(platform, facts, versions)
+    yield approval_gate(
+        gates.approval,
+        approvals(platform, candidate),
+        trained_by(platform, candidate),
+        promoter,
+        versions,
     )
 
 

@@ -61,7 +61,7 @@ def render(report: MonthReport) -> str:
             monitoring=monitoring,
             scores=report.scores,
             standing=_standing(report),
-            features=_features(monitoring) if monitoring else [],
+            features=feature_lines(monitoring) if monitoring else [],
             vanished=_categories(monitoring) if monitoring else [],
             quality=lines,
             quality_plot=_quality_plot(lines),
@@ -91,7 +91,8 @@ def _standing(report: MonthReport) -> tuple[str, str]:
     return "critical", f"{counted}, {critical} of them critical."
 
 
-def _features(monitoring: ReportedMonitoring) -> list[FeatureLine]:
+def feature_lines(monitoring: ReportedMonitoring) -> list[FeatureLine]:
+    """A line for each feature, those with alarms first, then those that have moved most."""
     training = {one.what: one for one in monitoring.of("feature", TRAINING)}
     before = {one.what: one for one in monitoring.of("feature", MONTH_BEFORE)}
     lines = []

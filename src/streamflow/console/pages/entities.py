@@ -9,9 +9,11 @@ from typing import Any
 from streamflow.console.access.errors import FieldRefused
 from streamflow.console.access.visit import Visit
 from streamflow.console.page import Page
+from streamflow.console.pages import acts
 from streamflow.console.parts import ConsoleParts
 from streamflow.console.reading import entities as reading
 from streamflow.console.reading.entities import Filters, MonthScore
+from streamflow.console.reading.segments import segment_choices
 from streamflow.console.texts import text
 from streamflow.reports.marks import Point, Series, series_over_months
 from streamflow.scores.one_score import NotScored, UnknownScore, newest_score
@@ -28,13 +30,16 @@ def ranked(parts: ConsoleParts, visit: Visit) -> Page:
     least, below = _band(parts, band)
     decile = visit.asked_number("decile", 1, 10)
     after = visit.asked_number("after", 0, MOST_RANK) or 0
-    filters = Filters(visit.asked("q", 64), least, below, decile, reason)
+    segments = segment_choices(parts, visit)
+    chosen = {one.column: one.chosen for one in segments if one.chosen}
+    filters = Filters(visit.asked("q", 64), least, below, decile, reason, chosen)
     try:
         found = reading.listed(parts, filters, after)
     except NoScoring as none:
         values = {"listed": None, "missing": none}
         return Page("entities.html", title, values, {"scoring": None, "next": none.next})
     query = {"q": filters.part, "band": band, "decile": decile, "reason": reason}
+    query |= {one.name: one.chosen for one in segments}
     return Page(
         "entities.html",
         title,
@@ -43,6 +48,7 @@ def ranked(parts: ConsoleParts, visit: Visit) -> Page:
             "query": query,
             "bands": list(parts.use_case.risk_bands),
             "after": after,
+            "segments": [(one.column, one.name, one.chosen, one.values) for one in segments],
             "label": parts.use_case.label.column,
             "features": sorted({*found.features, *([reason] if reason else [])}),
         },
@@ -86,6 +92,10 @@ def one(parts: ConsoleParts, visit: Visit) -> Page:
         unscored = text("entity.not_scored")
     reasons = list(newest.reasons) if newest is not None else []
     named = {one.feature for one in reasons}
+    facts = sorted(
+        ((name, content, row) for row in rows for name, content in row.content.items()),
+        key=lambda fact: (fact[0] not in named, fact[2].table, fact[0]),
+    )
     document: dict[str, Any] = {
         parts.use_case.join_key: entity_id,
         "score": asdict(newest) if newest is not None else None,
@@ -104,7 +114,7 @@ def one(parts: ConsoleParts, visit: Visit) -> Page:
             "largest": max((abs(one.contribution) for one in reasons), default=1.0) or 1.0,
             "months": months,
             "plot": _plot(months),
-            "rows": rows,
+            "facts": facts,
             "named": named,
             "label": parts.use_case.label.column,
         },
@@ -124,6 +134,15 @@ def answers(parts: ConsoleParts, visit: Visit) -> Page:
         {"entity_id": entity_id, "key": parts.use_case.join_key, "answers": found},
         {parts.use_case.join_key: entity_id, "answers": found},
     )
+
+
+def replay(parts: ConsoleParts, visit: Visit) -> Page:
+    """Whether an answer comes out again, from the log and from history."""
+    request, entity_id = visit.asked("request", 128), visit.query.get("id", "")
+    if not request or not entity_id or len(entity_id) > 256 or "\x00" in entity_id:
+        raise FieldRefused(text("entity.no_id"), text("entity.no_id.next"))
+    question = {"request": request, "entity": entity_id}
+    return acts.page_of(parts.jobs.asked("replay", question, question, visit.now), visit)
 
 
 def _plot(months: list[MonthScore]) -> Any:

@@ -12,12 +12,15 @@ from streamflow.promotion import model_history
 from streamflow.promotion.events.delivery import backlog
 from streamflow.promotion.lookup.chain import Link, first_bent
 
+MOST_DELIVERIES = 50
+
 
 def history(parts: ConsoleParts, visit: Visit) -> Page:
     """The history, newest first."""
     changes = model_history.changes(parts.reading, parts.model)
     rows = parts.reading.rows("model_history_links", model=parts.model)
     bent = first_bent([Link(**row) for row in rows])
+    deliveries = parts.reading.rows("deliveries", model=parts.model, most=MOST_DELIVERIES)
     waiting = backlog(parts.reading, parts.model).waiting
     return Page(
         "history.html",
@@ -25,7 +28,12 @@ def history(parts: ConsoleParts, visit: Visit) -> Page:
         {
             "changes": changes[::-1],
             "bent": bent,
+            "deliveries": deliveries,
             "waiting": waiting if parts.platform.settings.webhook_url is not None else None,
         },
-        {"changes": [asdict(one) for one in changes], "whole": bent is None},
+        {
+            "changes": [asdict(one) for one in changes],
+            "whole": bent is None,
+            "deliveries": deliveries,
+        },
     )

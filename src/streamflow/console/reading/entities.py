@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from streamflow.console.parts import ConsoleParts
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
-from streamflow.postgres.queries import identifier
+from streamflow.postgres.queries import Composable, identifier, subquery
 from streamflow.scores import scorings
 from streamflow.scores.scorings import Scoring
+from streamflow.use_case import Table
 
 PAGE = 50
 
@@ -19,13 +20,15 @@ PAGE = 50
 @dataclass(frozen=True)
 class Filters:
     """Which scores are listed: a part of the id, bounds of the score, a decile, the feature of the
-    strongest reason. What is None or empty doesn't count."""
+    strongest reason, the text of a value by column as `table.column`. What is None or empty doesn't
+    count."""
 
     part: str = ""
     least: float | None = None
     below: float | None = None
     decile: int | None = None
     reason: str = ""
+    segments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def listed(parts: ConsoleParts, filters: Filters, after: int) -> Listed:
     number = scoring.scoring_id
     rows = database.rows(
         "scores_by_rank",
+        {"segments": _in_segments(parts, scoring, filters.segments)},
         scoring_id=number,
         after=after,
         part=filters.part or None,
@@ -115,6 +119,29 @@ def listed(parts: ConsoleParts, filters: Filters, after: int) -> Listed:
         shown[-1]["rank"] if len(rows) > PAGE else None,
         sorted(row["feature"] for row in frequent),
     )
+
+
+def _in_segments(parts: ConsoleParts, scoring: Scoring, segments: Mapping[str, str]) -> Composable:
+    """The condition that a score's entity has these values, as known when it was scored."""
+    database, use_case = parts.reading, parts.use_case
+    conditions = ["true"]
+    for segment, value in segments.items():
+        table, _, column = segment.partition(".")
+        names = {
+            "history": known_rows(database, use_case, Table.history_of(table), scoring.known_at),
+            "key": identifier(use_case.join_key),
+            "column": identifier(column),
+        }
+        conditions.append(
+            database.render(
+                "in_segment",
+                names,
+                as_of=scoring.as_of,
+                known_at=scoring.known_at,
+                value=value,
+            )
+        )
+    return subquery(" AND ".join(conditions))
 
 
 def scores_over_months(parts: ConsoleParts, entity_id: str) -> list[MonthScore]:

@@ -2118,7 +2118,24 @@ WHERE scoring_id = %(scoring_id)s AND rank > %(after)s
       WHERE reasons.scoring_id = scores.scoring_id AND reasons.entity_id = scores.entity_id
         AND position = 1 AND feature = %(reason)s
   ))
+  AND {segments}
 ORDER BY rank
+LIMIT %(most)s
+
+-- name: in_segment
+-- A condition on a row of `scores`, of the entity's newest row up to the scoring's month.
+(SELECT {column}::text
+ FROM {history} AS history
+ WHERE history.{key} = scores.entity_id AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+ ORDER BY event_timestamp DESC, recorded_at DESC
+ LIMIT 1) = %(value)s
+
+-- name: frequent_values
+SELECT {column}::text AS value
+FROM {history} AS history
+WHERE as_of = %(as_of)s AND {column} IS NOT NULL
+GROUP BY {column}
+ORDER BY count(*) DESC
 LIMIT %(most)s
 
 -- name: first_reasons
@@ -2148,6 +2165,60 @@ FROM {history} AS history
 WHERE {key} = %(entity_id)s
 ORDER BY event_timestamp DESC, recorded_at DESC
 LIMIT 1
+
+-- name: corrected_rows
+-- Rows of a day with the one that was known of the same entity before, in the order of entities.
+SELECT entity_id, recorded_at, recorded_before, ingestion_id, now, before
+FROM (
+    SELECT history.{key} AS entity_id, recorded_at, ingestion_id,
+           to_jsonb(history) - ARRAY[
+               %(key)s, 'as_of', 'event_timestamp', 'recorded_at', 'ingestion_id'
+           ] AS now,
+           lag(to_jsonb(history) - ARRAY[
+               %(key)s, 'as_of', 'event_timestamp', 'recorded_at', 'ingestion_id'
+           ]) OVER known AS before,
+           lag(recorded_at) OVER known AS recorded_before
+    FROM {history} AS history
+    WHERE event_timestamp = ((%(as_of)s::date + 1)::timestamp - interval '1 microsecond')
+              AT TIME ZONE 'UTC'
+      AND history.{key} IN (
+        SELECT {key}
+        FROM {history} AS several
+        WHERE event_timestamp = ((%(as_of)s::date + 1)::timestamp - interval '1 microsecond')
+                  AT TIME ZONE 'UTC'
+          AND {key} > %(after)s
+        GROUP BY {key}
+        HAVING count(*) > 1
+        ORDER BY {key}
+        LIMIT %(most)s
+    )
+    WINDOW known AS (PARTITION BY history.{key} ORDER BY recorded_at)
+) AS rows
+WHERE before IS NOT NULL
+ORDER BY entity_id, recorded_at DESC
+
+-- name: known_versions
+-- All rows of an entity, withdrawn ones among them.
+SELECT as_of, recorded_at, ingestion_id,
+       EXISTS (
+           SELECT FROM streamflow.withdrawals
+           WHERE withdrawals.ingestion_id = history.ingestion_id
+       ) AS withdrawn,
+       to_jsonb(history) - ARRAY[
+           %(key)s, 'as_of', 'event_timestamp', 'recorded_at', 'ingestion_id'
+       ] AS content
+FROM {history} AS history
+WHERE {key} = %(entity_id)s
+ORDER BY event_timestamp DESC, recorded_at DESC
+
+-- name: deliveries
+-- Attempts to deliver events of the model's history, newest first.
+SELECT number, attempted_at, delivered, status, problem
+FROM streamflow.event_deliveries
+JOIN streamflow.model_events USING (event_id)
+WHERE model = %(model)s
+ORDER BY attempted_at DESC
+LIMIT %(most)s
 
 -- name: registered_versions
 -- Of a registry that MLflow has in the same database, with these figures of each run.
@@ -2248,6 +2319,62 @@ FROM (
 ) AS candidates
 GROUP BY (rank - 1) / 100000
 ORDER BY (rank - 1) / 100000
+
+-- name: list_parts
+-- A scoring's entities in parts along the list, with the labels of its month.
+SELECT count(*) AS entities,
+       count(label) AS labelled,
+       count(*) FILTER (WHERE label) AS true,
+       coalesce(sum(worth) FILTER (WHERE label), 0) AS worth,
+       coalesce(sum(worth * worth) FILTER (WHERE label), 0) AS squares,
+       sum(probability) AS probability,
+       sum(probability * worth) AS expected
+FROM (
+    SELECT probability, worth, labels.label,
+           ntile(%(parts)s) OVER (ORDER BY probability * worth DESC, rank) AS part
+    FROM (
+        SELECT scores.entity_id, probability, rank,
+               coalesce(
+                   %(each)s::double precision,
+                   worth.value::double precision * %(months)s::double precision
+               ) AS worth
+        FROM streamflow.scores AS scores
+        LEFT JOIN {worth} AS worth ON worth.entity = scores.entity_id
+        WHERE scoring_id = %(scoring_id)s
+    ) AS scored
+    LEFT JOIN (
+        SELECT DISTINCT ON ({key}) {key} AS entity_id, {label} AS label
+        FROM {label_history} AS history
+        WHERE as_of = %(as_of)s
+        ORDER BY {key}, recorded_at DESC
+    ) AS labels USING (entity_id)
+    WHERE worth IS NOT NULL
+) AS listed
+GROUP BY part
+ORDER BY part
+
+-- name: scorings_by_month
+-- The newest scoring of each month by a version that was in Production then, newest month first; with
+-- the months that the version learned from, where the month was monitored.
+SELECT DISTINCT ON (scoring.as_of)
+    scoring_id, scoring.model, scoring.version, scoring.model_hash, scoring.run_id, scoring.stage,
+    scoring.as_of, scoring.known_at, scored_at, scored_by, scoring.entities, departed, refused,
+    (
+        SELECT training_months
+        FROM streamflow.monitorings AS monitoring
+        WHERE monitoring.model = scoring.model AND monitoring.run_id = scoring.run_id
+        LIMIT 1
+    ) AS training_months
+FROM streamflow.scorings AS scoring
+WHERE scoring.model = %(model)s AND stage = 'Production'
+ORDER BY scoring.as_of DESC, scoring.known_at DESC, scoring_id DESC
+LIMIT %(most)s
+
+-- name: history_state
+-- Changes with each ingestion, withdrawal and person that is forgotten.
+SELECT (SELECT max(ingestion_id) FROM streamflow.ingestions WHERE use_case = %(use_case)s) AS newest,
+       (SELECT count(*) FROM streamflow.withdrawals) AS withdrawn,
+       (SELECT count(*) FROM streamflow.forgotten WHERE use_case = %(use_case)s) AS forgotten
 
 -- name: no_values
 (SELECT NULL::text AS entity, NULL::double precision AS value WHERE false)

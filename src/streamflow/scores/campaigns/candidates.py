@@ -41,7 +41,7 @@ def candidates(platform: Platform, scoring: Scoring) -> Candidates:
     newest = max(months.months(platform.database, use_case), default=scoring.as_of)
     history = Table.history_of(use_case.entity_table)
     names = {
-        "worth": _worth(platform, scoring),
+        "worth": worth_by_entity(platform, scoring),
         "newest_month": known_rows(platform.database, use_case, history, FOR_EVER),
         "key": identifier(use_case.join_key),
     }
@@ -64,7 +64,7 @@ def candidates(platform: Platform, scoring: Scoring) -> Candidates:
     )
 
 
-def _worth(platform: Platform, scoring: Scoring) -> Composable:
+def worth_by_entity(platform: Platform, scoring: Scoring) -> Composable:
     """The value's column by entity, for a FROM clause: of each entity's newest row up to the
     scoring's month, as known when it was scored."""
     use_case, database = platform.use_case, platform.database
