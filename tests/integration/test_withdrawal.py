@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql
@@ -158,11 +158,24 @@ def known(database: Database, moment: datetime) -> State:
     return found
 
 
+def both(*values: int) -> dict[str, dict[str, int]]:
+    """The same machines in every table, with a value each that differs in all but `machines`."""
+    others = dict(zip(MACHINES, values, strict=False))
+    return {"machines": dict.fromkeys(others, 0), "readings": others, "failures": others}
+
+
 @given(happened=events())
+# Rows are left of machines that aren't known any more.
+@example(
+    happened=[
+        *(Event(files=both(0, 0)), Event(files=both(1, 1)), Event(withdraws=0)),
+        Event(files=both(1)),
+    ]
+)
 @hypothesis_settings(
     max_examples=EXAMPLES,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
 )
 def test_at_each_moment_history_knows_what_the_events_until_then_say(
     happened: list[Event],
@@ -188,6 +201,14 @@ def test_at_each_moment_history_knows_what_the_events_until_then_say(
             told.add(number, event)
             if event.withdraws is None:
                 assert counts(done) == expected_counts(event, told.added[number], before)
+                there = [one for one in told.at(number) if one[1] == event.as_of]
+                entities, *_ = of_tables = [
+                    {machine for table, _, machine in there if table == name} for name in TABLES
+                ]
+                assert {name: one.without_row for name, one in done.tables.items()} == {
+                    name: len(entities - found)
+                    for name, found in zip(TABLES, of_tables, strict=True)
+                }
         for moment in range(len(happened)):
             assert known(database, day(moment)) == told.at(moment)
 

@@ -36,8 +36,10 @@ from streamflow.history.staged.another_month import (
 )
 from streamflow.history.staging import stage
 from streamflow.history.violations import Violations
+from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.migrations import migrate
+from streamflow.postgres.queries import Composable, identifier
 from streamflow.progress import Progress, silent
 from streamflow.use_case import Table, UseCase
 
@@ -168,6 +170,8 @@ def ingest(
                 forgotten=forgotten[table.name],
             )
         ingested = _with_rows_counted(ingested, use_case.entity_table)
+        if any(one.withdrawn_at is not None for one in before):
+            ingested = _with_known_rows_counted(database, ingestion, ingested)
         _record(database, ingestion, ingested, now, who)
     return IngestedMonth(ingestion.ingestion_id, as_of, recorded_at, ingested)
 
@@ -239,6 +243,27 @@ def _with_rows_counted(
     entities = _entities(ingested[entity_table])
     return {
         name: replace(one, without_row=entities - _entities(one)) for name, one in ingested.items()
+    }
+
+
+def _with_known_rows_counted(
+    database: Database, ingestion: Ingestion, ingested: Mapping[str, IngestedTable]
+) -> dict[str, IngestedTable]:
+    """With `without_row`, where a withdrawal may have left rows of entities that are gone."""
+    use_case = ingestion.use_case
+
+    def rows(table: str) -> Composable:
+        return known_rows(database, use_case, Table.history_of(table), FOR_EVER)
+
+    names = {"key": identifier(use_case.join_key), "entities": rows(use_case.entity_table)}
+    return {
+        name: replace(
+            one,
+            without_row=database.row(
+                "count_without_row", {**names, "history": rows(name)}, as_of=ingestion.as_of
+            )["entities"],
+        )
+        for name, one in ingested.items()
     }
 
 

@@ -604,6 +604,14 @@ NOT EXISTS (
 (SELECT {key}, as_of, event_timestamp, recorded_at, ingestion_id, {rule} AS {label}
  FROM {history} AS given)
 
+-- name: count_without_row
+SELECT count(*) AS entities
+FROM (
+    SELECT {key} FROM {entities} AS entities WHERE as_of = %(as_of)s
+    EXCEPT
+    SELECT {key} FROM {history} AS history WHERE as_of = %(as_of)s
+) AS lacking
+
 -- name: count_staged_labels
 SELECT count(*) AS labels FROM {staging} WHERE {label} IS NOT NULL
 
