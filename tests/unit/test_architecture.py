@@ -209,6 +209,17 @@ def test_the_model_that_travels_imports_nothing_of_streamflow() -> None:
     ]
 
 
+def test_each_migration_and_each_decision_has_a_number_of_its_own() -> None:
+    root = SOURCE.parent
+    for folder in (
+        SOURCE / "streamflow" / "postgres" / "sql" / "migrations",
+        root / "docs/decisions",
+    ):
+        numbers = Counter(found.name[:4] for found in folder.glob("[0-9]*"))
+        assert [number for number, files in numbers.items() if files > 1] == []
+        assert sorted(map(int, numbers)) == list(range(1, len(numbers) + 1)), folder
+
+
 def test_no_room_is_crowded() -> None:
     sizes = Counter(path.parent for path in modules())
     top = SOURCE / "streamflow"
