@@ -1,9 +1,10 @@
-"""Features from events by the command line: from files to a prediction, late events."""
+"""Features from events by the command line: from files to a prediction, late events, a restore."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def settings(settings: Settings) -> Settings:
 def test_from_files_of_events_to_a_prediction_and_the_same_model_after_late_ones(
     environment: dict[str, str],
     settings: Settings,
+    new_database: Callable[..., str],
     tmp_path: Path,
 ) -> None:
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -102,3 +104,15 @@ def test_from_files_of_events_to_a_prediction_and_the_same_model_after_late_ones
     planned = run("apply", "--plan", STREAMFLOW_USE_CASE="more", PYTHONPATH=path)
     assert planned.returncode == 0
     assert "stops.stops_7d: made for all months" in " ".join(planned.stdout.split())
+
+    # A restored home knows the events.
+    backup = str(tmp_path / "events.backup")
+    answer("backup", backup)
+    elsewhere = {
+        "STREAMFLOW_HOME": str(tmp_path / "another home"),
+        "STREAMFLOW_DATABASE_URL": new_database(),
+    }
+    answer("restore", backup, **elsewhere)
+    assert training_set("restored", **elsewhere) == now
+    again = ("ingest", str(tmp_path / f"{MARCH}"), "--as-of", f"{MARCH}")
+    assert answer(*again, **elsewhere)["stops"]["changes"][0] == "0 events are new"

@@ -43,10 +43,13 @@ class Content:
         return client_programs.script(self.programs, dump)
 
     def own_script(self) -> Iterator[bytes]:
-        """SQL for psql that creates all schemas but MLflow's. Functions are the program's own."""
-        functions = [migrations.functions(), self.temporary.render("revoke_functions"), ";\n"]
+        """SQL for psql that creates all schemas but MLflow's. Functions, and the triggers of
+        history, are the program's own."""
+        names = ("revoke_functions", "create_history_triggers")
+        statements = [f"{self.temporary.render(one)};\n" for one in names]
+        own = [f"{migrations.functions()}\n", *statements]
         return chain(
-            self.script(list(self.backup.manifest.schemas)), (text.encode() for text in functions)
+            self.script(list(self.backup.manifest.schemas)), (text.encode() for text in own)
         )
 
 

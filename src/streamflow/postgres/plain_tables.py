@@ -24,7 +24,7 @@ def unexpected_objects(database: Database, schemas: Sequence[str]) -> list[str]:
 
 
 def drop_functions(database: Database) -> None:
-    """Drop every function of the schema `streamflow`.
+    """Drop every function of the schema `streamflow`, and the triggers of history that use one.
 
     Raises ValueError if something uses one, and then drops none.
     """

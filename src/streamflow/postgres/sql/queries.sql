@@ -1793,9 +1793,39 @@ FROM unexpected
 ORDER BY description
 
 -- name: drop_functions
-SELECT coalesce(string_agg(format('DROP ROUTINE %%s;', oid::regprocedure), ' '), '') AS statements
-FROM pg_proc
-WHERE pronamespace = to_regnamespace('streamflow')
+-- With the triggers of history, which use one of them.
+SELECT coalesce(string_agg(statement, ' ' ORDER BY statement DESC), '') AS statements
+FROM (
+    SELECT format('DROP TRIGGER rewritten ON %%s;', tgrelid::regclass) AS statement
+    FROM pg_trigger
+    WHERE tgname = 'rewritten' AND NOT tgisinternal
+      AND tgfoid = to_regprocedure('streamflow.record_rewritten_history()')
+    UNION ALL
+    SELECT format('DROP ROUTINE %%s;', oid::regprocedure)
+    FROM pg_proc
+    WHERE pronamespace = to_regnamespace('streamflow')
+) AS statements
+
+-- name: create_history_triggers
+DO $$
+DECLARE
+    history regclass;
+BEGIN
+    FOR history IN
+        SELECT attrelid
+        FROM pg_attribute
+        JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relkind = 'r' AND right(relname, 8) = '_history'
+          AND attname IN ('as_of', 'event_timestamp', 'recorded_at', 'ingestion_id')
+        GROUP BY attrelid
+        HAVING count(*) = 4
+    LOOP
+        EXECUTE 'CREATE TRIGGER rewritten AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON '
+            || history
+            || ' FOR EACH STATEMENT EXECUTE FUNCTION streamflow.record_rewritten_history()';
+    END LOOP;
+END
+$$
 
 -- name: structure
 -- The tables of the schema, but for the prediction log's partitions, which are made by the day.
