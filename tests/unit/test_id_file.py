@@ -100,19 +100,19 @@ def test_a_header_without_ids_is_no_id(read):
     assert read("user_id\n") == []
 
 
-def test_a_file_of_thousands_comes_a_thousand_at_a_time(tmp_path):
+def test_a_file_of_many_ids_comes_ten_thousand_at_a_time(tmp_path):
     file = tmp_path / "ids.csv"
-    ids = [f"u{number}" for number in range(2_500)]
+    ids = [f"u{number}" for number in range(25_000)]
     file.write_text("\n".join(["user_id", *ids]))
     found = list(chunks(file, "user_id"))
-    assert [len(chunk) for chunk in found] == [1_000, 1_000, 500]
+    assert [len(chunk) for chunk in found] == [10_000, 10_000, 5_000]
     assert list(chain.from_iterable(found)) == ids
 
 
 def test_a_file_is_not_read_further_than_it_was_asked_for(tmp_path):
     file = tmp_path / "ids.csv"
     file.write_text("user_id\n" + "u\n" * 50_000 + "\x00")
-    assert next(chunks(file, "user_id")) == ["u"] * 1_000
+    assert next(chunks(file, "user_id")) == ["u"] * 10_000
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
