@@ -170,6 +170,23 @@ def test_a_chain_that_was_hashed_anew_is_named_by_its_events_and_by_mlflow(
         assert bent(world) == ROWS
 
 
+@pytest.mark.parametrize("number", range(1, ROWS + 1))
+def test_a_chain_that_was_made_anew_from_a_row_on_is_named_by_mlflow_alone(
+    world: Platform, number: int
+) -> None:
+    """The events were made anew with it, so that which row was the first can't be seen any more."""
+    with undone(world):
+        for table in ("model_events", "model_history"):
+            statement = f"DELETE FROM streamflow.{table} WHERE number >= %s"
+            execute(world.database, statement, [number])
+        # Cut off is named too, by the first number that is missing.
+        assert bent(world) == number
+        for version in range(number, ROWS + 1):
+            change = Change("promoted", MODEL, version, "eve", "mine", NOW, to_stage="Production")
+            model_history.record(world.database, change)
+        assert bent(world) == ROWS
+
+
 def test_rows_that_mlflow_has_not_written_down_are_told(world: Platform, cli: Cli) -> None:
     """As the API notices them; or as somebody appends one who may do everything in the database."""
     assert anchors.verify(world).after_anchor == []
