@@ -20,8 +20,13 @@ from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
+from streamflow.pipeline.month import explain_scores
+from streamflow.pipeline.month.lists.export_list import Choice, export_list
 from streamflow.platform import Platform
 from streamflow.promotion.lookup import anchors
+from streamflow.scores.campaigns import list_file
+from streamflow.scores.campaigns.selection import Limits
+from streamflow.scores.everyone import score
 from streamflow.serving.prediction_log_rows import Encoder
 from streamflow.serving.prediction_log_writer import PredictionWriter
 from streamflow.serving.scoring import ScoringRequest
@@ -38,13 +43,12 @@ PERSON = "-".join(("m", "jane", "doe", "7c1f"))
 @dataclass(frozen=True)
 class Used:
     """A home with two months, a version in Production, predictions, logs, reports and leftovers;
-    a backup of it; and what was known of the others."""
+    and a backup of it."""
 
     ready: Platform
     backup: Path
     version: int
     run_id: str
-    others: dict[str, list[str]]
 
 
 def others_of(ready: Platform) -> dict[str, list[str]]:
@@ -106,6 +110,22 @@ def use(ready: Platform) -> tuple[int, str]:
     return trained.version, trained.run_id
 
 
+def score_and_list(ready: Platform) -> None:
+    """Everyone has a score with reasons, and is on a list, which is in a file of the home too."""
+    score(ready, MONTHS[1], "test", NOW)
+    explain_scores.explain_scores(ready, MONTHS[1], 200, "test", NOW, cores=1)
+    choice = Choice(MONTHS[1], Limits(top=200))
+    lists = ready.settings.home / "data" / "lists"
+    lists.mkdir()
+    export_list(
+        ready,
+        choice,
+        "test",
+        NOW,
+        lambda columns: list_file.write(lists / "contacts.csv", "csv", columns),
+    )
+
+
 @pytest.fixture(scope="module")
 def used(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
     settings = load_settings(home=homes / "used", use_case="tests.tiny_case")
@@ -115,7 +135,7 @@ def used(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used
         execute(ready.database, "CHECKPOINT")
         file = tmp_path_factory.mktemp("backups") / "before.backup"
         backup(settings, file, NOW)
-        yield Used(ready, file, version, run_id, others_of(ready))
+        yield Used(ready, file, version, run_id)
 
 
 def files_with(home: Path) -> list[str]:
@@ -140,9 +160,18 @@ def ids_in(file: Path) -> list[str]:
 @pytest.mark.slow
 def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
     ready, home = used.ready, used.ready.settings.home
+    score_and_list(ready)
+    execute(ready.database, "CHECKPOINT")
+    others = others_of(ready)
     before = {part for name in files_with(home) for part in Path(name).parts}
     assert {"data", "logs", "reports", "scratch", "base", "pg_wal"} <= before  # else it can't fail
     assert [path.name for path in home.rglob("*.parquet") if PERSON in ids_in(path)]
+    assert PERSON in (home / "data" / "lists" / "contacts.csv").read_text()
+    for table in ("scores", "reasons", "listed", "predictions"):
+        query = f"SELECT count(*) AS rows FROM streamflow.{table} WHERE entity_id = %s"
+        found = execute(ready.database, query, [PERSON]).fetchone()
+        assert found is not None
+        assert found["rows"], table
 
     done = forget.forget(ready, [PERSON], "asked for it", "me", NOW)
 
@@ -150,7 +179,7 @@ def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
     execute(ready.database, "CHECKPOINT")
     assert files_with(home) == []
     assert [path for path in home.rglob("*.parquet") if PERSON in ids_in(path)] == []
-    assert others_of(ready) == used.others
+    assert others_of(ready) == others
     assert anchors.verify(ready).bent is None
     assert done.runs[0].run_id == used.run_id
     assert (home / "logs" / "api.log").read_text().endswith("another line\n")

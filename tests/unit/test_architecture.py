@@ -320,12 +320,6 @@ def test_no_module_is_longer_than_300_lines() -> None:
     assert {name: length for name, length in lengths.items() if length > 300} == {}
 
 
-def test_each_migration_has_a_number_of_its_own() -> None:
-    """A database counts them by number: of two with one number it would have one."""
-    files = sorted((SOURCE / "streamflow" / "postgres" / "sql" / "migrations").glob("*.sql"))
-    assert [int(one.name[:4]) for one in files] == [*range(1, len(files) + 1)]
-
-
 def test_nobody_loads_what_can_run_code() -> None:
     for package in ("pickle", "joblib", "cloudpickle", "dill", "skops", "marshal", "shelve"):
         assert importers(package) == set()
