@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import calendar
+import csv
 import json
 import os
 import random
@@ -209,3 +210,49 @@ def test_months_that_are_killed_and_run_again_end_as_if_undisturbed(
     expected["history"] = expected["history"][: len(found["history"])]
     for name, rows in expected.items():
         assert found[name] == rows, name
+
+
+def test_an_export_that_is_killed_and_run_again_is_whole_and_recorded_once(
+    undisturbed: tuple[Company, list[dict[str, Any]]],
+) -> None:
+    team, _ = undisturbed
+    as_of, home = str(last_day(MONTHS - 1)), team.place.home
+    started = time.monotonic()
+    assert team.do(*export(as_of, 200, "whole.csv")).returncode == 0
+    seconds = time.monotonic() - started
+    whole = lines_of(home / "whole.csv")
+    instants = random.Random(killing.KILLS)
+    for number in range(killing.KILLS):
+        top, file = 100 + number, home / f"killed {number}.csv"
+        file.write_text("what was there before")
+        arguments = export(as_of, top, file.name)
+        killed = team.do(*arguments, kill_after=instants.random() * seconds)
+        killing.until_all_have_left(team.place)
+        was = file.read_text()
+        again = team.do(*arguments)
+        assert again.returncode == 0, again.stdout
+        # A list of fewer is the beginning of a list of more.
+        assert lines_of(file) == whole[:top]
+        assert was in ("what was there before", file.read_text()), killed.stdout
+        with psycopg.connect(team.place.url) as connection:
+            found = connection.execute(
+                "SELECT count(DISTINCT list_id), count(*) FROM streamflow.lists "
+                "JOIN streamflow.listed USING (list_id) WHERE (limits->>'top')::integer = %s",
+                [top],
+            ).fetchone()
+        assert found == (1, top)
+    left_over = {one.name for one in home.iterdir() if one.name.startswith((".killed", "killed"))}
+    assert left_over == {f"killed {number}.csv" for number in range(killing.KILLS)}
+
+
+def export(as_of: str, top: int, file: str) -> tuple[str, ...]:
+    return ("export", "--as-of", as_of, "--top", str(top), "--output", file)
+
+
+def lines_of(file: Path) -> list[dict[str, str]]:
+    """The rows of a list without its own number."""
+    with file.open(encoding="utf-8", newline="") as content:
+        rows = list(csv.DictReader(content))
+    for row in rows:
+        del row["list"]
+    return rows
