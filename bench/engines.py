@@ -1,48 +1,73 @@
-"""Claim: on the engine *duckdb*, a training set of two months, from command to matrix, takes at
-most 1.5 times the time of the bare DuckDB query, and grows as the number of users does.
+"""Claims: on the engine *duckdb*, a training set from command to matrix takes at most 1.5 times
+the bare DuckDB query, on *postgres* at most twice the plain SQL; both are 5 times as fast as
+Feast's own store. `train --sample` and `score` stay within the memory that is set, and take per
+user at the largest size at most 1.3 times what they take at the smallest.
 
-Peer: ASOF joins written by hand over the same Parquet files with the same memory, read as Arrow.
-Same entities, same features. The copy of history is made once, and is timed by itself.
-USERS=100000,1000000 by default.
+Each measurement is a process of its own, whose seconds (without imports) and largest memory are
+written to `bench/results/engines.jsonl` at once, so that a long run may be cut. Contestants take
+turns. USERS=100000,1000000 MONTHS=2 ROUNDS=3 SAMPLE=100000 ENGINES=duckdb,postgres by default;
+STREAMFLOW_HISTORY and the like are taken as they are. A peer that takes longer than PEER_SECONDS
+(600) isn't tried with more users. `python -m bench.engines docs` writes the figures into
+docs/engines.md.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import resource
+import shutil
+import signal
 import statistics
+import subprocess
 import sys
 import time
+from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from bench import RESULTS, interleaved, machine, temporary_folder
-from bench.point_in_time import MONTHS, ROUNDS, TABLES
+from bench import RESULTS, machine, temporary_folder
+from bench.point_in_time import PEER_SECONDS, TABLES, by_feast, by_hand, limited
 from streamflow.bootstrap import platform
 from streamflow.features import point_in_time
 from streamflow.history.parquet.history_files import history_files
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.train import train
+from streamflow.platform import Platform
+from streamflow.scores.everyone import score
 from streamflow.settings import load_settings
 from streamflow.training.served_model import encode
+from streamflow.training.split import Choice
 from streamflow.training.values_seen import with_values_seen
 from streamflow.use_case import Generation
 
-OURS, BARE = "StreamFlow on DuckDB, to the matrix", "bare DuckDB query, to Arrow"
-COPY = "copy of history in Parquet, once"
+FILE, DOCUMENT = RESULTS / "engines.jsonl", Path(__file__).parents[1] / "docs" / "engines.md"
+BEGIN, END = "<!-- figures of bench/engines.py -->", "<!-- end of figures -->"
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+SAMPLE = int(os.environ.get("SAMPLE", "100000"))
+NUMBER_OF_MONTHS = int(os.environ.get("MONTHS", "2"))
+ENGINES = os.environ.get("ENGINES", "duckdb,postgres").split(",")
+MONTHS = [
+    date(2024 + at // 12, at % 12 + 1, monthrange(2024 + at // 12, at % 12 + 1)[1])
+    for at in range(NUMBER_OF_MONTHS)
+]
+# As in bench/point_in_time.py.
+JOINED = MONTHS[:2]
+
+Record = dict[str, Any]
 
 
 def bare_query(files: Mapping[str, Sequence[str]]) -> str:
-    """The join of both months by hand: of each table, the newest row that was known."""
+    """The join of the months by hand: of each table, the newest row that was known."""
 
     def rows(history: str) -> str:
         return f"(SELECT * FROM read_parquet({list(files[history])}) WHERE recorded_at <= now())"
 
-    months = ", ".join(f"DATE '{as_of}'" for as_of in MONTHS)
+    months = ", ".join(f"DATE '{as_of}'" for as_of in JOINED)
     columns = ", ".join(f"{table}.{name}" for table, names in TABLES.items() for name in names)
     joins = "\n".join(
         f"""ASOF LEFT JOIN {rows(f"{table}_history")} AS {table}
@@ -57,87 +82,216 @@ def bare_query(files: Mapping[str, Sequence[str]]) -> str:
         WHERE users.as_of IN ({months})"""
 
 
-def measured(folder: Path, users: int) -> dict[str, list[float]]:
-    """Seconds per contestant and round, with so many users."""
+def matrix(ready: Platform, users: int) -> None:
+    """What `streamflow train` does before it fits."""
+    made = point_in_time.assemble(ready.history, ready.use_case, JOINED, datetime.now(UTC))
+    training_set = made.training_set
+    assert len(encode(with_values_seen(training_set), training_set.columns)) > users
+
+
+def bare(ready: Platform, users: int) -> None:
+    """The bare query over the copy's files, to Arrow."""
+    import duckdb
+
+    copied = history_files(ready.database, ready.use_case.name, ready.settings.home)
+    query = bare_query({name: view.files for name, view in copied.tables.items()})
+    with duckdb.connect(config={"memory_limit": ready.settings.engine_memory}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        assert connection.sql(query).to_arrow_table().num_rows > users
+
+
+def copy(ready: Platform, users: int) -> None:
+    """The copy of history in Parquet, where it isn't there yet."""
+    history_files(ready.database, ready.use_case.name, ready.settings.home)
+
+
+def plain(ready: Platform, users: int) -> None:
+    """The same join by hand in PostgreSQL, to Arrow."""
+    by_hand(ready, users)
+
+
+def feast(ready: Platform, users: int) -> None:
+    """Feast's own PostgreSQL store, to Arrow."""
+    if not limited(ready, PEER_SECONDS, lambda: by_feast(ready, users)):
+        raise TimeoutError(f"not within {PEER_SECONDS} s")
+
+
+def trained(ready: Platform, users: int) -> None:
+    """`streamflow train --sample`."""
+    now = datetime.now(UTC)
+    choice = Choice(months=len(JOINED), sample=min(SAMPLE, users))
+    train(ready, JOINED[-1], None, 42, now, choice=choice)
+
+
+def scored(ready: Platform, users: int) -> None:
+    """`streamflow score`, of everyone of the newest month."""
+    now = datetime.now(UTC)
+    newest = max(one.version for one in ready.registry.versions())
+    # Another moment of knowing is another scoring.
+    done = score(ready, MONTHS[-1], "bench", now, known_at=now, version=newest)
+    assert done.added
+    assert done.scoring.entities > 0.9 * users
+
+
+STEPS: dict[str, Callable[[Platform, int], None]] = {
+    "copy": copy,
+    "matrix": matrix,
+    "bare query": bare,
+    "plain SQL": plain,
+    "Feast": feast,
+    "train": trained,
+    "score": scored,
+}
+
+
+def one_step(name: str, users: int) -> None:
+    """In a process of its own: do the step, print its seconds and megabytes."""
+    importlib.import_module("feast")  # the import isn't measured
+
+    with platform(load_settings()) as ready:
+        started = time.perf_counter()
+        STEPS[name](ready, users)
+        seconds = time.perf_counter() - started
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "megabytes": megabytes}))
+
+
+def measured(home: Path, users: int, name: str, engine: str) -> Record | None:
+    """The record of a step, which is written at once; None if it didn't come to its end."""
+    environment = {**os.environ, **_environment(home), "STREAMFLOW_ENGINE": engine}
+    command = [sys.executable, "-m", "bench.engines", "step", name, str(users)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    facts = {"users": users, "months": NUMBER_OF_MONTHS, "step": name, "engine": engine}
+    record = {**facts, "machine": machine(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["killed"])[-1]
+        record["failed"] = said if done.returncode > 0 else signal.Signals(-done.returncode).name
+    else:
+        record |= json.loads(done.stdout.splitlines()[-1])
+    RESULTS.mkdir(exist_ok=True)
+    with FILE.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    found = record.get("failed") or f"{record['seconds']:.2f} s, {record['megabytes']:,.0f} MB"
+    print(f"{users:>11,}  {name:<11} {engine:<9} {found}", flush=True)
+    return None if "failed" in record else record
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {"STREAMFLOW_HOME": str(home), "STREAMFLOW_USE_CASE": "churn"}
+
+
+def size(folder: Path, users: int, with_feast: bool) -> bool:
+    """Measure all with so many users; whether Feast's own store came to its end."""
     home = folder / f"home-{users}"
-    settings = load_settings(home=home, database_url=None, use_case="churn", engine="duckdb")
-    with platform(settings) as ready:
+    os.environ |= _environment(home)
+    # The database is up while the block runs.
+    with platform(load_settings(engine="postgres")) as ready:
         assert ready.use_case.generate is not None
         ready.use_case.generate(Generation(home / "data", users, len(MONTHS), 42))
         for number, as_of in enumerate(MONTHS):
             month = home / "data" / f"month_{number:03}"
             ingest(ready, month, as_of, None, datetime.now(UTC), "bench", really=True)
+            shutil.rmtree(month)
         apply(ready)
-        started = time.perf_counter()
-        copied = history_files(ready.database, ready.use_case.name, home)
-        seconds = {COPY: [time.perf_counter() - started]}
-        query = bare_query({name: view.files for name, view in copied.tables.items()})
-
-        def to_matrix() -> None:
-            """What `streamflow train` does before it fits."""
-            now = datetime.now(UTC)
-            made = point_in_time.assemble(ready.history, ready.use_case, MONTHS, now)
-            training_set = made.training_set
-            matrix = encode(with_values_seen(training_set), training_set.columns)
-            assert len(matrix) > 0.9 * users * len(MONTHS)
-
-        def bare() -> None:
-            with duckdb.connect(config={"memory_limit": settings.engine_memory}) as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                assert connection.sql(query).to_arrow_table().num_rows > 0.9 * users * len(MONTHS)
-
-        to_matrix()  # Feast's import
-        seconds |= interleaved({OURS: timed(to_matrix), BARE: timed(bare)}, ROUNDS)
-    return seconds
+        if "duckdb" in ENGINES:
+            measured(home, users, "copy", "duckdb")
+        for _ in range(ROUNDS):
+            for engine in ENGINES:
+                measured(home, users, "matrix", engine)
+                peer = {"duckdb": "bare query", "postgres": "plain SQL"}.get(engine)
+                if peer is not None:
+                    measured(home, users, peer, engine)
+        for engine in ENGINES:
+            measured(home, users, "train", engine)
+        for _ in range(ROUNDS):
+            for engine in ENGINES:
+                measured(home, users, "score", engine)
+        ended = with_feast and measured(home, users, "Feast", "postgres") is not None
+    shutil.rmtree(home)
+    return ended
 
 
-def timed(step: Callable[[], None]) -> Callable[[], float]:
-    """The step, which returns its seconds."""
+def medians() -> dict[tuple[str, str], dict[tuple[int, int], tuple[float, float]]]:
+    """By step and engine, and by users and months, the median of seconds, and of megabytes."""
+    runs: dict[tuple[str, str], dict[tuple[int, int], list[Record]]] = {}
+    for line in FILE.read_text().splitlines():
+        one = json.loads(line)
+        if "failed" not in one:
+            of_step = runs.setdefault((one["step"], one["engine"]), {})
+            of_step.setdefault((one["users"], one["months"]), []).append(one)
+    return {
+        key: {
+            place: (
+                statistics.median(one["seconds"] for one in records),
+                statistics.median(one["megabytes"] for one in records),
+            )
+            for place, records in sorted(sizes.items())
+        }
+        for key, sizes in runs.items()
+    }
 
-    def run() -> float:
-        started = time.perf_counter()
-        step()
-        return time.perf_counter() - started
 
-    return run
-
-
-def shown(users: int, seconds: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Print the medians of a size, and return them."""
-    medians = {name: statistics.median(runs) for name, runs in seconds.items()}
-    for name, median in medians.items():
-        ratio = f"   ours is {medians[OURS] / median:.2f} times that" if name == BARE else ""
-        per_million = median / users * 1e6
-        print(f"{users:>11,}  {name:<35} {median:8.2f} s  {per_million:8.2f} s/million{ratio}")
-    return {"users": users, "medians": medians, "seconds": dict(seconds)}
+def figures() -> str:
+    """All results as tables in Markdown, with what the claims ask for."""
+    found = medians()
+    places = sorted({place for sizes in found.values() for place in sizes})
+    heads = [f"{users:,} x {months} months" for users, months in places]
+    lines = [f"| step | engine | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
+    for (step, engine), sizes in found.items():
+        cells = [
+            "" if place not in sizes else f"{sizes[place][0]:.1f} s, {sizes[place][1]:,.0f} MB"
+            for place in places
+        ]
+        lines.append(f"| {step} | {engine} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *bars(found)])
 
 
-def bars(sizes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the claim asks for, and what was measured."""
-    newest, first = sizes[-1], sizes[0]
-    of_bare = newest["medians"][OURS] / newest["medians"][BARE]
-    growth = (newest["medians"][OURS] / newest["users"]) / (first["medians"][OURS] / first["users"])
-    found = [
-        ("at most 1.5 times the bare DuckDB query", of_bare, of_bare <= 1.5),
-        ("at most 1.3 times the time per user of the smallest size", growth, growth <= 1.3),
-    ]
-    return [{"bar": bar, "measured": measured, "met": met} for bar, measured, met in found]
+def bars(
+    found: Mapping[tuple[str, str], Mapping[tuple[int, int], tuple[float, float]]],
+) -> list[str]:
+    """What the claims ask for, and what was measured."""
+    lines = ["| asked for | measured |", "|---|---|"]
+    compared = [("duckdb", "bare query", 1.5), ("postgres", "plain SQL", 2.0)]
+    for engine, peer, most in compared:
+        ours, theirs = found.get(("matrix", engine), {}), found.get((peer, engine), {})
+        for place in sorted(ours.keys() & theirs.keys()):
+            ratio = ours[place][0] / theirs[place][0]
+            lines.append(
+                f"| {engine}: at most {most} times the {peer}, {place[0]:,} users | {ratio:.2f} |"
+            )
+        feasts = found.get(("Feast", "postgres"), {})
+        for place in sorted(ours.keys() & feasts.keys()):
+            ratio = feasts[place][0] / ours[place][0]
+            lines.append(
+                f"| {engine}: at least 5 times as fast as Feast, {place[0]:,} users | {ratio:.1f} |"
+            )
+    for step in ("matrix", "score"):
+        sizes = found.get((step, "duckdb"), {})
+        if len(sizes) > 1:
+            (first, least), (last, most_users) = min(sizes.items()), max(sizes.items())
+            growth = most_users[0] / last[0] / (least[0] / first[0])
+            said = f"{step}: at most 1.3 times the time per user of {first[0]:,} at {last[0]:,}"
+            lines.append(f"| {said} | {growth:.2f} |")
+    return lines
 
 
 def main() -> None:
-    """Measure, print and write the results."""
+    """Measure; or, as it is asked, one step alone, or the figures into the document."""
+    if sys.argv[1:2] == ["step"]:
+        one_step(sys.argv[2], int(sys.argv[3]))
+        return
+    if sys.argv[1:2] == ["docs"]:
+        text = DOCUMENT.read_text()
+        before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{figures()}\n\n{after}")
+        return
     numbers = [int(one) for one in os.environ.get("USERS", "100000,1000000").split(",")]
-    claim = "Training set of two months x 14 features on DuckDB, by number of users"
-    print(f"{claim}\n{machine()}\n")
-    sizes: list[dict[str, Any]] = []
+    print(f"{machine()}\n")
     with temporary_folder() as folder:
+        with_feast = "postgres" in ENGINES
         for users in numbers:
-            sizes.append(shown(users, measured(folder, users)))
-    for bar in bars(sizes):
-        print(f"{bar['bar']}: {bar['measured']:.2f}, {'met' if bar['met'] else 'not met'}")
-    RESULTS.mkdir(exist_ok=True)
-    result = {"claim": claim, "machine": machine(), "sizes": sizes, "bars": bars(sizes)}
-    (RESULTS / "engines.json").write_text(json.dumps(result, indent=2) + "\n")
+            with_feast = size(folder, users, with_feast)
+    print(f"\n{figures()}")
 
 
 if __name__ == "__main__":

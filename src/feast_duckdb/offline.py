@@ -132,6 +132,22 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
         return DuckDBRetrievalJob(_connection(config), query)
 
     @staticmethod
+    def pull_left_out_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+    ) -> DuckDBRetrievalJob:
+        """Keys and timestamps of the rows that don't meet the source's condition, if it has one:
+        an online store takes them out."""
+        created = [created_timestamp_column] if created_timestamp_column else []
+        names = ", ".join(map(quoted, [*join_key_columns, timestamp_field, *created]))
+        condition = config.offline_store.conditions.get(data_source.name, "true")
+        query = f"SELECT {names} FROM {_all_rows(data_source)} AS known WHERE NOT ({condition})"
+        return DuckDBRetrievalJob(_connection(config), query)
+
+    @staticmethod
     def pull_all_from_table_or_query(
         config: RepoConfig,
         data_source: DataSource,
@@ -189,12 +205,15 @@ def known_rows(config: RepoConfig, source: DataSource) -> str:
 
     Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
     """
+    conditions = " AND ".join(_conditions(config, source)) or "true"
+    return f"(SELECT * FROM {_all_rows(source)} AS known WHERE {conditions})"
+
+
+def _all_rows(source: DataSource) -> str:
     if isinstance(source, FileSource):
-        rows = "read_parquet('" + source.path.replace("'", "''") + "')"
-    else:
-        rows = source.get_table_query_string()
-    conditions = _conditions(config, source)
-    return f"(SELECT * FROM {rows} AS known WHERE {' AND '.join(conditions) or 'true'})"
+        path: str = source.path.replace("'", "''")
+        return f"read_parquet('{path}')"
+    return str(source.get_table_query_string())
 
 
 def _conditions(config: RepoConfig, source: DataSource) -> list[str]:

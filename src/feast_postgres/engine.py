@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import Any, Literal
 
 from feast import BatchFeatureView, FeatureView, StreamFeatureView
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.common.materialization_job import (
     MaterializationJob,
     MaterializationJobStatus,
@@ -24,14 +22,14 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from psycopg import Connection, sql
-from psycopg.rows import tuple_row
 
-from feast_postgres.casts import TIMESTAMP_TYPES, Cast, cast
-from feast_postgres.columns import Column, TableLayout, table_layout, utc
+from feast_postgres.columns import TableLayout, table_layout, utc
 from feast_postgres.offline import PostgresOfflineStoreConfig, without_later_rows
 from feast_postgres.online import PostgresOnlineStore
 from feast_postgres.online_tables import table_to_write
 from feast_postgres.online_writes import remove
+from feast_postgres.reading.pulled_rows import PulledRows, pulled_rows
+from feast_postgres.reading.source_rows import NeedsFeast, Source
 from feast_postgres.tables import insert, lock_if_empty, upsert
 
 _logger = logging.getLogger(__name__)
@@ -63,9 +61,10 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
     condition for the source are taken out, of whatever window.
 
     The rows stay in the database, cast as Feast would have converted them; NaN stays NaN, and
-    integers in a column with nulls are exact. A view that PostgreSQL alone can't materialize goes
-    through Feast's local engine: one with another database, a transformation, or a column of a type
-    that isn't cast. The reason is logged at level INFO.
+    integers in a column with nulls are exact. Where another offline store gives rows as Arrow, as
+    feast_duckdb does, the newest of each entity are read there and come by COPY. A view that
+    PostgreSQL alone can't materialize goes through Feast's local engine: one with another database,
+    a transformation, or a column of a type that isn't cast. The reason is logged at level INFO.
     """
 
     @property
@@ -81,7 +80,7 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
     ) -> MaterializationJob:
         try:
             self._materialize_in_database(task)
-        except _NeedsFeast as reason:
+        except NeedsFeast as reason:
             name = task.feature_view.name
             _logger.info("Feature view %r goes through Feast's local engine: %s", name, reason)
             return super()._materialize_one(registry, task, **arguments)
@@ -90,28 +89,27 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
         return _job(task, MaterializationJobStatus.SUCCEEDED)
 
     def _materialize_in_database(self, task: MaterializationTask) -> None:
-        """Raises _NeedsFeast if the database alone can't do it, and the errors of psycopg."""
+        """Raises NeedsFeast if the database alone can't do it, and the errors of psycopg."""
         config, view = self.repo_config, task.feature_view
-        _check_stores(config, self.online_store)
-        _check_view(view)
+        pulled = pulled_rows(config, self.offline_store)
+        _check_stores(config, self.online_store, pulled)
+        _check_view(view, pulled)
         layout = table_layout(view)
         if layout.serialized:
-            raise _NeedsFeast("its join keys have a type that PostgreSQL doesn't have")
-        source, condition = view.batch_source, None
-        if isinstance(config.offline_store, PostgresOfflineStoreConfig):
-            condition = config.offline_store.conditions.get(source.name)
-            source = without_later_rows(config, source)
-        source_rows = _Source(source)
+            raise NeedsFeast("its join keys have a type that PostgreSQL doesn't have")
         start, end = utc(task.start_time), utc(task.end_time)
 
         def work(connection: Connection[object]) -> None:
             table = table_to_write(connection, config, view)
             with connection.transaction():
                 _prepare_session(connection, config.offline_store)
-                if condition is not None:
-                    gone = _Source(view.batch_source).gone(connection, layout, condition)
+                if pulled is not None:
+                    source, gone = pulled.copied(connection, view, layout, start, end)
+                else:
+                    source, gone = _in_database(connection, config, view, layout)
+                if gone is not None:
                     remove(connection, table, layout, gone)
-                rows = source_rows.rows(connection, layout, start, end)
+                rows = source.rows(connection, layout, start, end)
                 columns = layout.feature_columns
                 statement = insert if lock_if_empty(connection, table) else upsert
                 connection.execute(statement(connection, table, layout, columns, rows))
@@ -119,159 +117,55 @@ class PostgresEngine(LocalComputeEngine):  # type: ignore[misc]
         self.online_store.run(config, work)
 
 
-class _NeedsFeast(Exception):
-    """The reason why Feast's local engine must materialize a feature view."""
+def _in_database(
+    connection: Connection[object], config: RepoConfig, view: FeatureView, layout: TableLayout
+) -> tuple[Source, sql.Composed | None]:
+    """The view's source without later rows, and the rows that don't meet its condition."""
+    source, condition = view.batch_source, None
+    if isinstance(config.offline_store, PostgresOfflineStoreConfig):
+        condition = config.offline_store.conditions.get(source.name)
+        source = without_later_rows(config, source)
+    if condition is None:
+        return Source(source), None
+    return Source(source), Source(view.batch_source).gone(connection, layout, condition)
 
 
-def _check_stores(config: RepoConfig, online_store: object) -> None:
+def _check_stores(config: RepoConfig, online_store: object, pulled: PulledRows | None) -> None:
     offline, online = config.offline_store, config.online_store
     if not isinstance(online_store, PostgresOnlineStore):
-        raise _NeedsFeast("its online store isn't PostgresOnlineStore")
+        raise NeedsFeast("its online store isn't PostgresOnlineStore")
+    if pulled is not None:
+        return
     if not isinstance(offline, PostgreSQLOfflineStoreConfig):
-        raise _NeedsFeast("its offline store isn't PostgreSQL")
+        raise NeedsFeast("its offline store isn't PostgreSQL")
     for name in ("host", "port", "database", "user"):
         if getattr(offline, name) != getattr(online, name):
-            raise _NeedsFeast(f"offline and online store differ in {name}")
+            raise NeedsFeast(f"offline and online store differ in {name}")
 
 
-def _check_view(view: FeatureView) -> None:
+def _check_view(view: FeatureView, pulled: PulledRows | None) -> None:
     if type(view) not in (FeatureView, StreamFeatureView, BatchFeatureView):
-        raise _NeedsFeast(f"it's a {type(view).__name__}")
-    if view.source_views or not isinstance(view.batch_source, PostgreSQLSource):
-        raise _NeedsFeast("its source isn't PostgreSQL")
+        raise NeedsFeast(f"it's a {type(view).__name__}")
+    in_database = isinstance(view.batch_source, PostgreSQLSource)
+    if view.source_views or not (in_database or pulled is not None):
+        raise NeedsFeast("its source isn't PostgreSQL")
     if getattr(view.batch_source, "connection_ref", None):
-        raise _NeedsFeast("its source has a connection of its own")
+        raise NeedsFeast("its source has a connection of its own")
     for name in ("feature_transformation", "aggregations", "filter", "enable_validation"):
         if getattr(view, name, None):
-            raise _NeedsFeast(f"it has {name}")
+            raise NeedsFeast(f"it has {name}")
     if view.offline or not view.online:
-        raise _NeedsFeast("it is not materialized to the online store alone")
+        raise NeedsFeast("it is not materialized to the online store alone")
 
 
-def _prepare_session(connection: Connection[object], offline: PostgreSQLOfflineStoreConfig) -> None:
-    path = (offline.db_schema or offline.user).strip()  # unquoted, as in Feast's own sessions
+def _prepare_session(connection: Connection[object], offline: object) -> None:
+    path = "public"
+    if isinstance(offline, PostgreSQLOfflineStoreConfig):
+        path = (offline.db_schema or offline.user).strip()  # unquoted, as in Feast's own sessions
     settings = {**_SESSION, "search_path": path if path == "public" else f"{path},public"}
     calls = sql.SQL(", ").join(sql.SQL("set_config(%s, %s, true)") for _ in settings)
     values = [part for setting in settings.items() for part in setting]
     connection.execute(sql.SQL("SELECT {}").format(calls), values)
-
-
-class _Source:
-    """A feature view's source, as a subquery with the columns of the online table."""
-
-    def __init__(self, source: PostgreSQLSource) -> None:
-        self._source = source
-        self._names = {feature: column for column, feature in source.field_mapping.items()}
-        table = source.get_table_query_string_with_alias("source")
-        self._from = sql.SQL(table)
-
-    def rows(
-        self, connection: Connection[object], layout: TableLayout, start: datetime, end: datetime
-    ) -> sql.Composed:
-        """Rows with an event timestamp from `start` to `end`, both included.
-
-        Raises _NeedsFeast if a column is missing or of an incompatible type, ValueError for a
-        timestamp that Feast can't hold.
-        """
-        types = self._types(connection)
-        event = self._timestamp(self._source.timestamp_field, types)
-        created = self._source.created_timestamp_column
-        window = sql.SQL("{} BETWEEN {} AND {}").format(
-            sql.Identifier(self._column(self._source.timestamp_field)),
-            sql.Literal(start),
-            sql.Literal(end),
-        )
-        casts = {
-            column: self._cast(column, types) for column in [*layout.keys, *layout.feature_columns]
-        }
-        self._check(connection, casts, window)
-        selected = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(one.expression, sql.Identifier(column.name))
-            for column, one in casts.items()
-        )
-        return sql.SQL(
-            "(SELECT {} AS event_timestamp, {} AS created_timestamp, 0 AS ctid, {} "
-            "FROM {} WHERE {}) AS given"
-        ).format(
-            event,
-            self._timestamp(created, types) if created else sql.SQL("NULL::timestamptz"),
-            selected,
-            self._from,
-            window,
-        )
-
-    def gone(
-        self, connection: Connection[object], layout: TableLayout, condition: str
-    ) -> sql.Composed:
-        """Keys and timestamps of the rows, named `known` in the condition, that don't meet it."""
-        types = self._types(connection)
-        created = self._source.created_timestamp_column
-        keys = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(self._cast(key, types).expression, sql.Identifier(key.name))
-            for key in layout.keys
-        )
-        return sql.SQL(
-            "(SELECT {} AS event_timestamp, {} AS created_timestamp, {} "
-            "FROM {} AS known WHERE NOT ({})) AS gone"
-        ).format(
-            self._timestamp(self._source.timestamp_field, types),
-            self._timestamp(created, types) if created else sql.SQL("NULL::timestamptz"),
-            keys,
-            sql.SQL(self._source.get_table_query_string()),
-            sql.SQL(condition),
-        )
-
-    def _types(self, connection: Connection[object]) -> dict[str, str]:
-        no_rows = sql.SQL("SELECT * FROM {} LIMIT 0").format(self._from)
-        described = connection.execute(no_rows).description or []
-        known = connection.adapters.types
-        return {
-            # for an array psycopg returns the type of its elements
-            column.name: kind.name if kind.oid == column.type_code else f"{kind.name}[]"
-            for column in described
-            if (kind := known.get(column.type_code))
-        }
-
-    def _column(self, name: str) -> str:
-        return str(self._names.get(name, name))
-
-    def _timestamp(self, name: str, types: dict[str, str]) -> sql.Composed:
-        column = self._column(name)
-        if types.get(column) not in TIMESTAMP_TYPES:
-            raise _NeedsFeast(f"column {column!r} is {types.get(column, 'missing')}")
-        return sql.SQL("{}::timestamptz").format(sql.Identifier(column))
-
-    def _cast(self, column: Column, types: dict[str, str]) -> Cast:
-        if column.feature == DUMMY_ENTITY_ID:
-            return Cast(sql.SQL("{}::text").format(sql.Literal(DUMMY_ENTITY_VAL)))
-        name = self._column(column.feature)
-        kind = types.get(name, "missing")
-        found = cast(column, sql.Identifier(name), kind)
-        if found is None:
-            raise _NeedsFeast(f"column {name!r} is {kind}, for a feature of {column.value_type}")
-        return found
-
-    def _check(
-        self, connection: Connection[object], casts: dict[Column, Cast], window: sql.Composed
-    ) -> None:
-        conditions = [
-            (column, error, condition, reason)
-            for column, one in casts.items()
-            for error, check in ((_NeedsFeast, one.by_feast), (ValueError, one.impossible))
-            if check
-            for condition, reason in [check]
-        ]
-        if not conditions:
-            return
-        wanted = sql.SQL(", ").join(
-            sql.SQL("bool_or({})").format(condition) for _, _, condition, _ in conditions
-        )
-        query = sql.SQL("SELECT {} FROM {} WHERE {}").format(wanted, self._from, window)
-        with connection.cursor(row_factory=tuple_row) as cursor:
-            found = cursor.execute(query).fetchone() or ()
-        for (column, error, _, reason), true in zip(conditions, found, strict=True):
-            if true:
-                raise error(f"{column.feature!r} {reason}")
 
 
 def _job(

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     )
     engine_spill: Path | None = Field(
         None,
-        description="folder for what doesn't fit in that memory; without it, `scratch` in the home",
+        description="folder for what doesn't fit in that memory; without it, `spill` in the home",
     )
     model_megabytes: int = Field(
         500,
@@ -174,6 +174,11 @@ class Settings(BaseSettings):
     def model_cache(self) -> Path:
         """The folder with downloaded model files, by their hash."""
         return self.home / "models"
+
+    @property
+    def spill(self) -> Path:
+        """The parent of the folders that DuckDB writes to."""
+        return self.engine_spill or self.home / "spill"
 
     @property
     def scratch(self) -> Path:

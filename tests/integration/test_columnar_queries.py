@@ -5,38 +5,44 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from psycopg import sql
 from tests.changing_case import ENTITIES, ITEMS, KEY, LABEL, OUTCOMES, use_case
-from tests.statements import execute
+from tests.columnar_history import (
+    FEBRUARY,
+    JANUARY,
+    TABLES,
+    Ingestion,
+    new_case,
+    opened,
+    plain,
+    stored,
+    write,
+)
 
-from streamflow.columnar.session import READS_HISTORY, Session
+from streamflow.columnar.session import READS_HISTORY
 from streamflow.features import entity_sample
 from streamflow.history.as_of import event_timestamp
-from streamflow.history.history_table import content_columns, create_history_table
+from streamflow.history.history_table import content_columns
 from streamflow.history.labels import known_labels
-from streamflow.history.parquet.history_files import HistoryFiles, history_files, parquet_folder
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
+from streamflow.monitoring.reading import month_rows
+from streamflow.monitoring.reading.data_facts import data_facts
+from streamflow.monitoring.reading.feature_counts import feature_counts
 from streamflow.postgres.database import Database
-from streamflow.postgres.queries import Composable, identifier, subquery
+from streamflow.postgres.queries import Composable, identifier, literal, subquery
+from streamflow.training.served_model import Feature
 from streamflow.use_case import Table, UseCase
 
 LONG = bool(os.environ.get("STREAMFLOW_LONG_TESTS"))
-JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 MONTHS = (JANUARY, FEBRUARY)
 # The last microsecond of both months, and days about the end of a horizon after them.
 MOMENTS = [*map(event_timestamp, MONTHS), *(datetime(2024, 3, n, 9, tzinfo=UTC) for n in (1, 2, 9))]
@@ -49,24 +55,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "on": st.none() | st.booleans(),
     LABEL: st.none() | st.booleans(),
 }
-_numbers = count()
-
-
-@dataclass
-class Ingestion:
-    """Rows of some tables, by entity; who was absent from them; when it was withdrawn."""
-
-    as_of: date
-    recorded_at: datetime
-    rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    absent: dict[str, list[str]] = field(default_factory=dict)
-    withdrawn_at: datetime | None = None
-
-
-def case(horizon: int, name: str) -> UseCase:
-    made = use_case(ITEMS)
-    label = replace(made.label, horizon=timedelta(days=horizon))
-    return replace(made, name=name, label=label)
+OF_MONITORING = {
+    *("rows_by_month", "entities_by_month", "compare_entities", "same_rows_of_months"),
+    *("count_rows", "count_features", "summarize_features", "feature_quantiles"),
+    *("judged_scores", "validation_rows"),
+}
 
 
 @st.composite
@@ -85,76 +78,6 @@ def histories(draw: st.DrawFn) -> list[Ingestion]:
         one.withdrawn_at = draw(st.none() | st.none() | st.sampled_from(MOMENTS))
         found.append(one)
     return found
-
-
-TABLES = use_case(ITEMS).tables()
-
-
-def write(database: Database, case: UseCase, ingestions: list[Ingestion]) -> None:
-    """Append these as ingest, withdraw and complete files do, without their checks."""
-    for table in TABLES:
-        create_history_table(database, case, table)
-    for one in ingestions:
-        append(database, case, one)
-
-
-def append(database: Database, case: UseCase, one: Ingestion) -> int:
-    with database.connection() as connection, connection.transaction():
-        execute = connection.execute
-        execute("SET LOCAL TimeZone = 'UTC'")
-        execute("SET LOCAL streamflow.ingesting = 'on'")
-        row = execute(
-            "INSERT INTO streamflow.ingestions "
-            "(use_case, as_of, recorded_at, ingested_at, ingested_by, tables) "
-            "VALUES (%s, %s, %s, %s, 'test', %s) RETURNING ingestion_id",
-            (
-                *(case.name, one.as_of, one.recorded_at, one.recorded_at),
-                json.dumps({name: {} for name in one.rows}),
-            ),
-        ).fetchone()
-        assert row is not None
-        number: int = row["ingestion_id"]
-        for table, rows in one.rows.items():
-            history = Table.history_of(table)
-            for entity, values in rows.items():
-                columns = [KEY, "as_of", "recorded_at", "ingestion_id", *values]
-                execute(
-                    sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-                        sql.Identifier(case.name, history),
-                        sql.SQL(", ").join(map(sql.Identifier, columns)),
-                        sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
-                    ),
-                    (entity, one.as_of, one.recorded_at, number, *values.values()),
-                )
-            for entity in one.absent.get(table, ()):
-                execute(
-                    "INSERT INTO streamflow.absences VALUES (%s, %s, %s, %s, %s, %s)",
-                    (
-                        *(case.name, history, entity),
-                        *(event_timestamp(one.as_of), one.recorded_at, number),
-                    ),
-                )
-        if one.withdrawn_at is not None:
-            execute(
-                "INSERT INTO streamflow.withdrawals "
-                "(ingestion_id, recorded_at, withdrawn_by, why, tables) "
-                "VALUES (%s, %s, 'test', 'wrong', '{}')",
-                (number, one.withdrawn_at),
-            )
-    return number
-
-
-@contextmanager
-def opened(database: Database, case: UseCase, home: Path) -> Iterator[Session]:
-    """A session over a copy of the case's history, up to date."""
-    session = Session(
-        database, lambda of, name: history_files(of, name, home).tables, "1GB", home / "spill"
-    )
-    try:
-        session.execute("wait_for_ingestion", use_case=case.name)
-        yield session
-    finally:
-        session.close()
 
 
 @pytest.fixture(scope="module")
@@ -210,27 +133,80 @@ def answers(database: Database, case: UseCase, known_at: datetime) -> Answers:
             ask(name, names, **these)
         ask("month_is_known", names, as_of=as_of)
         ask("segment_values", {**names, "column": identifier("on")}, **these)
+    ask("oldest_event", names)
+    for end in map(event_timestamp, MONTHS):
+        for name in ("newest_event", "count_window"):
+            ask(name, names, end=end, known_at=known_at)
+        for departed_after in (None, timedelta(days=28), timedelta(days=29)):
+            ask("absent_entities", names, month=end, departed_after=departed_after)
     for name in ("labelled_months", "count_month_labels"):
         ask(name, names, ordered=True, known_at=known_at)
-    return found
+    ask("labels_after", names, as_ofs=[JANUARY], since=JANUARY, known_at=known_at)
+    return found | monitored(database, case, known_at)
 
 
-def plain(row: Mapping[str, Any]) -> str:
-    """The row as a text that tells -0.0 from 0.0 and NaN from null; times are in UTC."""
-    return repr(
-        {
-            name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
-            for name, value in sorted(row.items())
-        }
-    )
+def monitored(database: Database, case: UseCase, known_at: datetime) -> Answers:
+    """What monitoring counts."""
+    history = month_rows.history(database, case, known_at)
+    facts = {f"facts of {as_of}": repr(data_facts(history, as_of)) for as_of in MONTHS}
+    readings = Table.history_of(READINGS)
+    features = [
+        Feature(name, "readings_fv", kind, nullable=True, max_age_seconds=None)
+        for name, kind in (("heat", "FLOAT64"), ("on", "BOOL"))
+    ]
+    bins = {"heat": (-1.0, 0.1, 0.5, 1.0), "on": None}
+    counts = {
+        f"counts of {months}": repr(feature_counts(history, readings, features, bins, months))
+        for months in ([JANUARY], [*MONTHS])
+    }
+    rows = history.rows(readings, ["heat"], MONTHS)
+    heat = {"number": literal("heat"), "column": identifier("heat")}
+    value = subquery(database.render("one_number", heat))
+    quantiles = {
+        f"quantiles {every}": repr(
+            database.rows(
+                "feature_quantiles",
+                {"rows": rows, "key": identifier(KEY), "values": value},
+                levels=[0.01, 0.25, 0.5, 0.99],
+                every=every,
+            )
+        )
+        for every in (1, 3)
+    }
+    return facts | counts | quantiles
 
 
-def stored(database: Database, case: UseCase, table: Table) -> list[str]:
-    text = f'SELECT * FROM "{case.name}"."{table.history}"'
-    if isinstance(database, Session):
-        return sorted(plain(row) for batch in database.batches(text) for row in batch.to_pylist())
-    with database.connection() as connection:
-        return sorted(map(plain, connection.execute(text).fetchall()))  # type: ignore[call-overload]
+def test_rows_that_are_given_come_with_their_segments_in_order(
+    database: Database, tmp_path: Path
+) -> None:
+    case_of_this = new_case("given")
+    rows = {ENTITIES: {"ä": {"age": 1, "kind": "x"}, "B": {"age": 2, "kind": "y"}}}
+    write(database, case_of_this, [Ingestion(JANUARY, MOMENTS[0], rows)])
+    found = []
+    with opened(database, case_of_this, tmp_path) as session:
+        for one in (database, session):
+            history = month_rows.history(one, case_of_this, FOR_EVER)
+            names = {
+                "number": identifier("segment_0"),
+                "key": identifier(KEY),
+                "column": identifier("kind"),
+                "rows": history.rows(Table.history_of(ENTITIES), ["kind"], MONTHS),
+            }
+            streamed = one.stream(
+                "validation_rows",
+                {
+                    "segments": subquery(one.render("segment_column", names)),
+                    "joins": subquery(one.render("segment_join", names)),
+                },
+                entities=["ä", "c", "B"],
+                as_ofs=[JANUARY] * 3,
+                probabilities=[0.1, 0.2, -0.0],
+                predictions=[0, 1, 0],
+                labels=[1, 0, 1],
+            )
+            found.append(repr(list(streamed)))
+    assert found[0] == found[1]
+    assert found[0] == "[(-0.0, 0, 1, 'y'), (0.2, 1, 0, None), (0.1, 0, 1, 'x')]"
 
 
 @pytest.mark.slow
@@ -252,7 +228,7 @@ def test_each_query_of_history_has_the_rows_that_postgresql_has(
     horizon: int,
     known: list[datetime],
 ) -> None:
-    case_of_this = case(horizon, f"random_{next(_numbers)}")
+    case_of_this = new_case("random", horizon)
     write(database, case_of_this, ingestions)
     home = tmp_path_factory.mktemp("home")
     with opened(database, case_of_this, home) as session:
@@ -262,100 +238,5 @@ def test_each_query_of_history_has_the_rows_that_postgresql_has(
             theirs = answers(database, case_of_this, known_at)
             ours = answers(session, case_of_this, known_at)
             assert {name for name in ours if ours[name] != theirs[name]} == set(), known_at
-    assert {key.partition(" ")[0] for key in ours} >= READS_HISTORY
-
-
-@pytest.mark.parametrize(
-    ("folder", "neighbour"),
-    [
-        ("item_id=zz", "other"),
-        ("as_of=2020-01-01", "other"),
-        ("a*b", "axb"),
-        ("c[de]", "cd"),
-        ("q?", "qz"),
-        ("it's", "other"),
-    ],
-)
-def test_the_name_of_the_home_changes_no_row(
-    database: Database, tmp_path: Path, folder: str, neighbour: str
-) -> None:
-    """Nor is what lies in a folder read that the name would be a pattern of."""
-    case_of_this = case(0, f"folder_{next(_numbers)}")
-    values = {"age": 1, "kind": "x"}
-    write(database, case_of_this, [Ingestion(JANUARY, MOMENTS[0], {ENTITIES: {"a": values}})])
-    history_files(database, case_of_this.name, tmp_path / neighbour)
-    with opened(database, case_of_this, tmp_path / folder) as session:
-        for table in TABLES:
-            assert stored(session, case_of_this, table) == stored(database, case_of_this, table)
-
-
-class Interrupted(Database):
-    """A database in which something happens when the files of history were asked for twice."""
-
-    def __init__(self, address: Any, happens: Callable[[], None]) -> None:
-        super().__init__(address)
-        self._happens, self._asked = happens, 0
-
-    def rows(self, name: str, *parts: Any, **values: object) -> list[Any]:
-        found = super().rows(name, *parts, **values)
-        if name == "parquet_files":
-            self._asked += 1
-            if self._asked == 2:
-                self._happens()
-        return found
-
-
-def test_a_file_that_another_process_has_just_written_stays(
-    database: Database, tmp_path: Path
-) -> None:
-    """Files that aren't needed any more are removed, but by one that knows less only older ones."""
-    case_of_this, table = case(0, f"race_{next(_numbers)}"), Table.history_of(ENTITIES)
-    values = {"age": 1, "kind": "x"}
-    write(database, case_of_this, [Ingestion(JANUARY, MOMENTS[0], {ENTITIES: {"a": values}})])
-    others: list[HistoryFiles] = []
-
-    def another() -> None:
-        later = Ingestion(FEBRUARY, MOMENTS[1], {ENTITIES: {"b": values}})
-        append(database, case_of_this, later)
-        others.append(history_files(database, case_of_this.name, tmp_path))
-
-    with Interrupted(database.address, another) as interrupted:
-        known = history_files(interrupted, case_of_this.name, tmp_path)
-    assert len(known.tables[table].files) == 1
-    files = others[0].tables[table].files
-    assert [pq.read_metadata(file).num_rows for file in files] == [1, 1]
-
-    # A file that nobody needs any more goes.
-    needless = parquet_folder(tmp_path) / case_of_this.name / table / "0-0.parquet"
-    needless.write_bytes(b"")
-    assert history_files(database, case_of_this.name, tmp_path) == others[0]
-    assert not needless.exists()
-
-
-def test_rows_that_were_changed_by_plain_sql_are_read_as_they_are(
-    database: Database, tmp_path: Path
-) -> None:
-    case_of_this = case(0, f"plain_{next(_numbers)}")
-    values = {"age": 1, "kind": "x"}
-    rows = {ENTITIES: {"a": values, "b": values}, OUTCOMES: {"a": {LABEL: True}}}
-    write(database, case_of_this, [Ingestion(JANUARY, MOMENTS[0], rows)])
-    items, outcomes = (f"{case_of_this.name}.{name}_history" for name in (ENTITIES, OUTCOMES))
-    copied = f"INSERT INTO {items} (item_id, as_of, recorded_at, ingestion_id, age, kind) SELECT"
-    statements = [
-        f"UPDATE {items} SET age = 2 WHERE item_id = 'a'",
-        f"DELETE FROM {items} WHERE item_id = 'b'",
-        f"{copied} 'c', as_of, recorded_at, ingestion_id, 3, kind FROM {items}",
-        f"{copied} 'd', as_of, recorded_at, 999999, 4, kind FROM {items} LIMIT 1",
-        f"UPDATE {items} SET age = 5 WHERE ingestion_id = 999999",
-        f"TRUNCATE {items}",
-    ]
-    with opened(database, case_of_this, tmp_path) as session:
-        before = history_files(database, case_of_this.name, tmp_path).tables
-        for statement in statements:
-            execute(database, statement)
-            session.refresh(case_of_this.name)
-            for table in TABLES:
-                assert stored(session, case_of_this, table) == stored(database, case_of_this, table)
-        after = history_files(database, case_of_this.name, tmp_path).tables
-    name = outcomes.partition(".")[2]
-    assert after[name] == before[name] != after[items.partition(".")[2]]
+    # What the others count is in those of monitoring, or reads scores too: see test_engines.py.
+    assert {key.partition(" ")[0] for key in ours} >= READS_HISTORY - OF_MONITORING

@@ -21,6 +21,7 @@ from tests.changing_case import (
     shaped,
     write_month,
 )
+from tests.statements import execute
 from tests.training_tables import data_hash
 
 from streamflow.bootstrap import platform
@@ -34,6 +35,7 @@ from streamflow.operations.forgetting import forget
 from streamflow.pipeline import train as training_run
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.settings import load_settings
@@ -45,6 +47,7 @@ JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
 NOW = datetime(2024, 4, 20, tzinfo=UTC)
 PERSON = "i003"
+ONLINE_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'online' ORDER BY tablename"
 
 LATE = replace(ITEMS, arrives_later=frozenset({"readings", OUTCOMES}))
 WITH_SIZE = LATE.with_column("readings", "size", Column("Float64"))
@@ -210,6 +213,49 @@ def test_a_model_is_the_same_and_each_engine_reproduces_the_other(
             apply(later)
             done = reproduce.reproduce(later, later.registry.run(run.run_id), NOW)
             assert done.verdict == "identical", done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_materialized_is_the_same_after_corrections_and_withdrawals(
+    story: Story, engine: str
+) -> None:
+    story.load({"readings": month(LATE, 3)["readings"][:7]}, 2, JANUARY)
+    fewer = month(LATE, 1)
+    rows = {name: fewer[name][5:] for name in (ENTITIES, OUTCOMES)}
+    story.load(rows, 3, JANUARY, complete=True)
+    wrong = story.load({"readings": month(LATE, 5)["readings"]}, 4, FEBRUARY)
+    withdraw(story.ready, wrong, "wrong", day(5), "ann")
+    with opened(story.ready, engine) as other:
+        online = [stages(one) for one in (story.ready, other)]
+    assert online[0] == online[1]
+    # The last stage takes out what was withdrawn, and the first has January alone.
+    first, *_, before, last = online[0]
+    assert first != before != last != first
+
+
+def stages(ready: Platform) -> list[dict[str, list[str]]]:
+    """What is online after materializing what was known at each of some moments."""
+    found = []
+    tables = [row["tablename"] for row in execute(ready.database, ONLINE_TABLES)]
+    for table in tables:
+        execute(ready.database, f'TRUNCATE online."{table}"')
+    execute(ready.database, "DELETE FROM streamflow.materializations")
+    for number in (0, 2, 3, 4, 6):
+        materialize(ready, JANUARY if number == 0 else FEBRUARY, day(number))
+        found.append(
+            {
+                table: [
+                    row["text"]
+                    for row in execute(
+                        ready.database,
+                        f'SELECT one::text AS text FROM online."{table}" AS one ORDER BY 1',
+                    )
+                ]
+                for table in tables
+            }
+        )
+    return found
 
 
 @pytest.mark.parametrize("engine", ENGINES)

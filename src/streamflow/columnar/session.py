@@ -28,6 +28,11 @@ READS_HISTORY = frozenset(
         *("entity_rows", "entities_with_label", "entity_hashes", "entities_at"),
         *("count_labelled", "count_entities", "count_null_labels", "count_premature_labels"),
         *("entities_without_row", "rows_of_ingestions", "segment_values"),
+        *("oldest_event", "newest_event", "count_window", "labels_after"),
+        "absent_entities",
+        *("rows_by_month", "entities_by_month", "compare_entities", "same_rows_of_months"),
+        *("count_rows", "count_features", "summarize_features", "feature_quantiles"),
+        *("judged_scores", "validation_rows"),
     }
 )
 # What queries of history join with, by its columns that they read.
@@ -36,6 +41,10 @@ _SMALL_TABLES = {
     "absences": "use_case text, history text, entity text, event_timestamp timestamptz, "
     "recorded_at timestamptz, ingestion_id bigint",
 }
+# By query, rows of PostgreSQL that it is joined with: their name in it, and the query of them.
+_JOINED_ROWS = {"judged_scores": ("joined_scores", "copied_scores")}
+# Queries whose values are the columns of rows, named `given` in them.
+_GIVEN_ROWS = frozenset({"validation_rows"})
 _ROWS_PER_BATCH = 100_000
 
 
@@ -109,6 +118,26 @@ class Session(Database):
         rows: list[Row] = found.to_pylist()
         return rows
 
+    def stream(
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
+    ) -> Iterator[tuple[Any, ...]]:
+        """As the database has it. Raises FeatureStoreUnavailable, too."""
+        if name not in READS_HISTORY:
+            yield from self._database.stream(name, identifiers, **values)
+            return
+        import pyarrow as pa
+
+        with self.cursor() as cursor:
+            if name in _GIVEN_ROWS:
+                cursor.register("given", pa.table(values))
+                values = {}
+            if name in _JOINED_ROWS:
+                joined, query = _JOINED_ROWS[name]
+                cursor.register(joined, self._in_postgres(query, **values))
+            found = cursor.sql(rendered(name, identifiers, values))
+            for batch in found.to_arrow_reader(_ROWS_PER_BATCH):
+                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
     def render(self, name: str, identifiers: Identifiers | None = None, /, **values: object) -> str:
         """The named query as text in DuckDB's SQL, with its values in it."""
         return rendered(name, identifiers, values)
@@ -159,15 +188,18 @@ class Session(Database):
                     cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {_view(view)}")
                 cursor.execute("COMMIT")
 
-    def _copy(self, cursor: DuckDBPyConnection, use_case: str, table: str, columns: str) -> None:
+    def _in_postgres(self, name: str, /, **values: object) -> pa.Table:
+        """All rows of a query that PostgreSQL answers."""
         import pyarrow as pa
 
+        with record_batch_reader(self._database) as read:
+            return pa.Table.from_batches(read(self._database.render(name, **values)))
+
+    def _copy(self, cursor: DuckDBPyConnection, use_case: str, table: str, columns: str) -> None:
         cursor.execute(f"CREATE OR REPLACE TABLE streamflow.{table} ({columns})")
         if not self._database.rows(f"any_{table}", use_case=use_case):
             return
-        query = self._database.render(f"copied_{table}", use_case=use_case)
-        with record_batch_reader(self._database) as read:
-            cursor.register("copied", pa.Table.from_batches(read(query)))
+        cursor.register("copied", self._in_postgres(f"copied_{table}", use_case=use_case))
         cursor.execute(f"INSERT INTO streamflow.{table} BY NAME SELECT * FROM copied")
         cursor.unregister("copied")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
+from streamflow.features.engines.history_database import up_to_date
 from streamflow.history.labels import known_labels
 from streamflow.monitoring import recorded
 from streamflow.monitoring.alarm import MONTH_BEFORE, TRAINING, Alarm, Figure, in_order
@@ -46,7 +47,8 @@ def monitored(
     """
     bounds = platform.use_case.monitoring
     progress("read what the version learned from")
-    history = month_rows.history(platform.database, platform.use_case, known_at)
+    database = up_to_date(platform.history, platform.use_case)
+    history = month_rows.history(database, platform.use_case, known_at)
     earlier = [month for month in history.months if month < as_of]
     of_version = learned(platform, version)
     tests = _tests(platform, of_version)

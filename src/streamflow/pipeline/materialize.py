@@ -39,7 +39,7 @@ def materialize(
         as_of = known[-1]
     with one_step(platform.database):
         done = materialization.materialize(
-            platform.database,
+            platform.history,
             platform.use_case,
             as_of,
             now,
@@ -47,5 +47,5 @@ def materialize(
             platform.settings.online_store,
         )
         newest = max((one.newest for one in done), default=as_of)
-        record_absent_entities(platform.database, platform.use_case, newest)
+        record_absent_entities(platform.history, platform.use_case, newest)
     return done

@@ -18,12 +18,14 @@ import psycopg
 from psycopg import sql
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from streamflow.errors import DatabaseUnavailable, InvalidSettings
 from streamflow.postgres.driver_errors import errors_translated
 from streamflow.postgres.queries import composed, named_queries
+
+ROWS_AT_A_TIME = 50_000
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -151,6 +153,19 @@ class Database:
         """The named query's only row. Raises ValueError if it has another number of rows."""
         (row,) = self.rows(name, identifiers, **values)
         return row
+
+    def stream(
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of the named query as tuples, a part at a time, so that memory stays small."""
+        text = self.render(name, identifiers, **values)
+        with (
+            self.transaction(),
+            self.connection() as connection,
+            connection.cursor("rows", row_factory=tuple_row) as cursor,
+        ):
+            cursor.itersize = ROWS_AT_A_TIME
+            yield from cursor.execute(text.encode())
 
     def copy(self, name: str, content: bytes) -> None:
         """Load the content by the named COPY. Raises ValueError if PostgreSQL can't read it."""

@@ -9,6 +9,7 @@ from streamflow.columnar.session import HistoryView, Session
 from streamflow.history.parquet.history_files import history_files
 from streamflow.postgres.database import Database
 from streamflow.settings import Settings
+from streamflow.use_case import UseCase
 
 
 @contextmanager
@@ -22,9 +23,18 @@ def history_database(settings: Settings, database: Database) -> Iterator[Session
     def histories(of: Database, use_case: str) -> Mapping[str, HistoryView]:
         return history_files(of, use_case, settings.home).tables
 
-    spill = settings.engine_spill or settings.scratch
-    session = Session(database, histories, settings.engine_memory, spill)
+    session = Session(database, histories, settings.engine_memory, settings.spill)
     try:
         yield session
     finally:
         session.close()
+
+
+def up_to_date(database: Database, use_case: UseCase) -> Database:
+    """The database, in which history is read as it is committed now.
+
+    Raises FeatureStoreUnavailable, DatabaseUnavailable.
+    """
+    if isinstance(database, Session):
+        database.refresh(use_case.name)
+    return database

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,6 @@ from streamflow.training import dataset_table
 from streamflow.training.dataset_table import LABEL
 from streamflow.use_case import Table
 
-_ROWS_AT_A_TIME = 50_000
 # Validation rows whose segments are looked up.
 MOST_VALIDATION_ROWS = 50_000
 
@@ -27,7 +26,7 @@ MOST_VALIDATION_ROWS = 50_000
 def scores_of(history: History, scoring: Scoring) -> Scored:
     """The scoring's scores, without labels, in the order of the entities' ids."""
     probabilities, predictions = array("d"), array("b")
-    for row in _stream(history, "scored_rows", {}, scoring_id=scoring.scoring_id):
+    for row in history.database.stream("scored_rows", scoring_id=scoring.scoring_id):
         probabilities.append(row[0])
         predictions.append(row[1])
     return Scored(_floats(probabilities), _labels(predictions))
@@ -47,8 +46,7 @@ def judged_scores(history: History, scoring: Scoring, segments: Sequence[str]) -
         **parts,
     }
     return _scored(
-        _stream(
-            history,
+        history.database.stream(
             "judged_scores",
             names,
             scoring_id=scoring.scoring_id,
@@ -74,8 +72,7 @@ def validation_scores(history: History, learned: Learned, segments: Sequence[str
         return found
 
     return _scored(
-        _stream(
-            history,
+        history.database.stream(
             "validation_rows",
             {"key": identifier(history.use_case.join_key), **parts},
             entities=table.column(0).to_pylist()[::step],
@@ -140,22 +137,3 @@ def _floats(values: array[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]
 
 def _labels(values: array[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array(values, np.int64)
-
-
-def _stream(
-    history: History, query: str, names: Mapping[str, Composable], **values: object
-) -> Iterator[Sequence[Any]]:
-    """The query's rows, a part at a time, so that memory stays small."""
-    text = history.database.render(query, names, **values)
-    with (
-        history.database.transaction(),
-        history.database.connection() as connection,
-        connection.cursor("rows", row_factory=_as_they_are) as cursor,
-    ):
-        cursor.itersize = _ROWS_AT_A_TIME
-        cursor.execute(text.encode())
-        yield from cursor
-
-
-def _as_they_are(_: object) -> Any:
-    return tuple

@@ -18,8 +18,9 @@ def forget_in_home(settings: Settings, join_key: str, entities: Sequence[str]) -
 
     Raises OSError for a file that can't be written.
     """
-    with scratch(settings.scratch):
-        pass  # what killed processes left there is removed
+    for folder in (settings.scratch, settings.spill):
+        with scratch(folder):
+            pass  # what killed processes left there is removed
     remove_copies(settings.home)
     found: dict[str, int] = {}
     ids = frozenset(entities)

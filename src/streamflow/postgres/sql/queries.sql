@@ -480,7 +480,7 @@ SELECT line, {column} AS value FROM {staging} WHERE {column} > %(as_of)s ORDER B
 -- name: months_with_same_rows
 -- Of some of the file's rows, per month how many history has with the same values.
 WITH some_rows AS MATERIALIZED (
-    SELECT {columns} FROM {staging} ORDER BY hashtext({key}), {key} LIMIT %(compared)s
+    SELECT {columns} FROM {staging} ORDER BY md5({key}), {key} COLLATE "C" LIMIT %(compared)s
 )
 SELECT history.as_of, count(DISTINCT some_rows.{key}) AS same,
        (SELECT count(*) FROM some_rows) AS compared,
@@ -532,6 +532,9 @@ WHERE use_case = %(use_case)s
 SELECT 1 FROM streamflow.withdrawals JOIN streamflow.ingestions USING (ingestion_id)
 WHERE use_case = %(use_case)s
 LIMIT 1
+
+-- name: copied_scores
+SELECT entity_id, probability, label FROM streamflow.scores WHERE scoring_id = %(scoring_id)s
 
 -- name: rewritten_histories
 SELECT history, times, rewritten_at FROM streamflow.rewritten_history WHERE use_case = %(use_case)s
@@ -1467,7 +1470,8 @@ SELECT feature,
        percentile_disc(%(levels)s::double precision[]) WITHIN GROUP (ORDER BY value) AS quantiles
 FROM {rows} AS month_rows
 CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value)
-WHERE hashtextextended({key}, 0) %% %(every)s = 0 AND value IS NOT NULL
+WHERE value IS NOT NULL
+  AND (%(every)s = 1 OR ('x' || left(md5({key}), 8))::bit(32)::bigint %% %(every)s = 0)
 GROUP BY feature
 
 -- name: monitoring_bins
@@ -1548,7 +1552,7 @@ FULL JOIN {earlier} AS earlier ON earlier.{key} = later.{key}
 -- Of some of a month's rows, per other month how many have the same values there.
 WITH some_rows AS MATERIALIZED (
     SELECT {key}, {columns} FROM {rows} AS month_rows
-    ORDER BY hashtext({key}), {key} LIMIT %(compared)s
+    ORDER BY md5({key}), {key} COLLATE "C" LIMIT %(compared)s
 )
 SELECT history.as_of, count(DISTINCT some_rows.{key}) AS same,
        (SELECT count(*) FROM some_rows) AS compared

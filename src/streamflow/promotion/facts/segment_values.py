@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 
+from streamflow.features.engines.history_database import up_to_date
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.platform import Platform
 from streamflow.postgres.queries import identifier
@@ -24,11 +25,12 @@ def segment_values(
     there = platform.database.rows("history_columns", schema=use_case.name, table=history)
     if column not in {row["column_name"] for row in there}:
         return None
+    database = up_to_date(platform.history, use_case)
     names = {
         "key": identifier(use_case.join_key),
         "column": identifier(column),
-        "history": known_rows(platform.database, use_case, history, known_at),
+        "history": known_rows(database, use_case, history, known_at),
     }
-    rows = platform.database.rows("segment_values", names, as_of=as_of, known_at=known_at)
+    rows = database.rows("segment_values", names, as_of=as_of, known_at=known_at)
     values = {row["entity"]: row["value"] for row in rows}
     return [values.get(entity) for entity in entities]
