@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, Field
 
 from feast_duckdb.job import Connection, DuckDBRetrievalJob
 from feast_duckdb.point_in_time import ViewQuery, point_in_time_query, quoted, timestamp
+from feast_known.conditions import known_conditions, with_source
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -184,19 +185,15 @@ class _Known:
 
 
 def _with_known_rows(config: RepoConfig, view: FeatureView) -> FeatureView:
-    # Copy the view: Feast's registry returns the same object again. Its own __copy__ calls the
-    # constructor, which replaces a stream view's batch source by that of its stream.
-    changed = object.__new__(type(view))
-    changed.__dict__.update(view.__dict__)
     source = view.batch_source
-    changed.batch_source = _Known(
+    known = _Known(
         known_rows(config, source),
         source.field_mapping,
         source.timestamp_field,
         source.created_timestamp_column,
         source.date_partition_column,
     )
-    return changed
+    return with_source(view, known)
 
 
 def known_rows(config: RepoConfig, source: DataSource) -> str:
@@ -205,7 +202,7 @@ def known_rows(config: RepoConfig, source: DataSource) -> str:
 
     Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
     """
-    conditions = " AND ".join(_conditions(config, source)) or "true"
+    conditions = " AND ".join(known_conditions(config, source, quoted, timestamp)) or "true"
     return f"(SELECT * FROM {_all_rows(source)} AS known WHERE {conditions})"
 
 
@@ -214,25 +211,6 @@ def _all_rows(source: DataSource) -> str:
         path: str = source.path.replace("'", "''")
         return f"read_parquet('{path}')"
     return str(source.get_table_query_string())
-
-
-def _conditions(config: RepoConfig, source: DataSource) -> list[str]:
-    found = []
-    known_at = config.offline_store.known_at
-    if known_at is not None:
-        if known_at.utcoffset() is None:
-            raise ValueError(f"known_at {known_at} has no time zone")
-        mapped = {feature: column for column, feature in source.field_mapping.items()}
-        created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
-        if not created:
-            raise ValueError(
-                f"Source {source.name!r} has no created_timestamp_column, so its rows as of "
-                f"{known_at} are unknown. Name the column, or leave known_at out."
-            )
-        found.append(f"known.{quoted(created)} <= {timestamp(known_at)}")
-    if condition := config.offline_store.conditions.get(source.name):
-        found.append(f"({condition})")
-    return found
 
 
 def _connection(config: RepoConfig, entities: pd.DataFrame | None = None) -> Connection:

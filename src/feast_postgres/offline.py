@@ -22,6 +22,7 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 )
 from pydantic import AwareDatetime, Field
 
+from feast_known.conditions import known_conditions, with_source
 from feast_postgres.reading.point_in_time import point_in_time_join
 from feast_postgres.reading.record_batches import record_batches
 
@@ -54,8 +55,7 @@ class PostgresRetrievalJob(PostgreSQLRetrievalJob):  # type: ignore[misc]
     """Feast's job, read as Arrow; `to_df` keeps integers with nulls as Int32 or Int64."""
 
     # Private parts of Feast used in this module: PostgreSQLRetrievalJob._to_arrow_internal
-    # (overridden) and ._query_generator, RepoConfig._offline_store, and the __dict__ of a
-    # FeatureView.
+    # (overridden) and ._query_generator, and RepoConfig._offline_store.
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         batches = self.record_batches()
@@ -116,7 +116,10 @@ class PostgresOfflineStore(PostgreSQLOfflineStore):  # type: ignore[misc]
         job = get_historical_features(
             # Feast writes a frame to a table in both modes, but drops the table in this mode only.
             config if isinstance(entity_df, str) else _with_entity_table(config),
-            [_view_without_later_rows(config, view) for view in feature_views],
+            [
+                with_source(view, without_later_rows(config, view.batch_source))
+                for view in feature_views
+            ],
             feature_refs,
             entity_df,
             registry,
@@ -168,22 +171,13 @@ def _with_dummy_key(job: PostgreSQLRetrievalJob) -> PostgreSQLRetrievalJob:
     return job
 
 
-def _view_without_later_rows(config: RepoConfig, view: FeatureView) -> FeatureView:
-    # Copy the view: Feast's registry returns the same object again. Its own __copy__ calls the
-    # constructor, which replaces a stream view's batch source by that of its stream.
-    changed = object.__new__(type(view))
-    changed.__dict__.update(view.__dict__)
-    changed.batch_source = without_later_rows(config, view.batch_source)
-    return changed
-
-
 def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
     """The source without rows created after the configured `known_at`, or that don't meet the
     configured condition.
 
     Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
     """
-    conditions = _conditions(config, source)
+    conditions = known_conditions(config, source, _quoted, _timestamp)
     if not conditions:
         return source
     return PostgreSQLSource(
@@ -196,25 +190,12 @@ def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
     )
 
 
-def _conditions(config: RepoConfig, source: DataSource) -> list[str]:
-    found = []
-    known_at = config.offline_store.known_at
-    if known_at is not None:
-        if known_at.utcoffset() is None:
-            raise ValueError(f"known_at {known_at} has no time zone")
-        mapped = {feature: column for column, feature in source.field_mapping.items()}
-        created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
-        if not created:
-            raise ValueError(
-                f"Source {source.name!r} has no created_timestamp_column, so its rows as of "
-                f"{known_at} are unknown. Name the column, or leave known_at out."
-            )
-        column = '"' + created.replace('"', '""') + '"'
-        last = known_at.astimezone(UTC).isoformat()
-        found.append(f"{column} <= '{last}'::timestamptz")
-    if condition := config.offline_store.conditions.get(source.name):
-        found.append(f"({condition})")
-    return found
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _timestamp(moment: datetime) -> str:
+    return f"'{moment.astimezone(UTC).isoformat()}'::timestamptz"
 
 
 def _with_entity_table(config: RepoConfig) -> RepoConfig:

@@ -29,6 +29,7 @@ from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 from pydantic import AwareDatetime, Field
 
+from feast_known.conditions import known_conditions, with_source
 from feast_spark.point_in_time import ViewQuery, point_in_time_query, timestamp
 from feast_spark.record_batches import quoted, record_batches, without_time_zones
 from feast_spark.session import spark_session
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Private parts of Feast used in this module: the two functions of its store that are imported,
-# the attributes of its job, and the __dict__ of a FeatureView.
+# Private parts of Feast used in this module: the two functions of its store that are imported, and
+# the attributes of its job.
 
 
 class SparkOfflineStoreConfig(FeastSparkOfflineStoreConfig):  # type: ignore[misc]
@@ -98,7 +99,10 @@ class SparkOfflineStore(FeastSparkOfflineStore):  # type: ignore[misc]
         `moment` is that of all rows, where it is known: the join is faster then.
         """
         session = _session(config)
-        views = [_view_without_later_rows(config, view) for view in feature_views]
+        views = [
+            with_source(view, without_later_rows(config, view.batch_source))
+            for view in feature_views
+        ]
         if entity_df is None or any(_is_transformed(view) for view in views):
             job = FeastSparkOfflineStore.get_historical_features(
                 config, views, feature_refs, entity_df, registry, project, full_feature_names,
@@ -207,22 +211,13 @@ def _view_query(context: Any, full_feature_names: bool) -> ViewQuery:
     )
 
 
-def _view_without_later_rows(config: RepoConfig, view: FeatureView) -> FeatureView:
-    # Copy the view: Feast's registry returns the same object again. Its own __copy__ calls the
-    # constructor, which replaces a stream view's batch source by that of its stream.
-    changed = object.__new__(type(view))
-    changed.__dict__.update(view.__dict__)
-    changed.batch_source = without_later_rows(config, view.batch_source)
-    return changed
-
-
 def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
     """The source without rows created after the configured `known_at`, or that don't meet the
     configured condition.
 
     Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
     """
-    conditions = _conditions(config, source)
+    conditions = known_conditions(config, source, quoted, timestamp)
     if not conditions:
         return source
     return SparkSource(
@@ -233,25 +228,6 @@ def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
         created_timestamp_column=source.created_timestamp_column,
         field_mapping=source.field_mapping,
     )
-
-
-def _conditions(config: RepoConfig, source: DataSource) -> list[str]:
-    found = []
-    known_at = config.offline_store.known_at
-    if known_at is not None:
-        if known_at.utcoffset() is None:
-            raise ValueError(f"known_at {known_at} has no time zone")
-        mapped = {feature: column for column, feature in source.field_mapping.items()}
-        created = mapped.get(source.created_timestamp_column, source.created_timestamp_column)
-        if not created:
-            raise ValueError(
-                f"Source {source.name!r} has no created_timestamp_column, so its rows as of "
-                f"{known_at} are unknown. Name the column, or leave known_at out."
-            )
-        found.append(f"known.{quoted(created)} <= {timestamp(known_at)}")
-    if condition := config.offline_store.conditions.get(source.name):
-        found.append(f"({condition})")
-    return found
 
 
 def _job(job: FeastSparkRetrievalJob) -> SparkRetrievalJob:

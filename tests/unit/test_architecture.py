@@ -20,7 +20,7 @@ import streamflow
 from streamflow import errors
 
 SOURCE = Path(streamflow.__file__).parents[1]
-PACKAGES = ("streamflow", "churn", "feast_postgres", "feast_duckdb", "feast_spark")
+PACKAGES = ("streamflow", "churn", "feast_postgres", "feast_duckdb", "feast_spark", "feast_known")
 # It travels with every model under its last name alone, so that it imports itself relatively.
 TRAVELLER = SOURCE / "streamflow/training/served_model"
 
@@ -35,6 +35,7 @@ ALLOWED = {
         "feast_postgres/",
         "feast_duckdb/",
         "feast_spark/",
+        "feast_known/",
     },
     "duckdb": {"streamflow/columnar/", "feast_duckdb/"},
     "pyspark": {"feast_spark/"},
@@ -104,6 +105,7 @@ INPUT_AND_OUTPUT = {
         "feast_postgres",
         "feast_duckdb",
         "feast_spark",
+        "feast_known",
         "httpx",
         "mlflow",
         "prometheus_client",
@@ -156,7 +158,7 @@ def test_streamflow_never_imports_a_use_case() -> None:
 
 
 def test_feasts_plugins_know_neither_streamflow_nor_a_use_case() -> None:
-    own = ("feast_postgres/", "feast_duckdb/", "feast_spark/")
+    own = ("feast_postgres/", "feast_duckdb/", "feast_spark/", "feast_known/")
     assert {name for name in importers("streamflow") if name.startswith(own)} == set()
     assert {name for name in importers("churn") if name.startswith(own)} == set()
 
@@ -268,7 +270,7 @@ def test_nothing_reaches_into_another_rooms_private_modules() -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = grimp.build_graph(
-        "streamflow", "feast_postgres", "feast_duckdb", "feast_spark", "churn"
+        "streamflow", "feast_postgres", "feast_duckdb", "feast_spark", "feast_known", "churn"
     )
     in_circles = [
         f"{module} imports {imported}, which leads back to it"
