@@ -161,6 +161,9 @@ def ids_in(file: Path) -> list[str]:
 def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
     ready, home = used.ready, used.ready.settings.home
     score_and_list(ready)
+    leftover = home / "scratch" / "left over"  # which the scoring has cleared away
+    leftover.mkdir(parents=True, exist_ok=True)
+    (leftover / "rows.csv").write_text(PERSON)
     execute(ready.database, "CHECKPOINT")
     others = others_of(ready)
     before = {part for name in files_with(home) for part in Path(name).parts}
