@@ -98,6 +98,7 @@ def use(ready: Platform) -> tuple[int, str]:
         predictor.production(), [ScoringRequest(PERSON, "a-request")], [answer], NOW
     )
     writer.write([rows])
+    score_and_list(ready)  # which clears scratch away
     for folder in ("logs/errors", "reports", "scratch/left over"):
         (settings.home / folder).mkdir(parents=True, exist_ok=True)
     (settings.home / "logs" / "errors" / "one.txt").write_text(f"Key (machine_id)=({PERSON})")
@@ -160,11 +161,6 @@ def ids_in(file: Path) -> list[str]:
 @pytest.mark.slow
 def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
     ready, home = used.ready, used.ready.settings.home
-    score_and_list(ready)
-    leftover = home / "scratch" / "left over"  # which the scoring has cleared away
-    leftover.mkdir(parents=True, exist_ok=True)
-    (leftover / "rows.csv").write_text(PERSON)
-    execute(ready.database, "CHECKPOINT")
     others = others_of(ready)
     before = {part for name in files_with(home) for part in Path(name).parts}
     assert {"data", "logs", "reports", "scratch", "base", "pg_wal"} <= before  # else it can't fail

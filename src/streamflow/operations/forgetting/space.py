@@ -52,6 +52,9 @@ def reclaim(
         progress(f"rewriting {schema}.{table}")
         if not _rewritten(database, schema, table, "rewrite_table"):
             skipped.append(f"{schema}.{table}")
+    for row in database.rows("partitioned_with_statistics", schema=OWN_SCHEMA):
+        names = {"table": identifier(row["schema"], row["table"])}
+        database.execute("analyze_partitioned", names)
     if not _rewritten(database, "pg_catalog", "pg_statistic", "rewrite_statistics"):
         skipped.append("pg_catalog.pg_statistic")
     if skipped:

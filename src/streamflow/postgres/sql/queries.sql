@@ -330,6 +330,18 @@ WHERE nspname = %(schema)s AND relname = %(table)s
 -- A table's file is written anew, with its indexes: deleted rows are still in the old ones.
 VACUUM (FULL, ANALYZE) {table}
 
+-- name: partitioned_with_statistics
+-- Partitioned tables of ours that the planner has statistics of: only ANALYZE by hand makes them.
+SELECT DISTINCT nspname AS schema, relname AS table
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+JOIN pg_statistic ON starelid = pg_class.oid
+WHERE relkind = 'p' AND nspname = %(schema)s
+ORDER BY nspname, relname
+
+-- name: analyze_partitioned
+ANALYZE {table}
+
 -- name: rewrite_statistics
 -- The planner's statistics quote values of columns, and old ones are still in their file.
 VACUUM FULL pg_catalog.pg_statistic
