@@ -31,6 +31,8 @@ from streamflow.features.feature_join import join_of_today
 from streamflow.features.point_in_time import Assembled
 from streamflow.history.parquet.history_files import parquet_folder
 from streamflow.lineage import reproduce
+from streamflow.monitoring.month import monitored
+from streamflow.monitoring.rules.skew import SkewCounts
 from streamflow.operations.forgetting import forget
 from streamflow.pipeline import train as training_run
 from streamflow.pipeline.apply import apply
@@ -38,6 +40,8 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
+from streamflow.progress import silent
+from streamflow.scores.everyone import score
 from streamflow.settings import load_settings
 from streamflow.training import plots
 from streamflow.training.split import Choice
@@ -213,6 +217,33 @@ def test_a_model_is_the_same_and_each_engine_reproduces_the_other(
             apply(later)
             done = reproduce.reproduce(later, later.registry.run(run.run_id), NOW)
             assert done.verdict == "identical", done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_month_is_monitored_with_the_same_figures(story: Story, engine: str) -> None:
+    story.load({"readings": month(LATE, 6)["readings"]}, 2, FEBRUARY)
+    story.load({"readings": month(LATE, 5)["readings"][9:]}, 3, FEBRUARY)
+    gates = replace(story.ready.use_case.gates, segments=("items.kind", "readings.on"))
+    with_segments = replace(story.ready.use_case, gates=gates)
+    made = []
+    with opened(story.ready, engine) as other:
+        for given in (story.ready, other):
+            one = replace(given, use_case=with_segments)
+            # What a version is compared with is kept with it: each engine makes its own.
+            run = training_run.train(one, JANUARY, None, 7, NOW, known_at=day(0))
+            version = one.registry.version(run.version)
+            score(one, FEBRUARY, "ann", NOW, known_at=day(3), version=run.version)
+            arguments = version, FEBRUARY, day(3), NOW, lambda _: SkewCounts(0, 0, {}), silent
+            done = monitored(one, *arguments)
+            # The versions have two numbers.
+            figures = [
+                replace(figure, figures={**figure.figures, "version": None})
+                for figure in done.figures
+            ]
+            made.append((figures, done.alarms, done.retraining))
+            assert {"quality", "score"} <= {figure.subject for figure in done.figures}
+    assert made[0] == made[1]
 
 
 @pytest.mark.slow
