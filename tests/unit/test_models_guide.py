@@ -20,10 +20,10 @@ def models() -> dict[str, Any]:
     written: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL):
         exec(block, written)
-    return {name: written[name] for name in ("forest", "pipeline", "calibrated")}
+    return {name: written[name] for name in ("forest", "pipeline")}
 
 
-@pytest.mark.parametrize("name", ["forest", "pipeline", "calibrated"])
+@pytest.mark.parametrize("name", ["forest", "pipeline"])
 def test_a_model_of_the_guide_is_served_as_it_is_trained(name: str, tmp_path: Path) -> None:
     model, schema = models()[name], declared_schema(tiny_case.use_case)
     assert not estimator_findings({name: model})
