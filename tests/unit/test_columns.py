@@ -305,6 +305,26 @@ def test_a_calibration_around_the_pipeline_is_told_where_it_can_be(tmp_path: Pat
         export.write(fit.fit(orchard(), outside, 42), tmp_path)
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_trees_that_split_off_nulls_are_refused_at_once(calibrated: bool, tmp_path: Path) -> None:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.tree import DecisionTreeClassifier
+
+    @on_columns
+    def by_nulls(random_state: int) -> Any:
+        tree = DecisionTreeClassifier(max_depth=3, random_state=random_state)
+        last = CalibratedClassifierCV(tree, cv=2) if calibrated else tree
+        return make_pipeline(ColumnTransformer([("as it is", "passthrough", ["grafted"])]), last)
+
+    training_set = orchard()
+    unknown = [one is None for one in training_set.columns["grafted"]]
+    fitted = fit.fit(replace(training_set, labels=unknown), by_nulls, 42)
+    with pytest.raises(UnservableModel, match="nulls that reach .*; put SimpleImputer in front"):
+        export.write(fitted, tmp_path)
+
+
 def misnamed(random_state: int) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline

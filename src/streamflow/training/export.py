@@ -16,6 +16,7 @@ import numpy as np
 
 from streamflow.errors import ServedFormDiffers, UnservableModel
 from streamflow.training.columns.estimator import ColumnsEstimator
+from streamflow.training.columns.nulls import require_no_split_by_null
 from streamflow.training.columns.outputs import Unproved
 from streamflow.training.columns.served_columns import ServedColumns, served_columns
 from streamflow.training.columns.steps import CAN
@@ -87,7 +88,9 @@ def write(fitted: Fitted, folder: Path) -> None:
 
 def _columns(fitted: Fitted, estimator: ColumnsEstimator) -> ServedColumns:
     try:
-        return served_columns(estimator, fitted.validation_matrix)
+        found = served_columns(estimator, fitted.validation_matrix)
+        require_no_split_by_null(found.rest)
+        return found
     except Unproved as error:
         raise UnservableModel(
             f"{_named(fitted)} can't be written in a form that is free of code, because of "
