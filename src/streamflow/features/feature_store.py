@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from streamflow.errors import (
     StreamFlowError,
 )
 from streamflow.features.applied_definitions import require_applied
+from streamflow.features.definition_findings import projections
 from streamflow.features.engines.offline_store import offline_store
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.kept.views import source_table
@@ -30,7 +31,8 @@ from streamflow.use_case import Table, UseCase
 from streamflow.use_case.findings import one_line
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureStore, FeatureView
+    from feast.feature_view_projection import FeatureViewProjection
 
 ONLINE_SCHEMA = "online"
 REGISTRY_SCHEMA = "feast"
@@ -143,9 +145,33 @@ def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
         service = store.get_feature_service(use_case.feature_service)
         views = {view.name: view for view in store.list_feature_views()}
     require_applied(service, views, use_case)
+    return _schema(service.name, service.feature_view_projections, views, use_case)
+
+
+def declared_schema(use_case: UseCase) -> FeatureSchema:
+    """The same by the use case's own definitions, which nothing is wrong with; no service is
+    needed."""
+    from feast import FeatureService, FeatureView
+
+    objects = use_case.features()
+    views = {one.name: one for one in objects if isinstance(one, FeatureView)}
+    service = next(
+        one
+        for one in objects
+        if isinstance(one, FeatureService) and one.name == use_case.feature_service
+    )
+    return _schema(service.name, projections(service, views), views, use_case)
+
+
+def _schema(
+    service: str,
+    chosen: Sequence[FeatureViewProjection],
+    views: Mapping[str, FeatureView],
+    use_case: UseCase,
+) -> FeatureSchema:
     tables = {table.name: table for table in use_case.tables()}
     features = []
-    for projection in service.feature_view_projections:
+    for projection in chosen:
         view = views[projection.name]
         table = tables[view.batch_source.name]
         for field in projection.features:
@@ -169,7 +195,7 @@ def feature_schema(store: FeatureStore, use_case: UseCase) -> FeatureSchema:
     entity = views[features[0].feature_view].entities[0]
     departed = use_case.departed_after
     return FeatureSchema(
-        service.name,
+        service,
         entity,
         use_case.join_key,
         tuple(features),

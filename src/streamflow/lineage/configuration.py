@@ -13,7 +13,7 @@ from streamflow.training.candidate import Recipe
 from streamflow.training.search.search import Searched
 from streamflow.training.served_model import FeatureSchema
 from streamflow.training.split import Method, Validation
-from streamflow.use_case import Estimator, Label, UseCase
+from streamflow.use_case import Estimator, Label, UseCase, inner
 from streamflow.use_case.label import positive_of
 
 
@@ -104,7 +104,7 @@ def configuration(
         feature_schema=features,
         feature_views=feature_views,
         model=model,
-        estimator=_class_name(estimator),
+        estimator=_class_name(inner(estimator)),
         parameters={
             name: value
             for name, value in parameters(estimator).items()

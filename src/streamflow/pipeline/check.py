@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from streamflow.features import use_case_check
+from streamflow.features import feature_store, use_case_check
 from streamflow.progress import Progress, silent
 from streamflow.scratch import scratch
 from streamflow.training import estimator_findings
@@ -31,5 +31,9 @@ def check(use_case: UseCase, folder: Path, progress: Progress = silent) -> list[
         for name, build in models.items()
         if f"model {name!r}" not in {finding.where for finding in broken}
     }
+    schema = None
+    if not found:
+        schema = feature_store.declared_schema(use_case)
+        broken += estimator_findings.column_findings(whole, schema)
     with scratch(folder) as files:
-        return [*found, *broken, *estimator_findings.served_findings(whole, files)]
+        return [*found, *broken, *estimator_findings.served_findings(whole, files, schema)]

@@ -17,6 +17,7 @@ from streamflow.training import judged_rows
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.judgement import Judgement
 from streamflow.training.search.search import Searched
+from streamflow.training.served_model import COLUMNS_FILE
 from streamflow.use_case import Estimator
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ def _requirements(versions: dict[str, str], served: Path) -> list[str]:
     needed = ["mlflow", "numpy", "pandas"]
     forms = {"model.onnx": "onnxruntime", "model.lightgbm.txt": "lightgbm"}
     needed += [package for form, package in forms.items() if (served / form).exists()]
+    if (served / COLUMNS_FILE).exists() and "onnxruntime" not in needed:
+        needed.append("onnxruntime")
     if (served / "model.xgboost.json").exists():
         needed.append("xgboost-cpu")
     return [f"{package}=={versions[package]}" for package in needed]

@@ -37,14 +37,14 @@ _PAIRS_AT_A_TIME = 1_000_000
 
 @dataclass(frozen=True)
 class Question:
-    """Rows of the encoded matrix to explain, and the background's rows.
+    """Rows of the matrix that the model takes, to explain, and the background's rows.
 
-    `blocks` has the encoded columns of each feature, in the schema's order.
+    `blocks` has the model's columns of each feature, in the schema's order.
     """
 
     rows: Matrix
     background: Matrix
-    blocks: Sequence[slice]
+    blocks: Sequence[slice | npt.NDArray[np.int64]]
 
 
 def base_value(score: ScoreSum, background: Matrix) -> float:

@@ -21,6 +21,7 @@ from streamflow.training.served_model import Feature, FeatureSchema, Labels, Mat
 
 # Their own memory isn't the model's.
 _LIBRARIES = {
+    served_model.COLUMNS_FILE: "onnxruntime",
     "model.onnx": "onnxruntime",
     "model.lightgbm.txt": "lightgbm",
     "model.xgboost.json": "xgboost",

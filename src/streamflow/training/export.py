@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamflow.errors import ServedFormDiffers, UnservableModel
+from streamflow.training.columns.estimator import ColumnsEstimator
+from streamflow.training.columns.nulls import require_no_split_by_null
+from streamflow.training.columns.outputs import Unproved
+from streamflow.training.columns.served_columns import ServedColumns, served_columns
+from streamflow.training.columns.steps import CAN
 from streamflow.training.fit import Fitted
 from streamflow.training.onnx.forest import onnx_forest
 from streamflow.training.onnx.forest_float32 import is_exact, onnx_forest_in_float32
-from streamflow.training.served_model import FORMS, SCHEMA_FILE, load
+from streamflow.training.served_model import COLUMNS_FILE, FORMS, SCHEMA_FILE, load
 from streamflow.use_case import Estimator
 from streamflow.use_case.findings import one_line
 
@@ -57,11 +62,16 @@ def write(fitted: Fitted, folder: Path) -> None:
     The same fit gives the same bytes. A model in another form is removed from the folder first.
     Raises UnservableModel for an estimator that has no form free of code.
     """
-    name, attempts = _forms(fitted)
+    estimator, width, stopped_by = fitted.estimator, fitted.validation_matrix.shape[1], ""
     folder.mkdir(parents=True, exist_ok=True)
-    for form in FORMS:
+    for form in (*FORMS, COLUMNS_FILE):
         (folder / form).unlink(missing_ok=True)
     _put(folder / SCHEMA_FILE, fitted.schema.to_json().encode())
+    if isinstance(estimator, ColumnsEstimator):
+        columns = _columns(fitted, estimator)
+        _put(folder / COLUMNS_FILE, columns.graph)
+        estimator, width, stopped_by = columns.rest, columns.width, columns.stopped_by
+    name, attempts = _forms(estimator, width)
     for i, attempt in enumerate(attempts, start=1):
         try:
             _put(folder / name, attempt())
@@ -69,11 +79,24 @@ def write(fitted: Fitted, folder: Path) -> None:
                 return
         except Exception as error:
             if i == len(attempts):
+                why = f"{stopped_by}; {one_line(error)}" if stopped_by else one_line(error)
                 raise UnservableModel(
-                    f"{_named(fitted)} can't be written in a form that is free of code: "
-                    f"{one_line(error)}.",
+                    f"{_named(fitted)} can't be written in a form that is free of code: {why}.",
                     NEXT,
                 ) from error
+
+
+def _columns(fitted: Fitted, estimator: ColumnsEstimator) -> ServedColumns:
+    try:
+        found = served_columns(estimator, fitted.validation_matrix)
+        require_no_split_by_null(found.rest)
+        return found
+    except Unproved as error:
+        raise UnservableModel(
+            f"{_named(fitted)} can't be written in a form that is free of code, because of "
+            f"{error}.",
+            f"Take another step: {CAN}.",
+        ) from error
 
 
 def prove(fitted: Fitted, folder: Path) -> Proof:
@@ -109,10 +132,11 @@ def compare(fitted: Fitted, folder: Path) -> Proof:
     )
 
 
-def _forms(fitted: Fitted) -> tuple[str, list[Callable[[], bytes]]]:
-    """The served form's file name, and ways to make its bytes, to be tried in turn."""
-    estimator: Any = fitted.estimator  # the class decides which methods it has
-    columns = fitted.validation_matrix.shape[1]
+def _forms(estimator: Any, columns: int) -> tuple[str, list[Callable[[], bytes]]]:
+    """The served form's file name, and ways to make its bytes, to be tried in turn.
+
+    The class of the estimator, which takes so many columns, decides.
+    """
     libraries = {kind.__module__.partition(".")[0] for kind in type(estimator).__mro__}
     if "lightgbm" in libraries:
         return "model.lightgbm.txt", [lambda: estimator.booster_.model_to_string().encode()]
@@ -164,5 +188,8 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _named(fitted: Fitted) -> str:
-    steps = getattr(fitted.estimator, "steps", [("", fitted.estimator)])
+    estimator: Any = fitted.estimator
+    if isinstance(estimator, ColumnsEstimator):
+        estimator = estimator.inner
+    steps = getattr(estimator, "steps", [("", estimator)])
     return " with ".join(type(step).__name__ for _, step in steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamflow.training.columns.estimator import ColumnsEstimator
 from streamflow.training.fit import Fitted
 from streamflow.training.served_model import Matrix, encoded_columns
 
@@ -29,6 +30,8 @@ def feature_importances(fitted: Fitted) -> dict[str, float]:
 
 def _column_importances(fitted: Fitted) -> Matrix | None:
     matrix = fitted.validation_matrix
+    if isinstance(fitted.estimator, ColumnsEstimator):
+        return None
     steps = [step for _, step in getattr(fitted.estimator, "steps", [])] or [fitted.estimator]
     for step in steps[:-1]:
         if step not in (None, "passthrough"):

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from streamflow.training.columns.estimator import with_columns
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.served_model import FeatureSchema, Labels, Matrix, encode
 from streamflow.training.split import Split, Validation, split
@@ -21,7 +22,7 @@ from streamflow.training.values_seen import (
     rows_with_unseen_values,
     with_values_seen,
 )
-from streamflow.use_case import Estimator, EstimatorBuilder
+from streamflow.use_case import Estimator, EstimatorBuilder, OnColumns
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def fit(
     # trained in this way: what any row has is taken as seen.
     schema = with_values_seen(training_set)
     parts = parts_of(training_set, validation, horizon, random_state)
-    if validation.method != "random":
+    # A pipeline on columns raises for a text that its own encoders haven't seen.
+    by_rows = validation.method != "random" or isinstance(build(random_state), OnColumns)
+    if by_rows:
         schema = with_values_seen(training_set, parts.training_rows)
     unseen = rows_with_unseen_values(schema, training_set, parts.validation_rows)
     judging = np.setdiff1d(parts.validation_rows, unseen) if len(unseen) else parts.validation_rows
@@ -120,7 +123,7 @@ def _fitted(
     labels = training_set.label_numbers
     matrix = encode(schema, columns_of_rows(training_set, rows))
     training = np.searchsorted(rows, parts.training_rows)
-    estimator = build(random_state)
+    estimator = with_columns(build(random_state), schema)
     training_matrix, training_labels = matrix[training], labels[parts.training_rows]
     started = time.perf_counter()
     estimator.fit(training_matrix, training_labels)

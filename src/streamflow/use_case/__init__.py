@@ -17,6 +17,7 @@ from streamflow.use_case.events import Count, DaysSince, Distinct, Events, Mean,
 from streamflow.use_case.gates import Gates
 from streamflow.use_case.label import Label
 from streamflow.use_case.monitoring import Monitoring
+from streamflow.use_case.on_columns import OnColumns, inner, on_columns
 from streamflow.use_case.phrases import Phrase
 from streamflow.use_case.retraining import Retraining
 from streamflow.use_case.search_space import OneOf, Range, SearchSpace
@@ -36,6 +37,7 @@ __all__ = [
     "Label",
     "Mean",
     "Monitoring",
+    "OnColumns",
     "OneOf",
     "Phrase",
     "Range",
@@ -49,9 +51,11 @@ __all__ = [
     "events",
     "findings",
     "gates",
+    "inner",
     "label",
     "module",
     "monitoring",
+    "on_columns",
     "phrases",
     "retraining",
     "risk_bands",

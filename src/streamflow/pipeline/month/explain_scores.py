@@ -18,6 +18,7 @@ from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.reasons import explanation, processes, recorded
 from streamflow.reasons.explanation import Explanations
+from streamflow.reasons.forms.model_columns import ModelColumns, model_columns
 from streamflow.reasons.forms.served_form import score_sum
 from streamflow.reasons.forms.trees import LinearSum, ScoreSum, Unexplainable
 from streamflow.reasons.recorded import Explained, Reason
@@ -26,7 +27,7 @@ from streamflow.reasons.shapley import Question
 from streamflow.reasons.usual import FeatureValue, usual_values
 from streamflow.scores import scorings
 from streamflow.scores.scorings import Scoring
-from streamflow.training.served_model import FeatureSchema, Matrix, encode, encoded_columns
+from streamflow.training.served_model import FeatureSchema, Matrix
 from streamflow.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def _explain(
             f"Score again: `streamflow score --as-of {scoring.as_of}`.",
         )
     judged = judged_version.judged_version(platform, version)
-    score = _score_sum(platform.production.download(version), scoring)
+    folder = platform.production.download(version)
+    score = _score_sum(folder, scoring)
     progress("read the features")
     listed = database.rows(
         "ranked_scores", scoring_id=scoring.scoring_id, first_rank=ranks[0], last_rank=ranks[1]
@@ -149,7 +151,8 @@ def _explain(
     schema = judged.model.schema
     background = _columns(rows.of(drawn), schema)
     usual = usual_values(schema, background)
-    background_matrix = encode(schema, background)
+    taken = model_columns(folder, schema)
+    background_matrix = _matrix(taken, background, scoring)
     explained = Explained(
         scoring_id=scoring.scoring_id,
         first_rank=ranks[0],
@@ -173,7 +176,8 @@ def _explain(
         progress(f"explain ranks {ranks[0] + start:,} to {ranks[0] + start + len(part) - 1:,}")
         entities = [row["entity_id"] for row in part]
         columns = _columns(rows.of(entities), schema)
-        question = Question(encode(schema, columns), background_matrix, encoded_columns(schema))
+        matrix = _matrix(taken, columns, scoring)
+        question = Question(matrix, background_matrix, taken.blocks)
         served = np.array([row["probability"] for row in part])
         found = _explanations(score, question, served, cores, scoring)
         explained = replace(explained, base=found.base)
@@ -190,6 +194,15 @@ def _explain(
 def _score_sum(folder: Path, scoring: Scoring) -> ScoreSum:
     try:
         return score_sum(folder)
+    except Unexplainable as error:
+        raise _cannot(scoring, error) from error
+
+
+def _matrix(
+    taken: ModelColumns, columns: Mapping[str, Sequence[FeatureValue]], scoring: Scoring
+) -> Matrix:
+    try:
+        return taken.matrix(columns)
     except Unexplainable as error:
         raise _cannot(scoring, error) from error
 

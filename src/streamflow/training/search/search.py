@@ -16,12 +16,13 @@ import numpy as np
 
 from streamflow.errors import InvalidSettings, UntrainableData
 from streamflow.progress import Progress, silent
+from streamflow.training.columns.estimator import with_columns
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.search.folds import Folds, folds
-from streamflow.training.served_model import Labels, Matrix, encode
+from streamflow.training.served_model import FeatureSchema, Labels, Matrix, encode
 from streamflow.training.split import Split, Validation
 from streamflow.training.values_seen import RowNumbers, columns_of_rows, with_values_seen
-from streamflow.use_case import Estimator, EstimatorBuilder, OneOf, Range, SearchSpace
+from streamflow.use_case import Estimator, EstimatorBuilder, OneOf, Range, SearchSpace, inner
 from streamflow.use_case.findings import one_line
 from streamflow.use_case.search_space import ParameterValue
 
@@ -106,7 +107,7 @@ def search(
     _require_parameters(wanted)
     schema = with_values_seen(training_set, rows)
     matrix = encode(schema, columns_of_rows(training_set, rows))
-    judge = _Judge(matrix, labels[rows], _within(parts, rows), random_state)
+    judge = _Judge(schema, matrix, labels[rows], _within(parts, rows), random_state)
     trials: list[Trial] = []
     began = time.monotonic()
     sampler = _Sampler(wanted, random_state)
@@ -145,6 +146,7 @@ def _within(parts: Folds, rows: RowNumbers) -> tuple[Split, ...]:
 
 @dataclass(frozen=True)
 class _Judge:
+    schema: FeatureSchema
     matrix: Matrix
     labels: Labels
     splits: tuple[Split, ...]
@@ -157,7 +159,7 @@ class _Judge:
         for split in self.splits:
             training, judging = split.training_rows, split.validation_rows
             try:
-                estimator = build(self.random_state)
+                estimator = with_columns(build(self.random_state), self.schema)
                 estimator.fit(self.matrix[training], self.labels[training])
                 scores = estimator.predict_proba(self.matrix[judging])[:, 1]
                 aucs.append(float(roc_auc_score(self.labels[judging], scores)))
@@ -244,6 +246,6 @@ def _require_parameters(wanted: Search) -> None:
         if strange := [name for name in space if name not in there]:
             raise InvalidSettings(
                 f"The search space of {model!r} has the parameter {strange[0]!r}, which "
-                f"{type(wanted.builders[model](0)).__name__} doesn't have.",
+                f"{type(inner(wanted.builders[model](0))).__name__} doesn't have.",
                 f"Use one of {', '.join(sorted(there))}.",
             )

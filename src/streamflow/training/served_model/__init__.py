@@ -1,6 +1,7 @@
 """The model as it is served: a folder without code, and the few lines that score with it.
 
     feature_schema.json     what the model needs: names, views, types, order, ages, values seen
+    columns.onnx            of a pipeline on columns: the encoded matrix as what the model takes
     model.onnx              or model.lightgbm.txt, or model.xgboost.json: forms that can't run code
 
 This package travels as a whole with every MLflow model version (`_load_pyfunc` is MLflow's entry
@@ -11,10 +12,11 @@ the API's own scores from it.
 from .coded_texts import CodedTexts
 from .encoding import Columns, Matrix, UnseenCategory, UnseenNull, encode, encoded_columns
 from .feature_schema import SCHEMA_FILE, Feature, FeatureSchema, Layout
-from .model import FORMS, Labels, Score, ServedModel, digest, load
+from .model import COLUMNS_FILE, FORMS, Labels, Score, ServedModel, digest, load
 from .python_function import _load_pyfunc
 
 __all__ = [
+    "COLUMNS_FILE",
     "FORMS",
     "SCHEMA_FILE",
     "CodedTexts",

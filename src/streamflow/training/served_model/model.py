@@ -6,12 +6,19 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from .encoding import Columns, Matrix, encode
 from .feature_schema import SCHEMA_FILE, FeatureSchema
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+# Of a pipeline on columns: from the encoded matrix to the columns that the model takes.
+COLUMNS_FILE = "columns.onnx"
 
 Labels = npt.NDArray[np.int64]
 Score = Callable[[Matrix], tuple[Labels, Matrix]]
@@ -50,17 +57,38 @@ def load(folder: Path) -> ServedModel:
     schema = FeatureSchema.from_json((folder / SCHEMA_FILE).read_text(encoding="utf-8"))
     for name, score_with in FORMS.items():
         if (folder / name).exists():
-            return ServedModel(schema, score_with(folder / name))
+            score = score_with(folder / name)
+            if (folder / COLUMNS_FILE).exists():
+                score = _after(_columns(folder / COLUMNS_FILE), score)
+            return ServedModel(schema, score)
     raise FileNotFoundError(f"no {', '.join(FORMS)} in {folder}")
 
 
-def _onnx(path: Path) -> Score:
+def _session(path: Path) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _columns(path: Path) -> Callable[[Matrix], Matrix]:
+    session = _session(path)
+
+    def columns(matrix: Matrix) -> Matrix:
+        found: Matrix = session.run(None, {"features": matrix})[0]
+        return found
+
+    return columns
+
+
+def _after(columns: Callable[[Matrix], Matrix], score: Score) -> Score:
+    return lambda matrix: score(columns(matrix))
+
+
+def _onnx(path: Path) -> Score:
+    session = _session(path)
     source = session.get_inputs()[0]
     kind = np.float32 if source.type == "tensor(float)" else np.float64
 
