@@ -321,7 +321,7 @@ def test_trees_that_split_off_nulls_are_refused_at_once(calibrated: bool, tmp_pa
     training_set = orchard()
     unknown = [one is None for one in training_set.columns["grafted"]]
     fitted = fit.fit(replace(training_set, labels=unknown), by_nulls, 42)
-    with pytest.raises(UnservableModel, match="nulls that reach .*; put SimpleImputer in front"):
+    with pytest.raises(UnservableModel, match=r"nulls that reach .*; put SimpleImputer in front"):
         export.write(fitted, tmp_path)
 
 
