@@ -2177,10 +2177,12 @@ ORDER BY rank
 LIMIT %(most)s
 
 -- name: in_segment
--- A condition on a row of `scores`, of the entity's newest row up to the scoring's month.
+-- A condition on a row of `scores`, of the entity's newest row up to the scoring's month. Ids have
+-- another collation in `scores`: without the one of history its index would be no use.
 (SELECT {column}::text
  FROM {history} AS history
- WHERE history.{key} = scores.entity_id AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+ WHERE history.{key} = scores.entity_id COLLATE "default"
+   AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
  ORDER BY event_timestamp DESC, recorded_at DESC
  LIMIT 1) = %(value)s
 
