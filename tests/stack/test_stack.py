@@ -34,7 +34,7 @@ def test_it_ends_with_a_prediction_told_as_the_demo_tells_it(stack: Stack) -> No
     steps = [line.split(" s  ", 1)[1] for line in stack.told.splitlines() if " s  " in line[:14]]
     assert [step.split()[0] for step in steps] == [
         *("PostgreSQL", "generated", "ingested", "ingested", "applied", "materialized"),
-        *("trained", "promoted", "MLflow", "asked"),
+        *("trained", "promoted", "MLflow,", "asked"),
     ]
     prediction = shown(stack)
     assert prediction["model"]["stage"] == "Production"

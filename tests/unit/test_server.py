@@ -36,7 +36,7 @@ def serve(tmp_path, monkeypatch):
             settings=settings,
             database=database,
             use_case=SimpleNamespace(
-                registered_model="example_model", join_key="user_id", gates=Gates()
+                name="example", registered_model="example_model", join_key="user_id", gates=Gates()
             ),
             production=None,
             registry=SimpleNamespace(

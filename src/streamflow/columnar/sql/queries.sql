@@ -30,7 +30,8 @@ CASE WHEN {column}::double > 0 AND {column}::double < 'Infinity'::double
     THEN floor(200 * log({column}::double))::integer END AS {magnitude}
 
 -- name: feature_quantiles
-SELECT feature, quantile_disc(value, %(levels)s) AS quantiles
+SELECT feature,
+       quantile_disc(CASE WHEN value = 0 THEN 0 ELSE value END, %(levels)s) AS quantiles
 FROM {rows} AS month_rows
 CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value)
 WHERE value IS NOT NULL

@@ -332,10 +332,11 @@ VACUUM (FULL, ANALYZE) {table}
 
 -- name: partitioned_with_statistics
 -- Partitioned tables of ours that the planner has statistics of: only ANALYZE by hand makes them.
+-- The view has those of the tables that one may read; pg_statistic is for superusers.
 SELECT DISTINCT nspname AS schema, relname AS table
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
-JOIN pg_statistic ON starelid = pg_class.oid
+JOIN pg_stats ON pg_stats.schemaname = nspname AND pg_stats.tablename = relname
 WHERE relkind = 'p' AND nspname = %(schema)s
 ORDER BY nspname, relname
 
@@ -1477,9 +1478,10 @@ min(nullif({column}::double precision, 'NaN')) AS {least},
 max(nullif({column}::double precision, 'NaN')) AS {greatest}
 
 -- name: feature_quantiles
--- Of every so many entities, which are the same each time.
+-- Of every so many entities, which are the same each time. The two zeros are one value.
 SELECT feature,
-       percentile_disc(%(levels)s::double precision[]) WITHIN GROUP (ORDER BY value) AS quantiles
+       percentile_disc(%(levels)s::double precision[])
+           WITHIN GROUP (ORDER BY CASE WHEN value = 0 THEN 0 ELSE value END) AS quantiles
 FROM {rows} AS month_rows
 CROSS JOIN LATERAL (VALUES {values}) AS one (feature, value)
 WHERE value IS NOT NULL
