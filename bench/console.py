@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
 import urllib.parse
@@ -23,7 +21,9 @@ from pathlib import Path
 from bench import RESULTS, machine, temporary_folder
 from bench.monitor import copy_users, score_months
 from bench.peers import bars
+from bench.peers.workplace import free_port
 from streamflow.bootstrap import platform
+from streamflow.operations import processes
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.month.monitor import monitor
@@ -102,16 +102,17 @@ def _prepared(ready: Platform, months: list[date], copies: int) -> str:
 
 
 def _measured(home: Path, somebody: str, month: date) -> tuple[dict[str, dict[str, float]], float]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    console = processes.Command(
+        "Console",
         [sys.executable, "-m", "streamflow", "console", "--port", str(port)],
-        env={**os.environ, "STREAMFLOW_HOME": str(home)},
+        {"STREAMFLOW_HOME": str(home)},
+        f"{url}/health",
+        home / "logs" / "console.log",
     )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait(f"{url}/health")
+    with processes.running([console]) as (child,):
+        child.wait_until_ready()
         who = urllib.parse.quote(somebody)
         pages = {
             "overview": "/",
@@ -133,11 +134,8 @@ def _measured(home: Path, somebody: str, month: date) -> tuple[dict[str, dict[st
             "report": f"/months/report?as_of={month}",
         }
         found = {name: _page(url + path) for name, path in pages.items()}
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        status = Path(f"/proc/{child.pid}/status").read_text()
         return found, int(status.split("VmRSS:")[1].split()[0]) / 1024
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _page(url: str) -> dict[str, float]:
@@ -148,18 +146,6 @@ def _page(url: str) -> dict[str, float]:
             answer.read()
         taken.append(1000 * (time.perf_counter() - started))
     return {"first": taken[0], "median": statistics.median(taken[1:])}
-
-
-def _wait(url: str) -> None:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -223,6 +223,16 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
     return run
 
 
+@pytest.fixture(scope="module")
+def without_plots() -> Iterator[None]:
+    """No plots are drawn: they take longer than all else of a training of few rows."""
+    from streamflow.training import plots
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "draw", lambda *arguments: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_month() -> Path:
     """The real month, where it's at hand; it isn't part of the project."""

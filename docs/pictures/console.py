@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+
+from streamflow.operations import processes
 
 PICTURE = Path(__file__).with_name("console.png")
 USERS, MONTH = 7043, "2024-02-29"
@@ -32,10 +33,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="streamflow-picture-") as folder:
         Path(folder).chmod(0o755)
         environment = {**os.environ, "STREAMFLOW_HOME": f"{folder}/home"}
-        api, console = _free_port(), _free_port()
+        api, console, mlflow = (
+            processes.next_free("127.0.0.1", wanted) for wanted in (18000, 18200, 18400)
+        )
         environment |= {
             "STREAMFLOW_API_PORT": str(api),
-            "STREAMFLOW_MLFLOW_PORT": str(_free_port()),
+            "STREAMFLOW_CONSOLE_PORT": str(console),
+            "STREAMFLOW_MLFLOW_PORT": str(mlflow),
         }
         command = [sys.executable, "-m", "streamflow"]
         subprocess.run(
@@ -46,21 +50,22 @@ def main() -> None:
             [*command, "run-month", str(data), "--as-of", MONTH], env=environment, check=False
         )
         servers = [
-            subprocess.Popen([*command, *arguments, "--port", str(port)], env=environment)
-            for arguments, port in ((["serve"], api), (["console"], console))
+            processes.Command(
+                name,
+                [*command, name, "--port", str(port)],
+                environment,
+                f"http://127.0.0.1:{port}{ready}",
+                Path(folder) / "home" / "logs" / f"{name}.log",
+            )
+            for name, port, ready in (("serve", api, "/ready"), ("console", console, "/"))
         ]
-        try:
-            for url in (f"http://127.0.0.1:{api}/ready", f"http://127.0.0.1:{console}/"):
-                _wait(url)
+        with processes.running(servers) as children:
+            for child in children:
+                child.wait_until_ready()
             for line in (data / "users.csv").read_text().splitlines()[1:101]:
                 _predict(api, line.split(",")[0])
             time.sleep(3)  # the prediction log is written in the background
             _take(f"http://127.0.0.1:{console}/", chromium)
-        finally:
-            for server in servers:
-                server.terminate()
-            for server in servers:
-                server.wait(30)
 
 
 def _take(url: str, chromium: str) -> None:
@@ -81,24 +86,6 @@ def _predict(port: int, entity_id: str) -> None:
     )
     with suppress(urllib.error.HTTPError):  # somebody who has left has no prediction
         urllib.request.urlopen(request, timeout=10).close()
-
-
-def _wait(url: str) -> None:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
-from feast_duckdb.point_in_time import quoted
+from feast_known.names import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

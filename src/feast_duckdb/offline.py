@@ -19,8 +19,10 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import AwareDatetime, Field
 
 from feast_duckdb.job import Connection, DuckDBRetrievalJob
-from feast_duckdb.point_in_time import ViewQuery, point_in_time_query, quoted, timestamp
+from feast_duckdb.point_in_time import point_in_time_query, timestamp
 from feast_known.conditions import known_conditions, with_source
+from feast_known.names import quoted
+from feast_known.view_query import view_query
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -92,7 +94,7 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
             entity_rows,
             list(columns),
             time,
-            [_view_query(one, full_feature_names) for one in contexts],
+            [view_query(one, full_feature_names) for one in contexts],
             moment,
         )
         return DuckDBRetrievalJob(
@@ -246,22 +248,6 @@ def _span(connection: duckdb.DuckDBPyConnection, rows: str, time: str) -> tuple[
     if found["first"] is None:
         raise EntitySQLEmptyResults(rows)
     return found["first"].astimezone(UTC), found["last"].astimezone(UTC)
-
-
-def _view_query(context: Any, full_feature_names: bool) -> ViewQuery:
-    selections = zip(context.entities, context.entity_selections, strict=True)
-    prefix = f"{context.name}__" if full_feature_names else ""
-    return ViewQuery(
-        source=context.table_subquery,
-        keys={key: text.removesuffix(f" AS {key}") for key, text in selections},
-        features={
-            prefix + context.field_mapping.get(column, column): column
-            for column in context.features
-        },
-        event_timestamp=context.timestamp_field,
-        created_timestamp=context.created_timestamp_column or None,
-        ttl_seconds=context.ttl,
-    )
 
 
 def _window(timestamp_field: str, start: datetime | None, end: datetime | None) -> str:

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-
-@dataclass(frozen=True)
-class ViewQuery:
-    """A feature view in the join.
-
-    `keys` and `features` have by their names in the result the columns of `source`, a table or a
-    query in brackets. A `ttl_seconds` of 0 joins rows of any age.
-    """
-
-    source: str
-    keys: Mapping[str, str]
-    features: Mapping[str, str]
-    event_timestamp: str
-    created_timestamp: str | None
-    ttl_seconds: int
+from feast_known.names import quoted
+from feast_known.view_query import ViewQuery
 
 
 def point_in_time_query(
@@ -60,11 +46,6 @@ def point_in_time_query(
 def timestamp(moment: datetime) -> str:
     """The moment, which has a time zone, as a literal in DuckDB's SQL."""
     return f"'{moment.astimezone(UTC).isoformat(sep=' ')}'::timestamptz"
-
-
-def quoted(name: str) -> str:
-    """The name as an identifier in DuckDB's SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _rows(view: ViewQuery, moment: datetime | None) -> str:

@@ -19,7 +19,7 @@ def known_conditions(
     timestamp: Callable[[datetime], str],
 ) -> list[str]:
     """What a row of the source, named `known`, has to meet: it was created by the configured
-    `known_at`, and it meets the condition that is configured for the source. None if neither is.
+    `known_at`, and it meets the condition that is configured for the source. Empty if neither is.
 
     `quoted` makes a name of SQL, `timestamp` a time. Raises ValueError if `known_at` has no time
     zone, or the source no created timestamp column.

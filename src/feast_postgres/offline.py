@@ -23,6 +23,7 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 from pydantic import AwareDatetime, Field
 
 from feast_known.conditions import known_conditions, with_source
+from feast_known.names import quoted
 from feast_postgres.reading.point_in_time import point_in_time_join
 from feast_postgres.reading.record_batches import record_batches
 
@@ -177,7 +178,7 @@ def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
 
     Raises ValueError if `known_at` has no time zone, or the source no created timestamp column.
     """
-    conditions = known_conditions(config, source, _quoted, _timestamp)
+    conditions = known_conditions(config, source, quoted, _timestamp)
     if not conditions:
         return source
     return PostgreSQLSource(
@@ -188,10 +189,6 @@ def without_later_rows(config: RepoConfig, source: DataSource) -> DataSource:
         created_timestamp_column=source.created_timestamp_column,
         field_mapping=source.field_mapping,
     )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _timestamp(moment: datetime) -> str:

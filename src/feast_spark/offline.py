@@ -30,7 +30,8 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from pydantic import AwareDatetime, Field
 
 from feast_known.conditions import known_conditions, with_source
-from feast_spark.point_in_time import ViewQuery, point_in_time_query, timestamp
+from feast_known.view_query import view_query
+from feast_spark.point_in_time import point_in_time_query, timestamp
 from feast_spark.record_batches import quoted, record_batches, without_time_zones
 from feast_spark.session import spark_session
 
@@ -127,7 +128,7 @@ class SparkOfflineStore(FeastSparkOfflineStore):  # type: ignore[misc]
             entity_rows,
             list(columns),
             time,
-            [_view_query(one, full_feature_names) for one in contexts],
+            [view_query(one, full_feature_names) for one in contexts],
             moment,
         )
         return SparkRetrievalJob(
@@ -192,22 +193,6 @@ def _span(session: SparkSession, entity_rows: str, time: str) -> tuple[datetime,
 def _is_transformed(view: FeatureView) -> bool:
     return bool(getattr(view, "feature_transformation", None)) or not isinstance(
         view.batch_source, SparkSource
-    )
-
-
-def _view_query(context: Any, full_feature_names: bool) -> ViewQuery:
-    selections = zip(context.entities, context.entity_selections, strict=True)
-    prefix = f"{context.name}__" if full_feature_names else ""
-    return ViewQuery(
-        source=context.table_subquery,
-        keys={key: text.removesuffix(f" AS {key}") for key, text in selections},
-        features={
-            prefix + context.field_mapping.get(column, column): column
-            for column in context.features
-        },
-        event_timestamp=context.timestamp_field,
-        created_timestamp=context.created_timestamp_column or None,
-        ttl_seconds=context.ttl,
     )
 
 

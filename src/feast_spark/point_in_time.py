@@ -8,29 +8,13 @@ As with Feast, rows of a view that are equal in key, event time and created time
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from feast_known.view_query import ViewQuery
 from feast_spark.record_batches import quoted
 
 _TIME, _PLACE = "entity time", "place"
-
-
-@dataclass(frozen=True)
-class ViewQuery:
-    """A feature view in the join.
-
-    `keys` and `features` have by their names in the result the columns of `source`, a table or a
-    query in brackets.
-    """
-
-    source: str
-    keys: Mapping[str, str]
-    features: Mapping[str, str]
-    event_timestamp: str
-    created_timestamp: str | None
-    ttl_seconds: int
 
 
 def point_in_time_query(

@@ -27,8 +27,9 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.settings import load_settings
-from streamflow.training import plots
 from streamflow.training.split import AS_OF_ALONE, Choice
+
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 TRAINED = datetime(2024, 3, 5, tzinfo=UTC)
@@ -37,14 +38,6 @@ NOW = datetime(2024, 4, 20, tzinfo=UTC)
 
 LONG = bool(os.environ.get("STREAMFLOW_LONG_TESTS"))
 WITH_SIZE = ITEMS.with_column("readings", "size", Column("Float64"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_plots() -> Iterator[None]:
-    """They take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw", lambda *arguments: None)
-        yield
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,9 @@ from streamflow.platform import Platform
 from streamflow.progress import silent
 from streamflow.scores.everyone import score
 from streamflow.settings import load_settings
-from streamflow.training import plots
 from streamflow.training.split import Choice
+
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 ENGINES = ["duckdb"]
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
@@ -61,14 +62,6 @@ RENAMED = WITHOUT_AGE.renamed("readings", "heat", "warmth")
 
 def day(number: int) -> datetime:
     return FIRST + timedelta(days=number)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_plots() -> Iterator[None]:
-    """They take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw", lambda *arguments: None)
-        yield
 
 
 @contextmanager

@@ -32,11 +32,11 @@ from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.scores.everyone import score
 from streamflow.settings import load_settings
-from streamflow.training import canonical, plots
+from streamflow.training import canonical
 from streamflow.training.split import Choice
 from streamflow.use_case import Count
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_plots")]
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 TRAINED = datetime(2024, 3, 5, tzinfo=UTC)
@@ -48,14 +48,6 @@ LATE: list[Event] = [
     ("m-007", datetime(2024, 1, 31, 23, 59, 59, 999_999, tzinfo=UTC), 400.0, "fire"),
     ("m-008", datetime(2024, 2, 1, tzinfo=UTC), 0.1, "fire"),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_plots() -> Iterator[None]:
-    """They take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw", lambda *arguments: None)
-        yield
 
 
 @dataclass(frozen=True)

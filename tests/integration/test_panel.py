@@ -39,9 +39,10 @@ from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.platform import Platform
 from streamflow.settings import load_settings
-from streamflow.training import plots
 from streamflow.training.split import Choice
 from streamflow.use_case import Generation
+
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 MONTHS = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31), date(2024, 4, 30)]
 NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
@@ -218,14 +219,6 @@ def test_a_panel_is_what_a_brute_force_join_finds_in_any_history(
 
 
 # What judges, and what must not move it.
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_plots() -> Iterator[None]:
-    """They take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw", lambda *arguments: None)
-        yield
 
 
 @dataclass(frozen=True)

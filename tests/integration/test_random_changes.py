@@ -26,8 +26,9 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.platform import Platform
 from streamflow.settings import load_settings
-from streamflow.training import plots
 from streamflow.training.split import Choice
+
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 LONG = bool(os.environ.get("STREAMFLOW_LONG_TESTS"))
 MONTHS = [date(2024, number, 28) for number in range(1, 13)]
@@ -219,14 +220,6 @@ def _value(column: Column, random: Random) -> Any:
     if column.kind == "boolean":
         return random.random() < 0.5
     return random.randrange(50) if column.kind == "Int64" else random.random()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_plots() -> Iterator[None]:
-    """They take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw", lambda *arguments: None)
-        yield
 
 
 Fresh = Callable[[], Any]

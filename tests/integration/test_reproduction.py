@@ -37,8 +37,10 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.platform import Platform
 from streamflow.settings import load_settings
-from streamflow.training import fit, plots
+from streamflow.training import fit
 from streamflow.use_case import Generation, UseCase
+
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 DOCS = Path(__file__).parents[2] / "docs"
 USERS = 300
@@ -62,14 +64,6 @@ class Trained:
     months: Path
     run: training_run.Trained
     forest: training_run.Trained
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_plots() -> Iterator[None]:
-    """They take longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw", lambda *arguments: None)
-        yield
 
 
 @pytest.fixture(scope="module")

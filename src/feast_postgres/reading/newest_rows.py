@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
+from feast_known.names import quoted
 from feast_postgres.reading.record_batches import record_batches
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def newest_rows(
         start = partial(_Sorted, config, batch_bytes=_BATCH_BYTES)
         with ThreadPoolExecutor(1 + len(queries)) as threads:  # each sorts before it answers
             starting = [
-                threads.submit(start, f"SELECT {_name(key)} FROM ({entities}) AS given", key),
+                threads.submit(start, f"SELECT {quoted(key)} FROM ({entities}) AS given", key),
                 *(threads.submit(start, query, key, _CREATED) for query in queries),
             ]
         for one in starting:
@@ -145,7 +146,7 @@ def _aligned(keys: pa.Array, rows: pa.Table, older: Callable[[pa.Array], pa.Tabl
 
 
 def _at(names: Sequence[str], source: DataSource, moment: datetime) -> str:
-    created = f"{_name(source.created_timestamp_column)} AS {_name(_CREATED)}"
+    created = f"{quoted(source.created_timestamp_column)} AS {quoted(_CREATED)}"
     return _rows(names, source, created, f"{_time(source)} = {_literal(moment)}")
 
 
@@ -159,30 +160,26 @@ def _older(
 ) -> pa.Table:
     key = names[0]
     wanted = sql.Literal(keys.to_pylist()).as_string(None)
-    condition = f"{_time(source)} < {_literal(moment)} AND {_name(key)} = ANY({wanted}::text[])"
-    created = _name(source.created_timestamp_column)
-    rows = _rows(names, source, f"{_time(source)} AS {_name(time)}", condition)
-    newest = f"{rows} ORDER BY {_name(key)}, {_time(source)} DESC, {created} DESC"
-    query = newest.replace("SELECT", f"SELECT DISTINCT ON ({_name(key)})", 1)
+    condition = f"{_time(source)} < {_literal(moment)} AND {quoted(key)} = ANY({wanted}::text[])"
+    created = quoted(source.created_timestamp_column)
+    rows = _rows(names, source, f"{_time(source)} AS {quoted(time)}", condition)
+    newest = f"{rows} ORDER BY {quoted(key)}, {_time(source)} DESC, {created} DESC"
+    query = newest.replace("SELECT", f"SELECT DISTINCT ON ({quoted(key)})", 1)
     schema, *batches = record_batches(config, query)
     return pa.Table.from_batches(batches, schema.schema)
 
 
 def _rows(names: Sequence[str], source: DataSource, more: str, condition: str) -> str:
     return (
-        f"SELECT {', '.join(map(_name, names))}, {more} "
+        f"SELECT {', '.join(map(quoted, names))}, {more} "
         f"FROM {source.get_table_query_string()} AS source "
-        f"WHERE {condition} AND {_name(source.created_timestamp_column)} IS NOT NULL"
+        f"WHERE {condition} AND {quoted(source.created_timestamp_column)} IS NOT NULL"
     )
 
 
 def _time(source: DataSource) -> str:
-    return _name(source.timestamp_field)
+    return quoted(source.timestamp_field)
 
 
 def _literal(moment: datetime) -> str:
     return f"'{moment.astimezone(UTC).isoformat()}'::timestamptz"
-
-
-def _name(name: str) -> str:
-    return sql.Identifier(name).as_string(None)

@@ -16,6 +16,8 @@ from feast.infra.utils.postgres.connection_utils import (
 from feast.type_map import pg_type_code_to_arrow
 from psycopg.conninfo import make_conninfo
 
+from feast_known.names import quoted
+
 if TYPE_CHECKING:
     from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 
@@ -114,7 +116,7 @@ def _described(
     if not (ordered_by or any(casts)):
         return query, schema
     selected = ", ".join(
-        f"{column}{cast} AS {_quoted(one.name)}"
+        f"{column}{cast} AS {quoted(one.name)}"
         for (column, one), cast in zip(described, casts, strict=True)
     )
     text = f"SELECT {selected} FROM (\n{query}\n) AS given ({', '.join(columns)})"
@@ -130,7 +132,3 @@ def _cast(connection: psycopg.Connection, type_code: int) -> str:
     if kind is None or kind.name not in _CASTS:
         return ""
     return f"::{_CASTS[kind.name]}{'[]' if type_code == kind.array_oid else ''}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

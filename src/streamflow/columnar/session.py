@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from streamflow.columnar.literals import literal, rendered
 from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
 from streamflow.postgres.database import Connection, Cursor, Database, Identifiers, Row
+from streamflow.postgres.queries import quoted
 from streamflow.postgres.record_batches import record_batch_reader
 from streamflow.scratch import scratch
 
@@ -182,9 +183,9 @@ class Session(Database):
                 cursor.execute("CREATE SCHEMA IF NOT EXISTS streamflow")
                 for table, columns in _SMALL_TABLES.items():
                     self._copy(cursor, use_case, table, columns)
-                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(use_case)}")
+                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(use_case)}")
                 for history, view in histories.items():
-                    name = f"{_quoted(use_case)}.{_quoted(history)}"
+                    name = f"{quoted(use_case)}.{quoted(history)}"
                     cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {_view(view)}")
                 cursor.execute("COMMIT")
 
@@ -247,22 +248,18 @@ def _cores() -> int:
 
 def _view(view: HistoryView) -> str:
     columns = ", ".join(
-        f"{_quoted(name)}::{_type(kind)} AS {_quoted(name)}" for name, kind in view.columns.items()
+        f"{quoted(name)}::{_type(kind)} AS {quoted(name)}" for name, kind in view.columns.items()
     )
     if view.files:
         # DuckDB takes names for patterns, and values of columns from folders such as as_of=2024.
         files = literal([glob.escape(file) for file in view.files])
         return f"SELECT {columns} FROM read_parquet({files}, hive_partitioning = false)"
-    nothing = ", ".join(f"NULL AS {_quoted(name)}" for name in view.columns)
+    nothing = ", ".join(f"NULL AS {quoted(name)}" for name in view.columns)
     return f"SELECT {columns} FROM (SELECT {nothing}) AS nothing WHERE false"
 
 
 def _type(kind: str) -> str:
     return {"timestamp with time zone": "timestamptz", "double precision": "double"}.get(kind, kind)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _failed(error: Exception, memory: str) -> FeatureStoreUnavailable:

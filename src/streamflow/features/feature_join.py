@@ -16,8 +16,9 @@ from streamflow.features.engines.offline_store import (
 from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
-from streamflow.history.columns_before import quoted, rows_as_before
+from streamflow.history.columns_before import rows_as_before
 from streamflow.postgres.database import Database
+from streamflow.postgres.queries import quoted
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import UseCase
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from streamflow.errors import InvalidSettings
 from streamflow.history.history_changes import name_now, recorded_changes
 from streamflow.postgres.database import Database
+from streamflow.postgres.queries import quoted
 from streamflow.use_case import UseCase
 
 # As far as whole numbers are told apart in a number with a point.
@@ -54,8 +55,3 @@ def whole_number(column: str) -> str:
 def is_whole(column: str) -> str:
     """SQL of whether a number with a point is a whole one, told apart from its neighbours."""
     return f"{column} = trunc({column}) AND {column} BETWEEN {-_EXACT} AND {_EXACT}"
-
-
-def quoted(name: str) -> str:
-    """The name as an identifier in SQL."""
-    return '"' + name.replace('"', '""') + '"'

@@ -87,6 +87,11 @@ def columns(names: list[str], prefix: str | None = None) -> sql.Composed:
     )
 
 
+def quoted(name: str) -> str:
+    """The name as an identifier, for SQL that is text."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def definitions(types: Mapping[str, str]) -> sql.Composed:
     """Column definitions, each after a comma, from each column's name and PostgreSQL type."""
     return sql.SQL("").join(

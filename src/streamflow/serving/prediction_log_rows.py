@@ -171,7 +171,7 @@ def _array(times: Sequence[datetime | None]) -> bytes:
 
 def text_field(text: str) -> bytes:
     """A field of type text. Half a character becomes its escape."""
-    content = as_stored(text).encode()
+    content = text.encode(errors="backslashreplace")
     return _LENGTH.pack(len(content)) + content
 
 

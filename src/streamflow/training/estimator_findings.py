@@ -82,10 +82,11 @@ def column_findings(models: Mapping[str, EstimatorBuilder], schema: FeatureSchem
 def _findings(name: str, build: EstimatorBuilder) -> Iterator[Finding]:
     where = f"model {name!r}"
     try:
-        estimator, another = inner(build(0)), inner(build(0))
+        built, another = build(0), inner(build(0))
     except Exception as error:
         yield raised(where, error, f"def {name}(random_state): return …Classifier(…)")
         return
+    estimator = inner(built)
     kind = type(estimator).__name__
     missing = [method for method in METHODS if not _has(estimator, method)]
     if missing == ["predict_proba"]:
@@ -100,7 +101,7 @@ def _findings(name: str, build: EstimatorBuilder) -> Iterator[Finding]:
             f"{kind} has no {', no '.join(missing)}",
             f"def {name}(random_state): return …Classifier(…), not fitted",
         )
-    elif not isinstance(build(0), OnColumns) and (named := named_columns(estimator)):
+    elif not isinstance(built, OnColumns) and (named := named_columns(estimator)):
         place, column = named[0]
         yield Finding(
             where,

@@ -9,6 +9,7 @@ from typing import Any
 from streamflow.console.access.errors import FieldRefused, PageNotFound
 from streamflow.console.access.visit import Visit
 from streamflow.console.page import Page
+from streamflow.console.pages.asked_id import asked_id, id_or_nothing
 from streamflow.console.parts import ConsoleParts
 from streamflow.console.reading import corrections as correcting
 from streamflow.console.reading.violation_files import offending_lines, violation_files
@@ -53,13 +54,12 @@ def data(parts: ConsoleParts, visit: Visit) -> Page:
 
 def corrections(parts: ConsoleParts, visit: Visit) -> Page:
     """The corrected rows of a table and a month. Raises FieldRefused, PageNotFound."""
-    table, after = _table(parts, visit), visit.query.get("after", "")
+    table = _table(parts, visit)
     try:
         as_of = date.fromisoformat(visit.asked("as_of", 10))
     except ValueError:
         raise FieldRefused(text("months.no_day"), text("months.no_day.next")) from None
-    if len(after) > 256 or "\x00" in after:
-        raise FieldRefused(text("entity.no_id"), text("entity.no_id.next"))
+    after = id_or_nothing(visit, "after")
     found, following = correcting.corrections(parts, table, as_of, after)
     values: dict[str, Any] = {"found": found, "table": table, "as_of": as_of, "after": after}
     return Page(
@@ -72,9 +72,7 @@ def corrections(parts: ConsoleParts, visit: Visit) -> Page:
 
 def versions(parts: ConsoleParts, visit: Visit) -> Page:
     """What was known of an entity in a table, and when. Raises FieldRefused, PageNotFound."""
-    table, entity_id = _table(parts, visit), visit.query.get("id", "")
-    if not entity_id or len(entity_id) > 256 or "\x00" in entity_id:
-        raise FieldRefused(text("entity.no_id"), text("entity.no_id.next"))
+    table, entity_id = _table(parts, visit), asked_id(visit)
     found = correcting.known_versions(parts, table, entity_id)
     columns = sorted({name for one in found for name in one.content})
     return Page(

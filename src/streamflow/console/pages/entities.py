@@ -10,6 +10,7 @@ from streamflow.console.access.errors import FieldRefused
 from streamflow.console.access.visit import Visit
 from streamflow.console.page import Page
 from streamflow.console.pages import acts
+from streamflow.console.pages.asked_id import asked_id, no_id
 from streamflow.console.parts import ConsoleParts
 from streamflow.console.reading import entities as reading
 from streamflow.console.reading.entities import Filters, MonthScore
@@ -76,9 +77,7 @@ def _band(parts: ConsoleParts, name: str) -> tuple[float | None, float | None]:
 
 def one(parts: ConsoleParts, visit: Visit) -> Page:
     """An entity: its scores, why, and what is known of it. Raises UnknownScore."""
-    entity_id = visit.query.get("id", "")
-    if not entity_id or len(entity_id) > 256 or "\x00" in entity_id:
-        raise FieldRefused(text("entity.no_id"), text("entity.no_id.next"))
+    entity_id = asked_id(visit)
     months = reading.scores_over_months(parts, entity_id)
     rows = reading.newest_rows(parts, entity_id)
     newest, unscored = None, ""
@@ -124,9 +123,7 @@ def one(parts: ConsoleParts, visit: Visit) -> Page:
 
 def answers(parts: ConsoleParts, visit: Visit) -> Page:
     """The predictions that were made for an entity."""
-    entity_id = visit.query.get("id", "")
-    if not entity_id or len(entity_id) > 256 or "\x00" in entity_id:
-        raise FieldRefused(text("entity.no_id"), text("entity.no_id.next"))
+    entity_id = asked_id(visit)
     found = reading.answers(parts, entity_id)
     return Page(
         "answers.html",
@@ -138,9 +135,9 @@ def answers(parts: ConsoleParts, visit: Visit) -> Page:
 
 def replay(parts: ConsoleParts, visit: Visit) -> Page:
     """Whether an answer comes out again, from the log and from history."""
-    request, entity_id = visit.asked("request", 128), visit.query.get("id", "")
-    if not request or not entity_id or len(entity_id) > 256 or "\x00" in entity_id:
-        raise FieldRefused(text("entity.no_id"), text("entity.no_id.next"))
+    request, entity_id = visit.asked("request", 128), asked_id(visit)
+    if not request:
+        raise no_id()
     question = {"request": request, "entity": entity_id}
     return acts.page_of(parts.jobs.asked("replay", question, question, visit.now), visit)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from streamflow.console.parts import ConsoleParts
 from streamflow.postgres.queries import identifier
+from streamflow.use_case import Table
 
 PAGE = 50
 
@@ -91,7 +92,7 @@ def known_versions(parts: ConsoleParts, table: str, entity_id: str) -> list[Know
 
 def _names(parts: ConsoleParts, table: str) -> dict[str, Any]:
     return {
-        "history": identifier(parts.use_case.name, f"{table}_history"),
+        "history": identifier(parts.use_case.name, Table.history_of(table)),
         "key": identifier(parts.use_case.join_key),
     }
 

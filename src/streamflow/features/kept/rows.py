@@ -18,10 +18,11 @@ from streamflow.features.kept.views import (
     needed_features,
     source_table,
 )
-from streamflow.history.columns_before import is_whole, quoted, whole_number
+from streamflow.history.columns_before import is_whole, whole_number
 from streamflow.history.history_changes import name_now
 from streamflow.history.recorded_columns import recorded_columns
 from streamflow.postgres.database import Database
+from streamflow.postgres.queries import quoted
 from streamflow.use_case import Table, UseCase
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ def history_files(database: Database, use_case: str, home: Path) -> HistoryFiles
                         query = _query(database, use_case, one, tables[one.history])
                         _write(one.path, _schema(tables[one.history]), read(query))
             # A column or rows may have changed while they were read.
-            if _wanted(database, use_case, folder) == (tables, files):
+            if not lacking or _wanted(database, use_case, folder) == (tables, files):
                 for path in there - {one.path for one in files}:
                     path.unlink(missing_ok=True)
                 break

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from streamflow.features.engines.history_database import up_to_date
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.platform import Platform
 from streamflow.postgres.queries import identifier
@@ -25,7 +24,7 @@ def segment_values(
     there = platform.database.rows("history_columns", schema=use_case.name, table=history)
     if column not in {row["column_name"] for row in there}:
         return None
-    database = up_to_date(platform.history, use_case)
+    database = platform.history  # which the join of the month has brought up to date
     names = {
         "key": identifier(use_case.join_key),
         "column": identifier(column),

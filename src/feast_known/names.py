@@ -1,0 +1,8 @@
+"""Names in standard SQL, as PostgreSQL and DuckDB have it."""
+
+from __future__ import annotations
+
+
+def quoted(name: str) -> str:
+    """The name as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
