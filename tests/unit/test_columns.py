@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.orchard import SCHEMA, orchard
+from tests.orchard import SCHEMA, orchard, small_forest
 
 from streamflow.errors import UnservableModel, UntrainableData
 from streamflow.reasons import explanation
@@ -27,7 +28,14 @@ from streamflow.training.dataset import TrainingSet
 from streamflow.training.estimator_findings import column_findings, estimator_findings
 from streamflow.training.feature_importance import feature_importances
 from streamflow.training.search.search import Search, search
-from streamflow.training.served_model import Feature, FeatureSchema, digest, encode, load
+from streamflow.training.served_model import (
+    SCHEMA_FILE,
+    Feature,
+    FeatureSchema,
+    digest,
+    encode,
+    load,
+)
 from streamflow.training.split import Validation
 from streamflow.use_case import OneOf, on_columns
 
@@ -176,6 +184,38 @@ def test_the_same_training_gives_the_same_bytes(tmp_path: Path) -> None:
         export.write(fit.fit(orchard(), target_encoded_forest, 42), tmp_path / str(number))
         hashes.add(digest(tmp_path / str(number)))
     assert len(hashes) == 1
+
+
+def test_a_release_without_pipelines_refuses_to_serve_one(tmp_path: Path) -> None:
+    """Its encoder would be as wide as the model takes here, so that it would score, wrongly."""
+    export.write(fit.fit(orchard(), target_encoded_forest, 42), tmp_path / "on columns")
+    export.write(fit.fit(orchard(), small_forest, 42), tmp_path / "on a matrix")
+    assert as_releases_without_pipelines_read(tmp_path / "on a matrix") == fit_schema()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'format'"):
+        as_releases_without_pipelines_read(tmp_path / "on columns")
+
+
+def as_releases_without_pipelines_read(folder: Path) -> FeatureSchema:
+    """What they do with `feature_schema.json` before they look at any other file."""
+    document = json.loads((folder / SCHEMA_FILE).read_text())
+    features = tuple(
+        Feature(**{**feature, "categories": tuple(feature["categories"])})
+        for feature in document.pop("features")
+    )
+    return FeatureSchema(features=features, **document)
+
+
+def fit_schema() -> FeatureSchema:
+    return fit.fit(orchard(), small_forest, 42).schema
+
+
+def test_a_model_of_a_newer_release_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    fitted = fit.fit(orchard(), target_encoded_forest, 42)
+    export.write(fitted, tmp_path)
+    assert load(tmp_path).schema == fitted.schema
+    (tmp_path / SCHEMA_FILE).write_text(fitted.schema.to_json(99))
+    with pytest.raises(ValueError, match=r"in the format 99, .*: install the release"):
+        load(tmp_path)
 
 
 def test_a_pipeline_is_given_the_features_with_their_own_types() -> None:

@@ -23,7 +23,7 @@ from streamflow.training.columns.steps import CAN
 from streamflow.training.fit import Fitted
 from streamflow.training.onnx.forest import onnx_forest
 from streamflow.training.onnx.forest_float32 import is_exact, onnx_forest_in_float32
-from streamflow.training.served_model import COLUMNS_FILE, FORMS, SCHEMA_FILE, load
+from streamflow.training.served_model import COLUMNS_FILE, FORMS, SCHEMA_FILE, WITH_COLUMNS, load
 from streamflow.use_case import Estimator
 from streamflow.use_case.findings import one_line
 
@@ -66,7 +66,8 @@ def write(fitted: Fitted, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for form in (*FORMS, COLUMNS_FILE):
         (folder / form).unlink(missing_ok=True)
-    _put(folder / SCHEMA_FILE, fitted.schema.to_json().encode())
+    folder_format = WITH_COLUMNS if isinstance(estimator, ColumnsEstimator) else 1
+    _put(folder / SCHEMA_FILE, fitted.schema.to_json(folder_format).encode())
     if isinstance(estimator, ColumnsEstimator):
         columns = _columns(fitted, estimator)
         _put(folder / COLUMNS_FILE, columns.graph)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from streamflow.reasons.forms.trees import Unexplainable
 from streamflow.training.served_model import (
-    COLUMNS_FILE,
     FeatureSchema,
     Matrix,
+    columns_graph,
     encode,
     encoded_columns,
 )
@@ -45,18 +45,9 @@ class ModelColumns:
 
 def model_columns(folder: Path, schema: FeatureSchema) -> ModelColumns:
     """The columns that the model in `folder` takes."""
-    path = folder / COLUMNS_FILE
-    if not path.exists():
+    graph = columns_graph(folder)
+    if graph is None:
         return ModelColumns(schema, encoded_columns(schema))
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    facts = session.get_modelmeta().custom_metadata_map
-    feature_of = np.array(facts["features"].split(), dtype=np.int64)
-
-    def made(matrix: Matrix) -> Matrix:
-        found: Matrix = session.run(None, {"features": matrix})[0]
-        return found
-
+    feature_of = graph.feature_of
     blocks = [np.flatnonzero(feature_of == number) for number in range(len(schema.features))]
-    return ModelColumns(schema, blocks, made)
+    return ModelColumns(schema, blocks, graph)

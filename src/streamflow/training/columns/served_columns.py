@@ -17,7 +17,7 @@ from streamflow.training.columns.estimator import ColumnsEstimator
 from streamflow.training.columns.graph import Columns
 from streamflow.training.columns.outputs import Output, Probe, Unproved, names_of
 from streamflow.training.columns.steps import dense, trace
-from streamflow.training.served_model import FeatureSchema, Matrix
+from streamflow.training.served_model import ColumnsGraph, FeatureSchema, Matrix
 from streamflow.use_case.findings import one_line
 
 # Estimators that may be around a pipeline, or be its last step.
@@ -56,7 +56,7 @@ def served_columns(estimator: ColumnsEstimator, matrix: Matrix) -> ServedColumns
             tables = _tables(probe, outputs, sample, rest, stopped_by)
             graph = Columns(schema, outputs, tables).graph()
             wanted = _numbers(_transformed(steps[:done], data_frame(schema, rows)))
-            _require_equal(schema, outputs, _of_graph(graph, rows), wanted)
+            _require_equal(schema, outputs, ColumnsGraph(graph)(rows), wanted)
             return ServedColumns(graph, rest, len(outputs), stopped_by)
         except Unproved as error:
             # What comes before the last step may be equal.
@@ -112,14 +112,6 @@ def _tables(
 def _numbers(sample: Any) -> Matrix:
     numbers: Matrix = dense(sample).astype(np.float64)
     return numbers
-
-
-def _of_graph(graph: bytes, rows: Matrix) -> Matrix:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    found: Matrix = session.run(None, {"features": rows})[0]
-    return found
 
 
 def _require_equal(

@@ -10,17 +10,20 @@ the API's own scores from it.
 """
 
 from .coded_texts import CodedTexts
+from .columns_graph import COLUMNS_FILE, ColumnsGraph, columns_graph
 from .encoding import Columns, Matrix, UnseenCategory, UnseenNull, encode, encoded_columns
-from .feature_schema import SCHEMA_FILE, Feature, FeatureSchema, Layout
-from .model import COLUMNS_FILE, FORMS, Labels, Score, ServedModel, digest, load
+from .feature_schema import SCHEMA_FILE, WITH_COLUMNS, Feature, FeatureSchema, Layout
+from .model import FORMS, Labels, Score, ServedModel, digest, load
 from .python_function import _load_pyfunc
 
 __all__ = [
     "COLUMNS_FILE",
     "FORMS",
     "SCHEMA_FILE",
+    "WITH_COLUMNS",
     "CodedTexts",
     "Columns",
+    "ColumnsGraph",
     "Feature",
     "FeatureSchema",
     "Labels",
@@ -31,6 +34,7 @@ __all__ = [
     "UnseenCategory",
     "UnseenNull",
     "_load_pyfunc",
+    "columns_graph",
     "digest",
     "encode",
     "encoded_columns",

@@ -13,6 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 SCHEMA_FILE = "feature_schema.json"
+# The format of the folder: the number `format` in the document, 1 where it has none. A release
+# refuses numbers that it doesn't know; those of before there were any refuse the key itself.
+WITH_COLUMNS = 2
+_FORMATS = (1, WITH_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,11 @@ class FeatureSchema:
         """Where `encode` puts each feature."""
         return Layout.from_features(self.features)
 
-    def to_json(self) -> str:
-        """The document `feature_schema.json`."""
+    def to_json(self, folder_format: int = 1) -> str:
+        """The document `feature_schema.json` of a model in a folder of this format."""
         document = asdict(self)
+        if folder_format != 1:
+            document["format"] = folder_format
         if self.departed_after_seconds is None:
             # Versions were registered before there was this rule: their documents keep their bytes.
             del document["departed_after_seconds"]
@@ -89,8 +95,13 @@ class FeatureSchema:
 
     @staticmethod
     def from_json(text: str) -> FeatureSchema:
-        """The schema that `to_json` wrote."""
+        """The schema that `to_json` wrote. Raises ValueError for a format of a newer release."""
         document = json.loads(text)
+        if (folder_format := document.pop("format", 1)) not in _FORMATS:
+            raise ValueError(
+                f"the model is in the format {folder_format}, and this release of StreamFlow knows "
+                f"{_FORMATS[0]} to {_FORMATS[-1]}: install the release that trained it, or newer"
+            )
         features = tuple(
             Feature(**{**feature, "categories": tuple(feature["categories"])})
             for feature in document.pop("features")

@@ -6,19 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from .columns_graph import columns_graph, onnx_session
 from .encoding import Columns, Matrix, encode
 from .feature_schema import SCHEMA_FILE, FeatureSchema
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-# Of a pipeline on columns: from the encoded matrix to the columns that the model takes.
-COLUMNS_FILE = "columns.onnx"
 
 Labels = npt.NDArray[np.int64]
 Score = Callable[[Matrix], tuple[Labels, Matrix]]
@@ -52,35 +46,18 @@ def digest(folder: Path) -> str:
 def load(folder: Path) -> ServedModel:
     """The model in `folder`, loaded with one thread, so that a sum has one order.
 
-    Raises FileNotFoundError if the folder holds no model in a known form.
+    Raises FileNotFoundError if the folder holds no model in a known form, ValueError if a newer
+    release has written it in a format that this one doesn't know.
     """
     schema = FeatureSchema.from_json((folder / SCHEMA_FILE).read_text(encoding="utf-8"))
     for name, score_with in FORMS.items():
         if (folder / name).exists():
             score = score_with(folder / name)
-            if (folder / COLUMNS_FILE).exists():
-                score = _after(_columns(folder / COLUMNS_FILE), score)
+            columns = columns_graph(folder)
+            if columns is not None:
+                score = _after(columns, score)
             return ServedModel(schema, score)
     raise FileNotFoundError(f"no {', '.join(FORMS)} in {folder}")
-
-
-def _session(path: Path) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _columns(path: Path) -> Callable[[Matrix], Matrix]:
-    session = _session(path)
-
-    def columns(matrix: Matrix) -> Matrix:
-        found: Matrix = session.run(None, {"features": matrix})[0]
-        return found
-
-    return columns
 
 
 def _after(columns: Callable[[Matrix], Matrix], score: Score) -> Score:
@@ -88,7 +65,7 @@ def _after(columns: Callable[[Matrix], Matrix], score: Score) -> Score:
 
 
 def _onnx(path: Path) -> Score:
-    session = _session(path)
+    session = onnx_session(path)
     source = session.get_inputs()[0]
     kind = np.float32 if source.type == "tensor(float)" else np.float64
 
