@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from tests.e2e.serve import serving
 
 from streamflow.bootstrap import platform
 from streamflow.features import point_in_time
-from streamflow.lineage import reproduce
+from streamflow.lineage import recorded_run, reproduce
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
@@ -26,14 +27,20 @@ from streamflow.scores.everyone import score
 from streamflow.settings import load_settings
 from streamflow.training import fit
 from streamflow.training.served_model import encode
+from streamflow.training.split import Choice
 from streamflow.use_case import Generation
 
 JANUARY = date(2024, 1, 31)
 NOW = datetime(2024, 2, 5, 9, tzinfo=UTC)
 LATER = datetime(2024, 2, 5, 10, tzinfo=UTC)
 FEATURES = {"kind", "age_weeks", "temperature_c", "alarms", "guard_open"}
-# How far a probability may be from the estimator's.
-MODELS = {"forest": 0.0, "lightgbm": 0.0, "logistic_regression": 1e-15}
+# Models, how they are corrected, and how far a probability may be from the estimator's.
+MODELS: list[Any] = [
+    ("forest", None, 0.0),
+    ("lightgbm", None, 0.0),
+    ("logistic_regression", None, 1e-15),
+    ("logistic_regression", "sigmoid", 1e-14),
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +62,25 @@ def ready(
         yield opened
 
 
-def by_the_estimator(ready: Platform, model: str) -> dict[str, float]:
+def by_the_estimator(ready: Platform, model: str, calibrate: Any) -> dict[str, float]:
     """Everyone's probability, by the pipeline itself."""
     assembled = point_in_time.assemble(ready.history, ready.use_case, [JANUARY], NOW)
     training_set = assembled.training_set
-    fitted = fit.fit(training_set, ready.use_case.models[model], 7)
+    build = ready.use_case.models[model]
+    fitted = fit.fit(training_set, build, 7, calibrate=calibrate)
     _, found = fitted.predict_rows(encode(fitted.schema, training_set.columns))
     return dict(zip(training_set.entities, found.tolist(), strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "calibrate", "allowed"), MODELS)
 def test_http_scores_reasons_and_a_re_creation_are_the_estimators(
-    ready: Platform, model: str
+    ready: Platform, model: str, calibrate: Any, allowed: float
 ) -> None:
-    trained = train.train(ready, JANUARY, model, 7, NOW)
-    expected = by_the_estimator(ready, model)
+    trained = train.train(ready, JANUARY, model, 7, NOW, choice=Choice(calibrate=calibrate))
+    expected = by_the_estimator(ready, model, calibrate)
     assert len(expected) == 150
     promoting.promote(ready, trained.version, "Production", "a test", "somebody", LATER)
-    allowed = MODELS[model]
 
     made = score(ready, JANUARY, "test", LATER).scoring
     with ready.database.connection() as connection:
@@ -97,6 +104,22 @@ def test_http_scores_reasons_and_a_re_creation_are_the_estimators(
     assert reproduce.reproduce(ready, run, LATER).verdict == "identical"
 
     assert over_http(ready, list(expected)) == stored
+
+
+@pytest.mark.slow
+def test_a_search_a_refit_and_a_correction_go_together_and_are_repeated(ready: Platform) -> None:
+    choice = Choice(refit=True, trials=2, calibrate="isotonic")
+    done = train.train(ready, JANUARY, None, 7, NOW, choice=choice)
+    assert done.searched is not None
+    assert done.calibrated is not None
+    assert done.metrics["brier"] == pytest.approx(done.calibrated.brier)
+    assert done.metrics["brier_uncalibrated"] == done.calibrated.brier_before
+    run = ready.registry.run(done.run_id)
+    assert run.params["calibrate"] == "isotonic"
+    recorded = recorded_run.read(ready.registry, run, ready.settings.home / "recorded")
+    assert recorded.lineage.configuration.calibrate == "isotonic"
+    again = reproduce.reproduce(ready, run, LATER)
+    assert again.verdict == "identical", again.why
 
 
 def over_http(ready: Platform, machines: list[str]) -> dict[str, float]:

@@ -83,6 +83,7 @@ PURE = (
     *("training/dataset.py", "training/evaluation.py", "training/feature_importance.py"),
     *("training/fit.py", "training/split.py", "training/values_seen.py"),
     *("training/columns/data_frame.py", "training/columns/estimator.py"),
+    "training/calibrated/estimator.py",
     *("training/backtest.py", "training/backtest_conclusions.py"),
     *("promotion/history.py", "promotion/change.py", "promotion/lookup/chain.py"),
     "promotion/admission/admitted.py",

@@ -22,6 +22,7 @@ from streamflow.cli.terminal import (
 from streamflow.cli.times import AsOf, KnownAt, parse_day, parse_time
 
 if TYPE_CHECKING:
+    from streamflow.training.calibrated.figures import CalibrationFigures
     from streamflow.training.search.search import Searched
 
 app = typer.Typer()
@@ -33,6 +34,13 @@ class Validation(StrEnum):
     OUT_OF_TIME = "out-of-time"
     ENTITIES = "entities"
     RANDOM = "random"
+
+
+class Calibrate(StrEnum):
+    """How probabilities are corrected, as it is typed."""
+
+    SIGMOID = "sigmoid"
+    ISOTONIC = "isotonic"
 
 
 @app.command(epilog="Example: streamflow train --as-of 2024-06-30 --months 6 --model lightgbm")
@@ -91,6 +99,10 @@ def train(
         float | None,
         typer.Option(min=0, help="Begin no trial after so many minutes; the first is always made."),
     ] = None,
+    calibrate: Annotated[
+        Calibrate | None,
+        typer.Option(help="Correct probabilities, on parts of the training rows."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train at a fixed AS_OF, prove the served form, register a version."""
@@ -112,6 +124,7 @@ def train(
         sample,
         search,
         search_minutes,
+        calibrate.value if calibrate else None,
     )
     with open_platform() as platform, show_progress(json, "train") as progress:
         done = step_train.train(
@@ -156,6 +169,8 @@ def train(
         )
         if done.searched is not None:
             print(_found(done.searched))
+        if done.calibrated is not None:
+            print(_corrected(done.calibrated))
         print(done.judged_on)
         if done.gap_months:
             print(
@@ -262,3 +277,12 @@ def _found(searched: Searched) -> str:
         f"{best.auc:.4f} there. The rows that judge it were in no trial."
     )
     return f"{said} {failed} trials failed." if failed else said
+
+
+def _corrected(figures: CalibrationFigures) -> str:
+    """What a correction of probabilities has changed."""
+    return (
+        f"Calibrated ({figures.method}, on {figures.folds} parts of the training rows): Brier "
+        f"{figures.brier_before:.4f} before, {figures.brier:.4f} after; calibration error "
+        f"{figures.error_before:.4f} before, {figures.error:.4f} after."
+    )

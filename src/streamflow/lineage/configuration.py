@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from streamflow.features.feature_views import FeatureViewDefinition
 from streamflow.lineage.environment import Parameter, is_randomness_parameter
+from streamflow.training.calibrated.estimator import CalibrationMethod
 from streamflow.training.candidate import Recipe
 from streamflow.training.search.search import Searched
 from streamflow.training.served_model import FeatureSchema
@@ -61,7 +62,8 @@ class Configuration:
     A parameter that is an object itself is given by its class; its own parameters are there too.
     `validation` names how the model is judged, over the newest `validation_months` where that is
     out of time. Of a `sample`, so many entities were trained on and judged, those with the lowest
-    hashes of their ids; None for all. The defaults are for documents of old.
+    hashes of their ids; None for all. `calibrate` is how probabilities are corrected. The defaults
+    are for documents of old.
     """
 
     use_case: str
@@ -78,6 +80,7 @@ class Configuration:
     refit: bool = False
     sample: int | None = None
     search: SearchDefinition | None = None
+    calibrate: CalibrationMethod | None = None
 
     @property
     def judged(self) -> Validation:
@@ -116,6 +119,7 @@ def configuration(
         refit=recipe.refit,
         sample=sample,
         search=_search_definition(recipe, searched),
+        calibrate=recipe.calibrate,
     )
 
 

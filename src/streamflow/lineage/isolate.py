@@ -144,6 +144,7 @@ def _configuration(recorded: Recorded, recipe: Recipe) -> Recipe:
         horizon=timedelta(seconds=was.label.horizon_seconds),
         refit=was.refit,
         build=_built(recipe.build, was.parameters, chance=False),
+        calibrate=was.calibrate,
         search=None,  # the recorded parameters are those that it found
     )
 

@@ -197,6 +197,7 @@ def _train_again(
         then.use_case.label.horizon,
         configuration.refit,
         search=_search(use_case, configuration),
+        calibrate=configuration.calibrate,
     )
     difference = _difference(recorded, assembled.table)
     trained, failure = _candidate(recipe, folder / "today", progress)

@@ -52,6 +52,7 @@ def run_record(
             "validation": recipe.validation.method,
             "validation_rows": len(trained.judged.validation_rows),
             "refit": recipe.refit,
+            **({"calibrate": recipe.calibrate} if recipe.calibrate is not None else {}),
             **({"sample": assembled.sample.size} if assembled.sample is not None else {}),
             "categorical": ", ".join(fitted.schema.categorical),
             "without_label": assembled.without_label,
@@ -60,7 +61,10 @@ def run_record(
             "without_features": assembled.without_features,
             **{f"without_row.{one}": count for one, count in assembled.without_row.items()},
             **{f"taken_as_null.{one}": count for one, count in assembled.taken_as_null.items()},
-            **{f"model.{key}": value for key, value in _parameters(fitted.estimator).items()},
+            **{
+                f"model.{key}": value
+                for key, value in _parameters(fitted.uncalibrated.estimator).items()
+            },
             **_search_params(trained.searched),
         },
         metrics={

@@ -23,13 +23,8 @@ from streamflow.platform import Platform
 from streamflow.progress import Progress, silent
 from streamflow.registry.records import TRAINED_BY_TAG, RunRecord
 from streamflow.scratch import scratch
-from streamflow.training import (
-    candidate,
-    dataset_table,
-    estimator_findings,
-    plots,
-    served_model,
-)
+from streamflow.training import candidate, dataset_table, estimator_findings, plots, served_model
+from streamflow.training.calibrated.figures import CalibrationFigures
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.feature_importance import feature_importances
 from streamflow.training.judgement import Judgement, judge
@@ -46,7 +41,7 @@ class Trained:
     the figures in `metrics` are of; `by_month` has them for each month of validation, without a
     month whose rows all have one label. With `refit`, they are of a twin of the model, which hadn't
     seen the validation rows. `sample` is the number of entities that were asked for, None for all.
-    `searched` has the trials of a search.
+    `searched` has the trials of a search, `calibrated` what a correction of probabilities changed.
     `data_hash` and `model_hash` are SHA-256; `known_at` is in UTC. `without_label` and
     `without_features` count the entities that were left out; `null_labels` of the former have a
     label that is null: not known; `premature_labels` of them one that was recorded before it could
@@ -85,6 +80,7 @@ class Trained:
     refit: bool
     sample: int | None
     searched: Searched | None = None
+    calibrated: CalibrationFigures | None = None
 
 
 def train(
@@ -128,6 +124,7 @@ def train(
         platform.use_case.label.horizon,
         choice.refit,
         search=search,
+        calibrate=choice.calibrate,
     )
     with scratch(platform.settings.scratch) as folder:
         artifacts = folder / "artifacts"
@@ -295,4 +292,5 @@ def _summary(
         refit=recipe.refit,
         sample=assembled.sample.size if assembled.sample is not None else None,
         searched=trained.searched,
+        calibrated=judgement.calibrated,
     )

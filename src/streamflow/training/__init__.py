@@ -6,6 +6,7 @@ May import: top modules.
 __all__ = [
     "backtest",
     "backtest_conclusions",
+    "calibrated",
     "candidate",
     "canonical",
     "dataset",

@@ -13,6 +13,7 @@ import numpy as np
 from streamflow.errors import UnknownModel
 from streamflow.progress import Progress, silent
 from streamflow.training import canonical, export, fit, served_model
+from streamflow.training.calibrated.estimator import CalibrationMethod
 from streamflow.training.dataset import TrainingSet
 from streamflow.training.dataset_table import AS_OF, LABEL
 from streamflow.training.export import Proof
@@ -34,8 +35,8 @@ class Recipe:
     """What a fit takes.
 
     `horizon` is the label's. With `refit`, the model that is served is fitted on all rows, and a
-    twin that hasn't seen the validation rows is judged. `threads` are per kind of numerical
-    library; None leaves them alone.
+    twin that hasn't seen the validation rows is judged. With `calibrate`, probabilities are
+    corrected. `threads` are per kind of numerical library; None leaves them alone.
     """
 
     training_set: TrainingSet
@@ -46,6 +47,7 @@ class Recipe:
     refit: bool = False
     threads: dict[str, int] | None = None
     search: Search | None = None
+    calibrate: CalibrationMethod | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def make_candidate(recipe: Recipe, served: Path, progress: Progress = silent) ->
             recipe.random_state,
             recipe.validation,
             recipe.horizon,
+            recipe.calibrate,
         )
         predictions, probabilities = judged.predict()
         fitted = judged

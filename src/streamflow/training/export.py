@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamflow.errors import ServedFormDiffers, UnservableModel
+from streamflow.training.calibrated.estimator import uncalibrated
 from streamflow.training.columns.estimator import ColumnsEstimator
 from streamflow.training.columns.nulls import require_no_split_by_null
 from streamflow.training.columns.outputs import Unproved
@@ -23,7 +24,15 @@ from streamflow.training.columns.steps import CAN
 from streamflow.training.fit import Fitted
 from streamflow.training.onnx.forest import onnx_forest
 from streamflow.training.onnx.forest_float32 import is_exact, onnx_forest_in_float32
-from streamflow.training.served_model import COLUMNS_FILE, FORMS, SCHEMA_FILE, WITH_COLUMNS, load
+from streamflow.training.served_model import (
+    CALIBRATION_FILE,
+    COLUMNS_FILE,
+    FORMS,
+    SCHEMA_FILE,
+    WITH_CALIBRATION,
+    WITH_COLUMNS,
+    load,
+)
 from streamflow.use_case import Estimator
 from streamflow.use_case.findings import one_line
 
@@ -64,9 +73,13 @@ def write(fitted: Fitted, folder: Path) -> None:
     """
     estimator, width, stopped_by = fitted.estimator, fitted.validation_matrix.shape[1], ""
     folder.mkdir(parents=True, exist_ok=True)
-    for form in (*FORMS, COLUMNS_FILE):
+    for form in (*FORMS, COLUMNS_FILE, CALIBRATION_FILE):
         (folder / form).unlink(missing_ok=True)
     folder_format = WITH_COLUMNS if isinstance(estimator, ColumnsEstimator) else 1
+    if fitted.calibrate is not None:
+        estimator, correction = uncalibrated(estimator)
+        _put(folder / CALIBRATION_FILE, correction.to_json().encode())
+        folder_format = WITH_CALIBRATION
     _put(folder / SCHEMA_FILE, fitted.schema.to_json(folder_format).encode())
     if isinstance(estimator, ColumnsEstimator):
         columns = _columns(fitted, estimator)
@@ -189,7 +202,7 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _named(fitted: Fitted) -> str:
-    estimator: Any = fitted.estimator
+    estimator: Any = fitted.uncalibrated.estimator
     if isinstance(estimator, ColumnsEstimator):
         estimator = estimator.inner
     steps = getattr(estimator, "steps", [("", estimator)])

@@ -15,6 +15,7 @@ def feature_importances(fitted: Fitted) -> dict[str, float]:
     It's the model's own importances, or the size of its weights times their columns' standard
     deviations, or (if it has neither) the AUC lost when the feature's values are shuffled.
     """
+    fitted = fitted.uncalibrated  # a correction changes no feature's part
     names = [feature.name for feature in fitted.schema.features]
     blocks = encoded_columns(fitted.schema)
     per_column = _column_importances(fitted)

@@ -12,8 +12,15 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from streamflow.training.calibrated.estimator import (
+    CalibrationMethod,
+    calibrated,
+    calibration_folds,
+    uncalibrated,
+)
 from streamflow.training.columns.estimator import with_columns
 from streamflow.training.dataset import TrainingSet
+from streamflow.training.rows.entities import entities
 from streamflow.training.served_model import FeatureSchema, Labels, Matrix, encode
 from streamflow.training.split import Split, Validation, split
 from streamflow.training.values_seen import (
@@ -32,8 +39,9 @@ class Fitted:
     `schema` says what was seen. `training_rows` and `validation_rows` are positions in the training
     set; `validation_matrix` is (validation rows, encoded columns). `gap_months` are in neither
     part. `unjudged_rows` counts validation rows for which the model has no prediction, because of
-    a value that it never saw; they aren't among `validation_rows`. `train_time_sec` is the only
-    number here that another run does not repeat.
+    a value that it never saw; they aren't among `validation_rows`. With `calibrate`, the estimator
+    is CalibratedClassifierCV around the use case's. `train_time_sec` is the only number here that
+    another run does not repeat.
     """
 
     estimator: Estimator
@@ -46,6 +54,14 @@ class Fitted:
     train_time_sec: float
     gap_months: tuple[date, ...] = ()
     unjudged_rows: int = 0
+    calibrate: CalibrationMethod | None = None
+
+    @property
+    def uncalibrated(self) -> Fitted:
+        """The same model without the correction of its probabilities."""
+        if self.calibrate is None:
+            return self
+        return replace(self, estimator=uncalibrated(self.estimator)[0], calibrate=None)
 
     def predict(self) -> tuple[Labels, Matrix]:
         """The estimator's own labels and probabilities of 1, one per validation row."""
@@ -64,10 +80,12 @@ def fit(
     random_state: int,
     validation: Validation | None = None,
     horizon: timedelta = timedelta(0),
+    calibrate: CalibrationMethod | None = None,
 ) -> Fitted:
     """Fit what `build` makes on all rows but those that judge it; see `split`.
 
-    `validation` is a random quarter of the rows if it is None; `horizon` is the label's.
+    `validation` is a random quarter of the rows if it is None; `horizon` is the label's. With
+    `calibrate`, probabilities are corrected by what folds of the training rows show.
     Raises UntrainableData if the training set is too small, has one class only, has a null where
     none may be, or a STRING feature with more than 1,000 values.
     """
@@ -84,7 +102,7 @@ def fit(
     judging = np.setdiff1d(parts.validation_rows, unseen) if len(unseen) else parts.validation_rows
     parts = replace(parts, validation_rows=judging)
     return replace(
-        _fitted(training_set, schema, build, random_state, parts),
+        _fitted(training_set, schema, build, random_state, parts, calibrate),
         gap_months=parts.gap_months,
         unjudged_rows=len(unseen),
     )
@@ -108,7 +126,7 @@ def refit(judged: Fitted, training_set: TrainingSet, build: EstimatorBuilder) ->
     every_row = np.arange(len(training_set.labels))
     parts = Split(every_row, judged.validation_rows)
     schema = with_values_seen(training_set)
-    return _fitted(training_set, schema, build, judged.random_state, parts)
+    return _fitted(training_set, schema, build, judged.random_state, parts, judged.calibrate)
 
 
 def _fitted(
@@ -117,6 +135,7 @@ def _fitted(
     build: EstimatorBuilder,
     random_state: int,
     parts: Split,
+    calibrate: CalibrationMethod | None,
 ) -> Fitted:
     """Fit on the training rows of `parts`; only the rows of either part are encoded."""
     rows = np.union1d(parts.training_rows, parts.validation_rows)
@@ -125,6 +144,10 @@ def _fitted(
     training = np.searchsorted(rows, parts.training_rows)
     estimator = with_columns(build(random_state), schema)
     training_matrix, training_labels = matrix[training], labels[parts.training_rows]
+    if calibrate is not None:
+        names = entities(training_set.entities).of_rows(parts.training_rows)
+        folds = calibration_folds(names, training_labels, random_state)
+        estimator = calibrated(estimator, calibrate, folds)
     started = time.perf_counter()
     estimator.fit(training_matrix, training_labels)
     train_time_sec = time.perf_counter() - started
@@ -137,4 +160,5 @@ def _fitted(
         validation_matrix=matrix[np.searchsorted(rows, parts.validation_rows)],
         validation_labels=labels[parts.validation_rows],
         train_time_sec=train_time_sec,
+        calibrate=calibrate,
     )

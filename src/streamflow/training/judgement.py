@@ -7,6 +7,7 @@ from datetime import date
 
 import numpy as np
 
+from streamflow.training.calibrated.figures import CalibrationFigures, calibration_figures
 from streamflow.training.candidate import Candidate, Recipe
 from streamflow.training.evaluation import Evaluation, evaluate
 from streamflow.training.rows.entities import entities
@@ -18,12 +19,13 @@ class Judgement:
     """`judged_on` says in words which rows the figures are of, and what they say.
 
     `by_month` is empty where the rows are of one month, and lacks a month whose rows all have the
-    same label.
+    same label. `calibrated` says what a correction of the probabilities has changed.
     """
 
     overall: Evaluation
     by_month: dict[date, Evaluation]
     judged_on: str
+    calibrated: CalibrationFigures | None = None
 
     def as_metrics(self) -> dict[str, float]:
         """The figures by the names that MLflow stores them under; slashes make groups there."""
@@ -32,7 +34,8 @@ class Judgement:
             for month, one in self.by_month.items()
             for name, value in one.as_metrics().items()
         }
-        return {**self.overall.as_metrics(), **months}
+        calibrated = self.calibrated.as_metrics() if self.calibrated is not None else {}
+        return {**self.overall.as_metrics(), **months, **calibrated}
 
 
 def judge(recipe: Recipe, trained: Candidate) -> Judgement:
@@ -63,4 +66,5 @@ def judge(recipe: Recipe, trained: Candidate) -> Judgement:
     said = judged_on(recipe.validation, learned, months)
     if recipe.refit:
         said += " The model that is served was fitted to all rows; these figures are of its twin."
-    return Judgement(overall, by_month, said)
+    changed = calibration_figures(judged, trained.probabilities, names, recipe.random_state)
+    return Judgement(overall, by_month, said, changed)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamflow.errors import UntrainableData
+from streamflow.training.calibrated.estimator import CalibrationMethod
 from streamflow.training.rows.days import days
 from streamflow.training.rows.entities import numbered
 from streamflow.training.values_seen import RowNumbers
@@ -55,7 +56,8 @@ class Choice:
     Of the months up to the as_of the newest `months`, or all `since` a day; else the as_of alone.
     `validation_months` is for `out-of-time`. With `refit`, the model that is served is fitted to
     all rows. With a `sample`, it learns from and is judged on so many entities. With `trials`, so
-    many are made in search of it, or those that begin within `search_minutes`.
+    many are made in search of it, or those that begin within `search_minutes`. With `calibrate`,
+    its probabilities are corrected on folds of the training rows.
     """
 
     months: int | None = None
@@ -66,6 +68,7 @@ class Choice:
     sample: int | None = None
     trials: int | None = None
     search_minutes: float | None = None
+    calibrate: CalibrationMethod | None = None
 
     def validation_of(self, months: Sequence[date], use_case: UseCase) -> Validation:
         """The chosen validation; without a choice, the best that the `months` allow: `out-of-time`

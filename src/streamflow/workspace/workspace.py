@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from streamflow.platform import Platform
     from streamflow.promotion.promote import Promoted
     from streamflow.scores.everyone import Scored
+    from streamflow.training.calibrated.estimator import CalibrationMethod
     from streamflow.training.split import Method
 
 Stage = Literal["staging", "production", "archived"]
@@ -88,6 +89,7 @@ class Workspace(DataSteps):
         validation: Method | None = None,
         validation_months: int | None = None,
         refit: bool = False,
+        calibrate: CalibrationMethod | None = None,
         progress: Progress = silent,
     ) -> Trained:
         """Train at `as_of`, prove the served form, register a version; as `streamflow train`.
@@ -105,7 +107,7 @@ class Workspace(DataSteps):
         return train.train(
             *(self._platform, day(as_of), model, random_state, now(), progress),
             known_at=None if known_at is None else moment(known_at),
-            choice=Choice(months, first, validation, validation_months, refit),
+            choice=Choice(months, first, validation, validation_months, refit, calibrate=calibrate),
             who=operator(),
         )
 

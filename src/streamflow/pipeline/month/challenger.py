@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
+from typing import Any
 
 from streamflow.history.months import month_labels
 from streamflow.monitoring.retraining import Advice
@@ -36,7 +37,8 @@ def train_challenger(
 ) -> Step:
     """Train the month's challenger if the rule of the use case says so, and it isn't there yet.
 
-    It learns from a sample if the newest version did, of as many entities.
+    It learns from a sample if the newest version did, of as many entities, and its probabilities
+    are corrected if that one's are.
     `advice` is that of the month's monitoring, None if no version was there to monitor.
     Raises what `train` does.
     """
@@ -62,7 +64,7 @@ def train_challenger(
         progress,
         known_at=known_at,
         choice=replace(
-            Choice(since=oldest) if oldest < rule.as_of else AS_OF_ALONE, sample=_sample(platform)
+            Choice(since=oldest) if oldest < rule.as_of else AS_OF_ALONE, **_as_before(platform)
         ),
         who=who,
         run_tags={
@@ -121,10 +123,12 @@ def _learned(platform: Platform) -> list[date] | None:
     return [date.fromisoformat(one) for one in months.split(", ")]
 
 
-def _sample(platform: Platform) -> int | None:
-    """How many entities the newest version learned from, None if from all."""
+def _as_before(platform: Platform) -> dict[str, Any]:
+    """What the newest version's training chose: how many entities it learned from, None for all,
+    and how its probabilities are corrected."""
     versions = platform.registry.versions()
     if not versions:
-        return None
-    size = platform.registry.run(versions[0].run_id).params.get("sample")
-    return int(size) if size else None
+        return {}
+    params = platform.registry.run(versions[0].run_id).params
+    size = params.get("sample")
+    return {"sample": int(size) if size else None, "calibrate": params.get("calibrate")}

@@ -1,4 +1,4 @@
-"""The graph of a pipeline on columns: from the encoded matrix to the columns that its model takes."""
+"""The graph of a pipeline on columns: from the encoded matrix to what its model takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS_FILE = "columns.onnx"
 
 
 class ColumnsGraph:
-    """A graph that is ready to be called: (rows, encoded columns) to (rows, the model's columns)."""
+    """A graph that can be called: (rows, encoded columns) to (rows, the model's columns)."""
 
     def __init__(self, graph: Path | bytes) -> None:
         self._session = onnx_session(graph)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 SCHEMA_FILE = "feature_schema.json"
 # The format of the folder: the number `format` in the document, 1 where it has none. A release
 # refuses numbers that it doesn't know; those of before there were any refuse the key itself.
-WITH_COLUMNS = 2
-_FORMATS = (1, WITH_COLUMNS)
+WITH_COLUMNS, WITH_CALIBRATION = 2, 3
+_FORMATS = (1, WITH_COLUMNS, WITH_CALIBRATION)
 
 
 @dataclass(frozen=True)

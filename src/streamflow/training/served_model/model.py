@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .calibration import Calibration, calibration
 from .columns_graph import columns_graph, onnx_session
 from .encoding import Columns, Matrix, encode
 from .feature_schema import SCHEMA_FILE, FeatureSchema
@@ -56,12 +57,23 @@ def load(folder: Path) -> ServedModel:
             columns = columns_graph(folder)
             if columns is not None:
                 score = _after(columns, score)
+            correction = calibration(folder)
+            if correction is not None:
+                score = _corrected(score, correction)
             return ServedModel(schema, score)
     raise FileNotFoundError(f"no {', '.join(FORMS)} in {folder}")
 
 
 def _after(columns: Callable[[Matrix], Matrix], score: Score) -> Score:
     return lambda matrix: score(columns(matrix))
+
+
+def _corrected(score: Score, correction: Calibration) -> Score:
+    def corrected(matrix: Matrix) -> tuple[Labels, Matrix]:
+        probabilities = correction(score(matrix)[1])
+        return (probabilities > 0.5).astype(np.int64), probabilities
+
+    return corrected
 
 
 def _onnx(path: Path) -> Score:
