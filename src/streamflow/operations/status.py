@@ -1,11 +1,11 @@
-"""Which servers run and what is loaded; nothing is started for it."""
+"""Which servers run and what is loaded; an embedded PostgreSQL that sleeps is started to look."""
 
 from __future__ import annotations
 
 import json
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -45,14 +45,17 @@ def status(settings: Settings) -> list[Part]:
         use_case = Part("use case", load_use_case(settings.use_case).name, _chosen_by(settings))
     except InvalidSettings as error:
         return [*servers, Part("use case", "refused", error.message)]
+    database = Part("PostgreSQL", "up", "embedded" if not settings.database_url else "yours")
     if settings.database_url is None and embedded_server.server_pid(settings.home) is None:
-        stopped = Part("PostgreSQL", "asleep", "embedded; any command that needs it starts it")
-        return [stopped, *servers, use_case]
+        detail = "embedded; any command that needs it starts it, as this one did"
+        database = Part("PostgreSQL", "asleep", detail)
+        if not embedded_server.has_cluster(settings.home):
+            nothing = "embedded; the first command that needs it makes it"
+            return [replace(database, detail=nothing), *servers, use_case]
     try:
         with bootstrap.platform(settings) as opened:
             loaded = months.months(opened.database, opened.use_case)
-            parts = [Part("PostgreSQL", "up", "embedded" if not settings.database_url else "yours")]
-            parts += [_schema(opened), *servers, use_case]
+            parts = [database, _schema(opened), *servers, use_case]
             if others := months.other_use_cases(opened.database, opened.use_case):
                 parts.append(Part("other use cases", str(len(others)), ", ".join(others)))
             parts.append(

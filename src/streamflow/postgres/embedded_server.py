@@ -130,6 +130,11 @@ def server_pid(home: Path) -> int | None:
     return postmaster.pid if postmaster else None
 
 
+def has_cluster(home: Path) -> bool:
+    """Whether `home` has a cluster, whose server may sleep."""
+    return (home.expanduser().absolute() / "postgres" / "data" / "PG_VERSION").exists()
+
+
 def _lock_file(home: Path, name: str) -> IO[bytes]:
     return open_private(home / "locks" / f"postgres-{name}", "ab")
 
