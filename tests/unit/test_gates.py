@@ -304,6 +304,15 @@ def test_equal_models_pass_segments() -> None:
     assert "In none of 2 segments" in found[0].message
 
 
+def test_a_single_segment_is_said_to_be_one() -> None:
+    gates = replace(SEGMENTED, segments=("users.region",))
+    rows = replace(pair(0, 3000), segments={"users.region": ["north"] * 3000})
+    found = segments_gate([rows], gates, VERSIONS, 0)
+    assert found.message.startswith(
+        "In the only segment with enough rows version 4 is not worse than version 3 by more than"
+    )
+
+
 def test_many_equal_segments_dont_make_one_fall_by_chance() -> None:
     """Each alone would: of 15 small ones, one is lower by twice its standard error every time."""
     gates = Gates(segments=("users.region",), segment_calibration_margin=None)

@@ -94,10 +94,16 @@ def segments_gate(
     return GateResult(
         GATE,
         "passed",
-        f"In none of {len(told)} segments is version {versions.candidate} worse than version "
-        f"{versions.current} by more than the margin.{_lowest(compared)}{unseen}",
+        f"{_not_worse(len(told), versions)} by more than the margin.{_lowest(compared)}{unseen}",
         figures=figures,
     )
+
+
+def _not_worse(segments: int, versions: Versions) -> str:
+    said = f"version {versions.candidate} worse than version {versions.current}"
+    if segments == 1:
+        return f"In the only segment with enough rows {said.replace(' worse', ' is not worse')}"
+    return f"In none of {segments} segments is {said}"
 
 
 def _lowest(compared: Sequence[SegmentComparison]) -> str:
