@@ -34,6 +34,18 @@ print(*project['optional-dependencies']['dev'], sep='\\n')" > dev.txt \
     && pip --python /opt/venv/bin/python uninstall --quiet --yes --requirement dev.txt \
     && pip --python /opt/venv/bin/python check
 
+FROM python:3.11-slim-bookworm AS guide
+WORKDIR /app
+RUN python -m venv --without-pip /opt/venv
+COPY requirements.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/venv/bin/python install --quiet --require-hashes -r requirements.lock
+COPY docs ./docs
+COPY src ./src
+# The console serves it at /docs/guide; its reference is written from the code.
+RUN PYTHONPATH=src /opt/venv/bin/python -m sphinx --quiet --fail-on-warning -b html docs build/docs \
+    && chmod -R a+rX build
+
 FROM python:3.11-slim-bookworm AS base
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin streamflow \
     && install --directory --owner=streamflow --group=streamflow \
@@ -59,5 +71,6 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=full-packages /opt/venv /opt/venv
 COPY --from=source /app /app
+COPY --from=guide /app/build/docs /app/build/docs
 USER 10001
 CMD ["--help"]

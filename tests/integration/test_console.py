@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from html import unescape
 from pathlib import Path
 
@@ -16,17 +20,20 @@ from tests.registered import register_four
 from tests.scored import record_scores
 from tests.statements import execute
 
+from churn.generator import generate
 from streamflow.bootstrap import platform
 from streamflow.console import pages
 from streamflow.console.pages import sign_in
 from streamflow.console.texts import TEXTS, text
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
+from streamflow.pipeline.ingest import ingest
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion.gates.result import GATES
 from streamflow.scores.scorings import Scoring
 from streamflow.settings import load_settings
+from streamflow.use_case import Generation
 
 SCRIPT = "<script>alert(1)</script>"
 PEOPLE = 130
@@ -127,6 +134,33 @@ def test_everyone_is_listed_by_key_searched_and_looked_at(console: Console) -> N
     assert visitor.get("/entities/one?id=gone").text.count("departed") == 1
 
 
+def test_the_list_by_a_segment_has_those_whose_file_says_so(
+    ready: Platform, tmp_path: Path
+) -> None:
+    january, learned = date(2024, 1, 31), datetime(2024, 2, 1, tzinfo=UTC)
+    generate(Generation(tmp_path, users=80, months=1, seed=7))
+    ingest(ready, tmp_path / "month_000", january, learned, learned, "test")
+    with (tmp_path / "month_000" / "subscriptions.csv").open(encoding="utf-8") as file:
+        contracts = {row["user_id"]: row["contract_type"] for row in csv.DictReader(file)}
+    record_scores(ready.database, {one: 1 / (2 + n) for n, one in enumerate(sorted(contracts))})
+    number = 1 + ready.use_case.gates.segments.index("subscriptions.contract_type")
+    with consoles.running(ready) as console:
+        visitor = Visitor(console)
+        page = visitor.get("/entities").text
+        for contract in sorted({*contracts.values()}):
+            assert f">{contract}</option>" in page
+            found = visitor.client.get(
+                "/entities",
+                params={f"segment_{number}": contract},
+                headers={"accept": "application/json"},
+            ).json()
+            expected = {one for one in contracts if contracts[one] == contract}
+            assert {one["entity_id"] for one in found["users"]} <= expected
+            assert len(found["users"]) == min(50, len(expected))
+        nobody = visitor.get(f"/entities?segment_{number}=none", accept="application/json").json()
+        assert nobody["users"] == []
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -148,6 +182,22 @@ def test_a_script_in_an_id_a_value_or_an_address_is_text(console: Console, path:
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_a_script_in_the_name_of_a_file_is_text(console: Console, team: Platform) -> None:
+    reports = team.settings.home / "reports"
+    reports.mkdir(exist_ok=True)
+    name = "violations-2024-01-31-20240201T101112345678.csv"
+    (reports / name).write_text(
+        f'file,line,column,value,rule\n"{SCRIPT}.csv",3,"{SCRIPT}","{SCRIPT}","{SCRIPT}"\n'
+    )
+    (reports / f"violations-{SCRIPT.replace('/', '')}.csv").write_text("no list")
+    visitor = Visitor(console)
+    page = visitor.get(f"/data?violations={name}")
+    assert page.status_code == 200
+    assert f"{SCRIPT}.csv" in unescape(page.text)
+    assert "<script>alert" not in page.text
+    assert "<script>alert" not in visitor.get(f"/data?violations={SCRIPT}").text
 
 
 @pytest.mark.parametrize(
@@ -426,3 +476,26 @@ def test_months_and_their_reports(console: Console) -> None:
     assert text("months.none") in visitor.get("/months").text
     for path, status in (("2024-01-31", 404), ("../../etc/passwd", 400), ("x", 400), ("", 400)):
         assert visitor.get(f"/months/report?as_of={path}").status_code == status
+
+
+def test_the_guide_is_served_where_it_is_built_and_runs_only_its_own_scripts(
+    console: Console, tmp_path: Path
+) -> None:
+    assert "/docs/guide" not in Visitor(console).get("/").text
+    assert Visitor(console).get("/docs/guide/").status_code == 404
+    page = '<p>a page</p><script src="a.js"></script><script>one()</script>'
+    (tmp_path / "index.html").write_text(page)
+    (tmp_path / "a.js").write_text("two()")
+    visitor = Visitor(consoles.at(console, guide=tmp_path))
+    assert '<a href="/docs/guide/">' in visitor.get("/").text
+    shown = visitor.get("/docs/guide/")
+    assert (shown.status_code, shown.text) == (200, page)
+    allowed = shown.headers["content-security-policy"]
+    digest = base64.b64encode(hashlib.sha256(b"one()").digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in allowed
+    assert "frame-ancestors 'none'" in allowed
+    assert (
+        "script-src 'self';" in visitor.get("/docs/guide/a.js").headers["content-security-policy"]
+    )
+    for path in ("../a.js", "%2e%2e/%2e%2e/etc/passwd", "nothing.html"):
+        assert visitor.get(f"/docs/guide/{path}").status_code == 404

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from streamflow import log
-from streamflow.console import pages
+from streamflow.console import guide, pages
 from streamflow.console.access import requests, sessions
 from streamflow.console.access.boundary import Boundary, body_of
 from streamflow.console.access.errors import PageNotFound
@@ -58,11 +58,13 @@ def _starlette(parts: ConsoleParts, lifespan: Lifespan[Starlette]) -> Starlette:
     health = StarletteRoute("/health", _health)
     static = Mount("/static", StaticFiles(packages=[("streamflow.console", "static")]))
 
+    documented = [Mount(guide.ADDRESS, guide.Guide(parts.guide))] if parts.guide else []
+
     async def not_found(request: Request, _: Exception) -> Response:
         return await run_in_threadpool(_failed, parts, request, None, PageNotFound())
 
     return Starlette(
-        routes=[*routes, health, static],
+        routes=[*routes, health, static, *documented],
         lifespan=lifespan,
         exception_handlers={HTTPException: not_found},
     )
@@ -181,6 +183,7 @@ def _layout(parts: ConsoleParts, visited: Visit, page: Page) -> dict[str, Any]:
         "may_promote": visited.may(Scope.PROMOTE),
         "may_predict": visited.may(Scope.PREDICT),
         "themes": requests.THEMES,
+        "guide": f"{guide.ADDRESS}/" if parts.guide is not None else None,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from streamflow.console.acts.jobs import Jobs
@@ -21,7 +22,7 @@ class ConsoleParts:
     """`platform` is for acts, whose statements take as long as they take; `reading` is for pages,
     and gives up. `host` is where the console listens, `host_names` are further names for it. `now`
     returns the time in UTC. `jobs` does acts that take long. `cache` has by its question what
-    can't change.
+    can't change. `guide` is the folder of the built documentation, None if there is none.
     """
 
     platform: Platform
@@ -31,6 +32,7 @@ class ConsoleParts:
     host_names: frozenset[str]
     now: Callable[[], datetime]
     jobs: Jobs
+    guide: Path | None = None
     cache: dict[Hashable, Any] = field(default_factory=dict)
 
     @property

@@ -9,6 +9,7 @@ from streamflow.console.access.boundary import Boundary
 from streamflow.console.acts.jobs import Jobs
 from streamflow.console.acts.process import in_a_process
 from streamflow.console.app import create_app
+from streamflow.console.guide import built_guide
 from streamflow.console.parts import ConsoleParts
 from streamflow.keys.access import Access, is_loopback
 from streamflow.keys.audit import Audit
@@ -40,6 +41,7 @@ def console(platform: Platform, host: str) -> Boundary:
             frozenset(name.strip().lower() for name in names if name.strip()),
             _now,
             Jobs(in_a_process(platform.settings)),
+            built_guide(),
         )
     )
 

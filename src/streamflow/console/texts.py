@@ -31,6 +31,7 @@ _SHARED: Mapping[str, str] = {
     "sign_out": "Sign out",
     "signed_in": "Signed in as {who}",
     "footer": "StreamFlow's console for the use case {use_case}. Times are in UTC.",
+    "guide": "The guide",
     "severity.well": "well",
     "severity.warning": "warning",
     "severity.critical": "critical",

@@ -12,6 +12,7 @@ from streamflow.console.page import Page
 from streamflow.console.pages.asked_id import asked_id, id_or_nothing
 from streamflow.console.parts import ConsoleParts
 from streamflow.console.reading import corrections as correcting
+from streamflow.console.reading.state import days_behind, online_days
 from streamflow.console.reading.violation_files import offending_lines, violation_files
 from streamflow.console.texts import text
 from streamflow.history.ingestions import recorded_ingestions
@@ -30,6 +31,8 @@ def data(parts: ConsoleParts, visit: Visit) -> Page:
     if newest is not None:
         monitored = recorded.newest(parts.reading, parts.model, newest[0])
         drift = feature_lines(reported_monitoring(monitored))
+    views, counted = online_days(parts), [one for one in ingestions if not one.withdrawn_at]
+    month = max((one.as_of for one in counted), default=None)
     files = violation_files(parts.platform.settings.home)
     asked = visit.asked("violations", 80)
     return Page(
@@ -39,6 +42,8 @@ def data(parts: ConsoleParts, visit: Visit) -> Page:
             "ingestions": ingestions,
             "months": sorted({one.as_of for one in ingestions}, reverse=True),
             "tables": correcting.history_tables(parts),
+            "views": views,
+            "behind": days_behind(views, month),
             "monitored": monitored,
             "drift": drift,
             "files": files,
@@ -48,6 +53,7 @@ def data(parts: ConsoleParts, visit: Visit) -> Page:
         {
             "ingestions": [asdict(one) for one in ingestions],
             "violations": [asdict(one) for one in files],
+            "feature_views": views,
         },
     )
 

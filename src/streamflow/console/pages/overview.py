@@ -10,7 +10,7 @@ from streamflow.console.pages import road
 from streamflow.console.parts import ConsoleParts
 from streamflow.console.reading.quality import quality_over_months
 from streamflow.console.reading.standing import standing
-from streamflow.console.reading.state import ANSWERS_HOURS, state
+from streamflow.console.reading.state import ANSWERS_HOURS, days_behind, state
 from streamflow.console.texts import text
 
 
@@ -26,10 +26,7 @@ def overview(parts: ConsoleParts, visit: Visit) -> Page:
         else text("road.no_staging")
     )
     quality, plot = quality_over_months(parts)
-    behind = {
-        name: (found.month.as_of - day).days if found.month is not None else 0
-        for name, day in found.views.items()
-    }
+    month = found.month.as_of if found.month is not None else None
     return Page(
         "overview.html",
         text("overview.title", use_case=parts.use_case.name),
@@ -40,7 +37,8 @@ def overview(parts: ConsoleParts, visit: Visit) -> Page:
             "hours": ANSWERS_HOURS,
             "quality": quality,
             "quality_plot": plot,
-            "behind": behind,
+            "views": found.views,
+            "behind": days_behind(found.views, month),
         },
         {
             "standing": asdict(stands),

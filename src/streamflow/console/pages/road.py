@@ -12,6 +12,8 @@ from streamflow.console.reading.state import ANSWERS_HOURS, Severity, State
 from streamflow.console.rendering import count, figure
 from streamflow.console.texts import text
 
+_FEATURES = "/data#features"
+
 
 @dataclass(frozen=True)
 class Station:
@@ -44,36 +46,35 @@ def _station(name: str, severity: Severity, shown: str, lines: Sequence[str], li
 def _month(state: State, entities: str) -> Station:
     month = state.month
     if month is None:
-        return _station("month", "unknown", text("none"), [text("road.month.none")], "/months")
+        return _station("month", "unknown", text("none"), [text("road.month.none")], "/data")
     lines = [f"{count(month.entities)} {entities}"]
     if month.corrections:
         lines.append(text("road.month.corrections", rows=count(month.corrections)))
     else:
         lines.append(text("road.month.no_corrections"))
-    return _station("month", "well", str(month.as_of), lines, "/months")
+    return _station("month", "well", str(month.as_of), lines, "/data")
 
 
 def _history(state: State) -> Station:
     month = state.month
     if month is None:
-        return _station("history", "unknown", text("none"), [], "/months")
+        return _station("history", "unknown", text("none"), [], "/data")
     shown = text("road.history.months", months=month.months)
     lines = [text("road.history.rows", rows=count(month.rows))]
     if month.withdrawn:
         lines.append(text("road.history.withdrawn", number=month.withdrawn))
-    return _station("history", "well", shown, lines, "/months")
+    return _station("history", "well", shown, lines, "/data")
 
 
 def _features(state: State) -> Station:
     online = online_month(state)
     if online is None:
-        return _station(
-            "features", "unknown", text("none"), [text("road.features.none")], "/#features"
-        )
+        nothing = [text("road.features.none")]
+        return _station("features", "unknown", text("none"), nothing, _FEATURES)
     behind = state.month is not None and online < state.month.as_of
     views = text("road.features.views", number=len(state.views))
     lines = [views, text("road.features.behind") if behind else text("road.features.newest")]
-    return _station("features", "warning" if behind else "well", str(online), lines, "/#features")
+    return _station("features", "warning" if behind else "well", str(online), lines, _FEATURES)
 
 
 def _production(state: State) -> Station:

@@ -89,7 +89,6 @@ class State:
 def state(parts: ConsoleParts) -> State:
     """The state now. Raises DatabaseUnavailable."""
     database, use_case, model = parts.reading, parts.use_case, parts.model
-    materialized = database.rows("newest_materialized", use_case=use_case.name)
     changes = model_history.changes(database, model)
     placed: Mapping[str, ModelVersion] = {}
     error = ""
@@ -103,10 +102,7 @@ def state(parts: ConsoleParts) -> State:
     newest = recorded.newest_month(database, use_case)
     return State(
         _month(recorded_ingestions(database, use_case), use_case.entity_table),
-        {
-            row["feature_view"]: row["event_timestamp"].astimezone(UTC).date()
-            for row in materialized
-        },
+        online_days(parts),
         _placed(placed.get(PRODUCTION), changes),
         _placed(placed.get(STAGING), changes),
         error,
@@ -115,6 +111,17 @@ def state(parts: ConsoleParts) -> State:
         scoring,
         recorded.newest(database, model, newest[0]) if newest is not None else None,
     )
+
+
+def online_days(parts: ConsoleParts) -> dict[str, date]:
+    """By feature view the day of its newest values online."""
+    found = parts.reading.rows("newest_materialized", use_case=parts.use_case.name)
+    return {row["feature_view"]: row["event_timestamp"].astimezone(UTC).date() for row in found}
+
+
+def days_behind(views: Mapping[str, date], month: date | None) -> dict[str, int]:
+    """By feature view how many days its values online are older than the month; 0 without one."""
+    return {name: (month - day).days if month is not None else 0 for name, day in views.items()}
 
 
 def _month(ingestions: Sequence[Recorded], entity_table: str) -> Month | None:
