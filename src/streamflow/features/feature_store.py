@@ -97,12 +97,18 @@ def open_store(
     online_store: Mapping[str, object] | None = None,
     offline_store: Mapping[str, object] | None = None,
 ) -> FeatureStore:
-    """Feast's store; see `configuration`. Raises FeatureStoreUnavailable without its registry."""
+    """Feast's store; see `configuration`. Raises FeatureStoreUnavailable without its registry.
+
+    A store can't be closed. So its registry keeps no connection: each reading has one of its own.
+    """
     from feast import FeatureStore, RepoConfig
+    from sqlalchemy import NullPool
 
     with unavailable("Feast's registry can't be opened"):
         described = configuration(database_url, use_case, known_at, online_store, offline_store)
-        return FeatureStore(config=RepoConfig(**described))
+        config = RepoConfig(**described)
+        config.registry.sqlalchemy_config_kwargs = {"poolclass": NullPool}
+        return FeatureStore(config=config)
 
 
 def known_store(
