@@ -140,6 +140,52 @@ def test_the_id_of_a_forgotten_person_is_not_written_back(database: Database, ur
     assert {row["entity_id"] for row in rows} == {"forgotten 2", "nobody"}
 
 
+def test_a_prediction_that_waited_while_its_person_was_forgotten_is_not_written(
+    database: Database, url: str
+) -> None:
+    salt = bytes(range(32))
+    now = datetime.now(UTC)
+    waiting = Encoder().rows(
+        SERVED,
+        [ScoringRequest(one, one) for one in ("jane", "nobody", "john")],
+        [prediction(VALUES), UnknownEntity("user_id", "nobody"), prediction(VALUES)],
+        now,
+    )
+    asked_again = Encoder().rows(
+        SERVED, [ScoringRequest("jane", "again")], [UnknownEntity("user_id", "jane")], now
+    )
+    staged = Served(replace(VERSION, version=4, stage="Staging"), SERVED.model)
+    requests = [ScoringRequest(one, one) for one in ("jane", "john")]
+    pairs = ScorePairs(
+        *(SERVED, staged, requests, [now] * 2, [prediction(VALUES)] * 2, [prediction(VALUES)] * 2)
+    )
+    keys = {id(each): model_key(each) for each in (SERVED, staged)}
+    with Database(url) as forgetting, forgetting.transaction():
+        forgetting.execute("lock_forgetting")
+        beside = threading.Thread(target=writer(url, now=now).write, args=([waiting, asked_again],))
+        beside.start()
+        beside.join(0.3)
+        assert beside.is_alive()  # it waits until it is known who was forgotten
+        execute(
+            forgetting,
+            "INSERT INTO streamflow.forgotten "
+            "(use_case, salt, hash, forgotten_at, forgotten_by, why, tables) "
+            "VALUES ('churn', %s, %s, %s, 'me', 'asked for it', '{}')",
+            [salt, salted_hash(salt, "jane"), now],
+        )
+    beside.join(20)
+    told = {
+        (one.entity_id, one.problem) for one in found(database, "jane", "nobody", "john", "again")
+    }
+    assert told == {("nobody", "unknown_entity"), ("john", None), ("forgotten 1", "unknown_entity")}
+
+    own = PredictionWriter(Database(url), 30, lambda: now, "copy_shadow_scores")
+    own.prepare()
+    own.write([encoded(pairs, keys)])
+    rows = execute(database, "SELECT entity_id FROM streamflow.shadow_scores").fetchall()
+    assert [row["entity_id"] for row in rows] == ["john"]
+
+
 def test_a_batch_that_was_written_twice_is_found_once(database: Database, url: str) -> None:
     twice = writer(url)
     for _ in range(2):

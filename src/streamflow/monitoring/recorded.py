@@ -10,6 +10,7 @@ from datetime import date, datetime
 
 from streamflow.errors import StreamFlowError
 from streamflow.hashes import Sha256
+from streamflow.history.withdrawals.known_rows import month_stands
 from streamflow.monitoring.alarm import Alarm, Figure
 from streamflow.monitoring.retraining import Advice
 from streamflow.postgres.database import Database
@@ -95,8 +96,8 @@ def newest(database: Database, model: str, as_of: date, version: int | None = No
 def newest_month(database: Database, use_case: UseCase) -> tuple[date, int] | None:
     """The newest month of the use case that was monitored and not withdrawn since, and the number
     of its newest monitoring; None without one."""
-    names = {"model": use_case.registered_model, "use_case": use_case.name}
-    for row in database.rows("newest_monitored_month", **names):
+    names = {"month_stands": month_stands(use_case.name, "monitorings")}
+    for row in database.rows("newest_monitored_month", names, model=use_case.registered_model):
         return row["as_of"], row["monitoring_id"]
     return None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from feast_postgres.event_loop_connection import ConnectionLost, EventLoopConnection
 from streamflow.errors import DatabaseUnavailable
+from streamflow.history.withdrawals.known_rows import month_stands
 from streamflow.postgres.database import Address
 from streamflow.postgres.queries import literal, statement
 from streamflow.scores.one_score import EntityScore, Reason, entity_score
@@ -88,7 +89,7 @@ class ScoreLookup:
     def _statement_of(self, scoring_id: int) -> bytes:
         parts = {
             "model": literal(self._model),
-            "use_case": literal(self._use_case),
+            "month_stands": month_stands(self._use_case, "scorings"),
             "scoring_id": literal(scoring_id),
         }
         return statement("scores_of", parts)

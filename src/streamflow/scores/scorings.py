@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from streamflow.errors import StreamFlowError
+from streamflow.history.withdrawals.known_rows import month_stands
 from streamflow.postgres.database import Database
 from streamflow.use_case import UseCase
 
@@ -54,9 +55,8 @@ def newest(
     counts of a month of which all that was known then has been withdrawn. Raises NoScoring.
     """
     model = use_case.registered_model
-    found = database.rows(
-        "newest_scoring", model=model, use_case=use_case.name, as_of=as_of, version=version
-    )
+    names = {"month_stands": month_stands(use_case.name, "scorings")}
+    found = database.rows("newest_scoring", names, model=model, as_of=as_of, version=version)
     if not found:
         raise no_scoring(model, as_of, version)
     return Scoring(**found[0])

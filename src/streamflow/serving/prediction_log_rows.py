@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +29,7 @@ END = struct.pack("!h", -1)
 _SHARED = struct.Struct("!hiqi16s")  # number of fields, predicted_at, served_model
 _SCORE = struct.Struct("!ihid")  # prediction, probability
 _LENGTH = struct.Struct("!i")
+_NUMBER = struct.Struct("!h")
 _NULL = _LENGTH.pack(-1)
 _NO_SCORE = 4 * _NULL  # neither prediction, probability, feature_times nor features
 _FIELDS = 9
@@ -173,6 +174,21 @@ def text_field(text: str) -> bytes:
     """A field of type text. Half a character becomes its escape."""
     content = text.encode(errors="backslashreplace")
     return _LENGTH.pack(len(content)) + content
+
+
+def fields(content: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+    """The rows of COPY between BEGIN and END, each with its fields; b"" for null."""
+    place = 0
+    while place < len(content):
+        start, found = place, []
+        (number,) = _NUMBER.unpack_from(content, place)
+        place += _NUMBER.size
+        for _ in range(number):
+            (length,) = _LENGTH.unpack_from(content, place)
+            place += _LENGTH.size
+            found.append(content[place : place + max(length, 0)])
+            place += max(length, 0)
+        yield content[start:place], found
 
 
 def as_stored(text: str) -> str:

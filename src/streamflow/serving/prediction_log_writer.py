@@ -15,6 +15,7 @@ from streamflow.serving.prediction_log_rows import (
     END,
     LoggedModel,
     as_stored,
+    fields,
     text_field,
 )
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from streamflow.serving.scoring import Served
 
 _DAY = timedelta(days=1)
+_UNKNOWN = b"unknown_entity"  # the problem of a row of somebody who wasn't known any more
 
 
 class Batch(Protocol):
@@ -100,8 +102,8 @@ class PredictionWriter:
                     facts = model.facts
                     self._database.execute("record_served_model", served_model=model.key, **facts)
                     self._models.add(model)
-                content = b"".join([BEGIN, *(batch.content for batch in batches), END])
-                self._database.copy(self._copy, self._without_forgotten(batches, content))
+                content = self._without_forgotten(batches)
+                self._database.copy(self._copy, b"".join([BEGIN, content, END]))
         except BaseException:
             self._reset()  # what was known of the database may not be true any more
             raise
@@ -115,8 +117,13 @@ class PredictionWriter:
             partitions.create_partitions(self._database, wanted)
             self._days |= wanted
 
-    def _without_forgotten(self, batches: Sequence[Batch], content: bytes) -> bytes:
+    def _without_forgotten(self, batches: Sequence[Batch]) -> bytes:
         """The rows without ids of people who were forgotten: somebody may ask for one for years."""
+        content = b"".join(batch.content for batch in batches)
+        self._database.execute("wait_for_forgetting")
+        oldest = min(batch.moment for batch in batches)
+        if self._database.row("forgotten_since", moment=oldest)["forgotten"]:
+            content = self._without_predictions_of_forgotten(content)
         unknown = {as_stored(one) for batch in batches for one in batch.unknown if "\0" not in one}
         if not unknown:
             return content
@@ -125,6 +132,17 @@ class PredictionWriter:
             forgotten = text_field(f"forgotten {row['forgotten_id']}")
             content = content.replace(text_field(row["entity"]), forgotten)
         return content
+
+    def _without_predictions_of_forgotten(self, content: bytes) -> bytes:
+        """The rows without those that had a prediction: they were made before the person was
+        forgotten, and have waited here."""
+        rows = [(row, of_row[-1], of_row[-3]) for row, of_row in fields(content)]
+        ids = sorted({entity.decode() for _, entity, _ in rows if b"\0" not in entity})
+        found = self._database.rows("forgotten_among", ids=ids)
+        forgotten = {row["entity"].encode() for row in found}
+        return b"".join(
+            row for row, entity, problem in rows if entity not in forgotten or problem == _UNKNOWN
+        )
 
     def _new_models(self, batches: Sequence[Batch]) -> set[LoggedModel]:
         served = {id(one): one for batch in batches for one in batch.models}.values()

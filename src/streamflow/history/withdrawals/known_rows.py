@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from streamflow.postgres.database import Database
-from streamflow.postgres.queries import Composable, identifier, subquery
+from streamflow.postgres.queries import Composable, composed, identifier, literal, subquery
 from streamflow.use_case import UseCase
 
 # Known at this moment is what was never withdrawn.
@@ -35,6 +35,13 @@ def known_condition(
             )
         )
     return " AND ".join(parts) or None
+
+
+def month_stands(use_case: str, made: str) -> Composable:
+    """A condition in SQL that a row of the table `made`, with an `as_of` and a `known_at`, is of a
+    month of which not all that was known then has been withdrawn."""
+    names = {"use_case": literal(use_case), "made": identifier(made)}
+    return composed("month_stands", names)
 
 
 def known_rows(

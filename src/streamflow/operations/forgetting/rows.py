@@ -55,6 +55,8 @@ def forget_rows(
         with database.transaction():
             # No ingestion under way brings a row back.
             database.execute("lock_ingestion", use_case=use_case.name)
+            # What the API has answered before and not written yet, it writes after this.
+            database.execute("lock_forgetting")
             lines = forgotten_lines(database, use_case)
             deleted: dict[str, Counter[str]] = {entity: Counter() for entity in wanted}
             for table in entity_tables(database, use_case):

@@ -52,9 +52,13 @@ def reclaim(
         progress(f"rewriting {schema}.{table}")
         if not _rewritten(database, schema, table, "rewrite_table"):
             skipped.append(f"{schema}.{table}")
+        elif not _statistics_cleared(database, schema, table):
+            skipped.append(f"statistics of {schema}.{table}")
     for row in database.rows("partitioned_with_statistics", schema=OWN_SCHEMA):
         names = {"table": identifier(row["schema"], row["table"])}
         database.execute("analyze_partitioned", names)
+        if not _statistics_cleared(database, row["schema"], row["table"]):
+            skipped.append(f"statistics of {row['schema']}.{row['table']}")
     if not _rewritten(database, "pg_catalog", "pg_statistic", "rewrite_statistics"):
         skipped.append("pg_catalog.pg_statistic")
     if skipped:
@@ -71,6 +75,18 @@ def _rewritten(database: Database, schema: str, table: str, statement: str) -> b
     before = database.row("file_of_table", schema=schema, table=table)
     database.execute(statement, names)
     return before != database.row("file_of_table", schema=schema, table=table)
+
+
+def _statistics_cleared(database: Database, schema: str, table: str) -> bool:
+    """Take the planner's statistics of a table without rows away; False if that isn't permitted."""
+    function = database.row("clears_statistics")["known"]
+    statement = "clear_statistics" if function else "delete_statistics"
+    names = {"table": identifier(schema, table)}
+    try:
+        database.execute(statement, names, schema=schema, name=table)
+    except NotPermitted:
+        return False
+    return True
 
 
 def _still_seen(database: Database) -> list[Left]:

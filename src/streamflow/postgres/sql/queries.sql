@@ -238,6 +238,16 @@ WHERE sha256(%(outer)s || sha256(%(inner)s || convert_to({key}, 'UTF8'))) IN (
 -- name: forgotten_among
 SELECT entity, forgotten_id FROM streamflow.forgotten_among(%(ids)s::text[])
 
+-- name: forgotten_since
+SELECT streamflow.forgotten_since(%(moment)s) AS forgotten
+
+-- name: lock_forgetting
+SELECT pg_advisory_xact_lock(hashtext('streamflow forgetting'))
+
+-- name: wait_for_forgetting
+-- Rows of people are written before they are deleted, or after, when who was forgotten is known.
+SELECT pg_advisory_xact_lock_shared(hashtext('streamflow forgetting'))
+
 -- name: tables_with_key
 -- History, events, and the features online, with those of models of before.
 SELECT table_schema AS schema, table_name AS table
@@ -342,6 +352,23 @@ ORDER BY nspname, relname
 
 -- name: analyze_partitioned
 ANALYZE {table}
+
+-- name: clear_statistics
+-- ANALYZE leaves those of a table without rows as they were.
+SELECT pg_clear_attribute_stats(schemaname::text, tablename::text, attname::text, inherited)
+FROM pg_stats
+WHERE schemaname = %(schema)s AND tablename = %(name)s AND NOT EXISTS (SELECT FROM {table})
+
+-- name: delete_statistics
+-- The same for servers that have no function for it; pg_statistic is for superusers.
+DELETE FROM pg_catalog.pg_statistic
+WHERE NOT EXISTS (SELECT FROM {table}) AND starelid = (
+    SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = %(schema)s AND relname = %(name)s
+)
+
+-- name: clears_statistics
+SELECT to_regprocedure('pg_clear_attribute_stats(text, text, text, boolean)') IS NOT NULL AS known
 
 -- name: rewrite_statistics
 -- The planner's statistics quote values of columns, and old ones are still in their file.
@@ -1128,6 +1155,16 @@ SELECT (SELECT count(*) FROM waiting) AS waiting,
        (SELECT problem FROM streamflow.event_deliveries JOIN oldest USING (event_id)
         ORDER BY attempted_at DESC LIMIT 1) AS problem
 
+-- name: month_stands
+-- Not all that was known of the month when this was made has been withdrawn.
+coalesce((
+    SELECT bool_or(withdrawn.ingestion_id IS NULL)
+    FROM streamflow.ingestions AS loaded
+    LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+    WHERE loaded.use_case = {use_case} AND loaded.as_of = {made}.as_of
+      AND loaded.recorded_at <= {made}.known_at
+), true)
+
 -- name: newest_scoring
 -- The newest of these; without a version, of those by a version that was in Production then.
 SELECT scoring_id, model, version, model_hash, run_id, stage, as_of, known_at, scored_at, scored_by,
@@ -1137,14 +1174,7 @@ WHERE model = %(model)s
   AND (%(as_of)s::date IS NULL OR as_of = %(as_of)s)
   AND CASE WHEN %(version)s::integer IS NULL THEN stage = 'Production'
       ELSE version = %(version)s END
-  -- Not of a month of which all that was known when it was scored has been withdrawn.
-  AND coalesce((
-      SELECT bool_or(withdrawn.ingestion_id IS NULL)
-      FROM streamflow.ingestions AS loaded
-      LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
-      WHERE loaded.use_case = %(use_case)s AND loaded.as_of = scorings.as_of
-        AND loaded.recorded_at <= scorings.known_at
-  ), true)
+  AND {month_stands}
 ORDER BY as_of DESC, known_at DESC, scoring_id DESC
 LIMIT 1
 
@@ -1179,14 +1209,7 @@ LEFT JOIN (
     SELECT scoring_id, model, version, model_hash, run_id, stage, as_of, known_at, scored_at,
            scored_by, entities, departed, refused
     FROM streamflow.scorings
-    WHERE model = {model} AND stage = 'Production'
-    AND coalesce((
-        SELECT bool_or(withdrawn.ingestion_id IS NULL)
-        FROM streamflow.ingestions AS loaded
-        LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
-        WHERE loaded.use_case = {use_case} AND loaded.as_of = scorings.as_of
-          AND loaded.recorded_at <= scorings.known_at
-    ), true)
+    WHERE model = {model} AND stage = 'Production' AND {month_stands}
     ORDER BY as_of DESC, known_at DESC, scoring_id DESC
     LIMIT 1
 ) AS newest ON true
@@ -1342,17 +1365,9 @@ ORDER BY monitoring_id DESC
 LIMIT 1
 
 -- name: newest_monitored_month
--- Not of a month of which all that was known when it was monitored has been withdrawn.
 SELECT monitoring_id, as_of
 FROM streamflow.monitorings
-WHERE model = %(model)s
-  AND coalesce((
-      SELECT bool_or(withdrawn.ingestion_id IS NULL)
-      FROM streamflow.ingestions AS loaded
-      LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
-      WHERE loaded.use_case = %(use_case)s AND loaded.as_of = monitorings.as_of
-        AND loaded.recorded_at <= monitorings.known_at
-  ), true)
+WHERE model = %(model)s AND {month_stands}
 ORDER BY as_of DESC, monitoring_id DESC
 LIMIT 1
 

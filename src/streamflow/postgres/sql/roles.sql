@@ -157,7 +157,9 @@ GRANT INSERT ON
     streamflow.served_models, streamflow.predictions, streamflow.shadow_scores, streamflow.audit
     TO streamflow_api;
 GRANT EXECUTE ON FUNCTION streamflow.create_prediction_partition(date) TO streamflow_api;
-GRANT EXECUTE ON FUNCTION streamflow.forgotten_among(text[]) TO streamflow_api;
+GRANT EXECUTE ON FUNCTION
+    streamflow.forgotten_among(text[]), streamflow.forgotten_since(timestamptz)
+    TO streamflow_api;
 
 -- reader: reads everything but the hashes of keys, and writes nothing.
 GRANT SELECT ON
