@@ -60,10 +60,13 @@ def group_by_statement(selections: Sequence[Selection]) -> Iterator[list[Selecti
         yield group
 
 
-def select(selections: Sequence[Selection]) -> sql.Composed:
+def select(
+    selections: Sequence[Selection], arrays: Sequence[sql.Composable] | None = None
+) -> sql.Composed:
     """One SELECT over the tables of the selections, which have the same keys.
 
-    Its parameters (`$1`, not `%s`) are an array per key, with an element per entity. Its rows, in
+    An array per key, with an element per entity, is one of `arrays`, in SQL; without them it is a
+    parameter (`$1`, not `%s`). The rows, in
     any order, are the entity's position from 1, and for each selection its event timestamp, the
     unwritten columns and the features' columns; all are null if there is no such entity.
     """
@@ -84,13 +87,15 @@ def select(selections: Sequence[Selection]) -> sql.Composed:
             for position, key in enumerate(keys)
         )
         joins.append(sql.SQL(" LEFT JOIN {} AS {} ON {}").format(selection.table, alias, on))
+    if arrays is None:
+        arrays = [sql.SQL("${}").format(number) for number in range(1, len(keys) + 1)]
     return sql.SQL(
         "SELECT given.position, {} FROM unnest({}) WITH ORDINALITY AS given ({}, position) {}"
     ).format(
         sql.SQL(", ").join(wanted),
         sql.SQL(", ").join(
-            sql.SQL("${}::{}[]").format(sql.Literal(number), sql.SQL(key.sql_type))
-            for number, key in enumerate(keys, 1)
+            sql.SQL("{}::{}[]").format(array, sql.SQL(key.sql_type))
+            for array, key in zip(arrays, keys, strict=True)
         ),
         sql.SQL(", ").join(sql.Identifier(f"key{position}") for position in range(len(keys))),
         sql.SQL("").join(joins),

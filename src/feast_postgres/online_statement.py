@@ -61,6 +61,11 @@ class Statement:
     unwritten: Callable[[_ResultRow], _ResultRow] = field(compare=False)
     values: Callable[[_ResultRow], _ResultRow] = field(compare=False)
     columns: tuple[tuple[int, str], ...]  # per feature the number of its view, and its column
+    selections: tuple[Selection, ...] = field(compare=False)
+
+    def with_keys(self, keys: Sequence[str]) -> str:
+        """The statement for these keys, which are in its text, for drivers that take no arrays."""
+        return select(self.selections, [sql.Literal(list(keys))]).as_string(None)
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -162,6 +167,7 @@ def prepare_statement(
         unwritten=_getter([start + 1 for start in starts]),
         values=_getter([found[one][0] for one in requested]),
         columns=tuple((views.index(view), found[view, name][1].name) for view, name in requested),
+        selections=tuple(selections),
     )
 
 

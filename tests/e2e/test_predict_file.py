@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,12 +26,18 @@ from tests import promoting, tiny_case
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.cli.main import main
-from streamflow.pipeline import train
+from streamflow.errors import NoAnswer
+from streamflow.pipeline import id_file, train
+from streamflow.pipeline import predict as step_predict
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
-from streamflow.pipeline.predict import predict
+from streamflow.pipeline.predict import predict, predict_file
+from streamflow.pipeline.prediction_file import csv_rows
 from streamflow.platform import Platform
+from streamflow.serving.columns import online_columns
+from streamflow.serving.feast_online_store import FeastStore
+from streamflow.serving.scoring import ScoringRequest
 from streamflow.settings import Settings, load_settings
 from streamflow.use_case import Generation
 
@@ -156,6 +163,44 @@ def test_thousands_of_ids_are_answered_in_order_on_standard_output(
     told = {}
     for row in rows:
         assert told.setdefault(row["machine_id"], row) == row
+
+
+@pytest.mark.parametrize("by_columns", [True, False])
+def test_columns_have_the_answers_of_rows_in_the_order_of_the_file(
+    prepared: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_columns: bool
+) -> None:
+    monkeypatch.setattr(id_file, "_CHUNK_SIZE", 150)
+    monkeypatch.setattr(step_predict, "CHUNK_ROWS", 40)
+    if not by_columns:  # as of an online store that reads rows alone
+        monkeypatch.setattr(online_columns, "ColumnStore", FeastStore)
+    asked = [f"m-{number:04}" for number in np.random.default_rng(1).integers(0, 400, 1000)]
+    (tmp_path / "ids").write_text("\n".join([INCOMPLETE, *asked]))
+    predictor = production_predictor(prepared)
+    output = io.StringIO()
+    write = csv_rows(output, "machine_id")
+    counts = predict_file(predictor, tmp_path / "ids", write, NOW, header=False)
+    rows = rows_of(output.getvalue())
+    expected = predictor.predict_many(
+        [ScoringRequest(one, "") for one in [INCOMPLETE, *asked]], NOW
+    )
+    for row, one in zip(rows, expected, strict=True):
+        if isinstance(one, NoAnswer):
+            assert (row["problem"], row["probability"]) == (one.code, "")
+        else:
+            assert (row["machine_id"], row["problem"]) == (one.entity_id, "")
+            assert int(row["prediction"]) == one.prediction
+            assert float(row["probability"]) == one.probability
+            assert datetime.fromisoformat(row["features_as_of"]) == one.features_as_of
+    assert counts == Counter(row["problem"] or "predicted" for row in rows)
+
+
+def test_an_id_with_commas_and_quotes_is_one_value(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text('machine_id\nm-0001\n"a,""b"""\n')
+    rows = rows_of(here("--file", "ids.csv")[1])
+    assert [(row["machine_id"], row["problem"]) for row in rows] == [
+        ("m-0001", ""),
+        ('a,"b"', "unknown_entity"),
+    ]
 
 
 def test_for_eyes_the_counts_are_told_in_a_line(cli: Cli, tmp_path: Path) -> None:

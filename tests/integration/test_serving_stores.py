@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -24,9 +26,11 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
+from streamflow.serving.columns.online_columns import column_reader
 from streamflow.serving.configured_online_store import configured_online_store
 from streamflow.serving.feast_online_store import FeastStore
 from streamflow.serving.feature_status import MISSING, EntityRow
+from streamflow.serving.online_store import OnlineStore
 from streamflow.serving.postgres_online_store import PostgresStore
 from streamflow.settings import load_settings
 from streamflow.training.served_model import FeatureSchema
@@ -90,6 +94,15 @@ def straight(ready: Platform) -> PostgresStore:
     return store
 
 
+def test_a_store_that_is_not_needed_any_more_leaves_no_connection_open(ready: Platform) -> None:
+    gc.collect()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        feature_store.open_store(ready.database.url, ready.use_case).list_feature_views()
+        gc.collect()
+    assert [str(one.message) for one in told if "Connection" in str(one.message)] == []
+
+
 def by_connection(
     store: PostgresStore, plan: Any, *requested: Sequence[str]
 ) -> list[list[EntityRow]]:
@@ -109,6 +122,19 @@ def by_connection(
     return asyncio.run(ask())
 
 
+def by_columns(
+    store: OnlineStore, plan: Any, schema: FeatureSchema, ids: Sequence[str]
+) -> list[EntityRow]:
+    """The rows of a read by columns."""
+    with column_reader(store, plan, schema) as read:
+        found = read(ids)
+    assert found.rows.column(0).to_pylist() == ids
+    times = [one.to_pylist() for one in found.times.columns]
+    values = [one.to_pylist() for one in found.rows.columns[1:]]
+    rows = map(EntityRow, zip(*times, strict=True), zip(*values, strict=True))
+    return [found.unwritten.get(place, row) for place, row in enumerate(rows)]
+
+
 def test_both_ways_read_the_same_and_nothing_of_who_isnt_there(
     ready: Platform, straight: PostgresStore, schema: FeatureSchema, users: list[str]
 ) -> None:
@@ -116,6 +142,12 @@ def test_both_ways_read_the_same_and_nothing_of_who_isnt_there(
     rows = straight.read(straight.plan(schema), requested)
     through_feast = FeastStore(None, ready.database, ready.use_case)
     assert through_feast.read(through_feast.plan(schema), requested) == rows
+    for store in (straight, through_feast):
+        for ids in (requested, [users[1]], requested[::-1] * 30):
+            assert by_columns(store, store.plan(schema), schema, ids) == store.read(
+                store.plan(schema), ids
+            )
+    assert by_columns(straight, straight.plan(schema), schema, []) == []
     assert rows[-1] == rows[0]
     assert [any(row.times) for row in rows] == [one in users for one in requested]
 
@@ -154,6 +186,7 @@ def test_an_id_of_any_characters_finds_its_own_row(
             )
     try:
         assert by_connection(straight, plan, ODD_IDS) == [[row] * len(ODD_IDS)]
+        assert by_columns(straight, plan, schema, ODD_IDS) == [row] * len(ODD_IDS)
     finally:
         with psycopg.connect(ready.database.url) as connection:
             for view in schema.views:
@@ -177,6 +210,10 @@ def test_a_feature_that_was_added_and_never_written_is_missing_not_null(
         first, second = straight.read(straight.plan(schema), users[:2])
         assert first.values[names.index("support_tickets_90d")] is MISSING
         assert MISSING not in second.values
+        assert by_columns(straight, straight.plan(schema), schema, users[:2]) == [first, second]
+        through_feast = FeastStore(None, ready.database, ready.use_case)
+        by_feast = through_feast.read(through_feast.plan(schema), users[:2])
+        assert by_columns(through_feast, schema, schema, users[:2]) == by_feast
     finally:
         with psycopg.connect(ready.database.url) as connection:
             connection.execute(f"UPDATE {table} SET unwritten = NULL")  # type: ignore[arg-type]
@@ -299,6 +336,8 @@ def test_a_feature_of_another_type_since_is_refused_by_every_way_of_reading(
         assert told <= {UnservableModel, FeatureStoreUnavailable}
         with pytest.raises(UnservableModel, match="another type"):
             straight.read(plan, users[:3])
+        with pytest.raises(UnservableModel, match="another type"):
+            by_columns(straight, plan, schema, users[:3])
         with pytest.raises(UnservableModel, match="as INT64, the feature store has DOUBLE"):
             straight.plan(schema)
         with pytest.raises(UnservableModel, match="as INT64"):

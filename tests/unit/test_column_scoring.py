@@ -15,7 +15,7 @@ from tests.unit.test_scoring import VERSION, served
 from streamflow.errors import NoAnswer
 from streamflow.scores.chunks import chunks
 from streamflow.scores.column_scoring import score_columns
-from streamflow.serving.feature_status import Clock, EntityRow
+from streamflow.serving.feature_status import MISSING, Clock, EntityRow
 from streamflow.serving.scoring import ScoringRequest, score
 
 TYPES = {"INT64": pa.int64(), "FLOAT64": pa.float64(), "BOOL": pa.bool_(), "STRING": pa.string()}
@@ -36,12 +36,19 @@ def rows(draw: st.DrawFn) -> list[EntityRow]:
     found = []
     for _ in range(draw(st.integers(0, 8))):
         times = {view: draw(TIMES) for view in views}
+        unwritten = draw(st.integers(0, 9)) == 0
         values = tuple(
-            draw(st.none() | VALUES[one.type]) if times[one.feature_view] is not None else None
+            draw((st.just(MISSING) if unwritten else st.none()) | VALUES[one.type])
+            if times[one.feature_view] is not None
+            else None
             for one in FEATURES
         )
         found.append(EntityRow(tuple(times.values()), values))
     return found
+
+
+def without_missing(value: object) -> object:
+    return None if value is MISSING else value
 
 
 @pytest.mark.parametrize("stale_features", ["refuse", "warn"])
@@ -59,7 +66,9 @@ def test_columns_have_the_results_of_rows(
     columns = {
         model.schema.join_key: pa.array(ids, pa.string()),
         **{
-            one.name: pa.array([row.values[i] for row in given_rows], TYPES[one.type])
+            one.name: pa.array(
+                [without_missing(row.values[i]) for row in given_rows], TYPES[one.type]
+            )
             for i, one in enumerate(FEATURES)
         },
     }
@@ -73,6 +82,7 @@ def test_columns_have_the_results_of_rows(
         pa.RecordBatch.from_pydict(times),
         clock,
         stale_features,
+        {number: row for number, row in enumerate(given_rows) if MISSING in row.values},
     )
     problems = found.problems
     for row, one in enumerate(expected):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from streamflow.errors import NoAnswer, StreamFlowError
-from streamflow.pipeline import id_file
+from streamflow.errors import StreamFlowError
+from streamflow.pipeline import id_file, prediction_file
 from streamflow.pipeline.prediction_file import Write
 from streamflow.progress import Progress, silent
+from streamflow.scores.chunks import CHUNK_ROWS
+from streamflow.scores.column_scoring import score_columns
+from streamflow.scores.everyone import cores
 from streamflow.serving import responses
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from streamflow.serving.columns.online_columns import OnlineColumns
     from streamflow.serving.predictor import Predictor
+
+_Item = TypeVar("_Item")
 
 
 class NothingPredicted(StreamFlowError):
@@ -39,25 +48,52 @@ def predict_file(
     """Write a row per id of `file`: its prediction, or the code of the problem instead.
 
     The ids are in the column named like the join key, or one a line without a `header`. One model
-    predicts all ids, in chunks, so that memory stays flat. Returns the counts of `predicted` and
-    of each problem. Raises MissingFiles, UnreadableFile, NoProductionModel,
-    FeatureStoreUnavailable.
+    predicts all ids, as columns and on all cores, while the next ones are read; memory doesn't grow
+    with their number. Returns the counts of `predicted` and of each problem. Raises MissingFiles,
+    UnreadableFile, NoProductionModel, FeatureStoreUnavailable, UnservableModel.
     """
-    from streamflow.serving.scoring import ScoringRequest
-
-    model = predictor.production().version
+    served = predictor.production()
+    clock = predictor.clock(served, now)
+    version = served.version
     counts: Counter[str] = Counter()
-    for entity_ids in id_file.chunks(file, predictor.join_key, header=header):
-        requests = [ScoringRequest(one, "") for one in entity_ids]
-        results = predictor.predict_many(requests, now)
-        counts.update(one.code if isinstance(one, NoAnswer) else "predicted" for one in results)
-        write(
-            [
-                (entity_id, *responses.row(model, one))
-                for entity_id, one in zip(entity_ids, results, strict=True)
-            ]
+
+    def scored(columns: OnlineColumns) -> tuple[pa.Table, Counter[str]]:
+        found = score_columns(
+            *(served, columns.rows, columns.times, clock, predictor.stale_features),
+            columns.unwritten,
         )
+        table = prediction_file.table(version, columns, found)
+        return table, Counter(one.code for one in found.problems.values())
+
+    def written(scoring: Future[tuple[pa.Table, Counter[str]]]) -> None:
+        table, problems = scoring.result()
+        write(table)
+        counts.update({"predicted": table.num_rows - problems.total()} | problems)
         progress(f"{counts.total():,} ids")
+
+    waiting: deque[Future[tuple[pa.Table, Counter[str]]]] = deque()
+    threads = cores()
+    with predictor.column_reader(served) as read, ThreadPoolExecutor(threads, "score") as pool:
+        try:
+            ids = id_file.chunks(file, predictor.join_key, header=header)
+            for columns in _ahead(read(chunk) for chunk in ids):
+                for part in columns.slices(CHUNK_ROWS):
+                    waiting.append(pool.submit(scored, part))
+                    while len(waiting) > 2 * threads:
+                        written(waiting.popleft())
+            while waiting:
+                written(waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
     if not counts:  # a header at least; an unreadable file writes nothing
-        write([])
-    return counts
+        write(prediction_file.no_rows(predictor.join_key))
+    return +counts
+
+
+def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The items, of which the next one is made in a thread while one is worked on."""
+    with ThreadPoolExecutor(1, "read") as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item

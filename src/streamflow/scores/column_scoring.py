@@ -7,9 +7,10 @@ copy of them here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from streamflow.errors import NoAnswer
 from streamflow.serving.feature_status import Clock, EntityRow
-from streamflow.serving.scoring import Needs, Prediction, ScoringRequest, Served, Times, score
+from streamflow.serving.scoring import Needs, Prediction, ScoringRequest, Served, score
 from streamflow.training import dataset_table
 from streamflow.training.served_model import FeatureSchema, Labels, Matrix
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
+NOTHING: Mapping[int, EntityRow] = MappingProxyType({})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_ROW = np.iinfo(np.int64).min
 
@@ -54,18 +56,21 @@ def score_columns(
     times: pa.RecordBatch,
     clock: Clock,
     stale_features: Literal["refuse", "warn"],
+    by_themselves: Mapping[int, EntityRow] = NOTHING,
 ) -> ColumnScores:
     """The predictions for `rows`, by the same rules and to the same bits as one by one.
 
     `rows` has the entity's id and the model's features by their names (null for none); it may have
     more columns. `times` has per feature view, by its name, the event timestamp of the entity's row
-    there (in microseconds, UTC), null where it has none.
+    there (in microseconds, UTC), null where it has none. Rows that columns can't tell, as their
+    features were never written, are given `by_themselves` too, by their position.
     """
     import pyarrow as pa
 
     schema = served.schema
     table = pa.Table.from_batches([rows])
     good = _met(served.needs, schema, table, times, clock)
+    good[list(by_themselves)] = False
     labels, probabilities = np.zeros(rows.num_rows, np.int64), np.zeros(rows.num_rows)
     count = int(np.count_nonzero(good))
     if count:
@@ -76,7 +81,7 @@ def score_columns(
             raise ValueError(f"the model returns {len(scored[0])} labels for {count} rows")
         labels[good], probabilities[good] = scored
     others = np.flatnonzero(~good)
-    requests, entity_rows = _one_by_one(schema, table, times, others)
+    requests, entity_rows = _one_by_one(schema, table, times, others, by_themselves)
     results = score(served, requests, entity_rows, clock, stale_features)
     found = dict(zip(others.tolist(), results, strict=True))
     for row, one in found.items():
@@ -89,15 +94,16 @@ def _met(
     needs: Needs, schema: FeatureSchema, table: pa.Table, times: pa.RecordBatch, clock: Clock
 ) -> Mask:
     """The rows of which `scoring` would find that no feature has a problem."""
-    met = np.zeros(table.num_rows, np.bool_)
     oldest = clock.oldest(needs.allowed_ages)
     absent: dict[str, Mask] = {}
-    for of_row, rows in _distinct_times(schema, times):
-        if needs.fresh(of_row, oldest, clock):
-            met |= rows
-            for view, time in zip(schema.views, of_row, strict=True):
-                if time is None:
-                    absent[view] = absent.get(view, False) | rows
+    of_views = [_microseconds(times.column(view)) for view in schema.views]
+    kinds, kind_of_row = _distinct(of_views)
+    fresh = [needs.fresh(tuple(map(_moment, kind)), oldest, clock) for kind in kinds]
+    met = np.array(fresh, np.bool_)[kind_of_row]
+    for view, column in zip(schema.views, of_views, strict=True):
+        without = met & (column == _NO_ROW)
+        if without.any():
+            absent[view] = without
     for feature, strict in zip(schema.features, needs.strict, strict=True):
         column = table[feature.name]
         has_no_row = absent.get(feature.feature_view)
@@ -112,33 +118,44 @@ def _met(
     return met
 
 
-def _distinct_times(schema: FeatureSchema, times: pa.RecordBatch) -> Iterator[tuple[Times, Mask]]:
-    """Each combination of times that rows have, with these rows."""
-    columns = [_microseconds(times.column(view)) for view in schema.views]
-    left = np.ones(times.num_rows, np.bool_)
-    while left.any():
-        first = int(np.argmax(left))
-        values = [int(column[first]) for column in columns]
-        rows = left.copy()
-        for column, value in zip(columns, values, strict=True):
-            rows &= column == value
-        left &= ~rows
-        yield tuple(_moment(value) for value in values), rows
+def _distinct(
+    columns: Sequence[npt.NDArray[np.int64]],
+) -> tuple[list[tuple[int, ...]], npt.NDArray[np.intp]]:
+    """The combinations of values that rows of the columns have, and per row the place of its own.
+
+    Nearly all rows of a month are of one; of events that come at any time, each may be of its own.
+    """
+    place = np.zeros(len(columns[0]), np.intp)
+    for column in columns:
+        if not len(column) or (column == column[0]).all():
+            continue
+        values, codes = np.unique(column, return_inverse=True)
+        # Numbered anew each time, so that the numbers stay small.
+        _, place = np.unique(place * len(values) + codes, return_inverse=True)
+    _, first, place = np.unique(place, return_index=True, return_inverse=True)
+    return list(zip(*(column[first].tolist() for column in columns), strict=True)), place
 
 
 def _one_by_one(
-    schema: FeatureSchema, table: pa.Table, times: pa.RecordBatch, rows: npt.NDArray[np.intp]
+    schema: FeatureSchema,
+    table: pa.Table,
+    times: pa.RecordBatch,
+    rows: npt.NDArray[np.intp],
+    by_themselves: Mapping[int, EntityRow],
 ) -> tuple[list[ScoringRequest], list[EntityRow]]:
     chosen = table.take(rows)
     entities = chosen[schema.join_key].to_pylist()
     moments = [_microseconds(times.column(view))[rows].tolist() for view in schema.views]
     values = [chosen[one.name].to_pylist() for one in schema.features]
-    return [ScoringRequest(one, "") for one in entities], [
+    found = [
         EntityRow(tuple(map(_moment, of_row)), of_values)
         for of_row, of_values in zip(
             zip(*moments, strict=True), zip(*values, strict=True), strict=True
         )
     ]
+    if by_themselves:
+        found = [by_themselves.get(row, one) for row, one in zip(rows.tolist(), found, strict=True)]
+    return [ScoringRequest(one, "") for one in entities], found
 
 
 def _microseconds(column: pa.Array) -> npt.NDArray[np.int64]:

@@ -77,7 +77,7 @@ def score(
             number,
         )
         progress("score")
-        rows = chunks.score_chunks(database, scorer, batches, _cores(), progress)
+        rows = chunks.score_chunks(database, scorer, batches, cores(), progress)
         progress("rank")
         stored = database.row("count_unfinished_scores", unfinished_id=number)["entities"]
         if stored != rows:
@@ -110,6 +110,6 @@ def _version(platform: Platform, version: int | None, now: datetime) -> ModelVer
     return serves
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

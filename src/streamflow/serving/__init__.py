@@ -7,6 +7,7 @@ __all__ = [
     "batching",
     "callbacks",
     "challenger",
+    "columns",
     "configured_online_store",
     "feature_status",
     "online_store",

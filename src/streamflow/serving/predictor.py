@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ from streamflow.serving.feature_status import Clock, EntityRow, FeatureReading, 
 from streamflow.serving.scoring import Prediction, ScoringRequest, Served, score
 
 if TYPE_CHECKING:
+    from streamflow.serving.columns.online_columns import ReadColumns
     from streamflow.serving.online_store import NotRecorded, OnlineStore
 
 
@@ -31,7 +33,7 @@ class Predictor:
         self.registered_model = registered_model
         self.join_key = join_key
         self._online = online
-        self._stale_features = stale_features
+        self.stale_features = stale_features
         self._freshness_clock = freshness_clock
         # Each is replaced as a whole, never changed, so that a reader needs no lock.
         self._served: Served | None = None
@@ -79,7 +81,7 @@ class Predictor:
         Raises NoProductionModel, UnknownEntity, Departed, FeatureStoreUnavailable.
         """
         served = self.production()
-        clock = self._clock(served, now)
+        clock = self.clock(served, now)
         (row,) = self._online.read(served.plan, [entity_id])
         readings = feature_readings(served.schema, entity_id, row, clock)
         return served, [self._explained(served, reading) for reading in readings]
@@ -118,8 +120,15 @@ class Predictor:
 
         Raises FeatureStoreUnavailable if no feature's age is known.
         """
-        clock = self._clock(served, now)
-        return score(served, requests, rows, clock, self._stale_features)
+        clock = self.clock(served, now)
+        return score(served, requests, rows, clock, self.stale_features)
+
+    def column_reader(self, served: Served) -> AbstractContextManager[ReadColumns]:
+        """While the block runs: a function that reads what `served` needs of many entities, as
+        columns, for one thread. It raises FeatureStoreUnavailable, UnservableModel."""
+        from streamflow.serving.columns.online_columns import column_reader
+
+        return column_reader(self._online, served.plan, served.schema)
 
     def _explained(self, served: Served, reading: FeatureReading) -> FeatureReading:
         """The reading, as not recorded if its value isn't there for that reason."""
@@ -132,7 +141,11 @@ class Predictor:
             return replace(reading, status="not_recorded")
         return reading
 
-    def _clock(self, served: Served, now: datetime) -> Clock:
+    def clock(self, served: Served, now: datetime) -> Clock:
+        """What ages of the features of `served` are measured from at `now` (UTC).
+
+        Raises FeatureStoreUnavailable if no feature's age is known.
+        """
         by_now = self._freshness_clock == "now"
         if self._newest is None and (
             served.schema.departed_after_seconds is not None

@@ -75,28 +75,6 @@ def _times(result: Prediction) -> dict[str, object]:
     }
 
 
-COLUMNS = (
-    *("prediction", "probability", "model_version", "run_id", "features_as_of", "problem"),
-    "warnings",
-)
-
-
-def row(model: ModelVersion, result: Prediction | NoAnswer) -> tuple[object, ...]:
-    """The values after the id in a row of a file of predictions, in the order of `COLUMNS`."""
-    if isinstance(result, NoAnswer):
-        return None, None, model.version, model.run_id, None, result.code, None
-    moment, warnings = result.features_as_of, " ".join(result.warnings) or None
-    return (
-        result.prediction,
-        result.probability,
-        model.version,
-        model.run_id,
-        moment,
-        None,
-        warnings,
-    )
-
-
 def features(
     join_key: str,
     entity_id: str,
