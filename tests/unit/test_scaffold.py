@@ -18,25 +18,25 @@ from streamflow.errors import InvalidSettings, MissingFiles
 from streamflow.history.contract_findings import contract_findings
 from streamflow.scaffold import several_months
 from streamflow.scaffold.draft import Proposal
-from streamflow.scaffold.key_and_label import propose_key, propose_label
+from streamflow.scaffold.key_and_label import propose_key, propose_key_and_label, propose_label
 from streamflow.scaffold.month_changes import month_changes
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.package import package_files
 from streamflow.scaffold.profile import Profile, profile
 from streamflow.scaffold.proposal import propose
 from streamflow.scaffold.raw_tables import raw_tables
+from streamflow.scaffold.written import Told
 from streamflow.use_case import Csv, UseCase
 from streamflow.use_case.module import use_case_findings
 
 
-def profiles_of(folder: Path, decimal: str | None = None) -> list[Profile]:
-    return [profile(raw, decimal) for raw in raw_tables(folder)]
+def profiles_of(folder: Path, decimal: str | None = None, date: str | None = None) -> list[Profile]:
+    return [profile(raw, Told(decimal, date)) for raw in raw_tables(folder)]
 
 
 def proposal_of(folder: Path, name: str = "stranger", horizon: int = 0) -> Proposal:
     found = profiles_of(folder)
-    key = propose_key(found)
-    return propose(name, found, key, propose_label(found, key), horizon)
+    return propose(name, found, *propose_key_and_label(found), horizon)
 
 
 def table_of(tmp_path: Path, *rows: list[Any]) -> Profile:
@@ -132,9 +132,9 @@ def test_a_comma_that_may_be_either_mark_is_told_and_can_be_said(tmp_path: Path)
     rows = [["id", "n"], ["a", "1,500"], ["b", "2,250"]]
     found = table_of(tmp_path, *rows)
     assert kinds(found)["n"] == "string"
-    assert found.unclear == (
-        "numbers such as 1,500 may be 1.5 or 1500: say --decimal , or --decimal .",
-    )
+    (unclear,) = found.unclear
+    assert unclear.said == "t.csv, line 2, column 'n': '1,500' may be 1.500 or 1500"
+    assert unclear.next == "--decimal , or --decimal ."
     (comma,), (point,) = profiles_of(tmp_path, ","), profiles_of(tmp_path, ".")
     assert (comma.column("n").highest, point.column("n").highest) == ("2.25", "2250")
     assert (comma.raw.read.thousands, point.raw.read.thousands) == ("", ",")
@@ -143,7 +143,13 @@ def test_a_comma_that_may_be_either_mark_is_told_and_can_be_said(tmp_path: Path)
 def test_a_day_that_may_be_a_month_is_told(tmp_path: Path) -> None:
     found = table_of(tmp_path, ["id", "day"], ["a", "01/02/2024"], ["b", "03/04/2024"])
     assert kinds(found)["day"] == "string"
-    assert found.unclear == ("dates may be written as DD/MM/YYYY or MM/DD/YYYY: write Csv(date=…)",)
+    (unclear,) = found.unclear
+    assert unclear.said == (
+        "t.csv, line 2, column 'day': '01/02/2024' may be a date written as DD/MM/YYYY or "
+        "MM/DD/YYYY"
+    )
+    (told,) = profiles_of(tmp_path, date="MM/DD/YYYY")
+    assert (told.column("day").lowest, told.unclear) == ("2024-01-02", ())
     later = table_of(tmp_path, ["id", "day"], ["a", "01/02/2024"], ["b", "03/14/2024"])
     assert (kinds(later)["day"], later.raw.read.date) == ("date", "MM/DD/YYYY")
 
@@ -267,7 +273,7 @@ def test_a_column_of_months_is_found_and_a_key_is_one_in_each_month(
     write_csv(
         tmp_path / "cities.csv", [["shop", "city"], *([f"s{n}", "ab"[n % 2]] for n in range(6))]
     )
-    found, profiles = several_months.profiles_of(tmp_path, tmp_path / "links", None)
+    found, profiles = several_months.profiles_of(tmp_path, tmp_path / "links")
     assert found is not None
     assert (found.months, found.options) == (
         (date(2024, 1, 31), date(2024, 2, 29)),
@@ -293,7 +299,7 @@ def test_months_in_names_of_folders_and_of_files_are_found(tmp_path: Path) -> No
         write_csv(folders / f"export {month}" / "shops.csv", rows)
         write_csv(files / f"shops_{month}.csv", rows)
     for folder in (folders, files):
-        found, (shops,) = several_months.profiles_of(folder, links, None)
+        found, (shops,) = several_months.profiles_of(folder, links)
         assert found is not None
         assert found.months == (date(2024, 1, 31), date(2024, 2, 29))
         assert shops.column("shop").unique
@@ -314,11 +320,13 @@ def test_a_label_of_a_few_states_is_yes_by_those_that_are_called_so_or_told(tmp_
     label = propose_label(found, "customer_no")
     assert label == "customers.status"
 
-    def means_yes(*told: str) -> set[str]:
+    def means_yes(*told: str) -> set[object]:
         made = propose("stranger", found, "customer_no", label, 0, told)
         (customers,) = made.tables
         assert "several rows per customer_no" in made.notes[0]
-        return {*customers.read.true} & {*states}
+        # The label's words are no rule for the table's other columns.
+        assert (customers.read, customers.read_columns) == (Csv(), {})
+        return {*made.positive}
 
     assert means_yes() == {"churned", "left"}
     assert means_yes("left") == {"left"}

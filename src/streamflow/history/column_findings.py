@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from streamflow.history.validation import POSTGRES_TYPES
-from streamflow.use_case import Table
+from streamflow.use_case import Csv, Table
 from streamflow.use_case.findings import Finding
 from streamflow.use_case.module import nearest
 
@@ -37,6 +37,7 @@ def column_findings(table: Table, key: str) -> Iterator[Finding]:
     yield from _type_findings(table, key)
     yield from _renamed_findings(table, key)
     yield from _in_file_findings(table)
+    yield from _read_columns_findings(table)
     yield from _date_findings(table)
 
 
@@ -116,6 +117,20 @@ def _in_file_findings(table: Table) -> Iterator[Finding]:
     names = Counter(table.in_file.get(name, name) for name in columns)
     for there in [one for one, count in names.items() if count > 1]:
         yield Finding(where, f"two columns are read from {there!r}", "one of them, and no other")
+
+
+def _read_columns_findings(table: Table) -> Iterator[Finding]:
+    where, given = f"table {table.name!r}, read_columns", table.read_columns
+    columns = (table.contract if table.events is None else table.events.contract).columns
+    if not isinstance(given, Mapping):
+        yield Finding(where, "it isn't a mapping", 'read_columns={"a_column": Csv(…)}')
+        return
+    for name, read in given.items():
+        line = f'read_columns={{"{nearest(name, columns)}": Csv(…)}}'
+        if name not in columns:
+            yield Finding(where, f"the contract has no column {name!r}", line)
+        elif not isinstance(read, Csv):
+            yield Finding(where, f"{read!r} isn't a Csv", line)
 
 
 def _date_findings(table: Table) -> Iterator[Finding]:

@@ -112,11 +112,11 @@ def _typed(
     typed, blank = [lines], pa.repeat(True, batch.num_rows)
     for name, kind in types.items():
         column = batch.column(name)
-        values, wrong = checked(column, kind, table.read)
+        values, wrong = checked(column, kind, table.read_of(name))
         if pc.any(wrong).as_py():
             found = zip(lines.filter(wrong).to_pylist(), shown(column, wrong), strict=True)
             for line, value in found:
-                rule = f"a value is {rule_of(kind, value, table.read)}"
+                rule = f"a value is {rule_of(kind, value, table.read_of(name))}"
                 report(Violation(file, line, name, value[:SHOWN_CHARACTERS], rule))
         typed.append(values)
         if pc.any(blank).as_py():

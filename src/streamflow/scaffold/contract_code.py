@@ -10,6 +10,7 @@ from datetime import date
 from streamflow.scaffold.draft import Proposal, TableProposal
 from streamflow.scaffold.profile import Column
 from streamflow.use_case import Csv
+from streamflow.use_case.label import LabelValue
 
 # A text column with more values than this may well have others next month.
 MOST_LISTED = 20
@@ -28,6 +29,13 @@ def table_code(proposal: Proposal, table: TableProposal) -> str:
         lines.append("            arrives_later=True,")
     if (read := _read(table.read)) != "Csv()":
         lines += _wrapped(f"            read={read},", 12)
+    if table.read_columns:
+        lines.append("            read_columns={")
+        for name, one in table.read_columns.items():
+            lines += _wrapped(f"                {_text(name)}: {_read(one)},", 16)
+        lines.append("            },")
+    if table.profile.raw.left_out:
+        lines.append('            extra_columns="ignore",')
     if not table.complete and table.name not in (proposal.label_table, proposal.entity_table):
         lines.append('            absent="null",')
     if table.profile.raw.file != table.name:
@@ -53,7 +61,10 @@ def _column(proposal: Proposal, table: TableProposal, name: str, column: Column)
         return
     nullable = ", nullable=True" if column.nulls else ""
     check = ""
-    if column.kind in ("Int64", "Float64") and _never_negative(column):
+    if column.name == table.label and column.kind != "boolean":
+        values = (*proposal.negative, *proposal.positive)
+        check = f", Check.isin([{', '.join(map(value_code, values))}])"
+    elif column.kind in ("Int64", "Float64") and _never_negative(column):
         check = ", Check.ge(0)"
     elif column.kind == "string" and 0 < len(column.categories) <= MOST_LISTED:
         check = f", Check.isin([{', '.join(map(_text, column.categories))}])"
@@ -72,7 +83,9 @@ def _read(read: Csv) -> str:
         value = getattr(read, field.name)
         if value == getattr(plain, field.name):
             continue
-        if isinstance(value, tuple):
+        if isinstance(value, int):
+            parts.append(f"{field.name}={value}")
+        elif isinstance(value, tuple):
             comma = "," if len(value) == 1 else ""
             parts.append(f"{field.name}=({', '.join(map(_text, value))}{comma})")
         else:
@@ -131,6 +144,11 @@ def _drawn(column: Column) -> str:
         value = f"draw.uniform({float(column.lowest)!r}, {float(column.highest)!r})"
     share = column.nulls / column.rows if column.rows else 0
     return f"None if draw.random() < {share:.3f} else {value}" if share else value
+
+
+def value_code(value: LabelValue) -> str:
+    """A label's value as a literal in Python."""
+    return _text(value) if isinstance(value, str) else repr(value)
 
 
 def _text(value: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamflow.scaffold.profile import Profile
 from streamflow.use_case import Csv
+from streamflow.use_case.label import LabelValue
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,22 @@ class TableProposal:
         return self.profile.raw.read
 
     @property
+    def read_columns(self) -> dict[str, Csv]:
+        """By the use case's name, how columns are written that are written otherwise; separator,
+        encoding and lines are the file's."""
+        file = Csv()
+        own = {
+            "separator": file.separator,
+            "encoding": file.encoding,
+            "skip_lines": file.skip_lines,
+            "total_rows": file.total_rows,
+        }
+        return {
+            self.names[there]: replace(read, **own)  # type: ignore[arg-type]
+            for there, read in self.profile.raw.read_columns.items()
+        }
+
+    @property
     def in_file(self) -> dict[str, str]:
         """By the use case's name, the name in the files of each column that has another there."""
         return {ours: there for there, ours in self.names.items() if ours != there}
@@ -45,7 +62,8 @@ class TableProposal:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A use case as it will be written. `notes` is what a person should know of it."""
+    """A use case as it will be written. `notes` is what a person should know of it; `positive` and
+    `negative` are the label's values that mean yes and no."""
 
     name: str
     join_key: str
@@ -56,6 +74,8 @@ class Proposal:
     tables: tuple[TableProposal, ...]
     features: tuple[Feature, ...]
     notes: tuple[str, ...]
+    positive: tuple[LabelValue, ...] = (True,)
+    negative: tuple[LabelValue, ...] = (False,)
 
     def arrives_later(self, table: TableProposal) -> bool:
         """Whether months come without this table: the label's, if it has nothing but the label."""

@@ -2,105 +2,221 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from streamflow.errors import InvalidSettings
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import Column, Profile
+from streamflow.scaffold.words import IS_KEY, IS_ROW_NUMBER, IS_STATE, label_strength, not_known
 
-IS_KEY = re.compile(r"(^|_)(id|key|nr|no|number|num|code|uuid|guid|nummer)$|id$")
-# A column of several states, of which some are what is looked for.
-IS_STATE = re.compile(r"(^|_)(status|state|stand|outcome|result)$")
 MOST_STATES = 10
-IS_LABEL = re.compile(
-    r"churn|label|target|outcome|fail|default|fraud|attrition|dropped|dropout|cancel|kuendigung|"
-    r"closed|left|exited|is_lost|response|converted|^y$"
-)
+# Of a key under another name, so many of its values have to be those of the others.
+SAME_VALUES = 0.9
+
+
+def propose_key_and_label(
+    profiles: Sequence[Profile], key: str | None = None, label: str | None = None
+) -> tuple[str, str]:
+    """The column by which rows are told apart, and the one to be predicted as `table.column`, by
+    their names in the use case; `key` and `label` are what was said of them.
+
+    They are found together: the key is one of the label's table. Raises InvalidSettings.
+    """
+    if key is not None:
+        chosen = propose_key(profiles, key)
+        return chosen, propose_label(profiles, chosen, label)
+    keys = _keys(profiles)
+    # The first of equals is the best key.
+    found = [one for one in keys if any(_labels(profiles, one, label))]
+    best = max(found or keys[:1], key=lambda one: _best_strength(profiles, one, label))
+    return best, propose_label(profiles, best, label)
 
 
 def propose_key(profiles: Sequence[Profile], wanted: str | None = None) -> str:
-    """The column by which rows are told apart, by its name in the use case.
+    """The column by which rows are told apart, by its name in the use case, or the `wanted` one.
 
-    It is the one that tells the rows of the most tables apart and is called so. Raises
-    InvalidSettings if there is none, or no `wanted` one.
+    Raises InvalidSettings if there is none.
     """
+    if wanted is None:
+        return propose_key_and_label(profiles)[0]
     names = sorted({plain_name(one.name) for table in profiles for one in table.columns})
-    if wanted is not None:
-        if plain_name(wanted) not in names:
-            raise InvalidSettings(
-                f"No file has a column {wanted!r}.", f"Say one of: --key {', '.join(names)}."
-            )
-        return plain_name(wanted)
+    if plain_name(wanted) not in names:
+        raise InvalidSettings(
+            f"No file has a column {wanted!r}.", f"Say one of: --key {', '.join(names)}."
+        )
+    return plain_name(wanted)
+
+
+def _keys(profiles: Sequence[Profile]) -> list[str]:
+    """The columns that tell the rows of a table apart, the likeliest key first.
+
+    An amount is none, nor is a date: that each row has its own is chance. Nor is a column that only
+    counts the rows, if there is another. Raises InvalidSettings if there is none.
+    """
+    names = {plain_name(one.name) for table in profiles for one in table.columns}
 
     def rank(name: str) -> tuple[object, ...]:
         columns = _columns_named(profiles, name)
+        unique = [(table, one) for table, one in columns if one.unique]
+        counting = any(counts_rows(table, one) for table, one in unique)
+        called = bool(IS_KEY.search(name)) or any(_is_about(table, name) for table, _ in unique)
+        text = all(one.kind == "string" for _, one in unique)
         places = [list(table.columns).index(one) for table, one in columns]
-        unique = sum(one.unique for _, one in columns)
-        return unique, len(columns), bool(IS_KEY.search(name)), -min(places), name
+        return (
+            not (counting and IS_ROW_NUMBER.search(name)),
+            called or not counting,
+            len(unique),
+            len(columns),
+            called,
+            text,
+            -min(places),
+            name,
+        )
 
-    unique = [one for one in names if any(col.unique for _, col in _columns_named(profiles, one))]
-    if not unique:
+    usable = [
+        name
+        for name in names
+        if any(
+            one.unique and one.kind in ("string", "Int64")
+            for _, one in _columns_named(profiles, name)
+        )
+    ]
+    if not usable:
         raise InvalidSettings(
-            "No column has another value in each row, so no row can be told from the others.",
+            "No column of texts or whole numbers has another value in each row, so no row can be "
+            "told from the others.",
             "A table of a month has one row per entity; say which column it is: --key NAME.",
         )
-    return max(unique, key=rank)
+    return sorted(usable, key=rank, reverse=True)
+
+
+def counts_rows(table: Profile, column: Column) -> bool:
+    """Whether the column has 0, 1, 2, … or 1, 2, 3, … in the order of the rows."""
+    if column.kind != "Int64" or column.lowest not in ("0", "1"):
+        return False
+    first = int(column.lowest)
+    rows = table.raw.rows[column.name].to_pylist()
+    return [str(one) for one in rows] == [str(one) for one in range(first, first + len(rows))]
+
+
+def _is_about(table: Profile, name: str) -> bool:
+    """Whether the table is called after the column, as `machines` of `machine` are."""
+    called = table.raw.name
+    return called == name or (called.startswith(name) and len(called) - len(name) <= 2)
 
 
 def propose_label(profiles: Sequence[Profile], key: str, wanted: str | None = None) -> str:
     """The column to be predicted as `table.column`, by names of the use case.
 
-    It is one with two values, by preference one that is called so, or one of a few states, in a
-    table with one row per key. Raises InvalidSettings.
+    It is one with two answers, by preference one that is called so, or one of a few states, in a
+    table with one row per key. Raises InvalidSettings, also if several may be meant.
     """
-    there = {
-        f"{table.raw.name}.{plain_name(one.name)}": one
-        for table in profiles
-        if _one_row_each(table, key)
-        for one in table.columns
-        if plain_name(one.name) != key and one.kind != "date"
-    }
-    columns = {name: one for name, one in there.items() if one.distinct == 2}
-    states = {name: one for name, one in there.items() if 2 < len(one.categories) <= MOST_STATES}
-    called = {
-        name: one
-        for name, one in states.items()
-        if IS_LABEL.search(name) or IS_STATE.search(name.partition(".")[2])
-    }
+    columns = {name: one for name, one, _ in _labels(profiles, key, wanted)}
     if wanted is not None:
-        columns |= states
-    elif not columns:
-        columns = called
-    if wanted is not None:
-        found = [
-            one for one in columns if plain_name(wanted) in (plain_name(one), one.partition(".")[2])
-        ]
-        if len(found) == 1:
-            return found[0]
-        what = "isn't a column with a few values" if not found else f"may be {' or '.join(found)}"
-        raise InvalidSettings(
-            f"The label {wanted!r} {what}.", f"Say one of: --label {', '.join(columns)}."
-        )
+        return _wanted(columns, wanted)
     if not columns:
         raise InvalidSettings(
             "No column has two values, so none can be the label.",
-            "The label says yes or no of each entity; add its file, or a column of 1 and 0.",
+            "The label says yes or no of each entity; add its file, or a column of 1 and 0; or say "
+            "another key: --key NAME.",
         )
 
     def rank(name: str) -> tuple[object, ...]:
-        table, _, column = name.partition(".")
+        table = name.partition(".")[0]
         size = next(len(one.columns) for one in profiles if one.raw.name == table)
-        named = bool(IS_LABEL.search(column)) + bool(IS_LABEL.search(table))
-        return named, columns[name].kind == "boolean", -size, list(columns).index(name)
+        boolean = columns[name].kind == "boolean"
+        return _strength(name, size), boolean, -size, list(columns).index(name)
 
-    return max(columns, key=rank)
+    best = max(columns, key=rank)
+    if not rank(best)[0] and len(columns) > 1:
+        raise InvalidSettings(
+            f"{len(columns)} columns have two values, and none is called like a label: which one "
+            "is to be predicted can't be told.",
+            f"Say one of: --label {', '.join(columns)}.",
+        )
+    return best
 
 
-def _one_row_each(table: Profile, key: str) -> bool:
-    """Whether each row has a key of its own, as far as the table has one by that name."""
+def _wanted(columns: dict[str, Column], wanted: str) -> str:
+    found = [
+        one for one in columns if plain_name(wanted) in (plain_name(one), one.partition(".")[2])
+    ]
+    if len(found) == 1:
+        return found[0]
+    what = "isn't a column with a few values" if not found else f"may be {' or '.join(found)}"
+    raise InvalidSettings(
+        f"The label {wanted!r} {what}.", f"Say one of: --label {', '.join(columns)}."
+    )
+
+
+def _labels(
+    profiles: Sequence[Profile], key: str, wanted: str | None
+) -> Iterator[tuple[str, Column, int]]:
+    """Columns that may be the label, by their names, with how plainly they are called so.
+
+    One of several states is only where none has two answers, or one was said.
+    """
+    two, states = [], []
+    for table in profiles:
+        if not one_row_each(profiles, table, key):
+            continue
+        for column in table.columns:
+            name = f"{table.raw.name}.{plain_name(column.name)}"
+            if plain_name(column.name) == key or column.kind == "date":
+                continue
+            strength = _strength(name, len(table.columns))
+            answers = [one for one in column.categories if not not_known(one)]
+            if (len(answers) if answers else column.distinct) == 2:
+                two.append((name, column, strength))
+            elif 2 < len(answers) <= MOST_STATES:
+                called = strength > 2 or IS_STATE.search(name.partition(".")[2])
+                if wanted is not None or called:
+                    states.append((name, column, max(strength, 2)))
+    if wanted is not None:
+        yield from [*two, *states]
+    elif any(strength for _, _, strength in two) or not states:
+        yield from two
+    else:
+        yield from states
+
+
+def _strength(name: str, columns: int) -> int:
+    """As `label_strength`; a table of a key and one column more is there for that column."""
+    table, _, column = name.partition(".")
+    return max(label_strength(column, table), 2 if columns == 2 else 0)
+
+
+def _best_strength(profiles: Sequence[Profile], key: str, label: str | None) -> int:
+    if label is not None:
+        return 0
+    return max((strength for _, _, strength in _labels(profiles, key, None)), default=-1)
+
+
+def one_row_each(profiles: Sequence[Profile], table: Profile, key: str) -> bool:
+    """Whether the table has a row per key, by that name or, with the same values, another."""
     named = [one for one in table.columns if plain_name(one.name) == key]
-    return not named or named[0].unique
+    return named[0].unique if named else key_under_another_name(profiles, table, key) is not None
+
+
+def key_under_another_name(profiles: Sequence[Profile], table: Profile, key: str) -> str | None:
+    """The column of the table whose values are those that `key` has elsewhere, if there is one."""
+    there = [
+        values_of(other, one.name)
+        for other in profiles
+        for one in other.columns
+        if plain_name(one.name) == key and one.unique
+    ]
+    for column in table.columns:
+        if column.unique and column.kind in ("string", "Int64"):
+            own = values_of(table, column.name)
+            if any(len(own & values) >= SAME_VALUES * column.distinct for values in there):
+                return column.name
+    return None
+
+
+def values_of(table: Profile, column: str) -> set[str]:
+    """The column's values as text."""
+    return {*map(str, table.raw.rows[column].unique().to_pylist())}
 
 
 def _columns_named(profiles: Sequence[Profile], name: str) -> list[tuple[Profile, Column]]:

@@ -78,7 +78,7 @@ def _of_column(
 
     contract = table.contract.columns[ours]
     rows = profile.raw.rows[column.name].combine_chunks()
-    values, wrong = checked(rows, kind, table.read)
+    values, wrong = checked(rows, kind, table.read_of(ours))
     if pc.any(wrong).as_py():
         first = pc.index(wrong, True).as_py()
         line, value = profile.raw.rows["line"][first].as_py(), str(rows[first].as_py())
@@ -92,13 +92,16 @@ def _of_column(
         yield MonthChange(table.name, column.name, said, line_to_write)
     for check in contract.checks:
         allowed = check.statistics.get("allowed_values")
-        if allowed is not None and (new := sorted({*column.categories} - {*allowed})):
-            values = ", ".join(f'"{one}"' for one in [*allowed, *new])
+        there = [*values.unique().drop_null().to_pylist()] if allowed is not None else []
+        if allowed is not None and (new := sorted({*there} - {*allowed})):
+            values_to_write = ", ".join(
+                f'"{one}"' if isinstance(one, str) else repr(one) for one in [*allowed, *new]
+            )
             yield MonthChange(
                 table.name,
                 column.name,
                 f"new values {', '.join(map(repr, new))}",
-                f'"{ours}": Column("{kind}", Check.isin([{values}])),',
+                f'"{ours}": Column("{kind}", Check.isin([{values_to_write}])),',
             )
         least = check.statistics.get("min_value")
         lowest = column.lowest if kind in ("Int64", "Float64") else None

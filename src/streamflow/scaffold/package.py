@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamflow.scaffold.contract_code import drawn_code, table_code
+from streamflow.scaffold.contract_code import drawn_code, table_code, value_code
 from streamflow.scaffold.draft import Proposal
+from streamflow.use_case.label import LabelValue
 
 TEMPLATES = Path(__file__).with_name("templates")
 _FEAST = {"Int64": "Int64", "Float64": "Float64", "boolean": "Bool", "string": "String"}
@@ -54,6 +55,9 @@ def _facts(proposal: Proposal) -> dict[str, object]:
         "label_table": proposal.label_table,
         "label_column": proposal.label_column,
         "horizon_days": proposal.horizon_days,
+        "positive": "" if proposal.positive[0] is True else _values(proposal.positive),
+        "yes": value_code(proposal.positive[0]),
+        "no": value_code(proposal.negative[0]),
         "tables": "".join(table_code(proposal, one) for one in proposal.tables),
         "kinds": sorted({kind for columns in views.values() for kind in columns.values()}),
         "views": views,
@@ -61,6 +65,12 @@ def _facts(proposal: Proposal) -> dict[str, object]:
         "middle": _middle(proposal),
         "notes": proposal.notes,
     }
+
+
+def _values(values: Sequence[LabelValue]) -> str:
+    """One value, or several in brackets."""
+    code = ", ".join(map(value_code, values))
+    return code if len(values) == 1 else f"({code})"
 
 
 def _middle(proposal: Proposal) -> float:

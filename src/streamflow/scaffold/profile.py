@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streamflow.history.files.written_text import RULES
 from streamflow.history.values import checked
 from streamflow.scaffold.raw_tables import RawTable
-from streamflow.scaffold.written import distinct, fits, how_written
+from streamflow.scaffold.written import NOTHING_TOLD, Told, distinct, fits, how_written
 from streamflow.use_case import Csv
 
 if TYPE_CHECKING:
@@ -49,36 +49,63 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Unclear:
+    """A column that may be meant in two ways: its first value, with its file and line, and what to
+    say. A date that stays text is no loss; a number is."""
+
+    column: str
+    is_date: bool
+    said: str
+    next: str
+
+
+@dataclass(frozen=True)
 class Profile:
-    """A table with what its columns are; `raw.read` says how its values are written."""
+    """A table with what its columns are; `raw.read_of` says how their values are written. `unclear`
+    has the columns that may be meant in two ways, and so stay text."""
 
     raw: RawTable
     columns: tuple[Column, ...]
-    unclear: tuple[str, ...]
+    unclear: tuple[Unclear, ...]
 
     def column(self, name: str) -> Column:
         """The column of that name in the file."""
         return next(one for one in self.columns if one.name == name)
 
 
-def profile(raw: RawTable, decimal: str | None = None) -> Profile:
-    """What each column of the table is, by every row; `decimal` is the decimal mark, if told."""
+def profile(raw: RawTable, told: Told = NOTHING_TOLD) -> Profile:
+    """What each column of the table is, by every row, and by what was `told` of how it is
+    written."""
     values = {name: distinct(raw.rows[name]) for name in raw.columns}
-    read, unclear = how_written(list(values.values()), raw.read)
-    if decimal is not None:
-        read, unclear = replace(read, decimal=decimal, thousands=""), []
-        other = replace(read, thousands="." if decimal == "," else ",")
-        # The mark that isn't for decimals may stand between thousands.
-        texts = [one for one in values.values() if fits(one, "Float64", other)]
-        if any(not fits(one, "Float64", read) for one in texts):
-            read = other
-    columns = tuple(_column(name, raw, values[name], read) for name in raw.columns)
-    return Profile(replace(raw, read=read), columns, tuple(unclear))
+    read, others, ways = how_written(values, raw.read, told)
+    raw = replace(raw, read=read, read_columns=others)
+    unclear = [_unclear(raw, name, one) for name, one in ways.items()]
+    columns = [_column(name, raw, values[name]) for name in raw.columns]
+    # Allowed texts of next month aren't those of this one.
+    columns = [replace(one, categories=()) if one.name in ways else one for one in columns]
+    return Profile(raw, tuple(columns), tuple(unclear))
 
 
-def _column(name: str, raw: RawTable, values: pa.Array, read: Csv) -> Column:
+def _unclear(raw: RawTable, name: str, orders: tuple[str, ...]) -> Unclear:
+    """With the first value that says nothing of which way it is."""
+    values = zip(raw.rows["line"].to_pylist(), raw.rows[name].to_pylist(), strict=True)
+    line, value = next(
+        (line, one)
+        for line, one in values
+        if one is not None and one not in raw.read.null and (orders or "," in one)
+    )
+    place = f"{raw.path.name}, line {line}, column {name!r}: {value!r}"
+    if orders:
+        said = f"{place} may be a date written as {' or '.join(orders)}"
+        return Unclear(name, True, said, f"--date {' or --date '.join(orders)}")
+    said = f"{place} may be {value.replace(',', '.')} or {value.replace(',', '')}"
+    return Unclear(name, False, said, "--decimal , or --decimal .")
+
+
+def _column(name: str, raw: RawTable, values: pa.Array) -> Column:
     import pyarrow.compute as pc
 
+    read = raw.read_of(name)
     kind, evidence = _narrowest(name, raw, values, read)
     typed, _ = checked(raw.rows[name].combine_chunks(), kind, read)
     there = typed.drop_null()

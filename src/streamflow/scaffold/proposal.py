@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from streamflow.errors import InvalidSettings
 from streamflow.history.column_findings import RESERVED_COLUMNS
+from streamflow.scaffold.answers import with_answers
 from streamflow.scaffold.draft import Feature, Proposal, TableProposal
-from streamflow.scaffold.key_and_label import IS_KEY, IS_LABEL
+from streamflow.scaffold.key_and_label import counts_rows, key_under_another_name, values_of
 from streamflow.scaffold.leaks import auc_alone
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import MOST_CATEGORIES, Column, Profile
+from streamflow.scaffold.readable import require_readable
+from streamflow.scaffold.words import IS_KEY, IS_ROW_NUMBER
+from streamflow.use_case.label import LabelValue
 
 # A column that tells the label this well by itself is likely known only afterwards.
 LEAK_AUC = 0.98
-# A text that stands for yes if the other one doesn't: what is looked for is the rarer one.
-_POSITIVE = ("1", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sim")
 
 
 def propose(
@@ -30,7 +31,7 @@ def propose(
 ) -> Proposal:
     """The use case from the tables that have one row per entity; `positive` are the texts of the
     label that mean yes, if told. Raises InvalidSettings."""
-    notes: list[str] = [f"{one.raw.name}: {said}" for one in profiles for said in one.unclear]
+    notes: list[str] = []
     label_table, _, label_column = label.partition(".")
     usable = _usable(profiles, key, notes)
     if label_table not in [table.raw.name for table, _ in usable]:
@@ -38,9 +39,15 @@ def propose(
             f"The label's table {label_table!r} has not one row per {key!r}.",
             "Say another key: --key NAME.",
         )
+    require_readable([table for table, _ in usable])
+    for table, _ in usable:
+        notes += [f"{one.said}: {one.next}; it is text here" for one in table.unclear]
+        notes += [f"{table.raw.name}: left out, {one}" for one in _left_out(table)]
     entity_table = _entity_table(usable, key, label_table)
-    entities = _values(*next(one for one in usable if one[0].raw.name == entity_table))
+    entities = values_of(*next(one for one in usable if one[0].raw.name == entity_table))
     tables, features = [], list[Feature]()
+    yes: tuple[LabelValue, ...] = ()
+    no: tuple[LabelValue, ...] = ()
     taken: set[str] = set()
     for table, key_there in usable:
         names = _names(table, key, key_there, taken)
@@ -53,7 +60,7 @@ def propose(
             ),
             None,
         )
-        there = _values(table, key_there)
+        there = values_of(table, key_there)
         if strangers := len(there - entities):
             notes.append(
                 f"{table.raw.name}: {strangers:,} of its {key} aren't in {entity_table}, and "
@@ -66,7 +73,9 @@ def propose(
                 f"{table.raw.name}: {missing:,} of {len(entities):,} have no row; their features "
                 'are null (absent="null")'
             )
-        one = TableProposal(_with_label(table, of_label, positive), names, of_label, complete)
+        if of_label is not None:
+            table, (yes, no) = with_answers(table, of_label, positive)
+        one = TableProposal(table, names, of_label, complete)
         tables.append(one)
         features += _features(one, key_there, notes)
     if not features:
@@ -75,9 +84,12 @@ def propose(
         )
     named = next(one for one in tables if one.name == label_table)
     assert named.label is not None
-    if next(one for one in profiles if one.raw.name == label_table).column(named.label).categories:
-        yes, no = (", ".join(map(repr, texts)) for texts in (named.read.true, named.read.false))
-        notes.append(f"{label_table}.{named.names[named.label]}: yes is {yes}; no is {no}")
+    where = f"{label_table}.{named.names[named.label]}"
+    if (yes, no) != ((True,), (False,)):  # as 1 and 0 are
+        said = [", ".join(map(repr, values)) for values in (yes, no)]
+        notes.append(f"{where}: yes is {said[0]}; no is {said[1]}; for another, say --positive")
+    if unknown := named.profile.column(named.label).nulls:
+        notes.append(f"{where}: {unknown:,} of its rows have none, and aren't learnt from")
     proposal = Proposal(
         name,
         key,
@@ -88,6 +100,8 @@ def propose(
         tuple(tables),
         tuple(features),
         (),
+        yes,
+        no,
     )
     return replace(proposal, notes=(*notes, *_leaks(proposal)))
 
@@ -95,33 +109,31 @@ def propose(
 def _usable(profiles: Sequence[Profile], key: str, notes: list[str]) -> list[tuple[Profile, str]]:
     """The tables with one row per entity, each with the name of the key in its file."""
     found: list[tuple[Profile, str]] = []
-    without: list[Profile] = []
     for table in profiles:
         named = [one for one in table.columns if plain_name(one.name) == key]
         if not named:
-            without.append(table)
+            other = key_under_another_name(profiles, table, key)
+            if other is None:
+                notes.append(f"{table.raw.name}: left out, it has no column {key}")
+            else:
+                found.append((table, other))
         elif named[0].unique:
             found.append((table, named[0].name))
         else:
             notes.append(f"{table.raw.name}: left out, {_not_one_row(table, named[0])}")
-    values = [_values(*one) for one in found]
-    for table in without:
-        same = next(
-            (
-                one.name
-                for one in table.columns
-                if one.unique
-                and any(
-                    len(_values(table, one.name) & there) >= 0.9 * one.distinct for there in values
-                )
-            ),
-            None,
-        )
-        if same is None:
-            notes.append(f"{table.raw.name}: left out, it has no column {key}")
-        else:
-            found.append((table, same))
     return found
+
+
+def _left_out(table: Profile) -> Iterator[str]:
+    """The columns that can't be read apart."""
+    unnamed = [one for one in table.raw.left_out if not one.strip()]
+    if unnamed:
+        yield f"{len(unnamed)} column{'s' * (len(unnamed) > 1)} without a name"
+    for one in table.raw.left_out:
+        if one.strip():
+            yield f"column {one!r}, " + (
+                "a name that history needs" if one == "line" else "a name that stands there twice"
+            )
 
 
 def _not_one_row(table: Profile, key: Column) -> str:
@@ -154,10 +166,6 @@ def _entity_table(usable: Sequence[tuple[Profile, str]], key: str, label_table: 
     return max(usable, key=rank)[0].raw.name
 
 
-def _values(table: Profile, column: str) -> set[str]:
-    return set(map(str, table.raw.rows[column].to_pylist()))
-
-
 def _names(table: Profile, key: str, key_there: str, taken: set[str]) -> dict[str, str]:
     """By its name in the file, each column's name in the use case: one that code can have, once."""
     names: dict[str, str] = {}
@@ -173,48 +181,6 @@ def _names(table: Profile, key: str, key_there: str, taken: set[str]) -> dict[st
     return names
 
 
-def _with_label(table: Profile, label: str | None, told: Sequence[str]) -> Profile:
-    """The table whose label is true or false, by the texts that say so.
-
-    Raises InvalidSettings if a text that was told isn't there.
-    """
-    if label is None or (table.column(label).kind == "boolean" and not told):
-        return table
-    column = table.raw.rows[label].drop_null()
-    counts = {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
-    counts = {str(value): count for value, count in counts.items()}
-    texts = sorted(set(counts) - {*table.raw.read.null}, key=lambda text: counts[text])
-    whole = {re.sub(r"\.0+$", "", text): text for text in texts}
-    if strange := [one for one in told if one not in whole]:
-        raise InvalidSettings(
-            f"{strange[0]!r} isn't a value of {label!r}.",
-            f"Say some of: --positive {','.join(sorted(whole))}.",
-        )
-    positive = [*told] or _positive(list(whole))
-    negative = [one for one in whole if one not in positive]
-    read = table.raw.read
-    true = (*positive, *(read.true if not {*read.true} & {*negative} else ()))
-    false = (*negative, *(read.false if not {*read.false} & {*positive} else ()))
-    read = replace(read, true=tuple(dict.fromkeys(true)), false=tuple(dict.fromkeys(false)))
-    columns = tuple(
-        replace(one, kind="boolean", categories=(), lowest=None, highest=None)
-        if one.name == label
-        else one
-        for one in table.columns
-    )
-    return replace(table, raw=replace(table.raw, read=read), columns=columns)
-
-
-def _positive(texts: Sequence[str]) -> list[str]:
-    """Of a label's texts, the rarest first, those that mean yes: one that says so, those that are
-    called like what is looked for, or the rarest."""
-    says = [one for one in texts if one.casefold() in _POSITIVE]
-    called = [one for one in texts if IS_LABEL.search(one.casefold())]
-    if len(called) == len(texts):
-        called = []
-    return says[:1] or called or [*texts[:1]]
-
-
 def _features(table: TableProposal, key_there: str, notes: list[str]) -> list[Feature]:
     found = []
     for column in table.profile.columns:
@@ -222,6 +188,10 @@ def _features(table: TableProposal, key_there: str, notes: list[str]) -> list[Fe
             continue
         name = table.names[column.name]
         why = _no_feature(column, name)
+        if any(one.column == column.name for one in table.profile.unclear):
+            why = "whether it is a date can't be told"
+        elif IS_ROW_NUMBER.search(name) and counts_rows(table.profile, column):
+            why = "it counts the rows"
         if why:
             notes.append(f"{table.name}.{name}: no feature, {why}")
             continue

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from streamflow.history.files.plain_columns import plain
 from streamflow.history.files.text_file import undecodable
 from streamflow.history.violations import Violation
 from streamflow.progress import Progress, silent
+from streamflow.scaffold.layout import titles_above, totals_in, with_skipped_lines
 from streamflow.scaffold.names import plain_name
 from streamflow.use_case import Csv, Table
 
@@ -34,7 +36,9 @@ class RawTable:
     """A table's file or sheet: all rows, as text but for Parquet, with the `line` of each.
 
     `file` is the file's name without its ending, `sheet` that of an Excel sheet, if there are
-    several. `broken` are the rows that can't be read.
+    several. `broken` are the rows that can't be read. `read_columns` is how columns are written
+    that are written otherwise than `read` says, by their names in the file. `left_out` are columns
+    that can't be read apart: without a name, or with one that another column has.
     """
 
     name: str
@@ -44,6 +48,12 @@ class RawTable:
     read: Csv
     rows: pa.Table
     broken: tuple[Violation, ...]
+    read_columns: Mapping[str, Csv] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    def read_of(self, column: str) -> Csv:
+        """How the column's values are written."""
+        return self.read_columns.get(column, self.read)
 
     @property
     def columns(self) -> list[str]:
@@ -101,7 +111,9 @@ def _tables(path: Path, ending: str) -> Iterator[RawTable]:
             raise _unreadable(path, str(error)) from error
         for sheet in sheets:
             name = stem if len(sheets) == 1 else sheet
-            table = _read(plain_name(name), path, stem, sheet, Csv())
+            rows = excel_file.first_rows(path, sheet)
+            read = Csv(skip_lines=titles_above(rows))
+            table = _read(plain_name(name), path, stem, sheet, read)
             if table is not None:
                 yield table if len(sheets) > 1 else replace(table, sheet="")
         return
@@ -125,7 +137,7 @@ def _dialect(path: Path) -> Csv:
             raise _unreadable(path, problem.rule)
     candidates = []
     for separator in SEPARATORS:
-        one = replace(read, separator=separator)
+        one = with_skipped_lines(path, replace(read, separator=separator))
         try:
             names, _ = read_header(path, one)
         except csv.Error:
@@ -133,8 +145,8 @@ def _dialect(path: Path) -> Csv:
         if len(names) > 1 and "\0" not in "".join(names):
             table = _read("any", path, "", "", one)
             broken = len(table.broken) if table is not None else 0
-            candidates.append((broken, -len(names), one))
-    return min(candidates, key=lambda each: each[:2])[2] if candidates else read
+            candidates.append((broken, one.skip_lines, -len(names), one))
+    return min(candidates, key=lambda each: each[:3])[3] if candidates else read
 
 
 def _read(name: str, path: Path, file: str, sheet: str, read: Csv) -> RawTable | None:
@@ -145,19 +157,42 @@ def _read(name: str, path: Path, file: str, sheet: str, read: Csv) -> RawTable |
     names = _names(path, sheet, read)
     if not names:
         return None
-    contract = DataFrameSchema({one: Column("string") for one in names})
+    counts = Counter(names)
+    own = [one for one in names if counts[one] == 1 and one.strip() and one != "line"]
+    left_out = tuple(dict.fromkeys(one for one in names if one not in own))
+    if not own:
+        return None
+    contract = DataFrameSchema({one: Column("string") for one in own})
     broken: list[Violation] = []
-    table = Table(name, contract, read=read, sheet=sheet)
+    table = Table(name, contract, read=read, sheet=sheet, extra_columns="ignore")
     batches = list(read_batches(path, table, broken.append))
     if not batches and broken:
         raise _unreadable(path, broken[0].rule)
     if batches:
         rows = pa.Table.from_batches(batches)
         columns = [plain(rows[one].combine_chunks())[0] for one in rows.column_names]
-        rows = pa.table(columns, names=rows.column_names)
+        rows = _without_blank(pa.table(columns, names=rows.column_names))
     else:
-        rows = pa.table({one: pa.array([], pa.string()) for one in [*names, "line"]})
-    return RawTable(name, path, file, sheet, read, rows, tuple(broken))
+        rows = pa.table({one: pa.array([], pa.string()) for one in [*own, "line"]})
+    totals = () if path.suffix == ".parquet" else totals_in(rows, broken, names, read)
+    if totals and not read.total_rows:
+        return _read(name, path, file, sheet, replace(read, total_rows=totals))
+    return RawTable(name, path, file, sheet, read, rows, tuple(broken), left_out=left_out)
+
+
+def _without_blank(rows: pa.Table) -> pa.Table:
+    """Without the rows that have no value, as a spreadsheet writes them below a table."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    blank = pa.repeat(True, len(rows))
+    for name in rows.column_names:
+        if name != "line" and pc.any(blank).as_py():
+            column = rows[name].combine_chunks()
+            text = pa.types.is_string(column.type)
+            own = pc.equal(pc.fill_null(column, ""), "") if text else column.is_null()
+            blank = pc.and_(blank, own)
+    return rows.filter(pc.invert(blank)) if pc.any(blank).as_py() else rows
 
 
 def _names(path: Path, sheet: str, read: Csv) -> list[str]:
@@ -165,7 +200,7 @@ def _names(path: Path, sheet: str, read: Csv) -> list[str]:
         if path.suffix == ".parquet":
             return parquet_file.column_names(path)
         if path.suffix == ".xlsx":
-            return excel_file.column_names(path, sheet)
+            return excel_file.column_names(path, sheet, read)
         return read_header(path, read)[0]
     except (OSError, ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error

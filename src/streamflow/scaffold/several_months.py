@@ -16,6 +16,7 @@ from streamflow.progress import Progress, silent
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import Column, Profile, profile
 from streamflow.scaffold.raw_tables import RawTable, raw_tables
+from streamflow.scaffold.written import NOTHING_TOLD, Told
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,22 +50,23 @@ class SeveralMonths:
 
 
 def profiles_of(
-    folder: Path, scratch: Path, decimal: str | None, progress: Progress = silent
+    folder: Path, scratch: Path, told: Told = NOTHING_TOLD, progress: Progress = silent
 ) -> tuple[SeveralMonths | None, list[Profile]]:
     """What each table's columns are; and which months the files are of, if they are several.
 
-    `scratch` is for links to files. Raises MissingFiles, InvalidSettings.
+    `scratch` is for links to files; `told` is how values are written.
+    Raises MissingFiles, InvalidSettings.
     """
     named = months_by_names(folder, scratch)
     if named is None:
         raw = raw_tables(folder, progress)
     else:
         raw = merged({as_of: raw_tables(one, progress) for as_of, one in named[1].items()})
-    profiles = [profile(one, decimal) for one in raw]
-    told = months_by_column(profiles)
-    if told is None:
+    profiles = [profile(one, told) for one in raw]
+    by_column = months_by_column(profiles)
+    if by_column is None:
         return None, profiles
-    return (named[0] if named else told[0]), told[1]
+    return (named[0] if named else by_column[0]), by_column[1]
 
 
 def months_by_names(folder: Path, scratch: Path) -> tuple[SeveralMonths, dict[date, Path]] | None:

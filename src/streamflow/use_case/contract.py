@@ -49,7 +49,9 @@ class Table:
     trained by.
     The files are named after the table unless `file` has another name, without its ending. Of an
     Excel workbook the sheet is read that is named in `sheet`, or the only one. A column that has
-    another name in the files is in `in_file`, by its name here the one there.
+    another name in the files is in `in_file`, by its name here the one there. `read_columns` is for
+    columns whose values are written otherwise than `read` says, by their names here; separator and
+    encoding are the file's and stay those of `read`.
     With `events`, the file has events instead of a row per entity, and `contract` is left out: its
     columns are the aggregations of the events.
     The dates in `not_after_as_of` are never later than the as_of of their rows, as the day on which
@@ -68,11 +70,16 @@ class Table:
     sheet: str = ""
     in_file: Mapping[str, str] = field(default_factory=dict)
     events: Events | None = None
+    read_columns: Mapping[str, Csv] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the contract of the aggregations."""
         if self.events is not None and self.contract is None:
             object.__setattr__(self, "contract", derived_contract(self.events))
+
+    def read_of(self, column: str) -> Csv:
+        """How the column's values are written."""
+        return self.read_columns.get(column, self.read)
 
     @property
     def history(self) -> str:

@@ -18,10 +18,12 @@ class Csv:
 
     `null` lists the texts that mean null; in a column of numbers or dates, they mean the value,
     however it is written. `true` and `false` list the texts of booleans. `decimal` is the decimal
-    mark of numbers, `thousands` the mark between groups of three digits, if there is one. `date` is
-    the order of a date's parts, such as `DD.MM.YYYY`. `encoding` is how a CSV file's characters are
-    written as bytes, by Python's name for it. The texts mean the same in a Parquet file, and
-    numbers there are read as if they were written.
+    mark of numbers, `thousands` the mark between groups of three digits, if there is one. `units`
+    are texts such as `%` or `EUR` that stand before or after numbers: `12 %` is 12. `date` is the
+    order of a date's parts, such as `DD.MM.YYYY`. `encoding` is how a CSV file's characters are
+    written as bytes, by Python's name for it. `skip_lines` is how many lines, of a sheet rows, are
+    above the header. A row whose first value is one of `total_rows`, such as `Total`, isn't read.
+    The texts mean the same in a Parquet file, and numbers there are read as if they were written.
     """
 
     separator: str = ","
@@ -32,6 +34,9 @@ class Csv:
     thousands: str = ""
     date: str = "YYYY-MM-DD"
     encoding: str = "utf-8"
+    units: tuple[str, ...] = ()
+    skip_lines: int = 0
+    total_rows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise InvalidSettings for what can't be meant."""
@@ -40,7 +45,7 @@ class Csv:
                 f"Csv has the separator {self.separator!r}.",
                 "Use one ASCII character that is neither a quote nor a line end.",
             )
-        for name in ("null", "true", "false"):
+        for name in ("null", "true", "false", "units", "total_rows"):
             if isinstance(getattr(self, name), str):
                 text = getattr(self, name)
                 raise InvalidSettings(
@@ -56,6 +61,10 @@ class Csv:
                 f"Csv has dates as {self.date!r}.",
                 'Use YYYY, MM and DD, once each: date="DD.MM.YYYY".',
             )
+        if not isinstance(self.skip_lines, int) or self.skip_lines < 0:
+            raise InvalidSettings(
+                f"Csv skips {self.skip_lines!r} lines.", "Say how many: skip_lines=2."
+            )
         self._check_numbers()
         self._check_encoding()
 
@@ -68,6 +77,10 @@ class Csv:
             raise InvalidSettings(
                 f"Csv has the mark {self.thousands!r} between thousands.",
                 "Use one character that isn't part of a number.",
+            )
+        if wrong := [one for one in self.units if not one.strip() or any(map(str.isdigit, one))]:
+            raise InvalidSettings(
+                f"Csv has the unit {wrong[0]!r}.", 'Use texts without digits: units=("%",).'
             )
         if self.thousands == self.decimal:
             raise InvalidSettings(

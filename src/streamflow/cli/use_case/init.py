@@ -62,6 +62,12 @@ def init(
     decimal: Annotated[
         str | None, typer.Option(help="The decimal mark of numbers, where it isn't plain.")
     ] = None,
+    date_order: Annotated[
+        str | None,
+        typer.Option(
+            "--date", metavar="ORDER", help="How dates are written, as DD/MM/YYYY says it."
+        ),
+    ] = None,
     as_of: Annotated[
         datetime | None,
         typer.Option(
@@ -82,13 +88,17 @@ def init(
     told, and nothing is changed.
     """
     from streamflow.scaffold.several_months import profiles_of
+    from streamflow.scaffold.written import Told
     from streamflow.scratch import scratch
+    from streamflow.use_case import Csv
 
     if decimal not in (None, ".", ","):
         raise typer.BadParameter("Say --decimal . or --decimal , .")
+    if date_order is not None:
+        Csv(date=date_order)  # refuses what is no order of a date's parts
     name = _package_name(name, folder)
     with show_progress(json, "init") as progress, tempfile.TemporaryDirectory() as links:
-        found, profiles = profiles_of(folder, Path(links), decimal, progress)
+        found, profiles = profiles_of(folder, Path(links), Told(decimal, date_order), progress)
     package = output / name
     if package.exists():
         _tell_changes(name, output, profiles, json)
@@ -175,16 +185,20 @@ def _answered(
     positive: tuple[str, ...],
 ) -> Proposal:
     """The proposal, with what a person says to key, label and horizon on a terminal."""
-    from streamflow.scaffold.key_and_label import propose_key, propose_label
+    from streamflow.scaffold.key_and_label import (
+        propose_key,
+        propose_key_and_label,
+        propose_label,
+    )
     from streamflow.scaffold.proposal import propose
 
     asks = not yes and not json and sys.stdin.isatty()
     if not yes and not asks and None in (key, label, horizon):
         raise typer.BadParameter("Say --key, --label and --horizon, or --yes for what is proposed.")
-    chosen = propose_key(profiles, key)
     if asks and key is None:
-        chosen = propose_key(profiles, typer.prompt("Key of a row", default=chosen))
-    predicted = propose_label(profiles, chosen, label)
+        default = propose_key(profiles)
+        key = propose_key(profiles, typer.prompt("Key of a row", default=default))
+    chosen, predicted = propose_key_and_label(profiles, key, label)
     if asks and label is None:
         told = typer.prompt("Label to predict", default=predicted)
         predicted = propose_label(profiles, chosen, told)

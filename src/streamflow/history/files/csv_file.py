@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.history.files.header import header_fits, read_header
 from streamflow.history.files.text_file import CHUNK_BYTES, open_utf8, undecodable
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
-from streamflow.use_case import Table
+from streamflow.use_case import Csv, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,16 +27,21 @@ def batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch
         report(unreadable)
         return
     expected = list(table.contract.columns)
-    lines = _Lines(path.name, report)
+    totals = table.read.total_rows
+    lines = _Lines(path.name, report, table.read)
     try:
         header, header_lines = read_header(path, table.read)
         if not header_fits(path, header, table, report):
             return
         lines.start_after(header_lines)
+        first = header[0]
+        read = [*expected, *([first] if totals and first not in expected else [])]
         reader = pa.csv.open_csv(
             open_utf8(path, table.read),
             # A row must fit into a chunk of the file; a longer one is reported.
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=CHUNK_BYTES),
+            read_options=pa.csv.ReadOptions(
+                use_threads=False, block_size=CHUNK_BYTES, skip_rows=table.read.skip_lines
+            ),
             parse_options=pa.csv.ParseOptions(
                 delimiter=table.read.separator,
                 newlines_in_values=True,
@@ -44,13 +49,14 @@ def batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch
                 invalid_row_handler=lines.skip,
             ),
             convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(expected, pa.string()),
-                include_columns=expected,
+                column_types=dict.fromkeys([*expected, first], pa.string()),
+                include_columns=read,
                 strings_can_be_null=False,
             ),
         )
         for batch in reader:
-            yield batch.append_column("line", pa.array(lines.numbers(batch), pa.int64()))
+            numbered = batch.append_column("line", pa.array(lines.numbers(batch), pa.int64()))
+            yield without_totals(numbered, first, totals).select([*expected, "line"])
     except (pa.ArrowInvalid, csv.Error) as error:
         if "Empty CSV" in str(error):  # a header without a row, which the caller reports
             return
@@ -62,13 +68,25 @@ def batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch
         lines.report_skipped()
 
 
+def without_totals(batch: pa.RecordBatch, first: str, totals: Sequence[str]) -> pa.RecordBatch:
+    """The batch without the rows whose value in the column `first` is one of `totals`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not totals:
+        return batch
+    text = pc.utf8_trim_whitespace(batch.column(first))
+    return batch.filter(pc.invert(pc.is_in(text, value_set=pa.array(totals, pa.string()))))
+
+
 class _Lines:
     """Counts the lines on which rows begin, with skipped rows and quoted line breaks."""
 
-    def __init__(self, file: str, report: Report) -> None:
+    def __init__(self, file: str, report: Report, read: Csv) -> None:
         self._file = file
         self._report = report
-        self._row = 2  # as Arrow counts rows: the header is row 1
+        self._read = read
+        self._row = 2 + read.skip_lines  # as Arrow counts rows: the header is row 1
         self._breaks = 0
         # Arrow reads ahead: a skipped row is here until the rows before it have been counted.
         self._skipped: deque[InvalidRow] = deque()
@@ -108,7 +126,14 @@ class _Lines:
         while self._skipped and not (until_counted and self._skipped[0].number != self._row):
             row = self._skipped.popleft()
             self._row = row.number + 1
+            self._breaks += row.text.count("\n")
+            if self._is_total(row.text):
+                continue
             shown = row.text[:SHOWN_CHARACTERS]
             rule = f"a row has {row.expected_columns} values, not {row.actual_columns}"
-            self._report(Violation(self._file, row.number + self._breaks, None, shown, rule))
-            self._breaks += row.text.count("\n")
+            line = row.number + self._breaks - row.text.count("\n")
+            self._report(Violation(self._file, line, None, shown, rule))
+
+    def _is_total(self, text: str) -> bool:
+        first = text.partition(self._read.separator)[0]
+        return first.strip(' "') in self._read.total_rows

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from python_calamine import CalamineSheet
 
 CHUNK_ROWS = 100_000
+FIRST_ROWS = 300
 # Excel holds numbers as floats, which hold each whole number up to here.
 _LARGEST_WHOLE = 2**53
 
@@ -30,25 +31,35 @@ def batches(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch
     except ValueError as error:
         report(Violation(path.name, None, None, None, str(error)))
         return
-    header, rows = read_rows(sheet)
+    header, rows = read_rows(sheet, table.read)
     if not columns_fit(header, table, path.name, report):
         return
     expected = list(table.contract.columns)
     places = [header.index(name) for name in expected]
-    line = 2 + sheet.start[0] if sheet.start else 2
+    line = 2 + table.read.skip_lines + (sheet.start[0] if sheet.start else 0)
     while chunk := list(islice(rows, CHUNK_ROWS)):
         columns = [
-            pa.array([as_text(row[place], table.read) for row in chunk], pa.string())
-            for place in places
+            pa.array([as_text(row[place], table.read_of(name)) for row in chunk], pa.string())
+            for name, place in zip(expected, places, strict=True)
         ]
         lines = pa.array(range(line, line + len(chunk)), pa.int64())
         line += len(chunk)
-        yield pa.record_batch([*columns, lines], names=[*expected, "line"])
+        batch = pa.record_batch([*columns, lines], names=[*expected, "line"])
+        if totals := table.read.total_rows:
+            data = [(as_text(row[0], table.read) or "").strip() not in totals for row in chunk]
+            batch = batch.filter(pa.array(data))
+        yield batch
 
 
-def column_names(path: Path, sheet: str) -> list[str]:
-    """The names in the sheet's first row. Raises ValueError if there is no such sheet."""
-    return read_rows(open_sheet(path, sheet))[0]
+def column_names(path: Path, sheet: str, read: Csv) -> list[str]:
+    """The names in the sheet's header. Raises ValueError if there is no such sheet."""
+    return read_rows(open_sheet(path, sheet), read)[0]
+
+
+def first_rows(path: Path, sheet: str) -> list[list[str]]:
+    """The first rows of the sheet as text. Raises ValueError if there is no such sheet."""
+    rows = islice(open_sheet(path, sheet).iter_rows(), FIRST_ROWS)
+    return [[(as_text(cell, Csv()) or "").strip() for cell in row] for row in rows]
 
 
 def sheet_names(path: Path) -> list[str]:
@@ -80,9 +91,9 @@ def open_sheet(path: Path, name: str) -> CalamineSheet:
         raise ValueError(f"a file is an Excel workbook ({error})") from error
 
 
-def read_rows(sheet: CalamineSheet) -> tuple[list[str], Iterator[Sequence[Any]]]:
-    """The names in the first row, and the rows below it."""
-    rows = iter(sheet.iter_rows())
+def read_rows(sheet: CalamineSheet, read: Csv) -> tuple[list[str], Iterator[Sequence[Any]]]:
+    """The names in the header, and the rows below it."""
+    rows = islice(sheet.iter_rows(), read.skip_lines, None)
     header = [as_text(cell, Csv()) or "" for cell in next(rows, [])]
     return header, rows
 
@@ -99,7 +110,12 @@ def as_text(cell: Any, read: Csv) -> str | None:
         return repr(cell).replace(".", read.decimal)
     if isinstance(cell, datetime):
         midnight = (cell.hour, cell.minute, cell.second, cell.microsecond) == (0, 0, 0, 0)
-        return cell.date().isoformat() if midnight else cell.isoformat(" ")
+        return _date(cell.date(), read) if midnight else cell.isoformat(" ")
     if isinstance(cell, date):
-        return cell.isoformat()
+        return _date(cell, read)
     return None if cell is None else str(cell)
+
+
+def _date(day: date, read: Csv) -> str:
+    year, month, of_month = day.isoformat().split("-")
+    return read.date.replace("YYYY", year).replace("MM", month).replace("DD", of_month)

@@ -27,6 +27,8 @@ _LONGEST_HEADER = 1024 * 1024
 def read_header(path: Path, read: Csv) -> tuple[list[str], int]:
     """The names in the header, and on how many lines it is. Raises csv.Error if it's too long."""
     with open_text(path, read) as file:
+        for _ in range(read.skip_lines):
+            file.readline(_LONGEST_HEADER)
         rows = csv.reader(
             iter(lambda: file.readline(_LONGEST_HEADER), ""), delimiter=read.separator
         )
@@ -39,7 +41,7 @@ def header_fits(path: Path, header: list[str], table: Table, report: Report) -> 
         found = _other_writing(path, header, table)
         if found is not None:
             line = ",".join(header)[:SHOWN_CHARACTERS]
-            report(Violation(path.name, 1, None, line, found))
+            report(Violation(path.name, 1 + table.read.skip_lines, None, line, found))
             return False
     if not header and missing:
         return False  # an empty file, which the caller reports
@@ -48,6 +50,7 @@ def header_fits(path: Path, header: list[str], table: Table, report: Report) -> 
 
 def columns_fit(found: list[str], table: Table, file: str, report: Report) -> bool:
     """Whether the contract's columns are there, each once, and no others unless they're ignored."""
+    line = 1 + (0 if file.endswith(".parquet") else table.read.skip_lines)
     expected = list(table.contract.columns)
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
@@ -59,24 +62,27 @@ def columns_fit(found: list[str], table: Table, file: str, report: Report) -> bo
             rule += f"; the file has '{with_code_points(other)}' instead"
         elif found:
             rule += "; or its Column(…, required=False) says that a file may lack it"
-        report(Violation(file, 1, name, None, rule))
+        report(Violation(file, line, name, None, rule))
     if table.extra_columns == "ignore":
         extra = []
     for name in extra:
         rule = "only the contract's columns are there" if name else "a column has a name"
         rule += '; or the table says extra_columns="ignore"'
-        report(Violation(file, 1, name, None, rule))
+        report(Violation(file, line, name, None, rule))
     for name in repeated:
-        report(Violation(file, 1, name, None, "a column is there once"))
+        report(Violation(file, line, name, None, "a column is there once"))
     return not (missing or extra or repeated)
 
 
 def _other_writing(path: Path, header: list[str], table: Table) -> str | None:
     """The rule that the file breaks if its header stands elsewhere or is separated otherwise."""
     own, expected = table.read.separator, set(table.contract.columns)
-    best, best_line, best_separator = len(expected & set(header)), 1, own
+    own_line = 1 + table.read.skip_lines
+    best, best_line, best_separator = len(expected & set(header)), own_line, own
     with open_text(path, table.read) as file:
-        lines = list(islice(iter(lambda: file.readline(_LONGEST_HEADER), ""), _LINES_LOOKED_AT))
+        lines = list(
+            islice(iter(lambda: file.readline(_LONGEST_HEADER), ""), _LINES_LOOKED_AT + own_line)
+        )
     for number, line in enumerate(lines, 1):
         for separator in (own, *_SEPARATORS):
             try:
@@ -94,8 +100,8 @@ def _other_writing(path: Path, header: list[str], table: Table) -> str | None:
             f"Table({json.dumps(table.name)}, ..., "
             f"read=Csv(separator={json.dumps(best_separator)}))"
         )
-    if best_line > 1:
-        first = lines[0].strip()
+    if best_line != own_line:
+        first = lines[own_line - 1].strip() if own_line <= len(lines) else ""
         what = (
             f"{first!r}, which is for a spreadsheet"
             if re.fullmatch(r'"?sep=.{0,3}', first)
@@ -103,12 +109,14 @@ def _other_writing(path: Path, header: list[str], table: Table) -> str | None:
             if not first
             else "another text"
         )
+        above = best_line - 1
         told.append(
-            f"line 1 is the header; here it is {what}, and line {best_line} looks like the "
-            "header: remove the lines before it"
+            f"line {own_line} is the header; here it is {what}, and line {best_line} looks like "
+            "the header: remove the lines before it, or, if each month's file has them, write in "
+            f"the use case Table({json.dumps(table.name)}, ..., read=Csv(skip_lines={above}))"
         )
-    if not told and lines and not lines[0].strip():
-        told.append("line 1 is the header; here it is blank")
+    if not told and own_line <= len(lines) and not lines[own_line - 1].strip():
+        told.append(f"line {own_line} is the header; here it is blank")
     return "; ".join(told) or None
 
 

@@ -44,7 +44,7 @@ def column_names(path: Path, table: Table) -> list[str]:
     if path.suffix == ".parquet":
         return parquet_file.column_names(path)
     if path.suffix == ".xlsx":
-        return excel_file.column_names(path, table.sheet)
+        return excel_file.column_names(path, table.sheet, table.read)
     return read_header(path, table.read)[0]
 
 
@@ -59,7 +59,11 @@ def read_batches(path: Path, table: Table, report: Report) -> Iterator[pa.Record
     if not table.in_file:
         return read(path, table, report)
     names = {name: table.in_file.get(name, name) for name in table.contract.columns}
-    as_there = replace(table, contract=table.contract.rename_columns(names))
+    as_there = replace(
+        table,
+        contract=table.contract.rename_columns(names),
+        read_columns={names.get(name, name): one for name, one in table.read_columns.items()},
+    )
     ours = {there: name for name, there in names.items()}
     return (
         batch.rename_columns([ours.get(name, name) for name in batch.schema.names])

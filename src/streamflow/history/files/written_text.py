@@ -29,9 +29,14 @@ RULES = {
 
 
 def plain_number(text: pa.Array, read: Csv) -> pa.Array:
-    """`1.234,5` as `1234.5` where the table is written so; null what isn't a number written so."""
+    """`1.234,5 %` as `1234.5`, where the table is written so; null what is no such number."""
     import pyarrow.compute as pc
 
+    if read.units:
+        units = "|".join(map(re.escape, read.units))
+        before, after = rf"^([+-]?)\s*({units})\s*", rf"\s*({units})$"
+        text = pc.replace_substring_regex(text, before, r"\1")
+        text = pc.replace_substring_regex(text, after, "")
     if read.decimal == "." and not read.thousands:
         return text
     mark, between = re.escape(read.decimal), re.escape(read.thousands)
