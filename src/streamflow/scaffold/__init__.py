@@ -13,4 +13,5 @@ __all__ = [
     "proposal",
     "raw_tables",
     "several_months",
+    "written",
 ]
