@@ -20,13 +20,12 @@ from streamflow.cli.terminal import (
     open_platform,
     operator,
     print_result,
-    print_table,
     show_progress,
 )
 from streamflow.cli.times import parse_day
+from streamflow.cli.use_case.init_texts import print_columns, print_done, print_months
 
 if TYPE_CHECKING:
-    from streamflow.operations.first_model import FirstModel
     from streamflow.pipeline.ingest import MonthFiles
     from streamflow.platform import Platform
     from streamflow.scaffold.draft import Proposal
@@ -104,14 +103,14 @@ def init(
         _tell_changes(name, output, profiles, json)
         return
     if not json:
-        _print_columns(profiles)
+        print_columns(profiles)
     means_yes = tuple(positive.split(",")) if positive else ()
     proposal = _answered(name, profiles, key, label, horizon, yes, json, means_yes)
     day = as_of.date() if as_of is not None else _last_month_end(proposal.horizon_days)
     if found is not None:
         day = found.months[-1]
         if not json:
-            _print_months(folder, found)
+            print_months(folder, found)
     _write(package, proposal, folder, day.isoformat(), found)
     sys.path.insert(0, str(output.resolve()))
     paths = [str(output.resolve()), os.environ.get("PYTHONPATH", "")]
@@ -135,7 +134,7 @@ def init(
         "months": found.months if found else [],
         **asdict(done),
     }
-    print_result(result, json, lambda: _print_done(package, proposal, done))
+    print_result(result, json, lambda: print_done(package, proposal, done))
 
 
 def _months(
@@ -148,13 +147,6 @@ def _months(
     if found.pattern:
         return months_by_name(found.folders or [folder], found.pattern, links)
     return months_by_column(platform, folder, found.column, now)
-
-
-def _print_months(folder: Path, found: SeveralMonths) -> None:
-    told = f"the column {found.column!r}" if found.column else "the names"
-    print(
-        f"{folder}: {len(found.months)} months by {told}, {found.months[0]} to {found.months[-1]}."
-    )
 
 
 def _package_name(name: str | None, folder: Path) -> str:
@@ -247,56 +239,3 @@ def _tell_changes(name: str, output: Path, profiles: Sequence[Profile], json: bo
 def _said(change: MonthChange) -> str:
     where = f"{change.table}, {change.column!r}" if change.column else change.table
     return f"{where}: {change.what}." + (f" Write: {change.line}" if change.line else "")
-
-
-def _print_columns(profiles: Sequence[Profile]) -> None:
-    for one in profiles:
-        rows = [
-            [
-                column.name,
-                column.kind,
-                f"{column.nulls / column.rows:.1%}" if column.rows else "",
-                _values(column.categories, column.lowest, column.highest, column.distinct),
-                column.evidence,
-            ]
-            for column in one.columns
-        ]
-        title = f"{one.raw.path.name}{f', {one.raw.sheet}' if one.raw.sheet else ''}"
-        heads = ["column", "type", "null", "values", "why not narrower"]
-        print_table(f"{title}: {len(one.raw.rows):,} rows", heads, rows)
-        print()
-
-
-def _values(
-    categories: Sequence[str], lowest: str | None, highest: str | None, distinct: int
-) -> str:
-    if lowest is not None:
-        return f"{_short(lowest)} to {_short(highest or '')}"
-    shown = ", ".join(categories[:4])
-    if len(categories) > 4 or not categories:
-        return f"{distinct:,} different" + (f": {shown}, …" if shown else "")
-    return shown
-
-
-def _short(number: str) -> str:
-    """A number of many digits with four of them behind the point."""
-    return f"{float(number):.4f}".rstrip("0") if len(number.partition(".")[2]) > 4 else number
-
-
-def _print_done(package: Path, proposal: Proposal, done: FirstModel) -> None:
-    for note in proposal.notes:
-        print(f"note: {note}.")
-    tables, features = len(proposal.tables), len(proposal.features)
-    print(
-        f"{package}: {tables} table{'s' * (tables != 1)}, {features} "
-        f"feature{'s' * (features != 1)}; "
-        f"{proposal.label_table}.{proposal.label_column} by {proposal.join_key}."
-    )
-    print(f"Version {done.version}: AUC {done.auc}, {done.rows:,} rows as of {done.as_of}.")
-    print(done.judged_on)
-    for warning in done.warnings:
-        print(f"warning: {warning}")
-    print("Next:")
-    print(f"  export STREAMFLOW_USE_CASE={proposal.name} PYTHONPATH={package.parent.resolve()}")
-    print(f'  streamflow promote {done.version} --to production --why "the first"')
-    print("  streamflow up")
