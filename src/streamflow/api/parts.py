@@ -24,6 +24,8 @@ from streamflow.serving.watcher import Watcher
 
 # How long a start waits for the first model. One that takes longer is served once it is ready.
 FIRST_POLL_SECONDS = 15.0
+# New objects between two collections: 700 by default, which shadow scores reach every few requests.
+_OBJECTS_PER_COLLECTION = 50_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class ApiParts:
         flushing = asyncio.create_task(self.recorder.flush_periodically())
         # These objects live as long as the process. Collections that visit them make requests slow.
         gc.freeze()
+        # What requests leave behind is freed without a collection, except for cycles, which are rare.
+        gc.set_threshold(_OBJECTS_PER_COLLECTION)
         yield
         await run_in_threadpool(self.watcher.stop)
         for one in self.beside_requests:
