@@ -73,7 +73,7 @@ class ApiParts:
         flushing = asyncio.create_task(self.recorder.flush_periodically())
         # These objects live as long as the process. Collections that visit them make requests slow.
         gc.freeze()
-        # What requests leave behind is freed without a collection, except for cycles, which are rare.
+        # What a request leaves behind is freed without a collection, but for a rare cycle.
         gc.set_threshold(_OBJECTS_PER_COLLECTION)
         yield
         await run_in_threadpool(self.watcher.stop)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from streamflow.serving.scoring import Served
 
 MAX_WAITING = 10_000
-# Rows scored and encoded in one call. A forest of 200 trees takes 13 µs a row for 16 of them and 9.5
-# for 128 on a quiet processor; beside requests, which bring their own trees into its cache, 97 and
-# 37. Python's own part holds up other Python code of the process for about a millisecond a call.
+# Rows scored and encoded in one call. A forest of 200 trees takes 13 µs a row for 16 of them and
+# 9.5 for 128 on a quiet processor; beside requests, which bring their own trees into its cache, 97
+# and 37. Python's own part holds up other Python code of the process for some 1 ms a call.
 _TOGETHER = 128
 # The longest pause between two calls. A pause is as long as the call before it, so that answers
 # find this thread at rest at least half of the time.
