@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e import forked
+from tests.odd_months import ODD_MONTHS, Found
 from tests.raw_months import RAW_MONTHS, write_raw_month
 
 ENTITIES = 400
@@ -46,6 +48,32 @@ def test_a_strangers_month_becomes_a_score_by_init_alone(
     assert answer[made["join_key"]] == entity
     assert 0 <= answer["probability"] <= 1
     # Again on the same month: it is as the package has it, and nothing is done.
+    assert streamflow("init", str(month), "--name", "stranger", "--yes") == {"changes": []}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", ODD_MONTHS, ids=lambda one: one.__name__)
+def test_an_odd_month_becomes_a_score_by_init_alone(
+    write: Callable[[Path], Found], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    month = tmp_path / "month"
+    month.mkdir()
+    expected = write(month)
+    environment = {**environment, "PYTHONPATH": str(tmp_path)}
+
+    def streamflow(*arguments: str, **variables: str) -> Any:
+        done = forked.run((*arguments, "--json"), environment | variables, tmp_path)
+        assert done.returncode == 0, done.stdout
+        return json.loads(done.stdout)
+
+    made = streamflow("init", str(month), "--name", "stranger", "--yes")
+    assert (made["join_key"], made["label"]) == (expected.key, expected.label)
+    of_it = {"STREAMFLOW_USE_CASE": "stranger"}
+    why = ("--to", "production", "--why", "the first")
+    assert streamflow("promote", str(made["version"]), *why, **of_it)["changed"]
+    answer = streamflow("predict", expected.entity, **of_it)
+    assert answer[made["join_key"]] == expected.entity
+    assert 0 <= answer["probability"] <= 1
     assert streamflow("init", str(month), "--name", "stranger", "--yes") == {"changes": []}
 
 

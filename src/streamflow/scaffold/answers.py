@@ -79,6 +79,8 @@ def _positive(label: str, counts: Mapping[str, int]) -> list[str]:
     rarer one. Raises InvalidSettings for others."""
     texts = sorted(counts, key=lambda text: (counts[text], text))
     says_yes = [one for one in texts if one.strip().casefold() in YES]
+    if "1" in texts and not {*texts} & {"0", "-1"}:  # 1 and 2 are codes
+        says_yes.remove("1")
     others = [one for one in texts if one.strip().casefold() not in NO]
     called = [one for one in texts if looked_for(one)]
     if len(says_yes) == 1 and len(texts) == 2:

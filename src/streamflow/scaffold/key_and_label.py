@@ -26,10 +26,12 @@ def propose_key_and_label(
         chosen = propose_key(profiles, key)
         return chosen, propose_label(profiles, chosen, label)
     keys = _keys(profiles)
-    # The first of equals is the best key.
-    found = [one for one in keys if any(_labels(profiles, one, label))]
-    best = max(found or keys[:1], key=lambda one: _best_strength(profiles, one, label))
-    return best, propose_label(profiles, best, label)
+    found = [one for one in keys if any(_labels(profiles, one, label))] or keys[:1]
+    strengths = {one: _best_strength(profiles, one, label) for one in found}
+    found = [one for one in found if strengths[one] == max(strengths.values())]
+    if len(found) > 1:  # the first of equals is the best key
+        found.sort(key=lambda one: -sum(one_row_each(profiles, table, one) for table in profiles))
+    return found[0], propose_label(profiles, found[0], label)
 
 
 def propose_key(profiles: Sequence[Profile], wanted: str | None = None) -> str:

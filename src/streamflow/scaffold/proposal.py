@@ -44,7 +44,8 @@ def propose(
         notes += [f"{one.said}: {one.next}; it is text here" for one in table.unclear]
         notes += [f"{table.raw.name}: left out, {one}" for one in _left_out(table)]
     entity_table = _entity_table(usable, key, label_table)
-    entities = values_of(*next(one for one in usable if one[0].raw.name == entity_table))
+    about = next(one for one in usable if one[0].raw.name == entity_table)
+    entities = values_of(*about)
     tables, features = [], list[Feature]()
     yes: tuple[LabelValue, ...] = ()
     no: tuple[LabelValue, ...] = ()
@@ -61,11 +62,8 @@ def propose(
             None,
         )
         there = values_of(table, key_there)
-        if strangers := len(there - entities):
-            notes.append(
-                f"{table.raw.name}: {strangers:,} of its {key} aren't in {entity_table}, and "
-                "`ingest` will refuse them"
-            )
+        if there - entities:
+            raise _strangers(table, key_there, entities, about)
         complete = entities <= there
         if not complete and table.raw.name != label_table:
             missing = len(entities - there)
@@ -122,6 +120,26 @@ def _usable(profiles: Sequence[Profile], key: str, notes: list[str]) -> list[tup
         else:
             notes.append(f"{table.raw.name}: left out, {_not_one_row(table, named[0])}")
     return found
+
+
+def _strangers(
+    table: Profile, key: str, entities: set[str], about: tuple[Profile, str]
+) -> InvalidSettings:
+    """The error that the table has keys which the entity table lacks, as `ingest` refuses them."""
+    rows = table.raw.rows
+    keys = [str(one) for one in rows[key].to_pylist()]
+    place = next(number for number, one in enumerate(keys) if one not in entities)
+    count = sum(one not in entities for one in keys)
+    value, folded = keys[place], keys[place].strip().lstrip("0").casefold()
+    alike = next((one for one in entities if one.strip().lstrip("0").casefold() == folded), None)
+    instead = f", which has {alike!r}" if alike is not None else ""
+    return InvalidSettings(
+        f"{table.raw.path.name}, line {rows['line'][place].as_py()}, column {key!r}: {value!r} "
+        f"isn't in {about[0].raw.path.name}, column {about[1]!r}{instead}; nor are "
+        f"{count - 1:,} others of its {len(keys):,} keys. Nothing was written.",
+        f"Write the keys in both files alike; or put {table.raw.path.name} elsewhere; or say "
+        "another key: --key NAME.",
+    )
 
 
 def _left_out(table: Profile) -> Iterator[str]:

@@ -8,7 +8,7 @@ import re
 IS_KEY = re.compile(r"(^|_)(id|ids|key|nr|no|number|num|code|uuid|guid|nummer|pk|ident)$|id$")
 # What programs call a column that only counts the rows: pandas, R, spreadsheets.
 IS_ROW_NUMBER = re.compile(
-    r"^(|index|level_0|unnamed(_\d+)*|x_?1|rows?|row_?(names?|index|number)|zeile|line|_?c0|"
+    r"^(|index|(index_)?level_0|unnamed(_\d+)*|x_?1|rows?|row_?(names?|index|number)|zeile|line|_?c0|"
     r"column_?1|table)$"
 )
 # A column of several states, of which some are what is looked for.
@@ -28,7 +28,8 @@ _LABEL_WORDS = (
     *("churns", "defaults", "ausfall", "ausfaelle", "subscribed", "purchased", "bought"),
     *("readmitted", "delinquent", "dlqin2yrs", "deposit", "diagnosis", "survived", "returned"),
     *("broken", "breakdown", "renewed", "abandoned", "clicked", "quit", "resigned", "lapsed"),
-    *("class", "klasse", "answer", "event", "labels", "bad"),
+    *("class", "klasse", "answer", "event", "labels", "bad", "resilie", "resiliation", "desabonne"),
+    *("baja", "abandono", "cancelado", "disdetta", "storno", "austritt", "wechsel"),
 )
 _OF_A_NUMBER = re.compile(
     r"(^|_)(count|number|num|days|months|hours|rate|share|amount|score|at|on)"
