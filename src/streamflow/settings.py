@@ -58,6 +58,13 @@ class Settings(BaseSettings):
         description="what reads history for training sets and scores: PostgreSQL, or DuckDB in "
         "this process over a copy in Parquet in the home; results are the same to the last bit",
     )
+    history: str = Field(
+        "postgres",
+        pattern=r"^(postgres|file:///[^?#%]+|(s3|gs)://[^?#%]+)$",
+        description="where rows of history are: in PostgreSQL, or in tables of Apache Iceberg "
+        "below a location, such as file:///srv/history or s3://bucket/history, which needs the "
+        "engine duckdb",
+    )
     engine_memory: str = Field(
         "4GB",
         pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$",
@@ -200,6 +207,12 @@ def load_settings(**overrides: object) -> Settings:
                 "couldn't tell them from others.",
                 "Set STREAMFLOW_WEBHOOK_SECRET, for example to what `openssl rand -hex 32` prints, "
                 "and give it to the receiver.",
+            )
+        if settings.history != "postgres" and settings.engine == "postgres":
+            raise InvalidSettings(
+                f"STREAMFLOW_HISTORY={settings.history} is read by DuckDB, and STREAMFLOW_ENGINE "
+                "is postgres.",
+                "Set STREAMFLOW_ENGINE=duckdb.",
             )
         return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
     except ValidationError as error:

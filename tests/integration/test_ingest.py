@@ -30,6 +30,7 @@ from streamflow.errors import (
     RecordedAtRefused,
     StreamFlowError,
 )
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.ingest import IngestedMonth, ingest
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
@@ -58,9 +59,16 @@ def month(generated: Path, tmp_path: Path) -> Path:
     return shutil.copytree(generated / "month_000", tmp_path / "january")
 
 
-@pytest.fixture
-def database(ready: Platform) -> Database:
-    return ready.database
+@pytest.fixture(params=["postgres", pytest.param("iceberg", marks=pytest.mark.slow)])
+def database(ready: Platform, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Each kind of history."""
+    if request.param == "postgres":
+        yield ready.database
+        return
+    location = f"file://{tmp_path}/history of it"
+    session = IcebergSession(ready.database, location, "1GB", tmp_path / "spill")
+    yield session
+    session.close()
 
 
 def load(
@@ -103,6 +111,10 @@ def remove(folder: Path, user_id: str) -> None:
 
 def stored(database: Database, table: str) -> list[dict[str, Any]]:
     """Every row of history, and where it lies on disk: rewriting it would show."""
+    if isinstance(database, IcebergSession):
+        database.refresh("churn")
+        text = f"SELECT * FROM churn.{table}_history ORDER BY user_id, as_of, recorded_at"
+        return [row for batch in database.batches(text) for row in batch.to_pylist()]
     history = sql.Identifier("churn", f"{table}_history")
     query = sql.SQL("SELECT ctid::text, xmin::text, * FROM {} ORDER BY user_id, as_of, recorded_at")
     return execute(database, query.format(history)).fetchall()
@@ -402,16 +414,25 @@ def test_an_ingestion_is_recorded_with_its_files_and_who_and_when(
 
 
 @pytest.fixture
-def at_the_same_time(ready: Platform) -> Iterator[Callable[..., list[Any]]]:
+def at_the_same_time(
+    ready: Platform, database: Database, tmp_path: Path
+) -> Iterator[Callable[..., list[Any]]]:
     """Runs functions of a database in threads that all stand before the ingestion's lock."""
     url = ready.database.url
+    stored_in = database
+
+    def opened() -> Database:
+        if not isinstance(stored_in, IcebergSession):
+            return Database(url)
+        return IcebergSession(Database(url), stored_in.location, "1GB", tmp_path / "spill")
+
     with Database(url) as gate:
 
         def run(*works: Callable[[Database], Any]) -> list[Any]:
             answers: list[Any] = [None] * len(works)
 
             def do(number: int, work: Callable[[Database], Any]) -> None:
-                with Database(url) as database:
+                with opened() as database:
                     try:
                         answers[number] = work(database)
                     except StreamFlowError as error:

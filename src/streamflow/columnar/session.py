@@ -51,10 +51,14 @@ _ROWS_PER_BATCH = 100_000
 
 @dataclass(frozen=True)
 class HistoryView:
-    """A table of history: its columns with PostgreSQL's types, and the Parquet files of it."""
+    """A table of history: its columns with PostgreSQL's types, and the Parquet files of it.
+
+    With `field_ids`, the columns' numbers in the files, files may lack columns or have other names.
+    """
 
     columns: Mapping[str, str]
     files: Sequence[str]
+    field_ids: Mapping[str, int] | None = None
 
 
 class Session(Database):
@@ -64,6 +68,9 @@ class Session(Database):
     session asks `histories` for the use case's tables, and copies what they are joined with: until
     then there are none. Any thread may use it. Sessions are in UTC.
     """
+
+    # The named queries whose rows are read by DuckDB.
+    reads = READS_HISTORY
 
     def __init__(
         self,
@@ -112,7 +119,7 @@ class Session(Database):
         self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> list[Row]:
         """All rows of the named query. Raises FeatureStoreUnavailable."""
-        if name not in READS_HISTORY:
+        if name not in self.reads:
             return super().rows(name, identifiers, **values)
         with self.cursor() as cursor:
             found: pa.Table = cursor.sql(rendered(name, identifiers, values)).to_arrow_table()
@@ -123,7 +130,7 @@ class Session(Database):
         self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> Iterator[tuple[Any, ...]]:
         """As the database has it. Raises FeatureStoreUnavailable, too."""
-        if name not in READS_HISTORY:
+        if name not in self.reads:
             yield from self._database.stream(name, identifiers, **values)
             return
         import pyarrow as pa
@@ -253,7 +260,15 @@ def _view(view: HistoryView) -> str:
     if view.files:
         # DuckDB takes names for patterns, and values of columns from folders such as as_of=2024.
         files = literal([glob.escape(file) for file in view.files])
-        return f"SELECT {columns} FROM read_parquet({files}, hive_partitioning = false)"
+        options = "hive_partitioning = false"
+        if view.field_ids is not None:
+            fields = ", ".join(
+                f"{number}: {{name: {literal(name)}, type: {literal(_type(view.columns[name]))}, "
+                "default_value: NULL}"
+                for name, number in view.field_ids.items()
+            )
+            options = f"{options}, schema = MAP {{{fields}}}"
+        return f"SELECT {columns} FROM read_parquet({files}, {options})"
     nothing = ", ".join(f"NULL AS {quoted(name)}" for name in view.columns)
     return f"SELECT {columns} FROM (SELECT {nothing}) AS nothing WHERE false"
 

@@ -15,6 +15,7 @@ __all__ = [
     "history_changes",
     "history_plan",
     "history_table",
+    "iceberg",
     "ingest",
     "ingestions",
     "labels",

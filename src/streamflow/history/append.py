@@ -11,6 +11,7 @@ from streamflow.errors import RecordedAtRefused
 from streamflow.hashes import Sha256
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_table import content_columns, history_table
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.labels import labels_as_recorded
 from streamflow.history.recorded_columns import RecordedColumns
 from streamflow.history.staging import staging_table
@@ -104,7 +105,7 @@ def append(
     rows, only_in_history, absent = database.row("count_staging", names)["rows"], 0, 0
     new_entities = 0
     if not database.row("month_exists", names, as_of=as_of)["exists"]:
-        added = database.execute("add_all", names, **values).rowcount
+        added = _add(database, "add_all", names, ingestion, table, values)
     else:
         database.execute("create_latest", names, as_of=as_of)
         _gather_gone(database, ingestion, table, names)
@@ -115,7 +116,8 @@ def append(
             raise _recorded_before(
                 ingestion, table, f"{before['conflicts']} changed row(s)", before["recorded_at"]
             )
-        added = database.execute("add_changed", names, **values, narrower=narrower).rowcount
+        changed = {**values, "narrower": narrower}
+        added = _add(database, "add_changed", names, ingestion, table, changed)
         left = database.row("count_only_in_history", names)
         if table.name == use_case.entity_table:
             new_entities = database.row("count_new_entities", names)["entities"]
@@ -140,6 +142,24 @@ def append(
         absent=absent,
         new_entities=new_entities,
     )
+
+
+def _add(
+    database: Database,
+    name: str,
+    names: Mapping[str, Composable],
+    ingestion: Ingestion,
+    table: Table,
+    values: Mapping[str, object],
+) -> int:
+    """Add rows of the staging table to history, by the named query; returns how many."""
+    if isinstance(database, IcebergSession):
+        moment = event_timestamp(ingestion.as_of)
+        use_case = ingestion.use_case.name
+        return database.add_rows(
+            name, names, use_case, table.history, **values, event_timestamp=moment
+        )
+    return database.execute(name, names, **values).rowcount
 
 
 def _known_history(database: Database, use_case: UseCase, table: Table) -> Composable:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.validation import POSTGRES_TYPES, column_types
 from streamflow.postgres.database import Database
+from streamflow.postgres.driver_errors import history_elsewhere
 from streamflow.postgres.queries import Composable, definitions, identifier
 from streamflow.use_case import Table, UseCase
 
@@ -19,7 +21,12 @@ def history_table(use_case: UseCase, table: Table) -> Composable:
 
 
 def create_history_table(database: Database, use_case: UseCase, table: Table) -> None:
-    """Create the table's history if it doesn't exist; see `streamflow.history.history_changes`."""
+    """Create the table's history if it doesn't exist; see `streamflow.history.history_changes`.
+
+    Raises InvalidSettings if history is elsewhere than the database writes it.
+    """
+    if not isinstance(database, IcebergSession):
+        require_rows_here(database, use_case.name)
     # IF NOT EXISTS would need the right to create schemas even if it exists.
     if not database.row("schema_exists", schema=use_case.name)["exists"]:
         database.execute("create_history_schema", {"schema": identifier(use_case.name)})
@@ -30,6 +37,13 @@ def create_history_table(database: Database, use_case: UseCase, table: Table) ->
         key=use_case.join_key,
         columns=json.dumps(list(_content_types(use_case, table).items())),
     )
+
+
+def require_rows_here(database: Database, use_case: str) -> None:
+    """Raise InvalidSettings if the rows of the use case's history aren't in PostgreSQL."""
+    location = database.row("iceberg_location", use_case=use_case)["location"]
+    if location is not None:
+        raise history_elsewhere(f"the rows of {use_case} are in {location}")
 
 
 def existing_columns(database: Database, use_case: UseCase, table: Table) -> dict[str, str]:

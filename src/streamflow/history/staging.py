@@ -11,6 +11,7 @@ from streamflow.history.files.month_column import MonthRows
 from streamflow.history.files.read_ahead import read_ahead
 from streamflow.history.forgotten.forgotten import drop_forgotten, salts
 from streamflow.history.history_table import content_columns, content_definitions
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.staged.keys import check_keys
 from streamflow.history.validation import read_checked
 from streamflow.history.violations import Report
@@ -71,6 +72,11 @@ def copy_rows(
     import pyarrow as pa
     import pyarrow.csv
 
+    if isinstance(database, IcebergSession):
+        name = staging_table(table.name).as_string(None)
+        for batch in read_ahead(read, report):
+            database.stage_batch(name, batch.select(list(order)))
+        return
     options = pa.csv.WriteOptions(include_header=False)
     with (
         database.connection() as connection,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from streamflow import __version__
 from streamflow.bootstrap import connected
+from streamflow.history.history_table import require_rows_here
 from streamflow.operations import backup_archive, backup_artifacts
 from streamflow.operations.backup_archive import ReadMember
 from streamflow.operations.backup_errors import BackupRefused
@@ -88,6 +89,7 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
                 "There is nothing of StreamFlow in the database.",
                 "See `streamflow status`; correct STREAMFLOW_HOME or STREAMFLOW_DATABASE_URL.",
             )
+        require_rows_here(database, history)
         progress("waiting for running steps")
         with Database(database.url) as locking, locking.transaction():
             locking.execute("lock_steps")

@@ -8,14 +8,17 @@ from typing import TypeVar
 
 import psycopg
 
-from streamflow.errors import DatabaseUnavailable, NotPermitted
+from streamflow.errors import DatabaseUnavailable, InvalidSettings, NotPermitted
 
 RowT = TypeVar("RowT")
+# Raised by `streamflow.history_elsewhere`.
+_HISTORY_ELSEWHERE = "SF001"
 
 
 @contextmanager
 def errors_translated(connection: psycopg.Connection[RowT]) -> Iterator[None]:
-    """Raise an error of psycopg in the block as DatabaseUnavailable or NotPermitted."""
+    """Raise an error of psycopg in the block as DatabaseUnavailable or NotPermitted, and as
+    InvalidSettings where rows are read that are in Apache Iceberg."""
     try:
         yield
     except psycopg.OperationalError as error:
@@ -26,6 +29,19 @@ def errors_translated(connection: psycopg.Connection[RowT]) -> Iterator[None]:
             f"{error.diag.message_primary}.",
             "Connect as a user that may: STREAMFLOW_DATABASE_URL. docs/operations.md says who may.",
         ) from error
+    except psycopg.Error as error:
+        if error.sqlstate == _HISTORY_ELSEWHERE:
+            raise history_elsewhere(str(error.diag.message_primary)) from error
+        raise
+
+
+def history_elsewhere(message: str) -> InvalidSettings:
+    """The error of who reads rows of history in PostgreSQL that aren't there."""
+    return InvalidSettings(
+        f"PostgreSQL was asked for rows of history that it doesn't have: {message}.",
+        "Set STREAMFLOW_HISTORY to that place and STREAMFLOW_ENGINE=duckdb. With both set, this "
+        "command can't read such a history yet: docs/history.md lists those that can.",
+    )
 
 
 @contextmanager

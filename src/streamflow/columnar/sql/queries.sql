@@ -65,3 +65,130 @@ FROM (
 ) AS judged
 {joins}
 ORDER BY judged.as_of, judged.entity_id
+
+-- name: create_staging
+-- What an ingestion stages is dropped when its transaction ends.
+CREATE OR REPLACE TABLE {staging} (line bigint NOT NULL, {key} text {definitions})
+
+-- name: create_latest
+CREATE OR REPLACE TABLE {latest} AS
+SELECT DISTINCT ON ({key}) recorded_at, ingestion_id, {columns}
+FROM {known_history} AS history
+WHERE as_of = %(as_of)s
+ORDER BY {key}, recorded_at DESC
+
+-- name: create_gone
+CREATE OR REPLACE TABLE {gone} AS
+SELECT {key}, max(recorded_at) AS recorded_at
+FROM (
+    SELECT history.{key}, withdrawn.recorded_at
+    FROM {history} AS history
+    JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+    WHERE history.as_of = %(as_of)s
+    UNION ALL
+    SELECT entity, greatest(absent.recorded_at, withdrawn.recorded_at)
+    FROM streamflow.absences AS absent
+    LEFT JOIN streamflow.withdrawals AS withdrawn USING (ingestion_id)
+    WHERE use_case = %(use_case)s AND history = %(history)s
+      AND event_timestamp = %(event_timestamp)s
+) AS events
+GROUP BY {key}
+
+-- name: create_nothing_gone
+CREATE OR REPLACE TABLE {gone} ({key} text, recorded_at timestamptz)
+
+-- name: drop_forgotten
+DELETE FROM {staging}
+WHERE sha256(unhex(%(outer)s) || unhex(sha256(unhex(%(inner)s) || encode({key}))))
+    IN (SELECT unnest(%(hashes)s))
+
+-- name: add_all
+SELECT %(as_of)s AS as_of, %(event_timestamp)s AS event_timestamp,
+       %(recorded_at)s AS recorded_at, %(ingestion_id)s::bigint AS ingestion_id, {columns}
+FROM {staging}
+ORDER BY {key}
+
+-- name: add_changed
+SELECT %(as_of)s AS as_of, %(event_timestamp)s AS event_timestamp,
+       %(recorded_at)s AS recorded_at, %(ingestion_id)s::bigint AS ingestion_id, {staging_columns}
+FROM {staging} AS staging
+LEFT JOIN {latest} AS latest USING ({key})
+WHERE latest.{key} IS NULL
+   OR ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+   OR list_contains(%(narrower)s::bigint[], latest.ingestion_id)
+ORDER BY staging.{key}
+
+-- name: recorded_before
+SELECT count(*) AS conflicts, max(greatest(latest.recorded_at, gone.recorded_at)) AS recorded_at
+FROM {staging} AS staging
+LEFT JOIN {latest} AS latest USING ({key})
+LEFT JOIN {gone} AS gone USING ({key})
+WHERE greatest(latest.recorded_at, gone.recorded_at) >= %(recorded_at)s
+  AND (latest.{key} IS NULL
+       OR ROW({staging_columns}) IS DISTINCT FROM ROW({latest_columns})
+       OR list_contains(%(narrower)s::bigint[], latest.ingestion_id))
+
+-- name: add_absences
+SELECT %(use_case)s, %(history)s, latest.{key}, %(event_timestamp)s, %(recorded_at)s,
+       %(ingestion_id)s
+FROM {latest} AS latest
+WHERE NOT EXISTS (SELECT 1 FROM {staging} AS staging WHERE staging.{key} = latest.{key})
+
+-- name: similar_entities
+WITH unknown AS (
+    SELECT staging.line, staging.{key} AS id
+    FROM {staging} AS staging
+    LEFT JOIN {entities} AS entities USING ({key})
+    WHERE entities.{key} IS NULL
+), folded AS (
+    SELECT line, id, trim(regexp_replace(regexp_replace(
+        nfc_normalize(id), %(spaces)s, ' ', 'g'), %(unseen)s, '', 'g')) AS folded
+    FROM (SELECT line, id FROM unknown UNION ALL SELECT NULL, {key} FROM {entities}) AS ids
+)
+SELECT one.line, min(other.id) AS other
+FROM folded AS one
+JOIN folded AS other USING (folded)
+WHERE one.line IS NOT NULL AND other.line IS NULL
+GROUP BY one.line
+
+-- name: refused_ids
+SELECT line, left({key}, %(longest)s + 1) AS value
+FROM {staging}
+WHERE length({key}) > %(longest)s OR NOT regexp_matches({key}, %(pattern)s)
+ORDER BY line
+
+-- name: similar_ids
+WITH ids AS (
+    SELECT line, {key} AS id FROM {staging} WHERE NOT regexp_matches({key}, %(plain)s)
+    UNION ALL
+    SELECT DISTINCT NULL::bigint, {key} FROM {known_history} AS known
+    WHERE NOT regexp_matches({key}, %(plain)s)
+), folded AS (
+    SELECT line, id, trim(regexp_replace(regexp_replace(
+        nfc_normalize(id), %(spaces)s, ' ', 'g'), %(unseen)s, '', 'g')) AS folded
+    FROM ids
+), pairs AS (
+    SELECT one.line, one.id, other.id AS other
+    FROM folded AS one
+    JOIN folded AS other ON other.folded = one.folded AND other.id <> one.id
+    WHERE one.line IS NOT NULL AND (other.line IS NULL OR other.line < one.line)
+    UNION ALL
+    SELECT folded.line, folded.id, plain.{key}
+    FROM folded
+    JOIN {staging} AS plain ON plain.{key} = folded.folded AND plain.{key} <> folded.id
+    WHERE folded.line IS NOT NULL
+    UNION ALL
+    SELECT folded.line, folded.id, known.{key}
+    FROM folded
+    JOIN {known_history} AS known ON known.{key} = folded.folded AND known.{key} <> folded.id
+    WHERE folded.line IS NOT NULL
+    UNION ALL
+    SELECT plain.line, plain.{key}, folded.id
+    FROM folded
+    JOIN {staging} AS plain ON plain.{key} = folded.folded AND plain.{key} <> folded.id
+    WHERE folded.line IS NULL
+)
+SELECT line, id AS value, min(other) AS other
+FROM pairs
+GROUP BY line, id
+ORDER BY line

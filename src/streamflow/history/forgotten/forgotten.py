@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from streamflow.history.forgotten.salted_hash import pads
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable
 from streamflow.use_case import UseCase
@@ -61,9 +62,11 @@ def drop_forgotten(
 
     `names` has the staging table and the key, `known` the salts.
     """
-    return sum(
-        database.execute(
-            "drop_forgotten", names, use_case=use_case.name, salt=salt, **pads(salt)
-        ).rowcount
-        for salt in known
-    )
+    dropped = 0
+    for salt in known:
+        values = {"use_case": use_case.name, "salt": salt, **pads(salt)}
+        if isinstance(database, IcebergSession):
+            dropped += database.drop_staged_rows(names, **values)
+        else:
+            dropped += database.execute("drop_forgotten", names, **values).rowcount
+    return dropped

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow.columnar.session import HistoryView
 from streamflow.errors import FeatureStoreUnavailable
+from streamflow.history.history_table import require_rows_here
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns as listed
 from streamflow.postgres.queries import identifier
@@ -59,9 +60,11 @@ def history_files(database: Database, use_case: str, home: Path) -> HistoryFiles
     """The files of the use case's history, after those that lack were written.
 
     Each is written whole or not at all, and only from ingestions that are committed. Raises
-    FeatureStoreUnavailable if the home can't be written, DatabaseUnavailable.
+    FeatureStoreUnavailable if the home can't be written, DatabaseUnavailable, InvalidSettings if
+    the rows are elsewhere.
     """
     folder = parquet_folder(home) / use_case
+    require_rows_here(database, use_case)
     try:
         # What another process writes from now on may be of an ingestion that isn't known here.
         there = {*folder.rglob("*.parquet")}

@@ -15,6 +15,7 @@ from datetime import datetime
 from streamflow.errors import DataRefused, StreamFlowError
 from streamflow.history.forgotten.forgotten import forgotten_lines
 from streamflow.history.forgotten.salted_hash import SALT_BYTES
+from streamflow.history.history_table import require_rows_here
 from streamflow.lineage.reproduction import WHY_TAG
 from streamflow.operations.forgetting import home_files, listed, run_files, space
 from streamflow.operations.forgetting.rows import Person, forget_rows
@@ -60,10 +61,11 @@ def forget(
 
     `randomness` returns so many secret random bytes. With `later`, the files of the database keep
     the bytes until `finish`.
-    Raises NotForgotten if `why` has one of the ids, UnknownPerson, NotPermitted; nothing is done
-    then.
+    Raises NotForgotten if `why` has one of the ids, UnknownPerson, NotPermitted, InvalidSettings
+    for a history in Apache Iceberg; nothing is done then.
     """
     database = platform.database
+    require_rows_here(database, platform.use_case.name)
     for entity in entities:
         if re.search(rf"(?<!\w){re.escape(entity)}(?!\w)", why):
             raise NotForgotten(

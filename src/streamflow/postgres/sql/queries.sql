@@ -235,6 +235,9 @@ WHERE sha256(%(outer)s || sha256(%(inner)s || convert_to({key}, 'UTF8'))) IN (
     SELECT hash FROM streamflow.forgotten WHERE use_case = %(use_case)s AND salt = %(salt)s
 )
 
+-- name: forgotten_hashes
+SELECT hash FROM streamflow.forgotten WHERE use_case = %(use_case)s AND salt = %(salt)s
+
 -- name: forgotten_among
 SELECT entity, forgotten_id FROM streamflow.forgotten_among(%(ids)s::text[])
 
@@ -536,7 +539,7 @@ SELECT EXISTS (SELECT 1 FROM {known_history} AS history WHERE as_of = %(as_of)s)
 
 -- name: month_exists
 SELECT EXISTS (
-    SELECT FROM {history} WHERE as_of = %(as_of)s
+    SELECT 1 FROM {history} WHERE as_of = %(as_of)s
 ) AS exists
 
 -- name: copied_withdrawals
@@ -720,12 +723,12 @@ SELECT streamflow.analyze_history(%(use_case)s, %(history)s)
 -- name: count_only_in_history
 SELECT count(*) AS entities, max(latest.recorded_at) AS recorded_at
 FROM {latest} AS latest
-WHERE NOT EXISTS (SELECT FROM {staging} AS staging WHERE staging.{key} = latest.{key})
+WHERE NOT EXISTS (SELECT 1 FROM {staging} AS staging WHERE staging.{key} = latest.{key})
 
 -- name: count_new_entities
 SELECT count(*) AS entities
 FROM {staging} AS staging
-WHERE NOT EXISTS (SELECT FROM {latest} AS latest WHERE latest.{key} = staging.{key})
+WHERE NOT EXISTS (SELECT 1 FROM {latest} AS latest WHERE latest.{key} = staging.{key})
 
 -- name: add_absences
 INSERT INTO streamflow.absences
@@ -733,7 +736,53 @@ INSERT INTO streamflow.absences
 SELECT %(use_case)s, %(history)s, latest.{key}, %(event_timestamp)s, %(recorded_at)s,
        %(ingestion_id)s
 FROM {latest} AS latest
-WHERE NOT EXISTS (SELECT FROM {staging} AS staging WHERE staging.{key} = latest.{key})
+WHERE NOT EXISTS (SELECT 1 FROM {staging} AS staging WHERE staging.{key} = latest.{key})
+
+-- name: copy_absences
+COPY streamflow.absences (use_case, history, entity, event_timestamp, recorded_at, ingestion_id)
+FROM STDIN
+
+-- name: iceberg_tables
+SELECT table_name, metadata_location
+FROM streamflow.iceberg_tables
+WHERE catalog_name = 'streamflow' AND table_namespace = %(use_case)s
+ORDER BY table_name
+
+-- name: add_iceberg_table
+INSERT INTO streamflow.iceberg_tables
+    (catalog_name, table_namespace, table_name, metadata_location, iceberg_type)
+VALUES ('streamflow', %(use_case)s, %(history)s, %(metadata)s, 'TABLE')
+
+-- name: replace_iceberg_metadata
+UPDATE streamflow.iceberg_tables
+SET metadata_location = %(metadata)s, previous_metadata_location = %(before)s
+WHERE catalog_name = 'streamflow' AND table_namespace = %(use_case)s AND table_name = %(history)s
+  AND metadata_location = %(before)s
+
+-- name: add_iceberg_location
+INSERT INTO streamflow.iceberg_namespace_properties
+    (catalog_name, namespace, property_key, property_value)
+VALUES ('streamflow', %(use_case)s, 'location', %(location)s)
+ON CONFLICT DO NOTHING
+
+-- name: iceberg_location
+SELECT min(property_value) AS location
+FROM streamflow.iceberg_namespace_properties
+WHERE catalog_name = 'streamflow' AND namespace = %(use_case)s AND property_key = 'location'
+
+-- name: history_is_here
+SELECT EXISTS (
+    SELECT FROM pg_class
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = %(use_case)s AND right(relname, 8) = '_history' AND relkind = 'r'
+) AS here
+
+-- name: create_history_elsewhere
+SELECT streamflow.create_history_elsewhere(%(use_case)s, %(history)s, %(columns)s)
+
+-- name: change_history_elsewhere
+SELECT streamflow.change_history_elsewhere(
+    %(use_case)s, %(history)s, %(kind)s, %(column_name)s, %(before)s, %(type)s, %(columns)s)
 
 -- name: next_ingestion_id
 SELECT nextval(pg_get_serial_sequence('streamflow.ingestions', 'ingestion_id')) AS ingestion_id

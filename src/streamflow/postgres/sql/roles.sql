@@ -24,7 +24,7 @@ BEGIN
         -- A sequence of an identity column follows its table.
         SELECT format('ALTER TABLE %s OWNER TO streamflow_owner', oid::regclass)
         FROM pg_class
-        WHERE relkind IN ('r', 'p') AND relowner <> 'streamflow_owner'::regrole
+        WHERE relkind IN ('r', 'p', 'v') AND relowner <> 'streamflow_owner'::regrole
             AND relnamespace IN ({history_name}::regnamespace, 'streamflow'::regnamespace)
         UNION ALL
         SELECT format('ALTER FUNCTION %s OWNER TO streamflow_owner', oid::regprocedure)
@@ -160,6 +160,20 @@ GRANT EXECUTE ON FUNCTION streamflow.create_prediction_partition(date) TO stream
 GRANT EXECUTE ON FUNCTION
     streamflow.forgotten_among(text[]), streamflow.forgotten_since(timestamptz)
     TO streamflow_api;
+
+-- A history in Apache Iceberg: whoever may append to it may commit to its catalog.
+REVOKE ALL ON streamflow.iceberg_tables, streamflow.iceberg_namespace_properties
+    FROM streamflow_pipeline;
+GRANT SELECT, INSERT, UPDATE ON streamflow.iceberg_tables TO streamflow_pipeline;
+GRANT SELECT, INSERT ON streamflow.iceberg_namespace_properties TO streamflow_pipeline;
+GRANT SELECT ON streamflow.iceberg_tables, streamflow.iceberg_namespace_properties
+    TO streamflow_reader;
+GRANT EXECUTE ON FUNCTION streamflow.history_elsewhere(text, text)
+    TO streamflow_pipeline, streamflow_api, streamflow_feast, streamflow_reader;
+GRANT EXECUTE ON FUNCTION
+    streamflow.create_history_elsewhere(text, text, json),
+    streamflow.change_history_elsewhere(text, text, text, text, text, text, json)
+    TO streamflow_pipeline;
 
 -- reader: reads everything but the hashes of keys, and writes nothing.
 GRANT SELECT ON

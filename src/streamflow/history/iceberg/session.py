@@ -1,0 +1,254 @@
+"""The database whose rows of history are in tables of Apache Iceberg: DuckDB reads them, stages a
+month's files and compares the two; PostgreSQL has all else, and commits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamflow.columnar.literals import rendered
+from streamflow.columnar.session import READS_HISTORY, HistoryView, Session
+from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
+from streamflow.history.iceberg.staged_queries import (
+    STAGED_READS,
+    STAGED_WRITES,
+    UNNEEDED,
+    values_for_duckdb,
+)
+from streamflow.postgres.database import Cursor, Database, Identifiers, Row
+from streamflow.postgres.queries import quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+    from pyiceberg.io import FileIO
+
+    from streamflow.history.iceberg.catalog import Catalog
+
+
+class IcebergSession(Session):
+    """A session of DuckDB over the data files of the tables below `location`.
+
+    What an ingestion adds is committed with the thread's transaction, or not at all.
+    """
+
+    reads = READS_HISTORY | STAGED_READS
+
+    def __init__(self, database: Database, location: str, memory: str, spill: Path) -> None:
+        super().__init__(database, self._views, memory, spill)
+        self.location = location
+        self._known: dict[str, HistoryView] = {}
+        self._thread_state = threading.local()
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog of the tables, in this database."""
+        from streamflow.history.iceberg.catalog import Catalog
+
+        return Catalog(self._database)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As the database has it: with what is staged and written to tables of Iceberg meanwhile.
+
+        Raises FeatureStoreUnavailable if files can't be written.
+        """
+        state = self._thread_state
+        if getattr(state, "files", None) is not None:
+            with self._database.transaction():
+                yield
+            return
+        state.files, state.staged, state.stale = [], set(), None
+        try:
+            with self._files_written(), self._database.transaction():
+                yield
+            state.files.clear()
+        finally:
+            self._forget_transaction()
+
+    def execute(
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
+    ) -> Cursor:
+        """Run the named query where its rows are. Raises InvalidSettings for tables of events, and
+        for a history that is in PostgreSQL."""
+        if name in UNNEEDED:
+            return self._database.execute("nothing")
+        if name in STAGED_WRITES:
+            self._stage(name, identifiers, values)
+            return self._database.execute("nothing")
+        if name in ("create_history", "change_history"):
+            from streamflow.history.iceberg import tables
+
+            change = tables.create if name == "create_history" else tables.change
+            change(self._database, self.catalog, self.location, **values)
+            self._thread_state.stale = str(values["use_case"])
+            return self._database.execute("nothing")
+        if name == "create_events":
+            raise InvalidSettings(
+                f"Table {values['events']!r} has events, which history in Apache Iceberg can't "
+                "have yet.",
+                "Use STREAMFLOW_HISTORY=postgres with this use case.",
+            )
+        if name == "add_absences":
+            self._add_absences(name, identifiers, values)
+            return self._database.execute("nothing")
+        if name == "lock_ingestion":
+            self._thread_state.stale = str(values["use_case"])
+        return super().execute(name, identifiers, **values)
+
+    def rows(
+        self, name: str, identifiers: Identifiers | None = None, /, **values: object
+    ) -> list[Row]:
+        """All rows of the named query, as this thread's transaction sees them."""
+        if name in self.reads:
+            self._read_again()
+            values = values_for_duckdb(name, values)
+        return super().rows(name, identifiers, **values)
+
+    def stage_batch(self, table: str, batch: pa.RecordBatch) -> None:
+        """Add a batch to a table that `create_staging` made, by the names of its columns."""
+        import pyarrow as pa
+
+        with self.cursor() as cursor:
+            cursor.register("batch", pa.Table.from_batches([batch]))
+            cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM batch")
+
+    def drop_staged_rows(self, identifiers: Identifiers, **values: object) -> int:
+        """Run `drop_forgotten` over a staging table; returns how many rows there were."""
+        hashes = self._database.rows("forgotten_hashes", **values)
+        if not hashes:
+            return 0
+        pads = {name: one.hex() for name, one in values.items() if isinstance(one, bytes)}
+        found = [bytes(row["hash"]).hex() for row in hashes]
+        with self.cursor() as cursor:
+            text = rendered("drop_forgotten", identifiers, {**pads, "hashes": found})
+            row = cursor.execute(text).fetchone()
+        return int(row[0]) if row else 0
+
+    def add_rows(
+        self, name: str, identifiers: Identifiers, use_case: str, history: str, **values: object
+    ) -> int:
+        """Write the rows of a query such as `add_all` to the table of a history, in the order of
+        their keys; returns how many there are."""
+        from streamflow.history.iceberg.data_files import require_durable_metadata, write_file
+
+        self._read_again()
+        as_of, ingestion = values["as_of"], values["ingestion_id"]
+        assert isinstance(as_of, date)
+        table = self.catalog.load_table((use_case, history))
+        order = ", ".join(quoted(field.name) for field in table.schema().fields)
+        columns = {field.name for field in table.schema().fields}
+        with self.cursor() as cursor:
+            found = cursor.sql(rendered(name, identifiers, values))
+            lacking = "".join(f", NULL AS {quoted(one)}" for one in columns - {*found.columns})
+            found = found.query("added", f"SELECT {order} FROM (SELECT *{lacking} FROM added)")
+            batches = iter(found.to_arrow_reader(100_000))
+            data_file, rows = write_file(table, as_of, str(ingestion), batches)
+        if data_file is None:
+            return 0
+        self._thread_state.files.append((table.io, data_file.file_path))
+        with table.transaction() as changed, changed.update_snapshot().merge_append() as appended:
+            appended.append_data_file(data_file)
+        require_durable_metadata(table)
+        self._thread_state.stale = use_case
+        return rows
+
+    def _views(self, database: Database, use_case: str) -> Mapping[str, HistoryView]:
+        """The tables of the use case as they are committed at one moment."""
+        from streamflow.history.iceberg.data_files import history_view
+        from streamflow.history.iceberg.tables import require_place
+
+        require_place(database, use_case, self.location)
+        found = database.rows("iceberg_tables", use_case=use_case)
+        views = {}
+        for row in found:
+            place = row["metadata_location"]
+            if place not in self._known:
+                with self._files_read():
+                    table = self.catalog.table_at(use_case, row["table_name"], place)
+                    self._known[place] = history_view(table)
+            views[row["table_name"]] = self._known[place]
+        return views
+
+    def _opened(self) -> DuckDBPyConnection:
+        new = self._duckdb is None
+        opened = super()._opened()
+        scheme = self.location.partition(":")[0]
+        if new and scheme != "file":
+            from streamflow.history.iceberg.object_store import register_object_store
+
+            register_object_store(opened, self.catalog, self.location, scheme)
+        return opened
+
+    def _in_postgres(self, name: str, /, **values: object) -> pa.Table:
+        if getattr(self._thread_state, "files", None) is None:
+            return super()._in_postgres(name, **values)
+        import pyarrow as pa
+
+        # With what this transaction wrote.
+        return pa.Table.from_pylist(self._database.rows(name, **values))
+
+    def _read_again(self) -> None:
+        use_case = getattr(self._thread_state, "stale", None)
+        if use_case is not None:
+            self._thread_state.stale = None
+            self.refresh(use_case)
+
+    def _stage(self, name: str, identifiers: Identifiers | None, values: dict[str, object]) -> None:
+        self._read_again()
+        made = next(one for one in ("staging", "latest", "gone") if name.endswith(one))
+        with self.cursor() as cursor:
+            cursor.execute(rendered(name, identifiers, values))
+        self._thread_state.staged.add((identifiers or {})[made].as_string(None))
+
+    def _add_absences(
+        self, name: str, identifiers: Identifiers | None, values: dict[str, object]
+    ) -> None:
+        with self.cursor() as cursor, self.connection() as connection:
+            found = cursor.sql(rendered(name, identifiers, values))
+            query = self._database.render("copy_absences").encode()
+            with connection.cursor() as writer, writer.copy(query) as copy:
+                for batch in found.to_arrow_reader(100_000):
+                    for row in zip(*(one.to_pylist() for one in batch.columns), strict=True):
+                        copy.write_row(row)
+        self._thread_state.stale = str(values["use_case"])
+
+    def _forget_transaction(self) -> None:
+        """Drop what was staged; files of a transaction that failed are in no table."""
+        from streamflow.history.iceberg.data_files import remove
+
+        state = self._thread_state
+        files: list[tuple[FileIO, str]] = state.files
+        staged, state.files, state.staged = state.staged, None, set()
+        for io, path in files:
+            remove(io, path)
+        if staged and self._duckdb is not None:
+            with self.cursor() as cursor:
+                for table in staged:
+                    cursor.execute(f"DROP TABLE IF EXISTS {table}")
+
+    @contextmanager
+    def _files_written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FeatureStoreUnavailable(
+                f"History can't be written to {self.location}: {error.strerror or error}.",
+                "Make room there, or let it be written, and run the same command again; nothing "
+                "was added.",
+            ) from error
+
+    @contextmanager
+    def _files_read(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FeatureStoreUnavailable(
+                f"History can't be read from {self.location}: {error.strerror or error}.",
+                "Let it be read, and run the same command again.",
+            ) from error
