@@ -89,8 +89,8 @@ def platform(settings: Settings, *, even_without_database: bool = False) -> Iter
             cache=ModelCache(settings.model_cache, settings.artifacts, settings.model_megabytes),
         )
         follows = production(settings, database, registry)
-        with history_database(settings, database) as columns, _blamed_on_the_database():
-            yield Platform(settings, use_case, database, registry, follows, columns)
+        with history_database(settings, database) as (read, columns), _blamed_on_the_database():
+            yield Platform(settings, use_case, read, registry, follows, columns)
 
 
 @contextmanager

@@ -33,11 +33,6 @@ class Platform:
         return self.columns or self.database
 
     @property
-    def appended(self) -> Database:
-        """The database that adds to history, where its rows are."""
-        return self.database if self.settings.history == "postgres" else self.history
-
-    @property
     def artifacts(self) -> Path:
         """The folder with the files of runs and models."""
         return self.settings.artifacts

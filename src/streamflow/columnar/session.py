@@ -121,8 +121,10 @@ class Session(Database):
         """All rows of the named query. Raises FeatureStoreUnavailable."""
         if name not in self.reads:
             return super().rows(name, identifiers, **values)
+        text = rendered(name, identifiers, values)
+        self.before_reading(text)
         with self.cursor() as cursor:
-            found: pa.Table = cursor.sql(rendered(name, identifiers, values)).to_arrow_table()
+            found: pa.Table = cursor.sql(text).to_arrow_table()
         rows: list[Row] = found.to_pylist()
         return rows
 
@@ -135,6 +137,7 @@ class Session(Database):
             return
         import pyarrow as pa
 
+        self.before_reading(rendered(name, identifiers, values))
         with self.cursor() as cursor:
             if name in _GIVEN_ROWS:
                 cursor.register("given", pa.table(values))
@@ -152,8 +155,12 @@ class Session(Database):
 
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """The rows of a query in DuckDB's SQL. Raises FeatureStoreUnavailable."""
+        self.before_reading(query)
         with self.cursor() as cursor:
             yield from cursor.sql(query).to_arrow_reader(_ROWS_PER_BATCH)
+
+    def before_reading(self, text: str) -> None:
+        """What a query in DuckDB's SQL needs; here, views are as `refresh` made them last."""
 
     @contextmanager
     def cursor(self) -> Iterator[DuckDBPyConnection]:

@@ -71,7 +71,7 @@ def apply(platform: Platform) -> Plan:
     use_case_check.require_usable(platform.use_case)
     with one_step(platform.database, platform.registry.model):
         done = _plan(platform)
-        history_changes.prepare_history(platform.appended, platform.use_case)
+        history_changes.prepare_history(platform.database, platform.use_case)
         store = _store(platform)
         definitions.apply(store, platform.use_case, done.registry)
         rows.follow_history(platform.database, platform.use_case, store)

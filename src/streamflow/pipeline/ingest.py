@@ -37,7 +37,7 @@ def ingest(
     contract_findings.require_contracts(platform.use_case)
     checked_use_case.require_usable(platform)
     return history.ingest(
-        platform.appended,
+        platform.database,
         platform.use_case,
         folder,
         as_of,

@@ -12,4 +12,4 @@ def withdraw(
     platform: Platform, ingestion_id: int, why: str, now: datetime, who: str
 ) -> withdrawal.Withdrawn:
     """Record that an ingestion doesn't count from `now` (UTC) on; see `history.withdrawal`."""
-    return withdrawal.withdraw(platform.appended, platform.use_case, ingestion_id, why, now, who)
+    return withdrawal.withdraw(platform.database, platform.use_case, ingestion_id, why, now, who)

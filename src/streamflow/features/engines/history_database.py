@@ -14,28 +14,30 @@ from streamflow.use_case import UseCase
 
 
 @contextmanager
-def history_database(settings: Settings, database: Database) -> Iterator[Session | None]:
-    """While the block runs: for the engine `duckdb` the database with history read from its copy in
-    the home, or from the tables of Apache Iceberg that it is in, which are opened when they are
-    first read; None for `postgres`."""
-    if settings.engine == "postgres":
-        yield None
-        return
+def history_database(
+    settings: Settings, database: Database
+) -> Iterator[tuple[Database, Session | None]]:
+    """While the block runs: the database as all have it, and the one that whole months of history
+    are read with, if that is another.
 
+    Where history is in Apache Iceberg, both are a session of DuckDB that reads its tables; for the
+    engine `duckdb`, the second one is a session over history's copy in the home. DuckDB is opened
+    when it is first needed.
+    """
+    session: Session
     if settings.history != "postgres":
-        stored = IcebergSession(database, settings.history, settings.engine_memory, settings.spill)
-        try:
-            yield stored
-        finally:
-            stored.close()
+        session = IcebergSession(database, settings.history, settings.engine_memory, settings.spill)
+    elif settings.engine == "duckdb":
+
+        def histories(of: Database, use_case: str) -> Mapping[str, HistoryView]:
+            return history_files(of, use_case, settings.home).tables
+
+        session = Session(database, histories, settings.engine_memory, settings.spill)
+    else:
+        yield database, None
         return
-
-    def histories(of: Database, use_case: str) -> Mapping[str, HistoryView]:
-        return history_files(of, use_case, settings.home).tables
-
-    session = Session(database, histories, settings.engine_memory, settings.spill)
     try:
-        yield session
+        yield session if isinstance(session, IcebergSession) else database, session
     finally:
         session.close()
 

@@ -3,6 +3,7 @@ month's files and compares the two; PostgreSQL has all else, and commits."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from streamflow.history.iceberg.catalog import Catalog
 
 
+# The use case of each history in a query.
+_OF_HISTORY = re.compile(r'"((?:[^"]|"")+)"\."(?:[^"]|"")+_history"')
+
+
 class IcebergSession(Session):
     """A session of DuckDB over the data files of the tables below `location`.
 
@@ -43,6 +48,7 @@ class IcebergSession(Session):
         super().__init__(database, self._views, memory, spill)
         self.location = location
         self._known: dict[str, HistoryView] = {}
+        self._states: dict[str, str] = {}
         self._thread_state = threading.local()
 
     @cached_property
@@ -63,7 +69,7 @@ class IcebergSession(Session):
             with self._database.transaction():
                 yield
             return
-        state.files, state.staged, state.stale = [], set(), None
+        state.files, state.staged = [], set()
         try:
             with self._files_written(), self._database.transaction():
                 yield
@@ -86,7 +92,6 @@ class IcebergSession(Session):
 
             change = tables.create if name == "create_history" else tables.change
             change(self._database, self.catalog, self.location, **values)
-            self._thread_state.stale = str(values["use_case"])
             return self._database.execute("nothing")
         if name == "create_events":
             raise InvalidSettings(
@@ -97,8 +102,6 @@ class IcebergSession(Session):
         if name == "add_absences":
             self._add_absences(name, identifiers, values)
             return self._database.execute("nothing")
-        if name == "lock_ingestion":
-            self._thread_state.stale = str(values["use_case"])
         return super().execute(name, identifiers, **values)
 
     def rows(
@@ -106,9 +109,22 @@ class IcebergSession(Session):
     ) -> list[Row]:
         """All rows of the named query, as this thread's transaction sees them."""
         if name in self.reads:
-            self._read_again()
             values = values_for_duckdb(name, values)
         return super().rows(name, identifiers, **values)
+
+    def before_reading(self, text: str) -> None:
+        """Bring the views of the use case in the query up to date, if they aren't."""
+        for use_case in set(_OF_HISTORY.findall(text)):
+            state = self._database.row("iceberg_state", use_case=use_case)["state"]
+            if self._states.get(use_case) != state:
+                self.refresh(use_case)
+
+    def refresh(self, use_case: str) -> None:
+        """As the base class has it."""
+        with self._opening_duckdb:
+            state = self._database.row("iceberg_state", use_case=use_case)["state"]
+            super().refresh(use_case)
+            self._states[use_case] = state
 
     def stage_batch(self, table: str, batch: pa.RecordBatch) -> None:
         """Add a batch to a table that `create_staging` made, by the names of its columns."""
@@ -137,14 +153,15 @@ class IcebergSession(Session):
         their keys; returns how many there are."""
         from streamflow.history.iceberg.data_files import require_durable_metadata, write_file
 
-        self._read_again()
         as_of, ingestion = values["as_of"], values["ingestion_id"]
         assert isinstance(as_of, date)
         table = self.catalog.load_table((use_case, history))
         order = ", ".join(quoted(field.name) for field in table.schema().fields)
         columns = {field.name for field in table.schema().fields}
+        text = rendered(name, identifiers, values)
+        self.before_reading(text)
         with self.cursor() as cursor:
-            found = cursor.sql(rendered(name, identifiers, values))
+            found = cursor.sql(text)
             lacking = "".join(f", NULL AS {quoted(one)}" for one in columns - {*found.columns})
             found = found.query("added", f"SELECT {order} FROM (SELECT *{lacking} FROM added)")
             batches = iter(found.to_arrow_reader(100_000))
@@ -155,7 +172,6 @@ class IcebergSession(Session):
         with table.transaction() as changed, changed.update_snapshot().merge_append() as appended:
             appended.append_data_file(data_file)
         require_durable_metadata(table)
-        self._thread_state.stale = use_case
         return rows
 
     def _views(self, database: Database, use_case: str) -> Mapping[str, HistoryView]:
@@ -193,17 +209,12 @@ class IcebergSession(Session):
         # With what this transaction wrote.
         return pa.Table.from_pylist(self._database.rows(name, **values))
 
-    def _read_again(self) -> None:
-        use_case = getattr(self._thread_state, "stale", None)
-        if use_case is not None:
-            self._thread_state.stale = None
-            self.refresh(use_case)
-
     def _stage(self, name: str, identifiers: Identifiers | None, values: dict[str, object]) -> None:
-        self._read_again()
         made = next(one for one in ("staging", "latest", "gone") if name.endswith(one))
+        text = rendered(name, identifiers, values)
+        self.before_reading(text)
         with self.cursor() as cursor:
-            cursor.execute(rendered(name, identifiers, values))
+            cursor.execute(text)
         self._thread_state.staged.add((identifiers or {})[made].as_string(None))
 
     def _add_absences(
@@ -216,7 +227,7 @@ class IcebergSession(Session):
                 for batch in found.to_arrow_reader(100_000):
                     for row in zip(*(one.to_pylist() for one in batch.columns), strict=True):
                         copy.write_row(row)
-        self._thread_state.stale = str(values["use_case"])
+        self._states.clear()
 
     def _forget_transaction(self) -> None:
         """Drop what was staged; files of a transaction that failed are in no table."""
@@ -227,6 +238,8 @@ class IcebergSession(Session):
         staged, state.files, state.staged = state.staged, None, set()
         for io, path in files:
             remove(io, path)
+        if staged:  # absences, too, that may not have been committed
+            self._states.clear()
         if staged and self._duckdb is not None:
             with self.cursor() as cursor:
                 for table in staged:

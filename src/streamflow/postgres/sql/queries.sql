@@ -748,6 +748,16 @@ FROM streamflow.iceberg_tables
 WHERE catalog_name = 'streamflow' AND table_namespace = %(use_case)s
 ORDER BY table_name
 
+-- name: iceberg_state
+-- What views of history, and what they are joined with, depend on.
+SELECT md5(ROW(
+    (SELECT string_agg(metadata_location, ' ' ORDER BY table_name)
+     FROM streamflow.iceberg_tables
+     WHERE catalog_name = 'streamflow' AND table_namespace = %(use_case)s),
+    (SELECT count(*) FROM streamflow.withdrawals),
+    (SELECT max(ingestion_id) FROM streamflow.ingestions WHERE use_case = %(use_case)s)
+)::text) AS state
+
 -- name: add_iceberg_table
 INSERT INTO streamflow.iceberg_tables
     (catalog_name, table_namespace, table_name, metadata_location, iceberg_type)
