@@ -221,7 +221,8 @@ PAGE_TEXTS: Mapping[str, str] = {
     "corrections.title": "Corrections: {table}, {month}",
     "corrections.month": "Month",
     "corrections.caption": "Rows that replaced another one of the same day, by entity",
-    "corrections.none": "No more rows of this month were corrected.",
+    "corrections.none": "No row of this month was corrected.",
+    "corrections.no_more": "No more rows of this month were corrected.",
     "versions.title": "What was known: {table}, {id}",
     "versions.caption": "The newest day first; of one day, what was learned last comes first. A "
     "model of an earlier moment knows what was learned by then.",
