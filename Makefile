@@ -30,7 +30,7 @@ test-plain-http: .venv/installed ## the API's tests again, without its direct HT
 	  tests/e2e/test_keys.py::test_a_server_for_others_holds_against_what_is_tried
 
 test-browser: .venv/installed ## the console and the month's report in a Chromium
-	$(RUN) pytest tests/browser
+	$(RUN) pytest --numprocesses 2 --dist loadfile tests/browser
 
 pictures: .venv/installed ## the README's picture of the console, from the demo's data
 	.venv/bin/python docs/pictures/console.py

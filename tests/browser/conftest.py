@@ -85,31 +85,52 @@ class Team:
         return key
 
 
+@dataclass(frozen=True)
+class Works:
+    """A team whose first month is done; `data` has the files of all months."""
+
+    team: Team
+    data: Path
+    without_a_model: Team
+
+
+@pytest.fixture(scope="session")
+def works(
+    prepared_database: str,
+    new_database: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Works:
+    """A team after its first month, and as it was before it had a model."""
+    data, home = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("home")
+    team = Team(new_database(prepared_database), home)
+    options = ("--users", str(ENTITIES), "--months", str(len(MONTHS)), "--seed", "11")
+    team.do("generate", str(data), *options)
+    team.do("apply")
+    team.do("ingest", str(data / "month_000"), "--as-of", MONTHS[0])
+    before = Team(new_database(team.url), home)
+    team.do("run-month", str(data / "month_000"), "--as-of", MONTHS[0], allowed=(0, 4))
+    return Works(team, data, before)
+
+
 @pytest.fixture(scope="session")
 def teams(
+    works: Works,
     prepared_database: str,
     new_database: Callable[..., str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Team]:
-    """By what they have: no month, a month without a model, one month, twelve months, an alarm; and
-    one month with a second version, where promotions are approved."""
-    data, home = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("home")
-    nothing = Team(new_database(prepared_database), tmp_path_factory.mktemp("nothing"))
-    works = Team(new_database(prepared_database), home)
-    options = ("--users", str(ENTITIES), "--months", str(len(MONTHS)), "--seed", "11")
-    works.do("generate", str(data), *options)
-    works.do("apply")
-    works.do("ingest", str(data / "month_000"), "--as-of", MONTHS[0])
-    found = {"no month": nothing, "no model": Team(new_database(works.url), home)}
-    for number, as_of in enumerate(MONTHS):
-        folder = str(data / f"month_{number:03}")
-        works.do("run-month", folder, "--as-of", as_of, allowed=(0, 4))
-        if number == 0:
-            found["one month"] = Team(new_database(works.url), home)
-            works.do("train", "--as-of", as_of, "--random-state", "7")
-            for name in ("with JavaScript", "without"):
-                found[name] = Team(new_database(works.url), home, "tests.approved_churn")
-    alarm = Team(new_database(works.url), home)
+    """By what they have: no month, a month without a model, one month, twelve months, an alarm."""
+    team = works.team
+    found = {
+        "no month": Team(new_database(prepared_database), tmp_path_factory.mktemp("nothing")),
+        "no model": works.without_a_model,
+        "one month": Team(new_database(team.url), team.home),
+    }
+    months = Team(new_database(team.url), team.home)
+    for number, as_of in enumerate(MONTHS[1:], 1):
+        folder = str(works.data / f"month_{number:03}")
+        months.do("run-month", folder, "--as-of", as_of, allowed=(0, 4))
+    alarm = Team(new_database(months.url), team.home)
     with psycopg.connect(alarm.url) as connection:
         connection.execute(
             "INSERT INTO streamflow.alarms SELECT max(monitoring_id), 901, 'shift', "
@@ -117,7 +138,18 @@ def teams(
             "far from what training saw: population stability index 0.90, the bound is 0.25.' "
             "FROM streamflow.monitorings"
         )
-    return {**found, "months": works, "alarm": alarm}
+    return {**found, "months": months, "alarm": alarm}
+
+
+@pytest.fixture(scope="session")
+def approving(works: Works, new_database: Callable[..., str]) -> dict[str, Team]:
+    """Two teams of one month with a second version, whose promotions are approved."""
+    twice = Team(new_database(works.team.url), works.team.home)
+    twice.do("train", "--as-of", MONTHS[0], "--random-state", "7")
+    return {
+        name: Team(new_database(twice.url), works.team.home, "tests.approved_churn")
+        for name in ("with JavaScript", "without")
+    }
 
 
 Address = Callable[[Team], str]

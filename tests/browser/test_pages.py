@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +41,12 @@ def looking(browser: Browser, width: int, scheme: Any, **how: Any) -> Iterator[P
     assert [one for one in wrong if "status of 4" not in one] == []
 
 
-def require_fine(page: Page) -> None:
-    """Nothing is wider than the window, and a screen reader can read it."""
+def require_fine(page: Page, picture: str = "") -> None:
+    """Nothing is wider than the window, and a screen reader can read it. Where
+    STREAMFLOW_TEST_PICTURES names a folder, it is kept there as a picture, to be looked at."""
+    if picture and (folder := os.environ.get("STREAMFLOW_TEST_PICTURES")):
+        place = re.sub(r"[^a-z]+", "-", page.url.partition("://")[2].partition("/")[2].lower())
+        page.screenshot(path=Path(folder) / f"{picture}-{place.strip('-')}.png", full_page=True)
     wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wider <= 0, f"{page.url} is {wider} px too wide"
     found = Axe().run(page).response["violations"]
@@ -65,18 +71,23 @@ def test_every_page(
 ) -> None:
     address = console(teams[state])
     with looking(browser, width, scheme) as page:
+        picture = f"{state}-{width}-{scheme}".replace(" ", "_")
         for path in PAGES:
             page.goto(address + path)
-            require_fine(page)
+            require_fine(page, picture)
         page.goto(f"{address}/entities")
         if page.locator("table.ranked a").count():
             page.locator("table.ranked a").first.click()
-            require_fine(page)
+            require_fine(page, picture)
             page.locator("table.known tbody td a").first.click()
-            require_fine(page)
+            require_fine(page, picture)
             page.go_back()
             page.get_by_role("link", name="Answers that were given").click()
-            require_fine(page)
+            require_fine(page, picture)
+        page.goto(f"{address}/data")
+        if page.get_by_role("button", name="Show").count():
+            page.get_by_role("button", name="Show").click()
+            require_fine(page, picture)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -62,9 +62,9 @@ def served(api: str, key: str, version: int) -> bool:
 
 @pytest.mark.parametrize("browsing", ["with JavaScript", "without"])
 def test_the_whole_story(
-    browser: Browser, teams: dict[str, Team], console: Address, browsing: str
+    browser: Browser, approving: dict[str, Team], console: Address, browsing: str
 ) -> None:
-    team, scripts = teams[browsing], browsing == "with JavaScript"
+    team, scripts = approving[browsing], browsing == "with JavaScript"
     ann = team.new_key("read", "predict", "promote")
     bob = team.new_key("read", "promote", name="bob")
     address = console(team)
