@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from streamflow.history.files.other_writing import line_for
 from streamflow.use_case import Csv
 
 if TYPE_CHECKING:
@@ -66,19 +67,14 @@ def date_parts(read: Csv) -> tuple[str, str]:
 def rule(kind: str, value: str, read: Csv) -> str:
     """The rule of a contract type as the table's files are written, and the line to write if the
     value is plainly written another way."""
+    told = RULES[kind]
     if kind == "date" and read.date != "YYYY-MM-DD":
-        return RULES[kind].replace("YYYY-MM-DD", read.date)
-    if kind not in ("Int64", "Float64"):
-        return RULES[kind]
-    return f"{RULES[kind]}{_marks(read)}{_other_marks(value, read)}"
+        told = told.replace("YYYY-MM-DD", read.date)
+    if kind in ("Int64", "Float64"):
+        told += _marks(read)
+    return told + line_for(kind, value, read)
 
 
 def _marks(read: Csv) -> str:
     told = f" with the decimal mark {read.decimal!r}" if read.decimal != "." else ""
     return told + (f" and {read.thousands!r} between thousands" if read.thousands else "")
-
-
-def _other_marks(value: str, read: Csv) -> str:
-    if read.decimal == "." and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", value):
-        return '; if its comma is a decimal mark, write in the use case read=Csv(decimal=",")'
-    return ""
