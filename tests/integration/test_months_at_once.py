@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests import tiny_case
@@ -16,6 +17,9 @@ from tests.statements import execute
 
 from streamflow.bootstrap import platform
 from streamflow.errors import ContractViolation, MissingFiles
+from streamflow.history.files import month_rows
+from streamflow.history.files.month_file import read_batches
+from streamflow.history.violations import Report
 from streamflow.pipeline.ingest import (
     ingest,
     ingest_months,
@@ -24,7 +28,10 @@ from streamflow.pipeline.ingest import (
 )
 from streamflow.platform import Platform
 from streamflow.settings import load_settings
-from streamflow.use_case import Generation
+from streamflow.use_case import Csv, Generation, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MONTHS = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)]
 NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
@@ -82,6 +89,13 @@ def ready(
         yield fresh
 
 
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    folder = tmp_path / "staged"
+    folder.mkdir()
+    return folder
+
+
 def long_files(months: Months, folder: Path, written: Callable[[date], str]) -> Path:
     """One file per table with all months, the newest first, and their month beside them."""
     folder.mkdir()
@@ -105,10 +119,10 @@ def long_files(months: Months, folder: Path, written: Callable[[date], str]) -> 
     ],
 )
 def test_one_long_file_with_a_column_of_months_is_the_same_history(
-    months: Months, ready: Platform, tmp_path: Path, written: Callable[[date], str]
+    months: Months, ready: Platform, tmp_path: Path, staged: Path, written: Callable[[date], str]
 ) -> None:
     folder = long_files(months, tmp_path / "long", written)
-    found = months_by_column(ready, folder, "Month", NOW)
+    found = months_by_column(ready, folder, "Month", NOW, staged)
     assert [one.as_of for one in found] == MONTHS
     done = list(ingest_months(ready, found, None, NOW, "test"))
     assert [one.as_of for one in done] == MONTHS
@@ -121,7 +135,7 @@ def test_one_long_file_with_a_column_of_months_is_the_same_history(
 
 
 def test_a_month_that_nobody_can_read_and_a_wrong_value_have_their_place_in_the_long_file(
-    months: Months, ready: Platform, tmp_path: Path
+    months: Months, ready: Platform, tmp_path: Path, staged: Path
 ) -> None:
     folder = long_files(months, tmp_path / "long", str)
     readings = folder / "readings.csv"
@@ -129,9 +143,9 @@ def test_a_month_that_nobody_can_read_and_a_wrong_value_have_their_place_in_the_
     text[20] = text[20].replace(text[20].split(",")[2], "warm", 1)
     readings.write_text("\n".join([*text, "soon,m-0001,60,0,True"]))
     with pytest.raises(ContractViolation, match=r"readings.csv, line 38, column 'Month': 'soon'"):
-        months_by_column(ready, folder, "Month", NOW)
+        months_by_column(ready, folder, "Month", NOW, staged)
     readings.write_text("\n".join(text))
-    found = months_by_column(ready, folder, "Month", NOW)
+    found = months_by_column(ready, folder, "Month", NOW, staged)
     done = []
     with pytest.raises(ContractViolation, match=r"readings.csv, line 21, column 'temperature_c'"):
         for one in ingest_months(ready, found, None, NOW, "test"):
@@ -140,7 +154,7 @@ def test_a_month_that_nobody_can_read_and_a_wrong_value_have_their_place_in_the_
     assert done == MONTHS[:1]
     assert {row["as_of"] for rows in history(ready).values() for row in rows} == {MONTHS[0]}
     with pytest.raises(MissingFiles, match="No file has a column 'month'") as told:
-        months_by_column(ready, folder, "month", NOW)
+        months_by_column(ready, folder, "month", NOW, staged)
     assert "--as-of-from-column Month" in told.value.next
 
 
@@ -169,13 +183,13 @@ def test_one_folder_whose_files_have_their_months_in_their_names_is_the_same_his
 
 
 def test_a_table_that_arrives_later_may_have_no_row_of_the_newest_month(
-    months: Months, ready: Platform, tmp_path: Path
+    months: Months, ready: Platform, tmp_path: Path, staged: Path
 ) -> None:
     folder = long_files(months, tmp_path / "long", str)
     failures = folder / "failures.csv"
     kept = [line for line in failures.read_text().splitlines() if "2024-03-31" not in line]
     failures.write_text("\n".join(kept))
-    found = months_by_column(ready, folder, "Month", NOW)
+    found = months_by_column(ready, folder, "Month", NOW, staged)
     with pytest.raises(ContractViolation, match="one row whose Month is that of 2024-03-31"):
         list(ingest_months(ready, found, None, NOW, "test"))
     tables = tuple(
@@ -185,3 +199,62 @@ def test_a_table_that_arrives_later_may_have_no_row_of_the_newest_month(
     later = replace(ready, use_case=replace(ready.use_case, tables=lambda: tables))
     done = list(ingest_months(later, found, None, NOW, "test"))
     assert "failures" not in done[-1].tables
+
+
+def test_a_long_file_is_read_once_however_many_months_it_has(
+    months: Months, ready: Platform, tmp_path: Path, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = long_files(months, tmp_path / "long", str)
+    read: list[str] = []
+
+    def counted(path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch]:
+        read.append(path.name)
+        return read_batches(path, table, report)
+
+    monkeypatch.setattr(month_rows, "read_batches", counted)
+    found = months_by_column(ready, folder, "Month", NOW, staged)
+    # What was read is what is loaded, whatever becomes of the files.
+    for file in folder.iterdir():
+        header = file.read_text().splitlines()[0]
+        file.write_text(f"{header}\n")
+    list(ingest_months(ready, found, None, NOW, "test"))
+    assert sorted(read) == sorted(f"{table.name}.csv" for table in tiny_case.tables())
+    assert history(ready) == months.expected
+
+
+def test_a_long_file_in_a_dialect_without_an_optional_column_is_the_same_history(
+    months: Months, ready: Platform, tmp_path: Path, staged: Path
+) -> None:
+    from pandera.pandas import Column
+
+    folder = long_files(months, tmp_path / "long", lambda day: f"{day:%m/%Y}")
+    for file in folder.iterdir():
+        with file.open(newline="", encoding="utf-8") as there:
+            rows = list(csv.reader(there))
+        with gzip.open(f"{file}.gz", "wt", newline="", encoding="utf-16") as other:
+            other.write("Bericht über alle Monate\n")
+            csv.writer(other, delimiter=";").writerows([*rows, ["Summe"]])
+        file.unlink()
+
+    def tables() -> tuple[Table, ...]:
+        form = Csv(separator=";", encoding="utf-16", skip_lines=1, total_rows=("Summe",))
+        more = {"extra": Column("Float64", nullable=True, required=False)}
+        return tuple(
+            replace(one, read=form, contract=one.contract.add_columns(more))
+            for one in tiny_case.tables()
+        )
+
+    other = replace(ready, use_case=replace(ready.use_case, tables=tables))
+    found = months_by_column(other, folder, "Month", NOW, staged)
+    list(ingest_months(other, found, None, NOW, "test"))
+    assert history(ready) == months.expected
+
+
+def test_rows_that_cant_be_read_are_told_before_any_month_is_loaded(
+    months: Months, ready: Platform, tmp_path: Path, staged: Path
+) -> None:
+    folder = long_files(months, tmp_path / "long", str)
+    with (folder / "readings.csv").open("a") as file:
+        file.write("2024-01-31,m-0001\n")
+    with pytest.raises(ContractViolation, match=r"readings.csv, line 38: '2024-01-31,m-0001'"):
+        months_by_column(ready, folder, "Month", NOW, staged)

@@ -17,6 +17,7 @@ from streamflow.scaffold.profile import profile
 from streamflow.scaffold.proposal import propose
 from streamflow.scaffold.raw_tables import raw_tables
 from streamflow.scaffold.words import label_strength, looked_for, not_known
+from streamflow.scaffold.written import Told
 
 
 def proposed(folder: Path, *positive: str, **said: str) -> Proposal:
@@ -81,6 +82,22 @@ def test_the_labels_words_are_no_rule_for_other_columns(tmp_path: Path) -> None:
     assert (table.read.true, table.read.false, table.read_columns) == (("Y",), ("N",), {})
     assert (found.positive, found.negative) == ((False,), (True,))
     assert "positive=False" in package_files(found, "data", "2024-01-31")["label.py"]
+
+
+@pytest.mark.parametrize("answer", ["x", "yes", "1"])
+def test_whether_a_blank_answer_means_no_is_asked_for(tmp_path: Path, answer: str) -> None:
+    rows = [[f"c{n}", n % 13, "ab"[n % 2], answer if n % 3 == 0 else ""] for n in range(120)]
+    write_csv(tmp_path / "customers.csv", [["customer_id", "visits", "plan", "churned"], *rows])
+    with pytest.raises(InvalidSettings, match=r"customers\.csv, line 3, column 'churned'") as told:
+        proposed(tmp_path)
+    assert "--blank-is-no" in told.value.next
+    found = [profile(one, Told(blank_is_no=True)) for one in raw_tables(tmp_path)]
+    made = propose("stranger", found, *propose_key_and_label(found), 0)
+    (table,) = made.tables
+    column = table.profile.column("churned")
+    assert (column.kind, column.nulls, made.positive) == ("boolean", 0, (True,))
+    code = table_code(made, table)
+    assert f'"churned": Csv(null=(), true=("{answer}",), false=("",))' in code
 
 
 def test_several_states_of_which_none_is_called_so_are_asked_for(tmp_path: Path) -> None:

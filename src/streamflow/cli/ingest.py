@@ -109,7 +109,7 @@ def ingest(
             months = [step_ingest.MonthFiles(as_of.date(), folders[0])]
         elif as_of_from_column is not None:
             months = step_ingest.months_by_column(
-                platform, folders[0], as_of_from_column, now, progress
+                platform, folders[0], as_of_from_column, now, links, progress
             )
         else:
             months = step_ingest.months_by_name(folders, as_of_pattern or "", links)

@@ -20,9 +20,9 @@ from streamflow.history.as_of import event_timestamp
 from streamflow.history.events.aggregate import append_aggregated
 from streamflow.history.events.events_table import create_events_table
 from streamflow.history.events.stage_events import add_events, stage_events
-from streamflow.history.files.month_column import MonthRows
 from streamflow.history.files.month_file import as_in_file
 from streamflow.history.files.month_folder import find_files
+from streamflow.history.files.month_rows import MonthRows
 from streamflow.history.history_changes import follow_contract
 from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.labels import require_matured, with_label_rule
@@ -198,10 +198,9 @@ def _of_month(
 
 def _hash(file: Path, table: str, month: MonthRows | None) -> Sha256:
     """Of the file; of one month's rows in a file of several, a hash of their own."""
-    whole = sha256_of(file)
     if month is None or table not in month.texts:
-        return whole
-    text = f"{whole} {month.column} {month.as_of}"
+        return sha256_of(file)
+    text = f"{month.files[table].sha256} {month.column} {month.as_of}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

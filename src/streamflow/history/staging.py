@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamflow.history.files.month_column import MonthRows
+from streamflow.history.files.month_rows import MonthRows
 from streamflow.history.files.read_ahead import read_ahead
 from streamflow.history.forgotten.forgotten import drop_forgotten, salts
 from streamflow.history.history_table import content_columns, content_definitions

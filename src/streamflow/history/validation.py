@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.errors import InvalidSettings
-from streamflow.history.files.month_column import MonthRows
 from streamflow.history.files.month_file import column_names, read_batches
+from streamflow.history.files.month_rows import MonthRows
 from streamflow.history.files.plain_columns import plain, shown
 from streamflow.history.files.written_text import rule as rule_of
 from streamflow.history.values import checked

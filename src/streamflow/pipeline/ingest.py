@@ -10,8 +10,9 @@ from pathlib import Path
 from streamflow.history import contract_findings
 from streamflow.history import ingest as history
 from streamflow.history.files import month_names
-from streamflow.history.files.month_column import MonthRows, months_in
+from streamflow.history.files.month_column import months_in
 from streamflow.history.files.month_folder import find_files
+from streamflow.history.files.month_rows import MonthRows
 from streamflow.history.violations import Violations
 from streamflow.pipeline import checked_use_case
 from streamflow.platform import Platform
@@ -62,18 +63,25 @@ class MonthFiles:
 
 
 def months_by_column(
-    platform: Platform, folder: Path, column: str, now: datetime, progress: Progress = silent
+    platform: Platform,
+    folder: Path,
+    column: str,
+    now: datetime,
+    scratch: Path,
+    progress: Progress = silent,
 ) -> list[MonthFiles]:
     """The months of a folder whose files say in `column` which one a row is of, oldest first.
 
-    Raises MissingFiles; ContractViolation for values that mean no month.
+    Each file is read once; its rows are staged in `scratch`, which has to be there until they are
+    loaded. Raises MissingFiles; ContractViolation for values that mean no month, and for rows and
+    files that can't be read.
     """
     contract_findings.require_contracts(platform.use_case)
     tables = platform.use_case.tables()
     progress(column)
     report = platform.settings.home / "reports" / f"violations-months-{now:%Y%m%dT%H%M%S%f}.csv"
     with Violations(report) as violations:
-        found = months_in(find_files(folder, tables), tables, column, violations.add)
+        found = months_in(find_files(folder, tables), tables, column, scratch, violations.add)
         violations.raise_if_any(folder)
     return [MonthFiles(as_of, folder, rows) for as_of, rows in found.items()]
 

@@ -116,6 +116,8 @@ def propose_label(profiles: Sequence[Profile], key: str, wanted: str | None = No
     columns = {name: one for name, one, _ in _labels(profiles, key, wanted)}
     if wanted is not None:
         return _wanted(columns, wanted)
+    if not columns or not any(map(_called_so, columns)):
+        _require_no_blank_answers(profiles)
     if not columns:
         raise InvalidSettings(
             "No column has two values, so none can be the label.",
@@ -137,6 +139,33 @@ def propose_label(profiles: Sequence[Profile], key: str, wanted: str | None = No
             f"Say one of: --label {', '.join(columns)}.",
         )
     return best
+
+
+def _require_no_blank_answers(profiles: Sequence[Profile]) -> None:
+    """Raise InvalidSettings for a label that has one answer and blanks."""
+    for table in profiles:
+        for column in table.columns:
+            there = table.raw.rows[column.name]
+            if not label_strength(plain_name(column.name), table.raw.name) or column.distinct != 1:
+                continue
+            values = there.to_pylist()
+            place = next((n for n, one in enumerate(values) if one in (None, "")), None)
+            if place is None:
+                continue
+            answer = next(one for one in values if one not in (None, ""))
+            line = table.raw.rows["line"][place].as_py()
+            raise InvalidSettings(
+                f"{table.raw.path.name}, line {line}, column {column.name!r} has no value, as in "
+                f"{column.nulls:,} rows; {column.rows - column.nulls:,} have {answer!r}. Whether a "
+                "blank means no, or that it isn't known, can't be told; nothing was written.",
+                "If it means no, say --blank-is-no (of CSV; else write the answer in each row).",
+            )
+
+
+def _called_so(name: str) -> int:
+    """As `label_strength`, of `table.column`."""
+    table, _, column = name.partition(".")
+    return label_strength(column, table)
 
 
 def _wanted(columns: dict[str, Column], wanted: str) -> str:

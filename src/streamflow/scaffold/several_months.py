@@ -9,9 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamflow.history.files.month_column import month_texts, months_of_texts
+from streamflow.history.files.month_column import months_of_texts
 from streamflow.history.files.month_folder import ENDINGS
 from streamflow.history.files.month_names import months_by_folder, split_by_file
+from streamflow.history.files.month_rows import month_texts
 from streamflow.progress import Progress, silent
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import Column, Profile, profile

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streamflow.history.values import checked
+from streamflow.scaffold.names import plain_name
+from streamflow.scaffold.words import label_strength
 from streamflow.use_case import Csv
 
 if TYPE_CHECKING:
@@ -57,10 +59,12 @@ def fits(values: pa.Array, kind: str, read: Csv) -> bool:
 @dataclass(frozen=True)
 class Told:
     """What a person says of how values are written: the decimal mark of numbers, the order of a
-    date's parts; None where nothing is said."""
+    date's parts, None where nothing is said; and whether a label with one answer and blanks says no
+    where it is blank."""
 
     decimal: str | None = None
     date: str | None = None
+    blank_is_no: bool = False
 
 
 NOTHING_TOLD = Told()
@@ -86,6 +90,9 @@ def how_written(
     unclear: dict[str, tuple[str, ...]] = {}
     plain = Csv()
     for name, values in texts.items():
+        if told.blank_is_no and (answer := only_answer(name, values)) is not None:
+            others[name] = replace(read, null=(), true=(answer,), false=("",))
+            continue
         if any(fits(values, kind, read) for kind in _KINDS):
             continue
         own = replace(read, decimal=plain.decimal, thousands="", date=plain.date)
@@ -98,6 +105,16 @@ def how_written(
         elif any(fits(values, kind, own) for kind in _KINDS):
             others[name] = own
     return read, others, unclear
+
+
+def only_answer(name: str, values: pa.Array) -> str | None:
+    """The one answer of a column that is called like a label, and is blank where there is none."""
+    import pyarrow as pa
+
+    if not pa.types.is_string(values.type) or not label_strength(plain_name(name), ""):
+        return None
+    there = {*values.to_pylist()}
+    return (there - {""}).pop() if len(there) == 2 and "" in there and None not in there else None
 
 
 def _units(values: pa.Array, read: Csv) -> tuple[str, ...]:

@@ -67,6 +67,9 @@ def init(
             "--date", metavar="ORDER", help="How dates are written, as DD/MM/YYYY says it."
         ),
     ] = None,
+    blank_is_no: Annotated[
+        bool, typer.Option("--blank-is-no", help="An empty cell of the label means no.")
+    ] = False,
     as_of: Annotated[
         datetime | None,
         typer.Option(
@@ -86,6 +89,7 @@ def init(
     Every row is read. With a package of that name, what this month has that its contract doesn't is
     told, and nothing is changed.
     """
+    from streamflow.errors import StreamFlowError
     from streamflow.scaffold.several_months import profiles_of
     from streamflow.scaffold.written import Told
     from streamflow.scratch import scratch
@@ -97,7 +101,9 @@ def init(
         Csv(date=date_order)  # refuses what is no order of a date's parts
     name = _package_name(name, folder)
     with show_progress(json, "init") as progress, tempfile.TemporaryDirectory() as links:
-        found, profiles = profiles_of(folder, Path(links), Told(decimal, date_order), progress)
+        found, profiles = profiles_of(
+            folder, Path(links), Told(decimal, date_order, blank_is_no), progress
+        )
     package = output / name
     if package.exists():
         _tell_changes(name, output, profiles, json)
@@ -124,8 +130,16 @@ def init(
         scratch(platform.settings.scratch) as links,
     ):
         now = datetime.now(UTC)
-        months = _months(platform, folder, found, links, now)
-        done = first_model(platform, folder, day, now, operator(), progress, months)
+        try:
+            months = _months(platform, folder, found, links, now)
+            done = first_model(platform, folder, day, now, operator(), progress, months)
+        except StreamFlowError as error:  # the package stays: what is to be changed may be in it
+            error.next += (
+                f" The use case is written, in {package}. Before that command: `export "
+                f"STREAMFLOW_USE_CASE={name} PYTHONPATH={quote(str(output.resolve()))}`; its "
+                "README.md has the commands after it."
+            )
+            raise
     result = {
         "package": str(package),
         "join_key": proposal.join_key,
@@ -146,7 +160,7 @@ def _months(
         return None
     if found.pattern:
         return months_by_name(found.folders or [folder], found.pattern, links)
-    return months_by_column(platform, folder, found.column, now)
+    return months_by_column(platform, folder, found.column, now, links)
 
 
 def _package_name(name: str | None, folder: Path) -> str:

@@ -9,6 +9,7 @@ __all__ = [
     "month_file",
     "month_folder",
     "month_names",
+    "month_rows",
     "plain_columns",
     "read_ahead",
 ]

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streamflow.errors import MissingFiles
-from streamflow.history.files.month_file import column_names, read_batches
-from streamflow.history.files.plain_columns import plain
+from streamflow.history.files.month_file import as_in_file, column_names
+from streamflow.history.files.month_rows import MonthRows, StagedFile, stage_file
 from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 from streamflow.use_case import Table
 from streamflow.use_case.module import nearest
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 RULE = "a month is written as 2024-01, 202401, 01/2024, Jan 2024, or as a day such as 2024-01-31"
 _NAMES = {name.casefold(): number for number, name in enumerate(calendar.month_abbr) if name}
@@ -32,32 +28,6 @@ _PATTERNS = (
     r"(?P<year>\d{4})(?P<month>0[1-9]|1[0-2])(?P<day>[0-3]\d)",
     r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})",
 )
-
-
-@dataclass(frozen=True)
-class MonthRows:
-    """The rows of `as_of`: those whose `column` has one of the `texts` that mean it.
-
-    Of a table without an entry in `texts`, whose file has no such column, all rows are meant.
-    """
-
-    as_of: date
-    column: str
-    texts: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def batches(self, path: Path, table: Table, report: Report) -> Iterator[pa.RecordBatch]:
-        """As `read_batches`, of the month's rows alone, with their lines in the whole file."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        if table.name not in self.texts:
-            yield from read_batches(path, table, report)
-            return
-        meant = pa.array(sorted(self.texts[table.name]), pa.string())
-        wider, name, own = _with_column(table, self.column)
-        for batch in read_batches(path, wider, report):
-            kept = batch.filter(pc.is_in(month_texts(batch.column(name)), value_set=meant))
-            yield kept if own else kept.drop_columns([name])
 
 
 def month_of(text: str) -> tuple[date, bool] | None:
@@ -93,22 +63,31 @@ def months_of_texts(texts: set[str]) -> dict[str, date]:
 
 
 def months_in(
-    files: Mapping[str, Path], tables: tuple[Table, ...], column: str, report: Report
+    files: Mapping[str, Path],
+    tables: tuple[Table, ...],
+    column: str,
+    scratch: Path,
+    report: Report,
 ) -> dict[date, MonthRows]:
     """By as_of, oldest first, the rows of each month in the files, which are by table.
 
-    A text that means no month is given to `report`. Raises MissingFiles if no file has the column.
+    Each file is read once, and its rows are staged in `scratch`. What can't be read is given to
+    `report`, as is a text that means no month. Raises MissingFiles if no file has the column.
     """
     texts: dict[str, dict[str, date]] = {}
+    staged: dict[str, StagedFile] = {}
     others: set[str] = set()
     for table in tables:
-        if table.name not in files:
+        if table.name not in files or table.events is not None:  # which `ingest` refuses
             continue
-        names = column_names(files[table.name], table)
+        path = files[table.name]
+        names = column_names(path, table)
         if column not in names:
             others |= {*names}
             continue
-        texts[table.name] = _months(files[table.name], table, column, report)
+        wider, name = _with_column(as_in_file(table, path), column)
+        staged[table.name] = stage_file(path, wider, name, scratch, report)
+        texts[table.name] = _months(staged[table.name], path, column, report)
     if not texts:
         raise MissingFiles(
             f"No file has a column {column!r} that says which month a row is of.",
@@ -123,53 +102,30 @@ def months_in(
                 name: frozenset(text for text, meant in of_table.items() if meant == as_of)
                 for name, of_table in texts.items()
             },
+            staged,
         )
         for as_of in months
     }
 
 
-def _months(path: Path, table: Table, column: str, report: Report) -> dict[str, date]:
-    """By text of the column, its as_of; all of the file is read."""
-    import pyarrow.compute as pc
-
-    wider, name, _ = _with_column(table, column)
-    first: dict[str, int] = {}
-    for batch in read_batches(path, wider, lambda _: None):
-        values = pc.fill_null(month_texts(batch.column(name)), "")
-        for text in pc.unique(values).to_pylist():
-            if text not in first:
-                first[text] = batch.column("line")[pc.index(values, text).as_py()].as_py()
-    meant = months_of_texts({*first})
-    for text, line in first.items():
+def _months(staged: StagedFile, path: Path, column: str, report: Report) -> dict[str, date]:
+    """By text of the column, its as_of."""
+    meant = months_of_texts({*staged.lines})
+    for text, line in staged.lines.items():
         if text not in meant:
             report(Violation(path.name, line, column, text[:SHOWN_CHARACTERS], RULE))
     return meant
 
 
-def _with_column(table: Table, column: str) -> tuple[Table, str, bool]:
-    """The table with the column as text, its name there, and whether the contract has it itself."""
+def _with_column(table: Table, column: str) -> tuple[Table, str]:
+    """The table with the column as text, if its contract hasn't it itself, and its name there."""
     from pandera.pandas import Column
 
     there = {table.in_file.get(name, name): name for name in table.contract.columns}
     if column in there:
-        return table, there[column], True
+        return table, there[column]
     contract = table.contract.add_columns({column: Column("string")})
-    return replace(table, contract=contract), column, False
-
-
-def month_texts(column: pa.Array) -> pa.Array:
-    """The column's values as text, whatever type a Parquet file has them in."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values, _ = plain(column)
-    if pa.types.is_string(values.type):
-        return values
-    if pa.types.is_floating(values.type):  # whole numbers that were floats for their nulls
-        values = pc.cast(values, pa.int64(), safe=False)
-    if pa.types.is_timestamp(values.type):
-        values = pc.cast(values, pa.date32(), safe=False)
-    return pc.cast(values, pa.string())
+    return replace(table, contract=contract), column
 
 
 def _last_day(day: date) -> date:
