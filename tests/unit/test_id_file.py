@@ -111,8 +111,8 @@ def test_a_file_of_many_ids_comes_in_parts(tmp_path):
 
 def test_a_file_is_not_read_further_than_it_was_asked_for(tmp_path):
     file = tmp_path / "ids.csv"
-    file.write_text("user_id\n" + "u\n" * 50_000 + "\x00")
-    assert next(chunks(file, "user_id")) == ["u"] * 10_000
+    file.write_text("user_id\n" + "u\n" * 100_000 + "\x00")
+    assert next(chunks(file, "user_id")) == ["u"] * 65_536
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
