@@ -4,8 +4,9 @@ the same number of cores; memory doesn't grow with their number.
 Peer: the served form over the same rows, which are in memory already, in chunks on all cores; its
 scores are thrown away. A forest of 300 trees and LightGBM, each learned from 20,000 users. Ours
 reads the features from history by the point-in-time join, checks them, scores, stores, ranks.
-USERS="100000 1000000" by default, ROUNDS=1; each result is written as it comes. Each scoring is in
-a process of its own, whose peak memory is reported; the database's isn't.
+USERS="100000 1000000" ENGINES="postgres duckdb" by default, ROUNDS=1: the engine reads history, of
+which duckdb has a copy in Parquet before anything is measured. Each result is written as it comes.
+Each scoring is in a process of its own, whose peak memory is reported; the database's isn't.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from bench import RESULTS, machine, temporary_folder
 from bench.peers.bars import at_most, show
 from streamflow.bootstrap import platform
 from streamflow.features import month_rows
+from streamflow.history.parquet.history_files import history_files
 from streamflow.lineage import judged_version
 from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
@@ -41,6 +45,7 @@ from streamflow.use_case import Generation
 CLAIM = "score: everyone scored and stored in at most 1.5 times the model call alone"
 LEARNED, SCORED = date(2024, 1, 31), (date(2024, 2, 29), date(2024, 3, 31))
 MODELS = ("forest_300", "lightgbm")
+ENGINES = os.environ.get("ENGINES", "postgres duckdb").split()
 OURS, PEER = "score", "the model call alone"
 
 
@@ -56,8 +61,8 @@ def main() -> None:
         versions = prepare(home, sizes)
         measured: list[dict[str, Any]] = []
         for users, as_of in zip(sizes, SCORED, strict=False):
-            for name, version in versions.items():
-                measured.append(compare(home, name, version, users, as_of, rounds))
+            for engine, (name, version) in product(ENGINES, versions.items()):
+                measured.append(compare(home, engine, name, version, users, as_of, rounds))
                 write(measured)
     show(bars(measured))
 
@@ -78,18 +83,23 @@ def bars(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of the most users measured: the seconds beside the peer's, the memory beside the fewest's."""
     sizes = [one["users"] for one in measured]
     largest = [one for one in measured if one["users"] == max(sizes)]
-    smallest = {one["model"]: one["mebibytes"] for one in measured if one["users"] == min(sizes)}
+    smallest = {of(one): one["mebibytes"] for one in measured if one["users"] == min(sizes)}
     return [
-        *(at_most(1.5, f"times {PEER}, {one['model']}", one["ratio"]) for one in largest),
+        *(at_most(1.5, f"times {PEER}, {of(one)}", one["ratio"]) for one in largest),
         *(
             at_most(
                 1.25,
-                f"times the memory of {min(sizes):,} users, {one['model']}",
-                one["mebibytes"] / smallest[one["model"]],
+                f"times the memory of {min(sizes):,} users, {of(one)}",
+                one["mebibytes"] / smallest[of(one)],
             )
             for one in largest
         ),
     ]
+
+
+def of(measured: dict[str, Any]) -> str:
+    """What was measured."""
+    return f"{measured['model']}, {measured['engine']}"
 
 
 def forest_300(random_state: int) -> Any:
@@ -103,21 +113,23 @@ def forest_300(random_state: int) -> Any:
 
 def prepare(home: Path, sizes: list[int]) -> dict[str, int]:
     """Months in history, one per size, and the versions that score them."""
-    with platform(load_settings(home=home, database_url=None, use_case="churn")) as opened:
-        use_case = opened.use_case
+    with opened(home, "postgres") as made:
+        use_case = made.use_case
         models = {**use_case.models, "forest_300": forest_300}
-        ready = replace(opened, use_case=replace(use_case, models=models))
+        ready = replace(made, use_case=replace(use_case, models=models))
         assert use_case.generate is not None
         for users, as_of in zip([20_000, *sizes], [LEARNED, *SCORED], strict=False):
             use_case.generate(Generation(home / f"{as_of}", users, 1, as_of.month))
             folder = home / f"{as_of}" / "month_000"
             ingest(ready, folder, as_of, None, datetime.now(UTC), "bench")
         apply(ready)
+        if "duckdb" in ENGINES:
+            history_files(ready.database, use_case.name, home)
         return {name: train(ready, LEARNED, name, 42, datetime.now(UTC)).version for name in MODELS}
 
 
 def compare(
-    home: Path, name: str, version: int, users: int, as_of: date, rounds: int
+    home: Path, engine: str, name: str, version: int, users: int, as_of: date, rounds: int
 ) -> dict[str, Any]:
     """Both in turn, each time in a new process."""
     seconds: dict[str, list[float]] = {OURS: [], PEER: []}
@@ -125,7 +137,7 @@ def compare(
     for _ in range(rounds):
         for contestant, run in ((OURS, scored), (PEER, model_call)):
             with ProcessPoolExecutor(1, get_context("spawn")) as process:
-                took, memory = process.submit(run, home, version, users, as_of).result()
+                took, memory = process.submit(run, home, engine, version, users, as_of).result()
             seconds[contestant].append(took)
             if contestant == OURS:
                 mebibytes.append(memory)
@@ -133,12 +145,13 @@ def compare(
     ratio = medians[OURS] / medians[PEER]
     memory = statistics.median(mebibytes)
     print(
-        f"{name:<12} {users:>9,} users  {medians[OURS]:7.2f} s  alone {medians[PEER]:7.2f} s  "
-        f"{ratio:5.2f} times  {memory:6.0f} MiB",
+        f"{name:<12} {engine:<9} {users:>9,} users  {medians[OURS]:7.2f} s  "
+        f"alone {medians[PEER]:7.2f} s  {ratio:5.2f} times  {memory:6.0f} MiB",
         flush=True,
     )
     return {
         "model": name,
+        "engine": engine,
         "users": users,
         "seconds": seconds,
         "ratio": ratio,
@@ -146,9 +159,14 @@ def compare(
     }
 
 
-def scored(home: Path, version: int, users: int, as_of: date) -> tuple[float, float]:
+def opened(home: Path, engine: str) -> AbstractContextManager[Platform]:
+    """The platform with that engine."""
+    return platform(load_settings(home=home, database_url=None, use_case="churn", engine=engine))
+
+
+def scored(home: Path, engine: str, version: int, users: int, as_of: date) -> tuple[float, float]:
     """Seconds of a scoring, as known now, so that it is a new one; and MiB at most."""
-    with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
+    with opened(home, engine) as ready:
         _import_feast(ready)
         now = datetime.now(UTC)
         started = time.perf_counter()
@@ -159,13 +177,15 @@ def scored(home: Path, version: int, users: int, as_of: date) -> tuple[float, fl
     return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def model_call(home: Path, version: int, users: int, as_of: date) -> tuple[float, float]:
+def model_call(
+    home: Path, engine: str, version: int, users: int, as_of: date
+) -> tuple[float, float]:
     """Seconds of the served form alone, on all cores, over rows in memory."""
-    with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
+    with opened(home, engine) as ready:
         judged = judged_version.judged_version(ready, ready.registry.version(version))
         now = datetime.now(UTC)
         join = judged_version.join_of(ready, judged, now)
-        rows = month_rows.month_rows(ready.database, ready.use_case, as_of, now, join)
+        rows = month_rows.month_rows(ready.history, ready.use_case, as_of, now, join)
         parts = [
             _columns(judged.model.schema.features, chunk) for chunk in chunks(rows, CHUNK_ROWS)
         ]
