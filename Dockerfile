@@ -1,8 +1,10 @@
-# Two images of one program. `api` only answers: no pandas, scikit-learn, Feast or MLflow in it.
-# `full` does everything else: the pipeline, and MLflow's and Feast's servers.
+# Images of one program. `api` only answers: no pandas, scikit-learn, Feast or MLflow in it.
+# `full` does everything else: the pipeline, and MLflow's and Feast's servers. `spark` is `full` with
+# Java and pyspark, for a driver, a master and workers of Spark.
 #
 #   docker build --target api --tag streamflow-api .
 #   docker build --target full --tag streamflow-full .
+#   docker build --target spark --tag streamflow-spark .
 
 FROM python:3.11-slim-bookworm AS source
 WORKDIR /app
@@ -74,3 +76,17 @@ COPY --from=source /app /app
 COPY --from=guide /app/build/docs /app/build/docs
 USER 10001
 CMD ["--help"]
+
+FROM full-packages AS spark-packages
+COPY requirements-spark.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/venv/bin/python install --quiet --require-hashes -r requirements-spark.lock
+
+FROM full AS spark
+USER 0
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends openjdk-17-jre-headless procps \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=spark-packages /opt/venv /opt/venv
+USER 10001

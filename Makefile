@@ -5,7 +5,7 @@ RUN := .venv/bin/python -m
 # With its plugin, or as a command of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: docs demo test test-all test-plain-http test-browser test-spark pictures check bench lock env images stack stack-test
+.PHONY: docs demo test test-all test-plain-http test-browser test-spark pictures check bench lock env images images-spark stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -44,6 +44,9 @@ env: ## .env with a random password for each service; what it has already stays
 images: ## the two images that compose.yaml names
 	DOCKER_BUILDKIT=1 docker build --target full --tag streamflow-full .
 	DOCKER_BUILDKIT=1 docker build --target api --tag streamflow-api .
+
+images-spark: ## the image of the profile `spark`
+	DOCKER_BUILDKIT=1 docker build --target spark --tag streamflow-spark .
 
 stack: images ## as services with Docker Compose, from nothing to a served prediction
 	$(COMPOSE) up --detach --no-build --wait mlflow feast feast-ui

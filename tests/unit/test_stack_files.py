@@ -18,8 +18,8 @@ from streamflow.settings import Settings
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "environment.py"
 OFFICIAL = {"postgres", "prom/prometheus", "grafana/grafana"}
-OWN = {"streamflow-full", "streamflow-${STREAMFLOW_API_IMAGE:-api}"}
-ONE_SHOT = {"migrate", "pipeline", "backup", "forget"}
+OWN = {"streamflow-full", "streamflow-spark", "streamflow-${STREAMFLOW_API_IMAGE:-api}"}
+ONE_SHOT = {"migrate", "pipeline", "backup", "forget", "spark-pipeline"}
 EXAMPLE = "# Passwords\nONE_PASSWORD=\nTWO_PASSWORD=\n\n#STREAMFLOW_API_PORT=8000\n"
 
 
@@ -162,3 +162,26 @@ def test_the_full_image_has_the_same_packages_without_the_developers_tools() -> 
     names = {name.partition("==")[0] for name in full}
     assert {"pandas", "feast", "mlflow", "lightgbm", "optuna"} <= names
     assert not names & {"pytest", "ruff", "sphinx", "ipykernel", "playwright"}
+
+
+def test_spark_has_the_packages_that_score_in_the_versions_of_the_whole() -> None:
+    spark, whole = locked("requirements-spark.lock"), locked("requirements.lock")
+    names = {name.partition("==")[0] for name in spark}
+    assert {"lightgbm", "numpy", "onnxruntime", "pyarrow", "pyspark", "xgboost-cpu"} <= names
+    # pyspark and sqlglot are in no other lock.
+    versions = {name.partition("==")[0] for name in whole}
+    differ = {name for name in spark if name.partition("==")[0] in versions and name not in whole}
+    assert differ == set()
+
+
+def test_workers_of_spark_see_the_home_and_not_the_database(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    driver, workers = services["spark-pipeline"], ["spark-worker-1", "spark-worker-2"]
+    assert driver["environment"]["STREAMFLOW_ENGINE"] == "spark"
+    for name in workers:
+        assert services[name]["volumes"] == ["./deploy/spark:/etc/spark:ro", "pipeline:/state:ro"]
+        assert services[name]["networks"] == ["services"]
+        assert not [one for one in services[name]["environment"] if "PASSWORD" in one]
+    assert "pipeline:/state" in driver["volumes"]
+    assert {services[name]["image"] for name in workers} == {driver["image"]}

@@ -1,0 +1,13 @@
+#!/bin/sh
+# A command of StreamFlow as a driver of Spark: executors call it back at the address by which this
+# container reaches the master.
+set -eu
+SPARK_LOCAL_IP=$(python - <<'PYTHON'
+import socket
+with socket.socket(type=socket.SOCK_DGRAM) as towards:
+    towards.connect(("spark-master", 7077))
+    print(towards.getsockname()[0])
+PYTHON
+)
+export SPARK_LOCAL_IP
+exec python -m streamflow "$@"
