@@ -1,14 +1,16 @@
 """Claims: on the engine *duckdb*, a training set from command to matrix takes at most 1.5 times
 the bare DuckDB query, on *postgres* at most twice the plain SQL; both are 5 times as fast as
 Feast's own store. `train --sample` and `score` stay within the memory that is set, and take per
-user at the largest size at most 1.3 times what they take at the smallest.
+user at the largest size at most 1.3 times what they take at the smallest. On *spark*, `score`
+takes at most 1.5 times the same join and `mapInArrow` written by hand.
 
 Each measurement is a process of its own, whose seconds (without imports) and largest memory are
 written to `bench/results/engines.jsonl` at once, so that a long run may be cut. Contestants take
 turns. USERS=100000,1000000 MONTHS=2 ROUNDS=3 SAMPLE=100000 ENGINES=duckdb,postgres by default;
-STREAMFLOW_HISTORY and the like are taken as they are. A peer that takes longer than PEER_SECONDS
-(600) isn't tried with more users. `python -m bench.engines docs` writes the figures into
-docs/engines.md.
+With ENGINES=duckdb,spark, Spark is that of STREAMFLOW_SPARK_REMOTE, local-cluster[2,1,2048] by
+default: a driver and two workers, which start with each step. A peer that takes longer than
+PEER_SECONDS (600) isn't tried with more users. `python -m bench.engines docs` writes the figures
+into docs/engines.md.
 """
 
 from __future__ import annotations
@@ -133,6 +135,13 @@ def scored(ready: Platform, users: int) -> None:
     assert done.scoring.entities > 0.9 * users
 
 
+def by_hand_on_spark(ready: Platform, users: int) -> None:
+    """The same join and `mapInArrow` by hand, with the newest version."""
+    from bench.spark_by_hand import score_by_hand
+
+    assert score_by_hand(ready, MONTHS[-1]) > 0.9 * users
+
+
 STEPS: dict[str, Callable[[Platform, int], None]] = {
     "copy": copy,
     "matrix": matrix,
@@ -141,13 +150,19 @@ STEPS: dict[str, Callable[[Platform, int], None]] = {
     "Feast": feast,
     "train": trained,
     "score": scored,
+    "by hand": by_hand_on_spark,
 }
 
 
 def one_step(name: str, users: int) -> None:
     """In a process of its own: do the step, print its seconds and megabytes."""
     importlib.import_module("feast")  # the import isn't measured
+    remote = os.environ.get("STREAMFLOW_SPARK_REMOTE")
+    if load_settings().engine == "spark":
+        # Nor is the start of Spark, which `score` and its peer have alike.
+        from feast_spark.session import spark_session
 
+        spark_session(remote).range(1).count()
     with platform(load_settings()) as ready:
         started = time.perf_counter()
         STEPS[name](ready, users)
@@ -177,7 +192,13 @@ def measured(home: Path, users: int, name: str, engine: str) -> Record | None:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return {"STREAMFLOW_HOME": str(home), "STREAMFLOW_USE_CASE": "churn"}
+    remote = os.environ.get("STREAMFLOW_SPARK_REMOTE", "local-cluster[2,1,2048]")
+    return {
+        "STREAMFLOW_HOME": str(home),
+        "STREAMFLOW_USE_CASE": "churn",
+        "STREAMFLOW_SPARK_REMOTE": remote,
+        "PYSPARK_PYTHON": sys.executable,
+    }
 
 
 def size(folder: Path, users: int, with_feast: bool) -> bool:
@@ -193,7 +214,7 @@ def size(folder: Path, users: int, with_feast: bool) -> bool:
             ingest(ready, month, as_of, None, datetime.now(UTC), "bench", really=True)
             shutil.rmtree(month)
         apply(ready)
-        if "duckdb" in ENGINES:
+        if {"duckdb", "spark"} & {*ENGINES}:
             measured(home, users, "copy", "duckdb")
         for _ in range(ROUNDS):
             for engine in ENGINES:
@@ -206,6 +227,8 @@ def size(folder: Path, users: int, with_feast: bool) -> bool:
         for _ in range(ROUNDS):
             for engine in ENGINES:
                 measured(home, users, "score", engine)
+                if engine == "spark":
+                    measured(home, users, "by hand", engine)
         ended = with_feast and measured(home, users, "Feast", "postgres") is not None
     shutil.rmtree(home)
     return ended
@@ -265,6 +288,10 @@ def bars(
             lines.append(
                 f"| {engine}: at least 5 times as fast as Feast, {place[0]:,} users | {ratio:.1f} |"
             )
+    ours, theirs = found.get(("score", "spark"), {}), found.get(("by hand", "spark"), {})
+    for place in sorted(ours.keys() & theirs.keys()):
+        said = f"score on spark: at most 1.5 times the same by hand, {place[0]:,} users"
+        lines.append(f"| {said} | {ours[place][0] / theirs[place][0]:.2f} |")
     for step in ("matrix", "score"):
         sizes = found.get((step, "duckdb"), {})
         if len(sizes) > 1:
