@@ -5,7 +5,7 @@ for the class and its configuration as attributes of this package; they are load
 because importing Feast takes seconds, and only they need pyspark.
 
 Public modules: `session` (Spark's session by a store's configuration), `record_batches` (a data
-frame's rows as Arrow, partition by partition).
+frame's rows as Arrow, partition by partition), `parquet_files` (files as temporary views).
 
 The package imports nothing of `streamflow`.
 """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
@@ -20,6 +22,32 @@ _SQL = {
     # Feast's own store turns it on: names in quotes would be patterns.
     "spark.sql.parser.quotedRegexColumnNames": "false",
 }
+
+
+_lock = threading.Lock()
+# How many blocks use the session, and whether it was there before the first of them.
+_blocks, _found = 0, False
+
+
+@contextmanager
+def running_session(
+    remote: str | None = None, configuration: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """`spark_session` while the block runs. The session is ended with the last of such blocks,
+    unless the program had started it before the first."""
+    global _blocks, _found
+    with _lock:
+        if not _blocks:
+            _found = SparkSession.getActiveSession() is not None
+        session = spark_session(remote, configuration)
+        _blocks += 1
+    try:
+        yield session
+    finally:
+        with _lock:
+            _blocks -= 1
+            if not _blocks and not _found:
+                session.stop()
 
 
 def spark_session(

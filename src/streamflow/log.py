@@ -22,7 +22,7 @@ from streamflow.private_files import open_private
 
 # A longer log is put aside.
 LONGEST_LOG_BYTES = 10 * 1024 * 1024
-OWN_PACKAGES = ("streamflow", "feast_postgres")
+OWN_PACKAGES = ("streamflow", "feast_postgres", "feast_duckdb", "feast_spark", "feast_known")
 
 _logger = logging.getLogger("streamflow")
 

@@ -53,10 +53,18 @@ class Settings(BaseSettings):
         description="Feast's configuration of another online store, as JSON; without it, features "
         "are served from tables of our own in the same PostgreSQL",
     )
-    engine: Literal["postgres", "duckdb"] = Field(
+    engine: Literal["postgres", "duckdb", "spark"] = Field(
         "postgres",
         description="what reads history for training sets and scores: PostgreSQL, or DuckDB in "
-        "this process over a copy in Parquet in the home; results are the same to the last bit",
+        "this process over a copy in Parquet in the home, or Apache Spark over the same copy; "
+        "results are the same to the last bit",
+    )
+    spark_remote: str | None = Field(
+        None,
+        pattern=r"^(sc://|spark://|k8s://|yarn$|local(-cluster)?(\[|$))",
+        description="a Spark Connect server (`sc://host:15002`) or a master (`spark://host:7077`, "
+        "`local[2]`, `yarn`) for the engine `spark`; without it, what Spark's own configuration "
+        "says",
     )
     history: str = Field(
         "postgres",
@@ -208,10 +216,10 @@ def load_settings(**overrides: object) -> Settings:
                 "Set STREAMFLOW_WEBHOOK_SECRET, for example to what `openssl rand -hex 32` prints, "
                 "and give it to the receiver.",
             )
-        if settings.history != "postgres" and settings.engine == "postgres":
+        if settings.history != "postgres" and settings.engine != "duckdb":
             raise InvalidSettings(
                 f"STREAMFLOW_HISTORY={settings.history} is read by DuckDB, and STREAMFLOW_ENGINE "
-                "is postgres.",
+                f"is {settings.engine}.",
                 "Set STREAMFLOW_ENGINE=duckdb.",
             )
         return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
@@ -241,6 +249,7 @@ def load_settings(**overrides: object) -> Settings:
 _PRIVATE = {
     *("database_url", "role_passwords", "mlflow_database_url", "mlflow_tracking_uri"),
     *("online_store", "api_key", "promote_key", "webhook_url", "webhook_secret"),
+    "spark_remote",
 }
 
 

@@ -30,6 +30,7 @@ from streamflow.hashes import sha256_of
 from streamflow.lineage import code as code_fingerprint
 from streamflow.lineage import compare_tables, diff, reproduce
 from streamflow.lineage import document as lineage
+from streamflow.lineage.code import OWN_PACKAGES
 from streamflow.lineage.document import Lineage
 from streamflow.lineage.reproduce import Reproduction
 from streamflow.pipeline import train as training_run
@@ -184,7 +185,7 @@ def test_lineage_tells_every_factor_and_so_do_the_tags(ready: Platform, trained:
     hashes = {one.table: one.hash for one in ingestion.files}
     for table in ready.use_case.tables():
         assert hashes[table.name] == sha256_of(trained.months / "month_000" / f"{table.name}.csv")
-    assert found.code.packages.keys() == {"streamflow", "feast_postgres", "churn"}
+    assert found.code.packages.keys() == {*OWN_PACKAGES, "churn"}
     assert "postgres/sql/queries.sql" in found.code.packages["streamflow"].files
     assert found.environment.versions["feast"]
     assert {one.package for one in found.environment.blas} >= {"numpy"}

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ DEFAULTS = """
 spark.driver.memory 768m
 spark.executor.memory 640m
 spark.executor.cores 1
+spark.cores.max 2
 spark.driver.host 127.0.0.1
 spark.driver.bindAddress 127.0.0.1
 spark.ui.enabled false
@@ -63,12 +65,19 @@ class Cluster:
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_LOCAL_DIRS": str(self.folder / "scratch"),
             "SPARK_DAEMON_MEMORY": "192m",
-            "PYSPARK_PYTHON": sys.executable,
+            "PYSPARK_PYTHON": str(self.folder / "python"),
         }
 
     def start(self) -> None:
         (self.folder / "spark-defaults.conf").write_text(DEFAULTS)
         (self.folder / "log4j2.properties").write_text(LOGGING)
+        # Executors have the installed packages, and not what is installed by its source: ours.
+        python = self.folder / "python"
+        packages = sysconfig.get_path("purelib")
+        python.write_text(
+            f'#!/bin/sh\nPYTHONPATH="{packages}:$PYTHONPATH" exec {sys.executable} -S "$@"\n'
+        )
+        python.chmod(0o755)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
         self.url = f"spark://127.0.0.1:{port}"
@@ -78,7 +87,8 @@ class Cluster:
             self.start_worker(name)
 
     def start_worker(self, name: str) -> None:
-        options = ["--cores", "1", "--memory", "640m", "--webui-port", "0"]
+        # For two drivers, one of which is these tests' own.
+        options = ["--cores", "2", "--memory", "1280m", "--webui-port", "0"]
         options += ["--work-dir", str(self.folder / name), self.url]
         self._start(name, "worker.Worker", options, "Successfully registered with master")
 

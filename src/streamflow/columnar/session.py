@@ -85,6 +85,8 @@ class Session(Database):
         self._opening_duckdb = threading.RLock()
         self._duckdb: DuckDBPyConnection | None = None
         self._folder: Any = None
+        # By schema of a use case, what there is of each table of history.
+        self.views: dict[str, Mapping[str, HistoryView]] = {}
 
     def close(self) -> None:
         """Close DuckDB and remove what it spilled; the database stays open."""
@@ -202,6 +204,7 @@ class Session(Database):
                     name = f"{quoted(use_case)}.{quoted(history)}"
                     cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {_view(view)}")
                 cursor.execute("COMMIT")
+            self.views[use_case] = histories
 
     def _in_postgres(self, name: str, /, **values: object) -> pa.Table:
         """All rows of a query that PostgreSQL answers."""

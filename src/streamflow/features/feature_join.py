@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamflow.features.engines.offline_store import (
     RetrievalJob,
+    all_features,
     historical_features,
     newest_rows,
 )
+from streamflow.features.engines.row_columns import time_of
+from streamflow.features.engines.spark_history import SparkHistory
 from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
@@ -51,7 +54,7 @@ class FeatureJoin:
     views: dict[str, FeatureViewDefinition]
     today: tuple[FeatureSchema, dict[str, FeatureViewDefinition]]
     job: Callable[[str, datetime], RetrievalJob]
-    any_age: Callable[[str, datetime], Iterator[pa.RecordBatch]]
+    any_age: RowsOfAnyAge
 
     def rows(
         self, queries: Mapping[datetime, str], made: Callable[[datetime, pa.Table], _Made]
@@ -74,13 +77,56 @@ class FeatureJoin:
         """
         with unavailable(_FAILED):
             with quiet():
-                rows = self.any_age(query, moment)
+                rows = self.any_age.batches(query, moment)
             yield from rows
 
+    def frame(self, query: str, moment: datetime) -> Any:
+        """The same rows as a data frame of Spark, in no order, where Spark reads history.
 
-def time_of(view: str) -> str:
-    """The column with the event timestamp of a view's row, as `FeatureJoin.batches` has it."""
-    return f"{view}__event_timestamp"
+        Raises FeatureStoreUnavailable.
+        """
+        with unavailable(_FAILED), quiet():
+            return self.any_age.frame(query, moment)
+
+
+@dataclass(frozen=True)
+class RowsOfAnyAge:
+    """How the newest rows of the views' features are read, with their event timestamps."""
+
+    database: Database
+    use_case: UseCase
+    store: FeatureStore
+    schema: FeatureSchema
+    views: Mapping[str, FeatureViewDefinition]
+
+    def batches(self, query: str, moment: datetime) -> Iterator[pa.RecordBatch]:
+        """As `FeatureJoin.batches`."""
+        made, times = self._made(), [time_of(name) for name in self.schema.views]
+        return newest_rows(
+            self.database, self.store, self.schema.join_key, made, times, query, moment
+        )
+
+    def frame(self, query: str, moment: datetime) -> Any:
+        """As `FeatureJoin.frame`."""
+        made = self._made()
+        history = self.database
+        assert isinstance(history, SparkHistory)
+        features = all_features(made)
+        return history.historical_features(self.store, made, features, query, moment).frame()
+
+    def _made(self) -> list[FeatureView]:
+        features = list(self.schema.features)
+        return [
+            _feast_view(
+                self.database,
+                self.use_case,
+                self.schema,
+                name,
+                replace(_view(name, features, {}, self.views), ttl_seconds=None),
+                with_time=True,
+            )
+            for name in self.schema.views
+        ]
 
 
 def join_of_today(database: Database, use_case: UseCase, known_at: datetime) -> FeatureJoin:
@@ -99,11 +145,10 @@ def _of_today(database: Database, use_case: UseCase, store: FeatureStore) -> Fea
     def job(query: str, moment: datetime) -> RetrievalJob:
         named = [store.get_feature_view(name) for name in schema.views]
         features = [f"{one.feature_view}:{one.name}" for one in schema.features]
-        return historical_features(store, named, features, query, moment)
+        return historical_features(database, store, named, features, query, moment)
 
-    return FeatureJoin(
-        schema, views, (schema, views), job, _any_age(database, use_case, store, schema, views)
-    )
+    of_any_age = RowsOfAnyAge(database, use_case, store, schema, views)
+    return FeatureJoin(schema, views, (schema, views), job, of_any_age)
 
 
 def join_of_before(
@@ -134,36 +179,15 @@ def join_of_before(
         made = [
             _feast_view(database, use_case, header, name, view) for name, view in used_views.items()
         ]
-        return historical_features(store, made, _all_of(made), query, moment)
+        return historical_features(database, store, made, all_features(made), query, moment)
 
     return FeatureJoin(
         header,
         used_views,
         join.today,
         job,
-        _any_age(database, use_case, store, header, used_views),
+        RowsOfAnyAge(database, use_case, store, header, used_views),
     )
-
-
-def _any_age(
-    database: Database,
-    use_case: UseCase,
-    store: FeatureStore,
-    schema: FeatureSchema,
-    views: Mapping[str, FeatureViewDefinition],
-) -> Callable[[str, datetime], Iterator[pa.RecordBatch]]:
-    def read(query: str, moment: datetime) -> Iterator[pa.RecordBatch]:
-        used = {name: _view(name, list(schema.features), {}, views) for name in schema.views}
-        made = [
-            _feast_view(
-                database, use_case, schema, name, replace(view, ttl_seconds=None), with_time=True
-            )
-            for name, view in used.items()
-        ]
-        times = [time_of(name) for name in used]
-        return newest_rows(store, schema.join_key, made, times, query, moment)
-
-    return read
 
 
 # A feature view's fields with a model's types, by the names of both.
@@ -253,7 +277,3 @@ def _feast_view(
             created_timestamp_column="recorded_at",
         ),
     )
-
-
-def _all_of(views: list[FeatureView]) -> list[str]:
-    return [f"{view.name}:{field.name}" for view in views for field in view.features]

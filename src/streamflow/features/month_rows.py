@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from streamflow.features.feature_join import FeatureJoin, join_of_today, time_of
+from streamflow.features.engines.row_columns import row_batch
+from streamflow.features.engines.spark_history import SparkHistory
+from streamflow.features.feature_join import FeatureJoin, join_of_today
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.history_changes import require_history
 from streamflow.history.months import require_month
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import identifier
-from streamflow.training.served_model import FeatureSchema
 from streamflow.use_case import Table, UseCase
 
 if TYPE_CHECKING:
@@ -40,36 +41,36 @@ def month_rows(
     for nulls. It is null where the entity has no row in the view; then its features are null too.
     Raises AsOfRefused if the month has no rows, and FeatureStoreUnavailable.
     """
+    query = _entities(database, use_case, as_of, known_at)
+    join = join or join_of_today(database, use_case, known_at)
+    batches = join.batches(query, event_timestamp(as_of))
+    return (row_batch(batch, join.schema) for batch in batches if batch.num_rows)
+
+
+def month_frame(
+    history: SparkHistory,
+    use_case: UseCase,
+    as_of: date,
+    known_at: datetime,
+    join: FeatureJoin,
+    without: pa.Table,
+) -> tuple[Any, int]:
+    """The rows of `month_rows` in Spark, without the entities in the first column of `without`: a
+    data frame whose batches `row_columns.row_batch` takes, in no order, and how many rows there
+    are. Raises as `month_rows`."""
+    query = _entities(history, use_case, as_of, known_at)
+    left, rows = history.without(query, use_case.join_key, without)
+    return join.frame(left, event_timestamp(as_of)), rows
+
+
+def _entities(database: Database, use_case: UseCase, as_of: date, known_at: datetime) -> str:
     database.execute("wait_for_ingestion", use_case=use_case.name)
     require_month(database, use_case, as_of, known_at)
     require_history(database, use_case)
-    join = join or join_of_today(database, use_case, known_at)
     names = {
         "key": identifier(use_case.join_key),
         "history": known_rows(
             database, use_case, Table.history_of(use_case.entity_table), known_at
         ),
     }
-    query = database.render("entities_at", names, as_of=as_of, known_at=known_at)
-    batches = join.batches(query, event_timestamp(as_of))
-    return (_row_batch(batch, join.schema) for batch in batches if batch.num_rows)
-
-
-def _row_batch(joined: pa.RecordBatch, schema: FeatureSchema) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    types = {
-        "STRING": pa.large_string(),
-        "INT64": pa.int64(),
-        "FLOAT64": pa.float64(),
-        "BOOL": pa.bool_(),
-    }
-    wanted = {
-        schema.join_key: pa.large_string(),
-        **{one.name: types[one.type] for one in schema.features},
-        **{time_of(view): pa.timestamp("us", "UTC") for view in schema.views},
-    }
-    return pa.RecordBatch.from_arrays(
-        [joined.column(name).cast(kind) for name, kind in wanted.items()],
-        schema=pa.schema(wanted.items()),
-    )
+    return database.render("entities_at", names, as_of=as_of, known_at=known_at)

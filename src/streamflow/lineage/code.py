@@ -14,7 +14,7 @@ from streamflow.hashes import Sha256
 DIFF_FILE = "code.diff"
 # A larger diff isn't stored with the run, only its hash.
 MAX_DIFF_BYTES = 1_000_000
-OWN_PACKAGES = ("streamflow", "feast_postgres")
+OWN_PACKAGES = ("streamflow", "feast_postgres", "feast_duckdb", "feast_spark", "feast_known")
 
 
 @dataclass(frozen=True)

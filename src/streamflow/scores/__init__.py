@@ -8,8 +8,11 @@ __all__ = [
     "chunks",
     "column_scoring",
     "everyone",
+    "executors",
     "one_score",
     "score_lookup",
+    "scorer",
     "scorings",
+    "spark_scoring",
     "unfinished",
 ]

@@ -7,62 +7,19 @@ COPY. No score depends on the other rows of its chunk, nor on which thread has i
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
-from streamflow.features.feature_join import time_of
 from streamflow.postgres.database import MAX_CONNECTIONS, Database
 from streamflow.progress import Progress, silent
-from streamflow.scores.column_scoring import score_columns
-from streamflow.serving.feature_status import Clock
-from streamflow.serving.scoring import Served
+from streamflow.scores.scorer import Scorer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CHUNK_ROWS = 16_384
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """How rows are scored, and the number of the unfinished scoring that they are stored in."""
-
-    served: Served
-    clock: Clock
-    stale_features: Literal["refuse", "warn"]
-    unfinished_id: int
-
-    def scored(self, rows: pa.RecordBatch) -> pa.Table:
-        """The scores of the rows: entity, probability and label, or the code of the problem."""
-        import pyarrow as pa
-
-        views = self.served.schema.views
-        times = pa.RecordBatch.from_arrays([rows.column(time_of(one)) for one in views], [*views])
-        found = score_columns(self.served, rows, times, self.clock, self.stale_features)
-        problems = found.problems
-        codes = [None] * rows.num_rows
-        for row, problem in problems.items():
-            codes[row] = problem.code  # type: ignore[call-overload]
-        without = pa.array([code is not None for code in codes], pa.bool_())
-        nothing = pa.nulls(rows.num_rows)
-        return pa.table(
-            {
-                "unfinished_id": pa.array([self.unfinished_id] * rows.num_rows, pa.int64()),
-                "entity_id": rows.column(self.served.schema.join_key),
-                "probability": _unless(without, nothing, found.probabilities, pa.float64()),
-                "label": _unless(without, nothing, found.labels, pa.int64()),
-                "problem": pa.array(codes, pa.string()),
-            }
-        )
-
-
-def _unless(without: pa.Array, nothing: pa.Array, values: object, kind: pa.DataType) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.if_else(without, nothing.cast(kind), pa.array(values, kind))
 
 
 def chunks(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -86,14 +43,28 @@ def score_chunks(
     before: int = database.row("count_unfinished_scores", unfinished_id=scorer.unfinished_id)[
         "entities"
     ]
+    score = partial(_score_chunk, database, scorer, some_are_stored=bool(before))
+    return in_threads(score, chunks(batches, CHUNK_ROWS), cores, progress)
+
+
+def in_threads(
+    work: Callable[[pa.RecordBatch], int],
+    chunks: Iterable[pa.RecordBatch],
+    cores: int,
+    progress: Progress = silent,
+) -> int:
+    """Do the work, which returns the number of rows, for each chunk; returns the rows of all.
+
+    Each thread may have a connection to the database.
+    """
     rows, done = 0, 0
     waiting: set[Future[int]] = set()
     threads = max(1, min(cores, MAX_CONNECTIONS - 1))
     with ThreadPoolExecutor(threads, "score") as pool:
         try:
-            for chunk in chunks(batches, CHUNK_ROWS):
+            for chunk in chunks:
                 rows += chunk.num_rows
-                waiting.add(pool.submit(_score_chunk, database, scorer, chunk, bool(before)))
+                waiting.add(pool.submit(work, chunk))
                 while len(waiting) > threads + 1:
                     ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     done += sum(one.result() for one in ended)
@@ -106,12 +77,23 @@ def score_chunks(
 
 
 def _score_chunk(
-    database: Database, scorer: Scorer, chunk: pa.RecordBatch, some_are_stored: bool
+    database: Database, scorer: Scorer, chunk: pa.RecordBatch, *, some_are_stored: bool
 ) -> int:
     left = _not_stored(database, scorer, chunk) if some_are_stored else chunk
     if left.num_rows:
-        database.copy("copy_unfinished_scores", _csv(scorer.scored(left)))
+        store(database, scorer.scored(left))
     return int(chunk.num_rows)
+
+
+def store(database: Database, scored: pa.Table | pa.RecordBatch) -> int:
+    """Store rows as `Scorer.scored` makes them; returns how many."""
+    import pyarrow.csv
+
+    content = io.BytesIO()
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
+    pyarrow.csv.write_csv(scored, content, options)
+    database.copy("copy_unfinished_scores", content.getvalue())
+    return int(scored.num_rows)
 
 
 def _not_stored(database: Database, scorer: Scorer, chunk: pa.RecordBatch) -> pa.RecordBatch:
@@ -127,12 +109,3 @@ def _not_stored(database: Database, scorer: Scorer, chunk: pa.RecordBatch) -> pa
     )
     stored = pa.array([row["entity_id"] for row in found], entities.type)
     return chunk.filter(pc.invert(pc.is_in(entities, value_set=stored)))
-
-
-def _csv(table: pa.Table) -> bytes:
-    import pyarrow.csv
-
-    content = io.BytesIO()
-    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
-    pyarrow.csv.write_csv(table, content, options)
-    return content.getvalue()

@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from streamflow.errors import FeatureStoreUnavailable, NoProductionModel
 from streamflow.features import month_rows
+from streamflow.features.engines.spark_history import SparkHistory
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.months import learned_at, require_past
 from streamflow.history.withdrawals.known_rows import known_rows
@@ -17,8 +18,8 @@ from streamflow.postgres.queries import identifier
 from streamflow.progress import Progress, silent
 from streamflow.promotion.admission.admitted_reader import AdmittedReader
 from streamflow.registry.records import ModelVersion
-from streamflow.scores import chunks, unfinished
-from streamflow.scores.chunks import Scorer
+from streamflow.scores import chunks, spark_scoring, unfinished
+from streamflow.scores.scorer import Scorer
 from streamflow.scores.scorings import Scoring
 from streamflow.scores.unfinished import ScoringKey
 from streamflow.serving.feature_status import Clock
@@ -66,7 +67,6 @@ def score(
         progress("fetch the version")
         judged = judged_version.judged_version(platform, chosen)
         join = judged_version.join_of(platform, judged, known_at)
-        batches = month_rows.month_rows(platform.history, use_case, as_of, known_at, join)
         number = unfinished.begin(database, key)
         served = Served(chosen, judged.model)
         moment = event_timestamp(as_of)
@@ -77,7 +77,16 @@ def score(
             number,
         )
         progress("score")
-        rows = chunks.score_chunks(database, scorer, batches, cores(), progress)
+        history = platform.history
+        if isinstance(history, SparkHistory):
+            month = spark_scoring.Month(use_case, as_of, known_at, join)
+            files = platform.production.download(chosen)
+            rows = spark_scoring.score_month(
+                database, history, month, scorer, files, cores(), progress
+            )
+        else:
+            batches = month_rows.month_rows(history, use_case, as_of, known_at, join)
+            rows = chunks.score_chunks(database, scorer, batches, cores(), progress)
         progress("rank")
         stored = database.row("count_unfinished_scores", unfinished_id=number)["entities"]
         if stored != rows:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from streamflow.columnar.session import HistoryView, Session
+from streamflow.features.engines.spark_history import SparkHistory
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.parquet.history_files import history_files
 from streamflow.postgres.database import Database
@@ -21,18 +22,21 @@ def history_database(
     are read with, if that is another.
 
     Where history is in Apache Iceberg, both are a session of DuckDB that reads its tables; for the
-    engine `duckdb`, the second one is a session over history's copy in the home. DuckDB is opened
-    when it is first needed.
+    engines `duckdb` and `spark`, the second one is a session over its copy in the home. DuckDB is
+    opened when it is first needed, and Spark at the first join.
     """
     session: Session
     if settings.history != "postgres":
         session = IcebergSession(database, settings.history, settings.engine_memory, settings.spill)
-    elif settings.engine == "duckdb":
+    elif settings.engine != "postgres":
 
         def histories(of: Database, use_case: str) -> Mapping[str, HistoryView]:
             return history_files(of, use_case, settings.home).tables
 
-        session = Session(database, histories, settings.engine_memory, settings.spill)
+        arguments = database, histories, settings.engine_memory, settings.spill
+        session = Session(*arguments)
+        if settings.engine == "spark":
+            session = SparkHistory(*arguments, settings.scratch, settings.spark_remote)
     else:
         yield database, None
         return

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from streamflow.columnar.session import Session
+from streamflow.features.engines.spark_history import SparkHistory
 from streamflow.postgres.database import Database
 from streamflow.use_case import UseCase
 
@@ -30,7 +31,8 @@ class RetrievalJob(Protocol):
 def offline_store(
     database: Database, use_case: UseCase, known_at: datetime | None
 ) -> dict[str, object] | None:
-    """Feast's configuration of the store where it isn't PostgreSQL, None where it is."""
+    """Feast's configuration of the store where it isn't PostgreSQL, None where it is. That of Spark
+    is DuckDB's over the same copy: it materializes, and is what Spark's joins are made after."""
     if not isinstance(database, Session):
         return None
     return {
@@ -42,14 +44,17 @@ def offline_store(
 
 
 def historical_features(
+    database: Database,
     store: FeatureStore,
     views: list[FeatureView],
     features: list[str],
     query: str,
     moment: datetime,
 ) -> RetrievalJob:
-    """The job of the store's engine for a query of entity rows that all have the event timestamp
-    `moment` (UTC)."""
+    """The job of the engine that reads history of `database`, for a query of entity rows that all
+    have the event timestamp `moment` (UTC). `store` is a store of that engine."""
+    if isinstance(database, SparkHistory):
+        return database.historical_features(store, views, features, query, moment)
     from feast.infra.offline_stores.offline_utils import get_offline_store_from_config
 
     engine = get_offline_store_from_config(store.config.offline_store)
@@ -60,6 +65,7 @@ def historical_features(
 
 
 def newest_rows(
+    database: Database,
     store: FeatureStore,
     key: str,
     views: list[FeatureView],
@@ -89,8 +95,10 @@ def newest_rows(
             times,
             moment,
         )
-    wanted = [
-        f"{view.name}:{name}" for view, names in zip(views, features, strict=True) for name in names
-    ]
-    job = historical_features(store, views, wanted, query, moment)
+    job = historical_features(database, store, views, all_features(views), query, moment)
     return job.record_batches(ordered_by=[key])
+
+
+def all_features(views: list[FeatureView]) -> list[str]:
+    """Each feature of the views by its name to Feast."""
+    return [f"{view.name}:{field.name}" for view in views for field in view.features]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from streamflow.errors import ModelRefused
 from streamflow.features import month_rows
-from streamflow.features.feature_join import time_of
+from streamflow.features.engines.row_columns import time_of
 from streamflow.lineage.judged_version import JudgedVersion, join_of
 from streamflow.platform import Platform
 from streamflow.scores.scorings import Scoring

@@ -1308,6 +1308,9 @@ FROM STDIN WITH (FORMAT csv)
 SELECT count(*) AS entities FROM streamflow.unfinished_scores
 WHERE unfinished_id = %(unfinished_id)s
 
+-- name: stored_entities
+SELECT entity_id FROM streamflow.unfinished_scores WHERE unfinished_id = %(unfinished_id)s
+
 -- name: scored_between
 SELECT entity_id FROM streamflow.unfinished_scores
 WHERE unfinished_id = %(unfinished_id)s AND entity_id BETWEEN %(first)s AND %(last)s
