@@ -52,7 +52,7 @@ ALLOWED = {
     "prometheus_client": {"streamflow/api/telemetry/"},
     "typer": {"streamflow/cli/"},
 }
-EXTENDING_ICEBERG = ("catalog", "data_files", "object_store", "tables")
+EXTENDING_ICEBERG = ("catalog", "data_files", "moving", "object_store", "tables")
 MOST_MODULES, MOST_TOP_MODULES = 18, 14
 HEAVY = (
     "adbc_driver_manager",

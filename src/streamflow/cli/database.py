@@ -25,6 +25,35 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+@app.command(
+    name="move-history", epilog="Example: streamflow move-history --to file:///srv/history"
+)
+def move_history(
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="LOCATION", help="A folder or an object store: file:///…, s3://… or gs://…"
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Move history from PostgreSQL to tables of Apache Iceberg; all tables or none."""
+    from streamflow.operations import move_history as moving
+
+    with open_platform() as platform, show_progress(json, "move-history") as progress:
+        done = moving.move_history(platform, to, progress)
+
+    def print_text() -> None:
+        if done.tables:
+            rows = [[one.history, f"{one.rows:,}", str(one.files)] for one in done.tables]
+            print_table("moved", ["history", "rows", "files"], rows)
+        else:
+            print(f"History is in {done.location} already.")
+        print(f"From now on: STREAMFLOW_HISTORY={done.location} and STREAMFLOW_ENGINE=duckdb")
+
+    print_result(asdict(done), json, print_text)
+
+
 @app.command(epilog="Example: streamflow migrate")
 def migrate(json: Json = False) -> None:
     """Bring the database's schema up to date, and its roles if STREAMFLOW_ROLE_PASSWORDS is set."""

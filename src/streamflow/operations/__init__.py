@@ -11,6 +11,7 @@ __all__ = [
     "demo",
     "first_model",
     "forgetting",
+    "move_history",
     "processes",
     "prune",
     "restore",

@@ -192,3 +192,23 @@ SELECT line, id AS value, min(other) AS other
 FROM pairs
 GROUP BY line, id
 ORDER BY line
+
+-- name: record_departed
+SELECT %(unfinished_id)s, {key}, 'departed'
+FROM (
+    SELECT {key} FROM {history} AS history
+    WHERE as_of < %(as_of)s AND recorded_at <= %(known_at)s
+    EXCEPT
+    SELECT {key} FROM {history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+) AS gone
+
+-- name: brought
+-- Rows of history that a query of PostgreSQL is joined with.
+SELECT * FROM {rows} AS brought
+
+-- name: brought_of_month
+SELECT * FROM {rows} AS brought WHERE as_of = %(as_of)s
+
+-- name: brought_of_entities
+SELECT * FROM {rows} AS brought WHERE {key} = ANY(%(entities)s::text[])

@@ -9,13 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.columnar.literals import rendered
 from streamflow.columnar.session import READS_HISTORY, HistoryView, Session
 from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
+from streamflow.history.iceberg.brought_rows import BROUGHT, bring, query_of
 from streamflow.history.iceberg.staged_queries import (
+    COPIED,
     STAGED_READS,
     STAGED_WRITES,
     UNNEEDED,
@@ -49,6 +52,7 @@ class IcebergSession(Session):
         self.location = location
         self._known: dict[str, HistoryView] = {}
         self._states: dict[str, str] = {}
+        self._numbers = count()
         self._thread_state = threading.local()
 
     @cached_property
@@ -99,8 +103,8 @@ class IcebergSession(Session):
                 "have yet.",
                 "Use STREAMFLOW_HISTORY=postgres with this use case.",
             )
-        if name == "add_absences":
-            self._add_absences(name, identifiers, values)
+        if name in COPIED:
+            self._copy_rows(name, identifiers, values)
             return self._database.execute("nothing")
         return super().execute(name, identifiers, **values)
 
@@ -108,6 +112,8 @@ class IcebergSession(Session):
         self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> list[Row]:
         """All rows of the named query, as this thread's transaction sees them."""
+        if name in BROUGHT and identifiers is not None:
+            return self._with_rows_brought(name, identifiers, values)
         if name in self.reads:
             values = values_for_duckdb(name, values)
         return super().rows(name, identifiers, **values)
@@ -217,17 +223,36 @@ class IcebergSession(Session):
             cursor.execute(text)
         self._thread_state.staged.add((identifiers or {})[made].as_string(None))
 
-    def _add_absences(
+    def _copy_rows(
         self, name: str, identifiers: Identifiers | None, values: dict[str, object]
     ) -> None:
+        text = rendered(name, identifiers, values)
+        self.before_reading(text)
         with self.cursor() as cursor, self.connection() as connection:
-            found = cursor.sql(rendered(name, identifiers, values))
-            query = self._database.render("copy_absences").encode()
+            found = cursor.sql(text)
+            query = self._database.render(COPIED[name]).encode()
             with connection.cursor() as writer, writer.copy(query) as copy:
                 for batch in found.to_arrow_reader(100_000):
                     for row in zip(*(one.to_pylist() for one in batch.columns), strict=True):
                         copy.write_row(row)
         self._states.clear()
+
+    def _with_rows_brought(
+        self, name: str, identifiers: Identifiers, values: dict[str, object]
+    ) -> list[Row]:
+        """The rows of a query of PostgreSQL, after the rows of history in it were brought there."""
+        with self.transaction():
+            parts = dict(identifiers)
+            for part in BROUGHT[name]:
+                if not _OF_HISTORY.search(parts[part].as_string(None)):
+                    continue
+                text = query_of(name, part, parts, values)
+                self.before_reading(text)
+                with self.cursor() as cursor:
+                    batches = cursor.sql(text).to_arrow_reader(100_000)
+                    place = f"brought_{next(self._numbers)}"
+                    parts[part] = bring(self._database, place, batches)
+            return self._database.rows(name, parts, **values)
 
     def _forget_transaction(self) -> None:
         """Drop what was staged; files of a transaction that failed are in no table."""

@@ -11,11 +11,13 @@ STAGED_READS = frozenset(
         *("similar_ids", "count_dates_after", "dates_after", "months_with_same_rows"),
         *("month_exists", "recorded_before", "count_only_in_history", "count_new_entities"),
         *("count_staged_labels", "count_without_row", "count_nulls", "count_added"),
-        "count_beyond_float",
+        *("count_beyond_float", "history_of_entity", "frequent_values"),
     }
 )
 # Those that make tables of DuckDB, which are dropped at the end of the transaction.
 STAGED_WRITES = frozenset({"create_staging", "create_latest", "create_gone", "create_nothing_gone"})
+# Those whose rows go to tables of PostgreSQL, with the COPY that takes them.
+COPIED = {"add_absences": "copy_absences", "record_departed": "copy_departed"}
 # Those that there is nothing to do for.
 UNNEEDED = frozenset({"analyze_staging", "analyze_history", "enlarge_memory", "begin_appending"})
 

@@ -74,6 +74,11 @@ def require_place(database: Database, use_case: str, location: str) -> None:
             f"History of {use_case!r} is in PostgreSQL, and STREAMFLOW_HISTORY={location}.",
             "Set STREAMFLOW_HISTORY=postgres.",
         )
+    require_location(database, use_case, location)
+
+
+def require_location(database: Database, use_case: str, location: str) -> None:
+    """Raise InvalidSettings if the use case's history is in another location."""
     placed = database.row("iceberg_location", use_case=use_case)["location"]
     if placed not in (None, location):
         raise InvalidSettings(

@@ -742,6 +742,29 @@ WHERE NOT EXISTS (SELECT 1 FROM {staging} AS staging WHERE staging.{key} = lates
 COPY streamflow.absences (use_case, history, entity, event_timestamp, recorded_at, ingestion_id)
 FROM STDIN
 
+-- name: copy_departed
+COPY streamflow.unfinished_scores (unfinished_id, entity_id, problem) FROM STDIN
+
+-- name: create_brought
+CREATE TEMPORARY TABLE {table} ({columns}) ON COMMIT DROP
+
+-- name: histories_here
+SELECT relname AS table_name
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %(use_case)s AND relkind = 'r'
+  AND (right(relname, 8) = '_history' OR right(relname, 7) = '_events')
+ORDER BY relname
+
+-- name: months_of_history
+SELECT as_of, count(*) AS rows FROM {history} GROUP BY as_of ORDER BY as_of
+
+-- name: rows_in_order
+SELECT {columns} FROM {history} WHERE as_of = %(as_of)s ORDER BY {key} COLLATE "C", recorded_at
+
+-- name: drop_history
+DROP TABLE {history}
+
 -- name: iceberg_tables
 SELECT table_name, metadata_location
 FROM streamflow.iceberg_tables
