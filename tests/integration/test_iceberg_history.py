@@ -374,3 +374,8 @@ def test_a_history_that_is_moved_is_the_same_and_old_runs_are_identical(
         assert isinstance(now, Assembled)
         assert isinstance(then, Assembled)
         assert "training_set" in differences(now, then)
+
+
+def test_an_error_of_another_file_isnt_taken_for_one_of_history(other: Platform) -> None:
+    with pytest.raises(FileNotFoundError), other.database.transaction():
+        raise FileNotFoundError("a list")

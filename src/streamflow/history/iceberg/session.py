@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from streamflow.history.iceberg.catalog import Catalog
 
 
+_MAKE_ROOM = (
+    "Make room there, or let it be written, and run the same command again; nothing was added."
+)
 # The use case of each history in a query.
 _OF_HISTORY = re.compile(r'"((?:[^"]|"")+)"\."(?:[^"]|"")+_history"')
 
@@ -64,10 +67,7 @@ class IcebergSession(Session):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """As the database has it: with what is staged and written to tables of Iceberg meanwhile.
-
-        Raises FeatureStoreUnavailable if files can't be written.
-        """
+        """As the database has it, with what is staged and written to tables of Iceberg."""
         state = self._thread_state
         if getattr(state, "files", None) is not None:
             with self._database.transaction():
@@ -75,7 +75,7 @@ class IcebergSession(Session):
             return
         state.files, state.staged = [], set()
         try:
-            with self._files_written(), self._database.transaction():
+            with self._database.transaction():
                 yield
             state.files.clear()
         finally:
@@ -95,7 +95,8 @@ class IcebergSession(Session):
             from streamflow.history.iceberg import tables
 
             change = tables.create if name == "create_history" else tables.change
-            change(self._database, self.catalog, self.location, **values)
+            with self._files("written to", _MAKE_ROOM):
+                change(self._database, self.catalog, self.location, **values)
             return self._database.execute("nothing")
         if name == "create_events":
             raise InvalidSettings(
@@ -156,7 +157,18 @@ class IcebergSession(Session):
         self, name: str, identifiers: Identifiers, use_case: str, history: str, **values: object
     ) -> int:
         """Write the rows of a query such as `add_all` to the table of a history, in the order of
-        their keys; returns how many there are."""
+        their keys; returns how many there are. Raises FeatureStoreUnavailable."""
+        with self._files("written to", _MAKE_ROOM):
+            return self._add_rows(name, identifiers, use_case, history, values)
+
+    def _add_rows(
+        self,
+        name: str,
+        identifiers: Identifiers,
+        use_case: str,
+        history: str,
+        values: dict[str, object],
+    ) -> int:
         from streamflow.history.iceberg.data_files import require_durable_metadata, write_file
 
         as_of, ingestion = values["as_of"], values["ingestion_id"]
@@ -191,7 +203,7 @@ class IcebergSession(Session):
         for row in found:
             place = row["metadata_location"]
             if place not in self._known:
-                with self._files_read():
+                with self._files("read from", "Let it be read, and run the same command again."):
                     table = self.catalog.table_at(use_case, row["table_name"], place)
                     self._known[place] = history_view(table)
             views[row["table_name"]] = self._known[place]
@@ -271,22 +283,10 @@ class IcebergSession(Session):
                     cursor.execute(f"DROP TABLE IF EXISTS {table}")
 
     @contextmanager
-    def _files_written(self) -> Iterator[None]:
+    def _files(self, done: str, advice: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise FeatureStoreUnavailable(
-                f"History can't be written to {self.location}: {error.strerror or error}.",
-                "Make room there, or let it be written, and run the same command again; nothing "
-                "was added.",
-            ) from error
-
-    @contextmanager
-    def _files_read(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise FeatureStoreUnavailable(
-                f"History can't be read from {self.location}: {error.strerror or error}.",
-                "Let it be read, and run the same command again.",
+                f"History can't be {done} {self.location}: {error.strerror or error}.", advice
             ) from error
