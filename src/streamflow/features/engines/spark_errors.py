@@ -51,9 +51,8 @@ def spark_errors(remote: str | None, what: str) -> Iterator[None]:
     except StreamFlowError:
         raise
     except Exception as error:
-        said = one_line(error)
         raise FeatureStoreUnavailable(
-            f"{what} on Spark ({shown(remote)}) failed: {said}.", _next(said)
+            f"{what} on Spark ({shown(remote)}) failed: {one_line(error)}.", _next(str(error))
         ) from error
 
 
