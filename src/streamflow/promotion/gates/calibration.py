@@ -39,8 +39,8 @@ def calibration_gate(
             "failed",
             f"The scores of version {versions.candidate} aren't the shares of true labels: they "
             f"are off by more than {bound:g}. {shown}",
-            "Calibrate the estimator (scikit-learn's CalibratedClassifierCV, no class weights) and "
-            "train again with `streamflow train`.",
+            "Train again with corrected probabilities: `streamflow train --as-of DATE --calibrate "
+            "sigmoid`.",
             figures,
         )
     if "passed" in outcomes:
