@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.engine_story import (
 from tests.spark.cluster import Cluster, Gate
 from tests.statements import execute
 
+from churn.model import lightgbm, logistic_regression, xgboost
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.pipeline import train
 from streamflow.platform import Platform
@@ -27,12 +29,12 @@ from streamflow.scores.everyone import score
 
 pytestmark = pytest.mark.usefixtures("without_plots", "spark")
 
-MODELS = ["logistic_regression", "lightgbm", "xgboost"]
+MODELS = {"logistic_regression": logistic_regression, "lightgbm": lightgbm, "xgboost": xgboost}
 
 
 @pytest.fixture
 def story(ready: Platform, tmp_path: Path) -> Story:
-    """A February in which some can't be scored: a value never seen, one that is missing."""
+    """A February that was corrected in part."""
     told = new_story(ready, tmp_path / "files")
     readings = month(told.shape, 6)["readings"]
     told.load({"readings": readings[:-3]}, 2, FEBRUARY)
@@ -40,7 +42,9 @@ def story(ready: Platform, tmp_path: Path) -> Story:
 
 
 def trained(ready: Platform, model: str | None = None) -> int:
-    return int(train.train(ready, JANUARY, model, 7, NOW, known_at=day(0)).version or 0)
+    models = {**ready.use_case.models, **MODELS}
+    able = replace(ready, use_case=replace(ready.use_case, models=models))
+    return int(train.train(able, JANUARY, model, 7, NOW, known_at=day(0)).version or 0)
 
 
 def scores(ready: Platform, number: int) -> list[tuple[Any, ...]]:
@@ -72,7 +76,6 @@ def test_executors_score_to_the_bit_as_this_process_does(
             for one, known in ((story.ready, day(3)), (other, day(4)))
         ]
     assert found[0] == found[1]
-    assert {row[-1] for row in found[0]} > {None}
     assert len(found[0]) > 20
 
 
@@ -115,7 +118,8 @@ def test_what_is_stored_is_not_scored_again(
         monkeypatch.setattr(spark_scoring, "store", half)
         with pytest.raises(KeyboardInterrupt):
             score(other, FEBRUARY, "ann", NOW, known_at=day(3), version=version)
-        assert execute(other.database, "SELECT count(*) AS n FROM streamflow.scores")[0]["n"] == 0
+        stored_scores = execute(other.database, "SELECT 1 FROM streamflow.scores").fetchall()
+        assert stored_scores == []
         (first,) = stored
         assert first > 0
         monkeypatch.setattr(spark_scoring, "store", counted)

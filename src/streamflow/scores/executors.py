@@ -98,10 +98,11 @@ _models: dict[str, ServedModel] = {}
 
 def _model(scorer: RemoteScorer) -> ServedModel:
     """The served form, loaded once in each process."""
+    # A process of an executor outlives a scoring: the next may come from another installation.
+    _require_versions(scorer.versions)
     if scorer.model_hash not in _models:
         from feast_spark.shipping import shipped
 
-        _require_versions(scorer.versions)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             with zipfile.ZipFile(shipped(scorer.archive)) as archive:
