@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.changing_case import ENTITIES, KEY, OUTCOMES, Shape, month, shaped
 from tests.columnar_history import plain
-from tests.integration.test_engines import (
+from tests.engine_story import (
     FEBRUARY,
     JANUARY,
     LATE,
