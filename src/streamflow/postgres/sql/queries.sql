@@ -798,6 +798,9 @@ INSERT INTO streamflow.iceberg_namespace_properties
 VALUES ('streamflow', %(use_case)s, 'location', %(location)s)
 ON CONFLICT DO NOTHING
 
+-- name: history_can_be_elsewhere
+SELECT to_regclass('streamflow.iceberg_namespace_properties') IS NOT NULL AS exists
+
 -- name: iceberg_location
 SELECT min(property_value) AS location
 FROM streamflow.iceberg_namespace_properties
