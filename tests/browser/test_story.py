@@ -72,6 +72,8 @@ def test_the_whole_story(
         serving(team.home, team.environment()) as child,
         looking(browser, 1440, "light", java_script_enabled=scripts) as page,
     ):
+        # Without JavaScript, a click lasts until the act is done.
+        page.set_default_timeout(PATIENCE_SECONDS * 1000)
         api = child.command.ready_url.removesuffix("/ready")
         with signed_in(page, address, ann):
             find_somebody_and_read_why(page)
