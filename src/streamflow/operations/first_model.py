@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
-from streamflow.errors import UntrainableData
 from streamflow.history.months import labelled_months
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
@@ -15,7 +14,7 @@ from streamflow.pipeline.ingest import MonthFiles, ingest, ingest_months
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
 from streamflow.progress import Progress
-from streamflow.training.calibrated.estimator import CalibrationMethod
+from streamflow.training.calibrated.estimator import CalibrationMethod, TooFewToCalibrate
 from streamflow.training.evaluation import auc_in_words
 from streamflow.training.split import Choice
 
@@ -67,7 +66,7 @@ def first_model(
     progress("train")
     try:
         done = train.train(platform, as_of, None, 42, now, choice=choice, who=who)
-    except UntrainableData:  # for another reason than the calibration, it is raised again
+    except TooFewToCalibrate:
         plain = replace(choice, calibrate=None)
         done = train.train(platform, as_of, None, 42, now, choice=plain, who=who)
     return FirstModel(

@@ -1,9 +1,9 @@
 """Shadow scores: the challenger scores in a thread what the version in Production has answered.
 
 The event loop puts what was answered into a queue, a thread scores it some tenths of a second
-later, several rows in one call, and writes both scores to the prediction log. What doesn't fit into
-the queue is dropped and counted. No answer waits for any of this, but for the few rows that are
-scored in one call: Python runs one thread at a time.
+later, many rows in one call, and writes both scores to the prediction log. What doesn't fit into
+the queue is dropped and counted. No answer waits for any of this, but for Python's part of one such
+call: Python runs one thread at a time.
 """
 
 from __future__ import annotations

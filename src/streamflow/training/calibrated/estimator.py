@@ -20,6 +20,10 @@ Fold = tuple[RowNumbers, RowNumbers]
 FOLDS = 5
 
 
+class TooFewToCalibrate(UntrainableData):
+    """The rows to train on can't be divided into folds that have both labels."""
+
+
 def calibrated(estimator: Estimator, method: CalibrationMethod, folds: Sequence[Fold]) -> Estimator:
     """The estimator (unfitted) whose probabilities will be corrected by what `folds` show."""
     from sklearn.calibration import CalibratedClassifierCV
@@ -65,7 +69,7 @@ def calibration_folds(entities: Sequence[str], labels: Labels, random_state: int
     """Parts of the training rows, each given by its entity and its label (0 or 1): the rows that a
     model is fitted to, and those that it hasn't seen, of no entity that it has.
 
-    Raises UntrainableData if there are too few of one label.
+    Raises TooFewToCalibrate if there are too few of one label.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -80,7 +84,7 @@ def calibration_folds(entities: Sequence[str], labels: Labels, random_state: int
         else:
             found = list(StratifiedGroupKFold(**how).split(rows, labels, groups))
     if not found or any(len(np.unique(labels[training])) < 2 for training, _ in found):
-        raise UntrainableData(
+        raise TooFewToCalibrate(
             f"The {len(labels):,} rows to train on can't be divided to calibrate on: there are too "
             "few of one label.",
             "Train without --calibrate, or take in more months with `--months`.",
