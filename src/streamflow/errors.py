@@ -35,7 +35,7 @@
     │   ├── LabelsNotMatured         labels that could not be known yet
     │   ├── UnknownIngestion         a number that no ingestion has; as AnotherMonth in `history`
     │   ├── LimitRefused, TooLongForExcel, ContactsRefused, OtherList, UnknownList: of lists
-    │   └── UntrainableData          too few rows, one class, nulls, ...; TooFewToCalibrate elsewhere
+    │   └── UntrainableData          too few rows, one class, nulls; TooFewToCalibrate elsewhere
     ├── ServiceUnavailable           something that we depend on doesn't answer
     │   ├── DatabaseUnavailable, MlflowUnavailable, FeatureStoreUnavailable
     │   ├── Overloaded               more requests than can be served in time
