@@ -53,11 +53,13 @@ class FakeWriter:
 class World:
     """A log over a fake writer, and what its metrics were told."""
 
-    def __init__(self, max_waiting=10):
+    def __init__(self, max_waiting=10, pause_seconds=0.001):
         self.writer = FakeWriter()
         self.told = [0, 0]
         self.waiting = None
-        self.log = PredictionLog(self.writer, self, max_waiting=max_waiting, pause_seconds=0.001)
+        self.log = PredictionLog(
+            self.writer, self, max_waiting=max_waiting, pause_seconds=pause_seconds
+        )
 
     def record_log_added(self, rows):
         pass
@@ -230,3 +232,21 @@ def test_a_partition_is_named_by_its_day(day):
 )
 def test_a_table_of_another_name_is_no_partition_of_a_day(name):
     assert partitions.partition_day(name) is None
+
+
+def test_rows_that_come_during_a_write_wait_for_the_next_one():
+    world = World(pause_seconds=60)
+    write = world.writer.write
+
+    def write_while_another_comes(batches):
+        world.writer.write = write
+        world.put(2)
+        write(batches)
+
+    world.writer.write = write_while_another_comes
+    world.put(1)
+    world.log.start()
+    eventually(lambda: world.waiting == 1)
+    assert world.writer.written == [1]
+    world.log.close()
+    assert world.writer.written == [1, 2]

@@ -126,12 +126,15 @@ class PredictionLog:
         self._writer.close()
 
     def _write_queue(self) -> bool:
-        """Write all that is in the queue; whether that succeeded."""
+        """Write all that is in the queue now; whether that succeeded."""
         succeeded = False
+        # Not what comes meanwhile: under load, each write would be followed by another one of the
+        # few rows that came during it, without a pause.
+        left = len(self._queue)
         try:
             self._writer.prepare()
-            while self._pending or self._queue:
-                self._write_some()
+            while self._pending or left > 0:
+                left -= self._write_some()
             succeeded = True
         except Exception as error:
             if not self._failing:
@@ -143,10 +146,13 @@ class PredictionLog:
         self._publish(succeeded)
         return succeeded
 
-    def _write_some(self) -> None:
+    def _write_some(self) -> int:
+        """Write a part of the queue; how many of its entries were taken out."""
+        entries = 0
         rows = sum(one.number for one in self._pending)
         while self._queue and rows < _MAX_WRITTEN_TOGETHER:
             taken = self._queue.popleft()
+            entries += 1
             encoded = [taken] if isinstance(taken, EncodedRows) else list(self._encoded(taken))
             self._pending += encoded
             rows += sum(one.number for one in encoded)
@@ -160,6 +166,7 @@ class PredictionLog:
             self._written += rows
             self._metrics.record_log_seconds(time.monotonic() - began)
         self._pending = []
+        return entries
 
     def _encoded(self, rows: UnencodedRows) -> Iterator[EncodedRows]:
         served, requests, results, moment = rows
