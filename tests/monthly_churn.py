@@ -13,6 +13,6 @@ from streamflow.use_case import Retraining
 use_case = replace(
     churn,
     default_model="logistic_regression",
-    gates=LENIENT,
+    gates=replace(LENIENT, segments=churn.gates.segments),
     retraining=Retraining(cool_down=timedelta(days=80), fewest_new_labels=100),
 )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import calendar
 import csv
 import json
 import os
@@ -24,17 +23,12 @@ from psycopg.rows import dict_row
 from tests import killing
 from tests.e2e import forked
 from tests.json_schema import violations
+from tests.month_files import month_end
 
 pytestmark = pytest.mark.slow
 
 MONTHS, KILLED_MONTHS, ENTITIES = 12, 3, 700
 DOCS = Path(__file__).parents[2] / "docs"
-
-
-def last_day(number: int) -> date:
-    """Of the month with this number, 0 is January 2024."""
-    year, month = 2024 + number // 12, number % 12 + 1
-    return date(year, month, calendar.monthrange(year, month)[1])
 
 
 @dataclass
@@ -51,7 +45,7 @@ class Company:
 
     def month(self, number: int, kill_after: float | None = None) -> dict[str, Any]:
         """What the month says at its end; empty if it was killed."""
-        folder, as_of = self.data / f"month_{number:03}", str(last_day(number))
+        folder, as_of = self.data / f"month_{number:03}", str(month_end(number))
         started = time.monotonic()
         done = self.do("run-month", str(folder), "--as-of", as_of, "--json", kill_after=kill_after)
         self.seconds.append(time.monotonic() - started)
@@ -157,18 +151,18 @@ def test_twelve_months_by_the_command_alone(
     schema = json.loads((DOCS / "month.schema.json").read_text(encoding="utf-8"))
     for number, month in enumerate(said):
         assert violations(month, schema) == []
-        assert (month["as_of"], month["changed"]) == (str(last_day(number)), True)
+        assert (month["as_of"], month["changed"]) == (str(month_end(number)), True)
         assert month["version"] is not None
         outcomes = {step["step"]: step["outcome"] for step in month["steps"]}
         assert {outcomes[step] for step in ("ingest", "materialize", "monitor", "score")} == {
             "done"
         }
         report = Path(month["report"]).read_text()
-        assert f"the month of {last_day(number)}" in report
+        assert f"the month of {month_end(number)}" in report
     trained = [month["challenger"] for month in said if month["challenger"]]
     assert trained == [*range(1, len(trained) + 1)]
     assert 3 <= len(trained) <= 5  # the cool-down holds off the others
-    rows = left(team.place, last_day(MONTHS))
+    rows = left(team.place, month_end(MONTHS))
     # What came true of each month, also of those whose challenger took over; not of the first,
     # which the only version has learned from.
     judged = {
@@ -176,7 +170,7 @@ def test_twelve_months_by_the_command_alone(
         for row in rows["monitored"]
         if row["subject"] == "quality" and row["what"].startswith("all ")
     }
-    assert judged == {str(last_day(number)) for number in range(1, MONTHS)}
+    assert judged == {str(month_end(number)) for number in range(1, MONTHS)}
     assert {row["as_of"] for row in rows["monitored"] if row["subject"] == "score"}
     scored = {(row["as_of"]) for row in rows["scores"]}
     assert len(scored) == MONTHS
@@ -186,7 +180,7 @@ def test_twelve_months_by_the_command_alone(
         again = team.month(number)
         assert not again["changed"], [one for one in again["steps"] if one["changed"]]
         assert again["status"] == said[number]["status"]
-    assert left(team.place, last_day(MONTHS)) == rows
+    assert left(team.place, month_end(MONTHS)) == rows
 
 
 def test_months_that_are_killed_and_run_again_end_as_if_undisturbed(
@@ -205,7 +199,7 @@ def test_months_that_are_killed_and_run_again_end_as_if_undisturbed(
         month = killed.month(number)
         for what in ("status", "version", "challenger", "alarms"):
             assert month[what] == said[number][what]
-    until = last_day(KILLED_MONTHS - 1)
+    until = month_end(KILLED_MONTHS - 1)
     expected, found = left(team.place, until), left(killed.place, until)
     expected["history"] = expected["history"][: len(found["history"])]
     for name, rows in expected.items():
@@ -216,7 +210,7 @@ def test_an_export_that_is_killed_and_run_again_is_whole_and_recorded_once(
     undisturbed: tuple[Company, list[dict[str, Any]]],
 ) -> None:
     team, _ = undisturbed
-    as_of, home = str(last_day(MONTHS - 1)), team.place.home
+    as_of, home = str(month_end(MONTHS - 1)), team.place.home
     started = time.monotonic()
     assert team.do(*export(as_of, 200, "whole.csv")).returncode == 0
     seconds = time.monotonic() - started

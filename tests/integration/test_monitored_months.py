@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -10,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from tests.conftest import OwnDatabase
+from tests.faulty_months import (
+    FAULTS,
+    Change,
+    platform_of_a_copy,
+    unchanged,
+    usage_of,
+    write_changed,
+)
 from tests.month_counts import bin_edges, churn_columns, counts
 from tests.promoting import promote
 from tests.scored_months import score_month
@@ -43,7 +49,6 @@ MONTHS = (JANUARY, FEBRUARY, MARCH)
 KNOWN = {month: datetime(2024, number + 2, 3, 6, tzinfo=UTC) for number, month in enumerate(MONTHS)}
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 USERS, SEED = 1_500, 11
-Rows = list[dict[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -74,28 +79,13 @@ def world(
 @pytest.fixture
 def copied(world: Platform, own_database: OwnDatabase) -> Iterator[Platform]:
     """The platform of a copy of that world."""
-    with own_database(world.database.url) as url:
-        settings = world.settings.model_copy(update={"database_url": SecretStr(url)})
-        with platform(settings) as ready:
-            yield ready
+    with platform_of_a_copy(world, own_database) as ready:
+        yield ready
 
 
-def load_march(
-    ready: Platform, tmp_path: Path, change: Callable[[dict[str, Rows]], None] | None = None
-) -> None:
+def load_march(ready: Platform, tmp_path: Path, change: Change = unchanged) -> None:
     """March's files, changed."""
-    source = ready.settings.home / "months" / "month_002"
-    tables: dict[str, Rows] = {}
-    for file in sorted(source.iterdir()):
-        with file.open(newline="") as lines:
-            tables[file.stem] = list(csv.DictReader(lines))
-    if change is not None:
-        change(tables)
-    for name, rows in tables.items():
-        with (tmp_path / f"{name}.csv").open("w", newline="") as lines:
-            writer = csv.DictWriter(lines, [*rows[0]])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_changed(ready.settings.home / "months" / "month_002", tmp_path, change)
     ingest(ready, tmp_path, MARCH, KNOWN[MARCH], KNOWN[MARCH], "test")
 
 
@@ -179,70 +169,17 @@ def test_a_stable_month_raises_no_alarm_and_the_same_again_adds_nothing(
     )
 
 
-def in_table(table: str, column: str, value: Callable[[int, str], str]) -> Any:
-    def change(tables: dict[str, Rows]) -> None:
-        for number, row in enumerate(tables[table]):
-            row[column] = value(number, row[column])
-
-    return change
-
-
-def five_percent_missing(tables: dict[str, Rows]) -> None:
-    tables["usage_agg_30d"] = [row for n, row in enumerate(tables["usage_agg_30d"]) if n % 20]
-
-
-def flipped_for_a_segment(tables: dict[str, Rows]) -> None:
-    two_years = {
-        row["user_id"]
-        for row in tables["subscriptions"]
-        if row["contract_type"] == "Month-to-month"
-    }
-    for row in tables["labels"]:
-        if row["user_id"] in two_years:
-            row["churn_label"] = "False" if row["churn_label"] == "True" else "True"
-
-
-FAULTS = [
-    (
-        in_table("usage_agg_30d", "watch_hours_30d", lambda _, text: f"{float(text) * 1.1:.4f}"),
-        ("scale", "watch_hours_30d"),
-    ),
-    (
-        in_table(
-            "support_agg_90d",
-            "ticket_avg_resolution_hrs_90d",
-            lambda number, text: f"{float(text) * 60:.1f}" if number % 10 == 0 else text,
-        ),
-        ("unit", "ticket_avg_resolution_hrs_90d"),
-    ),
-    (
-        in_table("subscriptions", "plan_stream_tv", lambda _, text: ""),
-        ("missing", "plan_stream_tv"),
-    ),
-    (
-        in_table(
-            "subscriptions", "net_service", lambda _, text: "DSL" if text == "Fiber optic" else text
-        ),
-        ("categories", "net_service"),
-    ),
-    (five_percent_missing, ("missing rows", "usage_agg_30d")),
-    (flipped_for_a_segment, ("quality", "users with contract_type 'Month-to-month'")),
-]
-
-
 @pytest.mark.parametrize(
-    ("fault", "named"),
+    "name",
     [
-        pytest.param(*one, id=one[1][0], marks=() if one[1][0] == "quality" else pytest.mark.slow)
-        for one in FAULTS
+        pytest.param(name, marks=() if named[0] == "quality" else pytest.mark.slow)
+        for name, (_, named) in FAULTS.items()
     ],
 )
 def test_a_fault_in_a_months_files_is_named_in_the_first_alarms(
-    copied: Platform,
-    tmp_path: Path,
-    fault: Callable[[dict[str, Rows]], None],
-    named: tuple[str, str],
+    copied: Platform, tmp_path: Path, name: str
 ) -> None:
+    fault, named = FAULTS[name]
     load_march(copied, tmp_path, fault)
     score_month(copied, 1, MARCH, KNOWN[MARCH])
     made = of_march(copied)
@@ -251,16 +188,8 @@ def test_a_fault_in_a_months_files_is_named_in_the_first_alarms(
 
 @pytest.mark.slow
 def test_february_loaded_as_march_is_told(copied: Platform, tmp_path: Path) -> None:
-    february = copied.settings.home / "months" / "month_001" / "usage_agg_30d.csv"
-
-    def usage_of_february(tables: dict[str, Rows]) -> None:
-        with february.open(newline="") as lines:
-            there = {row["user_id"]: row for row in csv.DictReader(lines)}
-        tables["usage_agg_30d"] = [
-            there[row["user_id"]] for row in tables["usage_agg_30d"] if row["user_id"] in there
-        ]
-
-    load_march(copied, tmp_path, usage_of_february)
+    february = copied.settings.home / "months" / "month_001"
+    load_march(copied, tmp_path, usage_of(february))
     named = [(one.rule, one.what) for one in of_march(copied).alarms[:3]]
     assert ("another month's rows", "usage_agg_30d") in named
 
@@ -294,7 +223,7 @@ def test_the_month_of_training_is_compared_with_nothing_but_the_month_before(
 def test_the_command_ends_with_4_if_an_alarm_was_raised(
     copied: Platform, tmp_path: Path, cli: Callable[..., Any]
 ) -> None:
-    load_march(copied, tmp_path, FAULTS[0][0])
+    load_march(copied, tmp_path, FAULTS["a feature scaled by 1.1"][0])
     database = copied.settings.database_url
     assert database is not None
     where = {
