@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from tests import promoting, tiny_case
+from tests.logged_answers import log_answer
 from tests.statements import execute
 
-from streamflow.bootstrap import platform, production_predictor
+from streamflow.bootstrap import platform
+from streamflow.errors import ContractViolation
 from streamflow.lineage import reproduce
 from streamflow.operations.backup import backup
-from streamflow.operations.forgetting import forget, listed, rows_of_files
+from streamflow.operations.forgetting import forget, listed
 from streamflow.operations.restore import restore
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
@@ -22,14 +27,14 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.month import explain_scores
 from streamflow.pipeline.month.lists.export_list import Choice, export_list
+from streamflow.pipeline.month.monitor import monitor
+from streamflow.pipeline.month.report import report
 from streamflow.platform import Platform
 from streamflow.promotion.lookup import anchors
+from streamflow.registry.run_files import keep_file
 from streamflow.scores.campaigns import list_file
 from streamflow.scores.campaigns.selection import Limits
 from streamflow.scores.everyone import score
-from streamflow.serving.prediction_log_rows import Encoder
-from streamflow.serving.prediction_log_writer import PredictionWriter
-from streamflow.serving.scoring import ScoringRequest
 from streamflow.settings import load_settings
 from streamflow.training import plots
 from streamflow.use_case import Generation
@@ -42,8 +47,8 @@ PERSON = "-".join(("m", "jane", "doe", "7c1f"))
 
 @dataclass(frozen=True)
 class Used:
-    """A home with two months, a version in Production, predictions, logs, reports and leftovers;
-    and a backup of it."""
+    """A home with two months, a version in Production, predictions, scores, a list, reports, logs,
+    a copy of history for DuckDB, and leftovers; and a backup of it."""
 
     ready: Platform
     backup: Path
@@ -90,20 +95,17 @@ def use(ready: Platform) -> tuple[int, str]:
     materialize(ready, MONTHS[1], NOW)
     trained = train.train(ready, MONTHS[0], None, 42, NOW)
     promoting.promote(ready, trained.version, "Production", "first", "test", NOW)
-    predictor = production_predictor(ready)
-    answer = predictor.predict(PERSON, NOW, "a-request")
-    writer = PredictionWriter(ready.database, 7, lambda: NOW)
-    writer.prepare()
-    rows = Encoder().rows(
-        predictor.production(), [ScoringRequest(PERSON, "a-request")], [answer], NOW
-    )
-    writer.write([rows])
+    log_answer(ready, PERSON, "a-request", NOW)
     score_and_list(ready)  # which clears scratch away
-    for folder in ("logs/errors", "reports", "scratch/left over"):
+    report_and_refuse(ready, months / "month_001")
+    for folder in ("logs/errors", "scratch/left over"):
         (settings.home / folder).mkdir(parents=True, exist_ok=True)
     (settings.home / "logs" / "errors" / "one.txt").write_text(f"Key (machine_id)=({PERSON})")
     (settings.home / "logs" / "api.log").write_text(f'{{"id": "{PERSON}"}}\nanother line\n')
-    (settings.home / "reports" / "violations.csv").write_text(f"f,1,machine_id,{PERSON},rule\n")
+    (settings.home / "logs" / "console.log").write_text(f'{{"path": "/entities?q={PERSON}"}}\n')
+    page = settings.home / "reports" / "notes.html"
+    page.write_text(f"<ul><li>{PERSON}</li></ul>")
+    keep_file(ready.mlflow_uri, trained.run_id, page, "reports")
     (settings.home / "scratch" / "left over" / "rows.csv").write_text(PERSON)
     ready.registry.tag(
         trained.run_id, {"streamflow.reproduced_why": f"data moved; first: machine {PERSON} 1 → 2"}
@@ -127,9 +129,23 @@ def score_and_list(ready: Platform) -> None:
     )
 
 
+def report_and_refuse(ready: Platform, month: Path) -> None:
+    """A report of the month is with its run, and a list of what broke the contract names the
+    person, whom a file has twice."""
+    monitor(ready, MONTHS[1], NOW)
+    report(ready, MONTHS[1])
+    again = month.parent / "again"
+    shutil.copytree(month, again)
+    for file in again.glob("*.csv"):
+        (line,) = [one for one in file.read_text().splitlines() if one.startswith(f"{PERSON},")]
+        file.write_text(f"{file.read_text()}{line}\n")
+    with pytest.raises(ContractViolation):
+        ingest(ready, again, MONTHS[1], None, NOW, "test")
+
+
 @pytest.fixture(scope="module")
 def used(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
-    settings = load_settings(home=homes / "used", use_case="tests.tiny_case")
+    settings = load_settings(home=homes / "used", use_case="tests.tiny_case", engine="duckdb")
     with pytest.MonkeyPatch.context() as patch, platform(settings) as ready:
         patch.setattr(plots, "draw", lambda *_: None)
         version, run_id = use(ready)
@@ -139,33 +155,63 @@ def used(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used
         yield Used(ready, file, version, run_id)
 
 
+def contents(file: Path) -> Iterator[bytes]:
+    """The file's bytes, and what is compressed in them: rows of Parquet, members of an archive."""
+    whole = file.read_bytes()
+    yield whole
+    if whole.startswith(b"PAR1"):
+        yield repr(pyarrow.parquet.ParquetFile(file).read().to_pydict()).encode()
+    elif zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            yield from map(archive.read, archive.namelist())
+
+
 def files_with(home: Path) -> list[str]:
-    """The files below the home, and of its cluster, that have the person's id in their bytes."""
+    """The files below the home, and of its cluster, that have the person's id in them."""
     cluster = (home / "postgres").resolve()
     return sorted(
         {
             str(path.relative_to(folder))
             for folder in (home, cluster)
             for path in folder.rglob("*")
-            if path.is_file() and PERSON.encode() in path.read_bytes()
+            if path.is_file() and any(PERSON.encode() in one for one in contents(path))
         }
     )
 
 
-def ids_in(file: Path) -> list[str]:
-    """The ids of a Parquet file, whose bytes are compressed."""
-    ids = rows_of_files.ids_of_parquet(file, "machine_id")
-    return ids.to_pylist() if ids is not None else []
+def tables_with(ready: Platform) -> list[str]:
+    """The tables of any schema with the person's id in a row: PostgreSQL compresses long values."""
+    tables = execute(
+        ready.database,
+        "SELECT format('%I.%I', nspname, relname) AS name FROM pg_class"
+        " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')"
+        " ORDER BY 1",
+    ).fetchall()
+    return [
+        one["name"]
+        for one in tables
+        if execute(
+            ready.database,
+            f"SELECT FROM {one['name']} AS row WHERE strpos(row::text, %s) > 0 LIMIT 1",
+            [PERSON],
+        ).fetchall()
+    ]
 
 
 @pytest.mark.slow
 def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
     ready, home = used.ready, used.ready.settings.home
     others = others_of(ready)
-    before = {part for name in files_with(home) for part in Path(name).parts}
-    assert {"data", "logs", "reports", "scratch", "base", "pg_wal"} <= before  # else it can't fail
-    assert [path.name for path in home.rglob("*.parquet") if PERSON in ids_in(path)]
-    assert PERSON in (home / "data" / "lists" / "contacts.csv").read_text()
+    before = files_with(home)
+    # Else it can't fail.
+    assert {
+        *("data", "logs", "reports", "scratch", "parquet", "base", "pg_wal", "mlflow"),
+        *("training_set.parquet", "validation_scores.parquet", "notes.html", "console.log"),
+        *("contacts.csv", "api.log"),
+    } <= {part for name in before for part in Path(name).parts}
+    assert [name for name in before if Path(name).name.startswith("violations-")]
+    assert "mlflow.tags" in tables_with(ready)
     for table in ("scores", "reasons", "listed", "predictions"):
         query = f"SELECT count(*) AS rows FROM streamflow.{table} WHERE entity_id = %s"
         found = execute(ready.database, query, [PERSON]).fetchone()
@@ -177,7 +223,7 @@ def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
     assert done.left == []
     execute(ready.database, "CHECKPOINT")
     assert files_with(home) == []
-    assert [path for path in home.rglob("*.parquet") if PERSON in ids_in(path)] == []
+    assert tables_with(ready) == []
     assert others_of(ready) == others
     assert anchors.verify(ready).bent is None
     assert done.runs[0].run_id == used.run_id
@@ -200,5 +246,6 @@ def test_a_backup_of_before_forgets_the_person_again(used: Used, homes: Path) ->
     with platform(settings) as ready:
         execute(ready.database, "CHECKPOINT")
         assert files_with(settings.home) == []
+        assert tables_with(ready) == []
         made = reproduce.reproduce(ready, ready.registry.run(used.run_id), NOW)
     assert made.verdict == "forgotten"
