@@ -36,7 +36,7 @@ from streamflow.features.point_in_time import Assembled
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.ingestions import recorded_ingestions
 from streamflow.lineage import reproduce
-from streamflow.operations.move_history import move_history
+from streamflow.operations.history_files.move_history import move_history
 from streamflow.pipeline import train as training_run
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform

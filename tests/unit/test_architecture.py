@@ -52,7 +52,10 @@ ALLOWED = {
     "prometheus_client": {"streamflow/api/telemetry/"},
     "typer": {"streamflow/cli/"},
 }
-EXTENDING_ICEBERG = ("catalog", "data_files", "moving", "object_store", "tables")
+EXTENDING_ICEBERG = (
+    *("catalog", "compacting", "data_files", "moving", "object_store", "tables"),
+    "unneeded_files",
+)
 MOST_MODULES, MOST_TOP_MODULES = 18, 14
 HEAVY = (
     "adbc_driver_manager",

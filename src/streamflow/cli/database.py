@@ -1,4 +1,5 @@
-"""The commands `migrate`, `backup`, `restore` and `prune`: what is stored as a whole."""
+"""The commands `move-history`, `compact-history`, `migrate`, `backup`, `restore` and `prune`: what
+is stored as a whole."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def move_history(
     json: Json = False,
 ) -> None:
     """Move history from PostgreSQL to tables of Apache Iceberg; all tables or none."""
-    from streamflow.operations import move_history as moving
+    from streamflow.operations.history_files import move_history as moving
 
     with open_platform() as platform, show_progress(json, "move-history") as progress:
         done = moving.move_history(platform, to, progress)
@@ -50,6 +51,49 @@ def move_history(
         else:
             print(f"History is in {done.location} already.")
         print(f"From now on: STREAMFLOW_HISTORY={done.location} and STREAMFLOW_ENGINE=duckdb")
+
+    print_result(asdict(done), json, print_text)
+
+
+@app.command(name="compact-history", epilog="Example: streamflow compact-history")
+def compact_history(
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Only files that no snapshot has had for so long are removed. Default: 1d.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the small files of a history in Apache Iceberg to few large ones, with the same rows;
+    remove the files that no snapshot needs any more."""
+    from streamflow.operations.history_files import compact_history as compacting
+
+    with open_platform() as platform, show_progress(json, "compact-history") as progress:
+        age = compacting.LONGEST_READING if older_than is None else older_than
+        done = compacting.compact_history(platform, age, datetime.now(UTC), progress)
+
+    def print_text() -> None:
+        rows = [
+            [one.history, f"{one.rows:,}", str(one.before), str(one.files)] for one in done.tables
+        ]
+        if rows:
+            print_table("compacted", ["history", "rows", "files before", "files"], rows)
+        unneeded = done.unneeded
+        size = f"{unneeded.files:,} files, {unneeded.bytes:,} bytes"
+        if unneeded.files and unneeded.removed:
+            print(f"Removed, because no snapshot needs them: {size}.")
+        elif unneeded.files:
+            print(f"No snapshot needs {size}, but a step is running that may read them.")
+            print("Next: when it has ended, the same command again.")
+        elif not rows:
+            print("Nothing is to be done: no month has several small files.")
+        if rows:
+            print(
+                f"The same command removes the files of before, when they are {age.days} days old."
+            )
 
     print_result(asdict(done), json, print_text)
 

@@ -202,7 +202,7 @@ class Session(Database):
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(use_case)}")
                 for history, view in histories.items():
                     name = f"{quoted(use_case)}.{quoted(history)}"
-                    cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {_view(view)}")
+                    cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {view_query(view)}")
                 cursor.execute("COMMIT")
             self.views[use_case] = histories
 
@@ -263,7 +263,8 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _view(view: HistoryView) -> str:
+def view_query(view: HistoryView) -> str:
+    """The query of the view's rows, in DuckDB's SQL."""
     columns = ", ".join(
         f"{quoted(name)}::{_type(kind)} AS {quoted(name)}" for name, kind in view.columns.items()
     )

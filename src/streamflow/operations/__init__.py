@@ -11,7 +11,7 @@ __all__ = [
     "demo",
     "first_model",
     "forgetting",
-    "move_history",
+    "history_files",
     "processes",
     "prune",
     "restore",

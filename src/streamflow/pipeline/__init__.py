@@ -16,6 +16,7 @@ __all__ = [
     "predict",
     "prediction_file",
     "replay",
+    "step_lock",
     "tables",
     "train",
     "withdraw",

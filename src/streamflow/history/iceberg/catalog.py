@@ -7,6 +7,7 @@ PyIceberg's own SQL catalog reads, under the name `streamflow`, in the schema `s
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,7 +91,10 @@ class Catalog(SqlCatalog):
         )
         source = schema.find_field(_AS_OF).field_id
         partitions = PartitionSpec(PartitionField(source, 1000, IdentityTransform(), _AS_OF))
+        # Another database's table in the same place has another one.
+        identity = self._database.row("database_identity")["identity"]
         metadata = new_table_metadata(
+            table_uuid=uuid.uuid5(uuid.NAMESPACE_OID, f"{identity}/{use_case}/{history}"),
             schema=schema,
             partition_spec=partitions,
             sort_order=_unsorted(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -92,13 +92,18 @@ def require_durable_metadata(table: Table) -> None:
                 durable(manifest.manifest_path)
 
 
-def history_view(table: Table) -> HistoryView:
-    """The table's columns and files as they are in its metadata. Raises OSError."""
+def data_files(table: Table) -> list[DataFile]:
+    """The table's files as they are in its metadata, by their path. Raises OSError."""
+    found = [task.file for task in table.scan().plan_files()]
+    return sorted(found, key=lambda file: file.file_path)
+
+
+def history_view(table: Table, files: Iterable[DataFile]) -> HistoryView:
+    """The table's columns, and these of its files."""
     schema = table.schema()
-    tasks = table.scan().plan_files()
     return HistoryView(
         columns={field.name: POSTGRES_TYPES[str(field.field_type)] for field in schema.fields},
-        files=tuple(sorted(local_path(task.file.file_path) for task in tasks)),
+        files=tuple(local_path(file.file_path) for file in files),
         field_ids={field.name: field.field_id for field in schema.fields},
     )
 

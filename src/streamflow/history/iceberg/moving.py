@@ -66,6 +66,8 @@ def move(
                 history = row["table_name"]
                 progress(history)
                 moved.append(_move(database, catalog, use_case, history, key, location, written))
+            # Of a commit that fails nobody knows whether the server has made it.
+            written.clear()
             return moved
     except BaseException:
         for table, path in written:

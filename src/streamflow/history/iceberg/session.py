@@ -77,7 +77,8 @@ class IcebergSession(Session):
         try:
             with self._database.transaction():
                 yield
-            state.files.clear()
+                # Of a commit that fails nobody knows whether the server has made it.
+                state.files.clear()
         finally:
             self._forget_transaction()
 
@@ -194,7 +195,7 @@ class IcebergSession(Session):
 
     def _views(self, database: Database, use_case: str) -> Mapping[str, HistoryView]:
         """The tables of the use case as they are committed at one moment."""
-        from streamflow.history.iceberg.data_files import history_view
+        from streamflow.history.iceberg.data_files import data_files, history_view
         from streamflow.history.iceberg.tables import require_place
 
         require_place(database, use_case, self.location)
@@ -205,7 +206,7 @@ class IcebergSession(Session):
             if place not in self._known:
                 with self._files("read from", "Let it be read, and run the same command again."):
                     table = self.catalog.table_at(use_case, row["table_name"], place)
-                    self._known[place] = history_view(table)
+                    self._known[place] = history_view(table, data_files(table))
             views[row["table_name"]] = self._known[place]
         return views
 

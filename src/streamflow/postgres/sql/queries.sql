@@ -792,6 +792,14 @@ SET metadata_location = %(metadata)s, previous_metadata_location = %(before)s
 WHERE catalog_name = 'streamflow' AND table_namespace = %(use_case)s AND table_name = %(history)s
   AND metadata_location = %(before)s
 
+-- name: database_identity
+-- Of this database and no other one, also of the same name.
+SELECT concat_ws(
+    '/',
+    (SELECT system_identifier FROM pg_control_system()),
+    (SELECT oid FROM pg_database WHERE datname = current_database())
+) AS identity
+
 -- name: add_iceberg_location
 INSERT INTO streamflow.iceberg_namespace_properties
     (catalog_name, namespace, property_key, property_value)
@@ -1705,6 +1713,9 @@ SELECT pg_advisory_xact_lock_shared(hashtext('streamflow step'))
 -- name: lock_steps
 -- Waits for the steps under way; no other step begins while it is held.
 SELECT pg_advisory_xact_lock(hashtext('streamflow step'))
+
+-- name: try_lock_steps
+SELECT pg_try_advisory_xact_lock(hashtext('streamflow step')) AS locked
 
 -- name: begin_snapshot
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
