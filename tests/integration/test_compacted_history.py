@@ -29,7 +29,7 @@ from tests.training_tables import data_hash
 from streamflow.bootstrap import platform
 from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
 from streamflow.features.point_in_time import Assembled
-from streamflow.history.iceberg import compacting
+from streamflow.history.iceberg import compacting, rewriting
 from streamflow.history.iceberg.data_files import data_files
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.lineage import reproduce
@@ -273,13 +273,13 @@ def test_rows_that_differ_from_those_that_were_written_are_refused(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, there = rows_of(story), files_there(story)
-    whole = compacting.write_file
+    whole = rewriting.write_file
 
     def shorter(table: Any, as_of: Any, name: str, batches: Any) -> Any:
         return whole(table, as_of, name, (batch.slice(1) for batch in batches))
 
     with monkeypatch.context() as patch:
-        patch.setattr(compacting, "write_file", shorter)
+        patch.setattr(rewriting, "write_file", shorter)
         with pytest.raises(FeatureStoreUnavailable, match="AS_OF 2024-01-31"):
             compacted(story)
     assert rows_of(story) == before

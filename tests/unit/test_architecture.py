@@ -53,8 +53,8 @@ ALLOWED = {
     "typer": {"streamflow/cli/"},
 }
 EXTENDING_ICEBERG = (
-    *("catalog", "compacting", "data_files", "moving", "object_store", "tables"),
-    "unneeded_files",
+    *("catalog", "compacting", "data_files", "forgotten_rows", "moving", "object_store"),
+    *("rewriting", "tables", "unneeded_files"),
 )
 MOST_MODULES, MOST_TOP_MODULES = 18, 14
 HEAVY = (

@@ -41,12 +41,18 @@ def create_history_table(database: Database, use_case: UseCase, table: Table) ->
 
 def require_rows_here(database: Database, use_case: str) -> None:
     """Raise InvalidSettings if the rows of the use case's history aren't in PostgreSQL."""
-    # A database that an earlier release has left is backed up as it is.
-    if not database.row("history_can_be_elsewhere")["exists"]:
-        return
-    location = database.row("iceberg_location", use_case=use_case)["location"]
+    location = history_location(database, use_case)
     if location is not None:
         raise history_elsewhere(f"the rows of {use_case} are in {location}")
+
+
+def history_location(database: Database, use_case: str) -> str | None:
+    """Where the rows of the use case's history are, None if it is PostgreSQL."""
+    # A database that an earlier release has left is backed up as it is.
+    if not database.row("history_can_be_elsewhere")["exists"]:
+        return None
+    location: str | None = database.row("iceberg_location", use_case=use_case)["location"]
+    return location
 
 
 def existing_columns(database: Database, use_case: UseCase, table: Table) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from streamflow import __version__
 from streamflow.bootstrap import connected
-from streamflow.history.history_table import require_rows_here
+from streamflow.history.history_table import history_location
 from streamflow.operations import backup_archive, backup_artifacts
 from streamflow.operations.backup_archive import ReadMember
 from streamflow.operations.backup_errors import BackupRefused
@@ -89,7 +89,13 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
                 "There is nothing of StreamFlow in the database.",
                 "See `streamflow status`; correct STREAMFLOW_HOME or STREAMFLOW_DATABASE_URL.",
             )
-        require_rows_here(database, history)
+        location = history_location(database, history)
+        if location is not None:
+            raise BackupRefused(
+                f"History of {history!r} is in {location}, and a backup has no files of there.",
+                "Keep the database with pg_dump, and then the files, by a tool of theirs; "
+                "docs/history.md says how.",
+            )
         progress("waiting for running steps")
         with Database(database.url) as locking, locking.transaction():
             locking.execute("lock_steps")

@@ -154,6 +154,10 @@ class IcebergSession(Session):
             row = cursor.execute(text).fetchone()
         return int(row[0]) if row else 0
 
+    def remove_if_undone(self, io: FileIO, path: str) -> None:
+        """Remove the file if the thread's transaction fails before its commit."""
+        self._thread_state.files.append((io, path))
+
     def add_rows(
         self, name: str, identifiers: Identifiers, use_case: str, history: str, **values: object
     ) -> int:
@@ -187,7 +191,7 @@ class IcebergSession(Session):
             data_file, rows = write_file(table, as_of, str(ingestion), batches)
         if data_file is None:
             return 0
-        self._thread_state.files.append((table.io, data_file.file_path))
+        self.remove_if_undone(table.io, data_file.file_path)
         with table.transaction() as changed, changed.update_snapshot().merge_append() as appended:
             appended.append_data_file(data_file)
         require_durable_metadata(table)

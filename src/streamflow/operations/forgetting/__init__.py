@@ -3,4 +3,4 @@
 May import what operations may.
 """
 
-__all__ = ["again", "forget", "listed", "rows", "space", "tables"]
+__all__ = ["again", "forget", "history_files", "listed", "rows", "space", "tables"]

@@ -15,9 +15,8 @@ from datetime import datetime
 from streamflow.errors import DataRefused, StreamFlowError
 from streamflow.history.forgotten.forgotten import forgotten_lines
 from streamflow.history.forgotten.salted_hash import SALT_BYTES
-from streamflow.history.history_table import require_rows_here
 from streamflow.lineage.reproduction import WHY_TAG
-from streamflow.operations.forgetting import home_files, listed, run_files, space
+from streamflow.operations.forgetting import history_files, home_files, listed, run_files, space
 from streamflow.operations.forgetting.rows import Person, forget_rows
 from streamflow.operations.forgetting.run_files import RunRows
 from streamflow.operations.forgetting.space import Left
@@ -62,10 +61,11 @@ def forget(
     `randomness` returns so many secret random bytes. With `later`, the files of the database keep
     the bytes until `finish`.
     Raises NotForgotten if `why` has one of the ids, UnknownPerson, NotPermitted, InvalidSettings
-    for a history in Apache Iceberg; nothing is done then.
+    for a history that is elsewhere, FeatureStoreUnavailable if its files can't be written; nothing
+    is done then.
     """
     database = platform.database
-    require_rows_here(database, platform.use_case.name)
+    history_files.require_reachable(database, platform.use_case)
     for entity in entities:
         if re.search(rf"(?<!\w){re.escape(entity)}(?!\w)", why):
             raise NotForgotten(
@@ -104,7 +104,8 @@ def finish(platform: Platform, progress: Progress = silent) -> list[Left]:
     if not unfinished:
         return []
     tables = {name for line in unfinished for name in line.tables}
-    left = space.reclaim(database, use_case, tables, progress)
+    left = history_files.remove_files_of_before(database, use_case, progress)
+    left += space.reclaim(database, use_case, tables, progress)
     if not left:
         _done(database, [line.forgotten_id for line in unfinished], "space")
     return left

@@ -11,6 +11,7 @@ from datetime import datetime
 from streamflow.errors import DataRefused, NotPermitted
 from streamflow.history.forgotten.forgotten import ForgottenLine, forgotten_lines
 from streamflow.history.forgotten.salted_hash import salted_hash
+from streamflow.operations.forgetting import history_files
 from streamflow.operations.forgetting.tables import delete, entity_tables
 from streamflow.postgres.database import Database
 from streamflow.use_case import UseCase
@@ -62,6 +63,8 @@ def forget_rows(
             for table in entity_tables(database, use_case):
                 for entity, rows in delete(database, use_case, table, wanted).items():
                     deleted[entity].update(rows)
+            for entity, rows in history_files.delete(database, use_case, wanted).items():
+                deleted[entity].update(rows)
             before = _lines_of(wanted, lines)
             if not even_if_unknown:
                 _require_known(

@@ -253,9 +253,11 @@ SELECT pg_advisory_xact_lock_shared(hashtext('streamflow forgetting'))
 
 -- name: tables_with_key
 -- History, events, and the features online, with those of models of before.
+-- Not the views of a history whose rows are elsewhere.
 SELECT table_schema AS schema, table_name AS table
 FROM information_schema.columns
-WHERE column_name = %(key)s
+JOIN information_schema.tables USING (table_schema, table_name)
+WHERE column_name = %(key)s AND table_type = 'BASE TABLE'
   AND (table_schema = %(history)s
            AND (right(table_name, 8) = '_history' OR right(table_name, 7) = '_events')
        OR table_schema = %(online)s AND starts_with(table_name, %(project)s))
