@@ -20,6 +20,7 @@ from streamflow.console.acts.jobs import Jobs
 from streamflow.console.acts.performed import failure, perform
 from streamflow.console.app import create_app
 from streamflow.console.parts import ConsoleParts
+from streamflow.features.engines.history_database import reading_database
 from streamflow.keys import api_keys
 from streamflow.keys.access import Access, is_loopback
 from streamflow.keys.api_keys import ApiKey, Scope
@@ -123,7 +124,8 @@ def running(
     """A console whose keys are read by the test alone, so that nothing depends on a thread."""
     clock, audit = Clock(), Audit()
     access = Access(open_without_keys=is_loopback(host), requests_per_second=10_000.0, now=clock)
-    reading = Database(platform.database.address, 10.0)
+    database = Database(platform.database.address, 10.0)
+    reading = reading_database(platform.settings, database)
     access.replace_keys([])
     keys = KeySync(DatabaseKeyStore(reading), access, audit)
     jobs = Jobs(in_this_process(platform))
@@ -131,6 +133,7 @@ def running(
     # Without its lifespan, which starts the thread.
     yield Console(create_app(parts), parts, audit, access, clock)
     reading.close()
+    database.close()
 
 
 def at(console: Console, **changes: Any) -> Console:

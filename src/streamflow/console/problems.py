@@ -19,6 +19,7 @@ from streamflow.console.texts import text
 from streamflow.errors import (
     AccessRefused,
     DataRefused,
+    InvalidSettings,
     ModelRefused,
     NoAnswer,
     NotPermitted,
@@ -51,6 +52,7 @@ STATUSES: Mapping[type[StreamFlowError], int] = {
     DataRefused: 409,
     ModelRefused: 409,
     NoAnswer: 409,
+    InvalidSettings: 409,
 }
 
 

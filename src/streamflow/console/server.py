@@ -11,6 +11,7 @@ from streamflow.console.acts.process import in_a_process
 from streamflow.console.app import create_app
 from streamflow.console.guide import built_guide
 from streamflow.console.parts import ConsoleParts
+from streamflow.features.engines.history_database import reading_database
 from streamflow.keys.access import Access, is_loopback
 from streamflow.keys.audit import Audit
 from streamflow.keys.key_sync import DatabaseKeyStore, KeySync
@@ -35,7 +36,7 @@ def console(platform: Platform, host: str) -> Boundary:
     return create_app(
         ConsoleParts(
             platform,
-            Database(url, READING_SECONDS),
+            reading_database(platform.settings, Database(url, READING_SECONDS)),
             keys,
             host,
             frozenset(name.strip().lower() for name in names if name.strip()),

@@ -210,5 +210,15 @@ SELECT * FROM {rows} AS brought
 -- name: brought_of_month
 SELECT * FROM {rows} AS brought WHERE as_of = %(as_of)s
 
+-- name: brought_of_corrected
+-- All rows of a month of the entities that have several of it.
+SELECT * FROM {rows} AS brought
+WHERE as_of = %(as_of)s AND {key} IN (
+    SELECT {key} FROM {rows} AS several
+    WHERE as_of = %(as_of)s
+    GROUP BY {key}
+    HAVING count(*) > 1
+)
+
 -- name: brought_of_entities
 SELECT * FROM {rows} AS brought WHERE {key} = ANY(%(entities)s::text[])

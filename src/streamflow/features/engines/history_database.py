@@ -46,6 +46,13 @@ def history_database(
         session.close()
 
 
+def reading_database(settings: Settings, database: Database) -> Database:
+    """The database with the rows of history, for readers of few of them."""
+    if settings.history == "postgres":
+        return database
+    return IcebergSession(database, settings.history, settings.engine_memory, settings.spill)
+
+
 def up_to_date(database: Database, use_case: UseCase) -> Database:
     """The database, in which history is read as it is committed now.
 

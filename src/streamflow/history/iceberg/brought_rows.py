@@ -16,6 +16,7 @@ BROUGHT: Mapping[str, Mapping[str, str]] = {
     "list_parts": {"worth": "brought", "label_history": "brought_of_month"},
     "campaign_sides": {"label_history": "brought_of_month"},
     "newest_known_row": {"history": "brought_of_entities"},
+    "corrected_rows": {"history": "brought_of_corrected"},
     "known_versions": {"history": "brought_of_entities"},
     "online_rows": {"history": "brought_of_entities", "kept_rows": "brought_of_entities"},
 }
