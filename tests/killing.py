@@ -11,9 +11,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 KILLS = int(os.environ.get("STREAMFLOW_TEST_KILLS", "1"))
+WITHOUT_REGISTRY = ("ingest", "ingest_twice", "materialize", "compact", "move_history")
 NO_MODELS: dict[str, Any] = {"versions": [], "runs": []}
 
 # Reads one job a line: which step, on which database, and when to die. `after` is seconds; `at` is
@@ -37,9 +38,12 @@ from dataclasses import replace
 from tests import promoting, registered
 from streamflow.operations import backup as backups
 from streamflow.operations import prune as pruning
+from streamflow.operations.history_files import compact_history as compacting
+from streamflow.operations.history_files import move_history as moving
 from streamflow.pipeline import apply as applying, ingest as ingesting
 from streamflow.pipeline import materialize as materializing
 from streamflow.pipeline import train as training
+from streamflow.pipeline import withdraw as withdrawing
 from streamflow.promotion import approve as approving
 from streamflow.promotion import promote as promotion
 from streamflow.training import export, plots
@@ -57,6 +61,22 @@ plots.draw = lambda *arguments: None
 
 def ingest(ready, month="month_000"):
     ingesting.ingest(ready, MONTH / month, MONTHS[month], None, NOW, "test")
+
+
+def ingest_twice(ready):
+    ingest(ready)
+    withdrawing.withdraw(ready, 1, "wrong", NOW + timedelta(hours=1), "test")
+    later = NOW + timedelta(hours=2)
+    ingesting.ingest(ready, MONTH / "month_000", MONTHS["month_000"], None, later, "test")
+
+
+def compact(ready):
+    later = datetime.now(UTC) + timedelta(days=2)
+    compacting.compact_history(ready, timedelta(days=1), later)
+
+
+def move_history(ready):
+    moving.move_history(ready, f"file://{ready.settings.home}/history")
 
 
 def materialize(ready, as_of=date(2024, 2, 29)):
@@ -153,7 +173,8 @@ def die_at(place):
 
 def work(job):
     os.dup2(2, 1)
-    with platform(load_settings(home=job["home"], database_url=job["url"])) as ready:
+    settings = load_settings(home=job["home"], database_url=job["url"], **job["settings"])
+    with platform(settings) as ready:
         if job["at"]:
             die_at(job["at"])
         globals()[job["step"]](ready)
@@ -199,10 +220,11 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Place:
-    """A database and a home of its own."""
+    """A database and a home of its own, and other settings."""
 
     url: str
     home: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -230,6 +252,7 @@ class Forking:
         told.unlink(missing_ok=True)
         job = {"at": None, "after": None, "answer": None, **when}
         place_of = {"url": place.url, "home": str(place.home), "told": str(told)}
+        job["settings"] = dict(place.settings)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"step": step, **place_of, **job}) + "\n")
@@ -241,7 +264,7 @@ class Forking:
     def do(self, step: str, place: Place) -> dict[str, Any]:
         """Do the whole step; what the registry holds afterwards, if the step has to do with it."""
         answer = place.home / "answer.json"
-        registry = step not in ("ingest", "materialize")
+        registry = step not in WITHOUT_REGISTRY
         end = self.start(step, place, answer=str(answer) if registry else None)
         assert end.code == 0, f"{end.error} {end.said[-3000:]}"
         done: dict[str, Any] = json.loads(answer.read_text()) if registry else NO_MODELS
