@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, sync_playwright
+from tests import faulty_months
 from tests.e2e import forked
+from tests.logged_answers import log_answer
+from tests.statements import execute
 
 from streamflow.bootstrap import platform
 from streamflow.console import server
@@ -29,6 +32,10 @@ from streamflow.settings import load_settings
 REPOSITORY = Path(__file__).parents[2]
 MONTHS = tuple(f"2024-{month:02}-{calendar.monthrange(2024, month)[1]}" for month in range(1, 13))
 ENTITIES = 700
+FAULTS_OF_THE_ALARM = (
+    *("a feature scaled by 1.1", "minutes for hours, of a tenth", "a column wholly null"),
+    "labels flipped for a segment",
+)
 
 
 def chromium() -> str | None:
@@ -129,16 +136,63 @@ def teams(
     months = Team(new_database(team.url), team.home)
     for number, as_of in enumerate(MONTHS[1:], 1):
         folder = str(works.data / f"month_{number:03}")
+        if as_of == MONTHS[-1]:
+            alarm = with_an_alarm(months, works.data / "month_011", new_database, tmp_path_factory)
         months.do("run-month", folder, "--as-of", as_of, allowed=(0, 4))
-    alarm = Team(new_database(months.url), team.home)
-    with psycopg.connect(alarm.url) as connection:
-        connection.execute(
-            "INSERT INTO streamflow.alarms SELECT max(monitoring_id), 901, 'shift', "
-            "'watch_hours_30d', 'critical', 0.9, 0.25, 'training', 'watch_hours_30d has moved "
-            "far from what training saw: population stability index 0.90, the bound is 0.25.' "
-            "FROM streamflow.monitorings"
+    correct_and_break(months, works.data / "month_011", tmp_path_factory.mktemp("corrected"))
+    answer_the_first(months)
+    # A key closes the console to those without one.
+    keys = Team(new_database(months.url), team.home)
+    return {**found, "months": months, "alarm": alarm, "with keys": keys}
+
+
+def with_an_alarm(
+    team: Team,
+    month: Path,
+    new_database: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Team:
+    """A copy of the team, whose newest month has been measured in another way, lacks the values of
+    a column, and has another truth of a segment."""
+    alarmed = Team(new_database(team.url), team.home)
+    folder = tmp_path_factory.mktemp("faulty") / "month"
+
+    def change(tables: faulty_months.Tables) -> None:
+        for name in FAULTS_OF_THE_ALARM:
+            faulty_months.FAULTS[name][0](tables)
+
+    faulty_months.write_changed(month, folder, change)
+    alarmed.do("run-month", str(folder), "--as-of", MONTHS[-1], allowed=(4,))
+    answer_the_first(alarmed)
+    return alarmed
+
+
+def correct_and_break(team: Team, month: Path, folder: Path) -> None:
+    """The newest month has a correction, and a list of what broke the contract."""
+
+    def fee(text: str) -> faulty_months.Change:
+        return faulty_months.in_table(
+            "subscriptions", "monthly_fee", lambda number, now: text if number % 20 == 0 else now
         )
-    return {**found, "months": months, "alarm": alarm}
+
+    faulty_months.write_changed(month, folder / "corrected", fee("19.95"))
+    team.do("ingest", str(folder / "corrected"), "--as-of", MONTHS[-1])
+    faulty_months.write_changed(month, folder / "broken", fee("<script>free</script>"))
+    team.do("ingest", str(folder / "broken"), "--as-of", MONTHS[-1], allowed=(1,))
+
+
+def answer_the_first(team: Team) -> None:
+    """The prediction log has an answer about the one with the highest score."""
+    now = datetime.fromisoformat(f"{MONTHS[-1]}T12:00+00:00") + timedelta(days=3)
+    settings = load_settings(home=team.home, database_url=team.url, use_case=team.use_case)
+    with platform(settings) as ready:
+        first = execute(
+            ready.database,
+            "SELECT entity_id FROM streamflow.scores JOIN streamflow.scorings USING (scoring_id) "
+            "WHERE rank = 1 ORDER BY as_of DESC, scoring_id DESC LIMIT 1",
+        ).fetchone()
+        assert first is not None
+        log_answer(ready, first["entity_id"], "a-request", now)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from tests.browser.conftest import MONTHS, Address, Team
 
+from streamflow.console.pages import ROUTES
+
 pytestmark = pytest.mark.browser
 
 STATES = ("no month", "no model", "one month", "months", "alarm")
@@ -23,6 +25,7 @@ PAGES = (
 )
 Scheme = Literal["light", "dark"]
 WIDTHS, SCHEMES = (390, 1440), ("light", "dark")
+PATIENCE_SECONDS = 120
 
 
 @contextmanager
@@ -41,12 +44,18 @@ def looking(browser: Browser, width: int, scheme: Any, **how: Any) -> Iterator[P
     assert [one for one in wrong if "status of 4" not in one] == []
 
 
+def pictures(otherwise: Path) -> Path:
+    """The folder for pictures that STREAMFLOW_TEST_PICTURES names."""
+    return Path(os.environ.get("STREAMFLOW_TEST_PICTURES") or otherwise)
+
+
 def require_fine(page: Page, picture: str = "") -> None:
     """Nothing is wider than the window, and a screen reader can read it. Where
     STREAMFLOW_TEST_PICTURES names a folder, it is kept there as a picture, to be looked at."""
     if picture and (folder := os.environ.get("STREAMFLOW_TEST_PICTURES")):
-        place = re.sub(r"[^a-z]+", "-", page.url.partition("://")[2].partition("/")[2].lower())
-        page.screenshot(path=Path(folder) / f"{picture}-{place.strip('-')}.png", full_page=True)
+        place = page.url.partition("://")[2].partition("/")[2].rpartition("/reports/")[2]
+        place = re.sub(r"[^a-z0-9]+", "-", place.lower()).strip("-")[:60]
+        page.screenshot(path=Path(folder) / f"{picture}-{place}.png", full_page=True)
     wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wider <= 0, f"{page.url} is {wider} px too wide"
     found = Axe().run(page).response["violations"]
@@ -56,6 +65,55 @@ def require_fine(page: Page, picture: str = "") -> None:
         if one["impact"] in ("serious", "critical")
     ]
     assert serious == [], page.url
+
+
+def every_page(page: Page, address: str) -> Iterator[str]:
+    """Goes to each page that there is in the team's state, and yields its path."""
+    for path in PAGES:
+        page.goto(address + path)
+        yield path
+    page.goto(f"{address}/entities")
+    if page.locator("table.ranked a").count():
+        page.locator("table.ranked a").first.click()
+        yield "/entities/one"
+        page.locator("table.known tbody td a").first.click()
+        yield "/data/versions"
+        page.go_back()
+        page.get_by_role("link", name="Answers that were given").click()
+        yield "/entities/answers"
+        if page.get_by_role("link", name="Replay").count():
+            page.get_by_role("link", name="Replay").click()
+            until_over(page)
+            yield "/entities/answers/replay"
+    page.goto(f"{address}/models")
+    if page.locator('form[action="/models/compare"]').count():
+        page.locator('form[action="/models/compare"] button').click()
+        until_over(page)
+        yield "/models/compare"
+    page.goto(f"{address}/data")
+    if page.locator("ul.files a").count():
+        page.locator("ul.files a").first.click()
+        yield "/data#violations"
+    if page.get_by_role("button", name="Show").count():
+        page.get_by_label("table").select_option("subscriptions")
+        page.get_by_role("button", name="Show").click()
+        yield "/data/corrections"
+    page.goto(f"{address}/months")
+    if page.get_by_role("link", name="Report of").count():
+        page.get_by_role("link", name="Report of").first.click()
+        yield "/months/report"
+
+
+def sign_in(page: Page, address: str, key: str) -> None:
+    page.goto(f"{address}/sign-in")
+    page.get_by_label("API key").fill(key)
+    page.locator("main").get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{address}/")
+
+
+def until_over(page: Page) -> None:
+    """The act that the page is about has ended."""
+    page.locator("#act .standing:not(.unknown)").wait_for(timeout=PATIENCE_SECONDS * 1000)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -69,25 +127,38 @@ def test_every_page(
     width: int,
     scheme: Scheme,
 ) -> None:
-    address = console(teams[state])
+    picture = f"{state}-{width}-{scheme}".replace(" ", "_")
     with looking(browser, width, scheme) as page:
-        picture = f"{state}-{width}-{scheme}".replace(" ", "_")
-        for path in PAGES:
-            page.goto(address + path)
+        seen = set()
+        for path in every_page(page, console(teams[state])):
             require_fine(page, picture)
-        page.goto(f"{address}/entities")
-        if page.locator("table.ranked a").count():
-            page.locator("table.ranked a").first.click()
-            require_fine(page, picture)
-            page.locator("table.known tbody td a").first.click()
-            require_fine(page, picture)
-            page.go_back()
-            page.get_by_role("link", name="Answers that were given").click()
-            require_fine(page, picture)
-        page.goto(f"{address}/data")
-        if page.get_by_role("button", name="Show").count():
-            page.get_by_role("button", name="Show").click()
-            require_fine(page, picture)
+            seen.add(path)
+    if state in ("months", "alarm"):
+        answered = {route.path for route in ROUTES if route.method == "GET"}
+        # A picture; and the page of an act that somebody with a key has begun.
+        assert answered - seen == {"/models/plot", "/acts"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_of_somebody_who_may_act(
+    browser: Browser, teams: dict[str, Team], console: Address, width: int, scheme: Scheme
+) -> None:
+    team = teams["with keys"]
+    address, key = console(team), team.new_key("read", "predict", "promote")
+    with looking(browser, width, scheme) as page:
+        sign_in(page, address, key)
+        for path in every_page(page, address):
+            if path == "/entities/one":
+                page.locator("details.forget summary").click()
+            require_fine(page, f"key-{width}-{scheme}")
+        page.goto(f"{address}/models")
+        form = page.locator('form[action="/models/promote"]')
+        form.get_by_label("Version").select_option("1")
+        form.get_by_label("Why").fill("to see that it can't take the place of itself")
+        form.get_by_role("button").click()
+        until_over(page)
+        require_fine(page, f"key-{width}-{scheme}")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -101,12 +172,13 @@ def test_the_report_of_a_month(
     with looking(browser, width, scheme) as page:
         for report in reports:
             page.goto(report.as_uri())
-            require_fine(page)
+            require_fine(page, f"report-{width}-{scheme}")
             page.emulate_media(media="print")
-            require_fine(page)
-            page.emulate_media(media="screen")
-        page.pdf(path=tmp_path / "report.pdf", format="A4")
-    assert (tmp_path / "report.pdf").stat().st_size > 10_000
+            require_fine(page, f"report-print-{width}-{scheme}")
+            page.emulate_media(media="null")
+            printed = pictures(tmp_path) / f"{report.stem}-{scheme}.pdf"
+            page.pdf(path=printed, format="A4")
+            assert printed.stat().st_size > 10_000
 
 
 def test_the_report_within_the_console(

@@ -12,21 +12,25 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 from tests.browser.conftest import Address, Team
-from tests.browser.test_pages import looking, require_fine
+from tests.browser.test_pages import (
+    PATIENCE_SECONDS,
+    SCHEMES,
+    WIDTHS,
+    looking,
+    require_fine,
+    sign_in,
+    until_over,
+)
 from tests.e2e.serve import serving
 
 pytestmark = pytest.mark.browser
 
-PATIENCE_SECONDS = 120
 GATES = 8
 
 
 @contextmanager
 def signed_in(page: Page, address: str, key: str) -> Iterator[None]:
-    page.goto(f"{address}/sign-in")
-    page.get_by_label("API key").fill(key)
-    page.locator("main").get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{address}/")
+    sign_in(page, address, key)
     yield
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("API key").wait_for()
@@ -44,7 +48,7 @@ def act(page: Page, place: str, why: str, **chosen: str) -> None:
 
 def standing(page: Page) -> str:
     """How the act that the page is about has ended."""
-    page.locator("#act .standing:not(.unknown)").wait_for(timeout=PATIENCE_SECONDS * 1000)
+    until_over(page)
     return page.locator("#act .standing").inner_text()
 
 
@@ -82,7 +86,7 @@ def test_the_whole_story(
             assert "may not go to Production: approval failed" in standing(page)
             assert page.locator("ul.gates li").count() == GATES
             if scripts:
-                require_fine(page)
+                require_fine_everywhere(page)
         with signed_in(page, address, bob):
             act(page, "approve", "looked at <b>it</b>", version="2")
             page.wait_for_url(f"{address}/history")
@@ -107,6 +111,14 @@ def test_the_whole_story(
                 assert who in rows.nth(row).inner_text()
             page.get_by_role("button", name="dark").click()
             assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def require_fine_everywhere(page: Page) -> None:
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            require_fine(page, f"gates-{width}-{scheme}")
 
 
 def find_somebody_and_read_why(page: Page) -> None:

@@ -31,6 +31,7 @@ from streamflow.pipeline.ingest import ingest
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.promotion.gates.result import GATES
+from streamflow.reports.environment import said
 from streamflow.scores.scorings import Scoring
 from streamflow.settings import load_settings
 from streamflow.use_case import Generation
@@ -94,7 +95,7 @@ def test_without_a_month_each_page_says_what_to_do(ready: Platform) -> None:
 def _says_what_to_do(visitor: Visitor) -> None:
     overview = visitor.get("/")
     assert overview.status_code == 200
-    assert text("standing.no_month.next") in unescape(overview.text)
+    assert said(text("standing.no_month.next")) in overview.text
     assert text("entities.none") in visitor.get("/entities").text
     assert visitor.get("/entities/one?id=nobody").status_code == 404
     assert visitor.get("/nowhere").status_code == 404

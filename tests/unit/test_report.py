@@ -142,7 +142,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "circle", "rect", "line", "link", "img"):
+        if tag not in ("meta", "br", "circle", "rect", "line", "link", "img", "wbr"):
             self._open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -169,6 +169,21 @@ def test_the_first_lines_say_whether_it_is_well_and_then_each_alarm() -> None:
     well = replace(REPORT, monitoring=replace(REPORT.monitoring, alarms=[]))
     assert "It is well: no alarm was raised." in page(well).words
     assert "wasn't monitored" in page(replace(REPORT, monitoring=None)).words
+
+
+def test_the_advice_is_told_once_and_its_command_is_shown_as_one() -> None:
+    assert REPORT.monitoring is not None
+    for verdict, advice in (
+        ("not needed", "Training again isn't needed: nothing has moved."),
+        ("confirmed", "Train again: `streamflow train --as-of DATE`. It is worse."),
+    ):
+        told = replace(
+            REPORT, monitoring=replace(REPORT.monitoring, verdict=verdict, advice=advice)
+        )
+        words = page(told).words
+        assert words.count(advice.replace("`", "")) == 1
+        assert words.lower().count("again") == 1
+    assert "<span>--as-of</span>" in render(told)
 
 
 def test_a_feature_with_an_alarm_comes_first_and_says_so_in_words() -> None:

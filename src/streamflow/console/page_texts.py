@@ -132,7 +132,7 @@ PAGE_TEXTS: Mapping[str, str] = {
     "entity.not_scored": "It has no score of the newest month.",
     "entity.rank": "rank {rank} of {of}",
     "entity.reasons": "Why",
-    "entity.no_reasons": "The score isn't explained: streamflow reasons explains the highest.",
+    "entity.no_reasons": "The score isn't explained: `streamflow reasons` explains the highest.",
     "entity.months": "Score by month",
     "entity.months.caption": "Scores by the version that was in Production then",
     "entity.plot": "Score by month: {scores}",
@@ -152,7 +152,8 @@ PAGE_TEXTS: Mapping[str, str] = {
     "answers.replay": "Replay",
     # Models and their history.
     "models.title": "Models",
-    "models.none": "No version has been promoted yet.",
+    "models.none": "No version has been trained yet.",
+    "models.none.next": "Train the first one: `streamflow train --as-of DATE`.",
     "models.caption": "All versions, with the figures of their training",
     "models.rows": "Figures of two versions compare only where the same rows judged them.",
     "models.not_judged": "not judged yet",
@@ -199,7 +200,7 @@ PAGE_TEXTS: Mapping[str, str] = {
     "history.whole": "The chain is whole: each of its {number} rows follows from the one before.",
     "history.broken": "The chain is broken at row {number}.",
     "history.waiting": "Events that wait for the webhook: {number}.",
-    "history.broken.next": "Look: streamflow history --verify.",
+    "history.broken.next": "Look: `streamflow history --verify`.",
     "history.deliveries": "Deliveries of events",
     "history.deliveries.caption": "Attempts to send rows to the webhook, newest first",
     # Data.

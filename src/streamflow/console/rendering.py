@@ -53,7 +53,7 @@ def count(value: float | None) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage."""
-    return text("unknown") if value is None else f"{100 * value:.{digits}f} %"
+    return text("unknown") if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def figure(value: float | None, digits: int = 3) -> str:

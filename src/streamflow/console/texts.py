@@ -47,25 +47,25 @@ _SHARED: Mapping[str, str] = {
     "sign_in.title": "Sign in",
     "sign_in.key": "API key",
     "sign_in.hint": "A key with the scope read shows every page; promote is for acting. "
-    "Make one: streamflow keys create --scope read --scope promote.",
+    "Make one: `streamflow keys create --scope read --scope promote`.",
     "sign_in.open": "Without a key every page can be read from this machine; acting needs one.",
     # Whether it is well.
     "standing.well": "It is well: the newest month is loaded, online and scored, "
     "and raised no alarm.",
     "standing.no_month": "There is no month yet.",
-    "standing.no_month.next": "Load the first one: streamflow ingest DIR --as-of DATE.",
+    "standing.no_month.next": "Load the first one: `streamflow ingest DIR --as-of DATE`.",
     "standing.registry": "Nobody knows which version is in Production: MLflow doesn't answer.",
     "standing.no_production": "No version is in Production, so nobody can be predicted for.",
-    "standing.no_production.next": "Train one with streamflow train, and promote it with "
-    "streamflow promote VERSION --to production --why TEXT.",
+    "standing.no_production.next": "Train one with `streamflow train`, and promote it with "
+    "`streamflow promote VERSION --to production --why TEXT`.",
     "standing.critical": "{alarms}: {what}",
     "standing.warning": "{alarms}: {what}",
     "standing.online": "The month {month} is loaded, but the features online are of {online}.",
-    "standing.online.next": "Bring it online: streamflow materialize --as-of {month}.",
+    "standing.online.next": "Bring it online: `streamflow materialize --as-of {month}`.",
     "standing.unscored": "Nobody has been scored for the newest month, {month}.",
-    "standing.unscored.next": "Score everyone: streamflow score --as-of {month}.",
+    "standing.unscored.next": "Score everyone: `streamflow score --as-of {month}`.",
     "standing.unmonitored": "Nobody has looked yet at what moved in the newest month, {month}.",
-    "standing.unmonitored.next": "Look: streamflow monitor --as-of {month}.",
+    "standing.unmonitored.next": "Look: `streamflow monitor --as-of {month}`.",
     # The overview.
     "overview.title": "{use_case}: overview",
     "overview.alarms": "What the newest report says",

@@ -250,7 +250,7 @@ def _count(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{100 * value:.1f} %"
+    return UNKNOWN if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
