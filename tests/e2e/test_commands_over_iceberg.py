@@ -124,12 +124,15 @@ def test_each_command_works_or_is_refused_with_what_to_type_next(run: Run, tmp_p
 
 
 def pages_answer(entity: str, request: str) -> None:
-    """Each page of the console is there, and has what history has."""
+    """Each page of the console is there, and has what history has; one filter is refused."""
     with platform(load_settings()) as ready, running(ready) as console:
         visitor = Visitor(console)
         for page in sorted(PAGES):
             told = visitor.get(page.format(id=entity, request=request))
             assert told.status_code in (200, 303), (page, told.status_code, told.text)
+        filtered = visitor.get("/entities?segment_1=One+year")
+        assert filtered.status_code == 409
+        assert "docs/history.md" in filtered.text
         versions = f"/data/versions?table=users&id={entity}"
         found = visitor.get(versions, accept="application/json").json()["versions"]
         # January came twice, the first time withdrawn; then February and March.

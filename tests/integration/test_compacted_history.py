@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.engine_story import (
     day,
     differences,
 )
+from tests.object_store import s3_server
 from tests.training_tables import data_hash
 
 from streamflow.bootstrap import platform
@@ -52,12 +54,16 @@ def story(
     new_database: Callable[..., str], prepared_database: str, tmp_path: Path
 ) -> Iterator[Story]:
     """A history of several ingestions a month, with corrections."""
+    url, location = new_database(prepared_database), f"file://{tmp_path}/history of it"
+    with told_at(url, location, tmp_path) as told:
+        yield told
+
+
+@contextmanager
+def told_at(url: str, location: str, tmp_path: Path) -> Iterator[Story]:
+    home = tmp_path / "home"
     stored = load_settings(
-        home=tmp_path / "home",
-        database_url=new_database(prepared_database),
-        use_case="churn",
-        engine="duckdb",
-        history=f"file://{tmp_path}/history of it",
+        home=home, database_url=url, use_case="churn", engine="duckdb", history=location
     )
     with platform(stored) as ready:
         told = Story(shaped(ready, LATE), tmp_path / "files")
@@ -249,8 +255,6 @@ def test_a_compaction_that_is_stopped_changes_nothing_that_is_read(
 def test_a_commit_whose_answer_is_lost_keeps_its_files(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contextlib import contextmanager
-
     before = rows_of(story)
     whole = Database.transaction
 
@@ -295,6 +299,25 @@ def test_large_files_stay_as_they_are(story: Story, monkeypatch: pytest.MonkeyPa
     assert [(one.before, one.files, one.rows) for one in done.tables] == [(3, 2, 13)]
     assert compacted(story).tables == []
     assert rows_of(story) == before
+
+
+@pytest.mark.slow
+def test_files_of_an_object_store_are_compacted_and_removed(
+    new_database: Callable[..., str],
+    prepared_database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = new_database(prepared_database)
+    with s3_server(monkeypatch) as location, told_at(url, location, tmp_path) as story:
+        before = rows_of(story)
+        assert compacted(story).tables
+        assert rows_of(story) == before
+        removed = compacted(story, 2 * DAY).unneeded
+        assert removed.removed
+        assert removed.files > 3
+        assert rows_of(story) == before
+        assert compacted(story, 4 * DAY).unneeded.files == 0
 
 
 def test_history_in_postgresql_has_nothing_to_compact(ready: Platform) -> None:
