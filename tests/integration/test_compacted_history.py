@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from tests.engine_story import (
     differences,
 )
 from tests.object_store import s3_server
+from tests.statements import execute
 from tests.training_tables import data_hash
 
 from streamflow.bootstrap import platform
@@ -40,6 +42,7 @@ from streamflow.pipeline import train as training_run
 from streamflow.pipeline.step_lock import one_step
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
+from streamflow.postgres.client_programs import dump, load, programs, script
 from streamflow.postgres.database import Database
 from streamflow.settings import load_settings
 
@@ -318,6 +321,41 @@ def test_files_of_an_object_store_are_compacted_and_removed(
         assert removed.files > 3
         assert rows_of(story) == before
         assert compacted(story, 4 * DAY).unneeded.files == 0
+
+
+@pytest.mark.slow
+def test_a_dump_of_the_database_and_files_that_are_copied_after_it_are_whole(
+    story: Story, new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    before, url, place = rows_of(story), story.ready.database.url, place_of(story)
+    names = execute(
+        story.ready.database,
+        "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public)'",
+    )
+    folder = programs(None)
+    dumped = list(dump(folder, url, [row["nspname"] for row in names]))
+    # What comes between the two does no harm.
+    story.load({"readings": month(LATE, 5)["readings"]}, 5, JANUARY)
+    assert compacted(story).tables
+    shutil.copytree(place, tmp_path / "copy")
+    assert compacted(story, 2 * DAY).unneeded.removed
+
+    shutil.rmtree(place)
+    shutil.move(tmp_path / "copy", place)
+    restored = new_database()
+    load(folder, restored, script(folder, dumped))
+    settings = load_settings(
+        home=tmp_path / "restored",
+        database_url=restored,
+        use_case="churn",
+        engine="duckdb",
+        history=story.ready.settings.history,
+    )
+    with platform(settings) as ready:
+        back = Story(shaped(ready, LATE), tmp_path / "more files")
+        assert rows_of(back) == before
+        back.load({"readings": month(LATE, 6)["readings"]}, 6, JANUARY)
+        assert len(rows_of(back)) > len(before)
 
 
 def test_history_in_postgresql_has_nothing_to_compact(ready: Platform) -> None:
