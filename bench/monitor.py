@@ -1,7 +1,8 @@
 """Claim: a month of a million users is monitored within 60 s and 1 GB, the database included.
 
-There is no peer in the same run: Evidently and NannyML take a data frame of the month. USERS is the
-number of users, 1,000,000 by default; three months of them are made by copying some thousand.
+There is no peer in the same run: Evidently and NannyML take a data frame of the month, and are in
+`bench.monitoring_peers`. USERS is the number of users, 1,000,000 by default; three months of them
+are made by copying some thousand.
 """
 
 from __future__ import annotations
