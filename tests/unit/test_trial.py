@@ -234,6 +234,23 @@ def test_a_model_is_tried_once_and_a_refusal_again_after_a_while(
     assert len(started) == 4
 
 
+def test_another_release_tries_a_refused_model_at_once(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = counting(monkeypatch)
+    bad = models.put(helper.make_node("Log", ["zeros"], ["probabilities"]))
+    version = trial.metadata.version
+    for release in ("0.1.0", "0.1.0", "0.2.0"):
+        monkeypatch.setattr(
+            trial.metadata,
+            "version",
+            lambda name, release=release: release if name == "streamflow" else version(name),
+        )
+        with pytest.raises(UnservableModel, match="probability"):
+            models.trials.require_passed(*bad)
+    assert len(started) == 2
+
+
 def test_verdicts_are_for_this_account_alone_and_what_isnt_one_is_none(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,7 +152,7 @@ class Trials:
             os.close(descriptor)
 
     def _stored(self, version: ModelVersion) -> dict[str, str] | None:
-        """The verdict of an earlier trial with the same limits, libraries and Python."""
+        """The verdict of an earlier trial with the same limits, release, libraries and Python."""
         try:
             stored = json.loads(self._file(version, "json").read_text(encoding="utf-8"))
             verdict: dict[str, str] = stored["verdict"]
@@ -176,7 +176,7 @@ class Trials:
 
     def _conditions(self) -> dict[str, object]:
         libraries: dict[str, str] = {}
-        for name in ("onnxruntime", "lightgbm", "xgboost-cpu"):
+        for name in ("streamflow", "onnxruntime", "lightgbm", "xgboost-cpu"):
             with suppress(metadata.PackageNotFoundError):
                 libraries[name] = metadata.version(name)
         limits = [self.cpu_seconds, self.wall_seconds, self.cache.megabytes]
