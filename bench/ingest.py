@@ -1,4 +1,5 @@
-"""Claim: a month of 1,000,000 users, six tables, checked and added to history in constant memory.
+"""Claim: a month of 1,000,000 users, six tables, checked and added to history in constant memory,
+whether history is in PostgreSQL or in tables of Apache Iceberg.
 
 Peer: the plain way, a table at a time: pandas reads the file, pandera checks the frame with our
 contract, and COPY writes it to a new table; without history, foreign keys and a report by lines.
@@ -30,6 +31,20 @@ def ours(home: Path, month: Path, as_of: date) -> None:
     """`streamflow ingest`."""
     with platform(load_settings(home=home, database_url=None, use_case="churn")) as ready:
         # The same month again and again, as another one each time.
+        ingest(ready, month, as_of, None, datetime.now(UTC), "bench", really=True)
+
+
+def iceberg(home: Path, month: Path, as_of: date) -> None:
+    """`streamflow ingest` into Parquet files."""
+    beside = home.with_name("iceberg")
+    settings = load_settings(
+        home=beside,
+        database_url=None,
+        use_case="churn",
+        engine="duckdb",
+        history=(beside / "history").as_uri(),
+    )
+    with platform(settings) as ready:
         ingest(ready, month, as_of, None, datetime.now(UTC), "bench", really=True)
 
 
@@ -102,12 +117,16 @@ def main() -> None:
 
             return run
 
-        contestants = {"StreamFlow": ours, "pandas, pandera, COPY": plain}
+        contestants = {
+            "StreamFlow": ours,
+            "StreamFlow, Iceberg": iceberg,
+            "pandas, pandera, COPY": plain,
+        }
         seconds = interleaved(
             {name: in_a_process(name, step) for name, step in contestants.items()}, rounds=3
         )
     memory = ", ".join(f"{name} {peak:,.0f} MB" for name, peak in peaks.items())
-    claim = f"A month of {USERS:,} users, six tables, into PostgreSQL (peak memory: {memory})"
+    claim = f"A month of {USERS:,} users, six tables, into history (peak memory: {memory})"
     report("ingest", claim, "StreamFlow", seconds)
 
 
