@@ -55,6 +55,17 @@ def test_a_scoring_is_read_as_it_was_made_and_its_ranks_are_a_total_order(ready:
     assert unfinished_scorings(database) == 0
 
 
+def test_the_planner_knows_how_many_rows_a_new_scoring_has(ready: Platform) -> None:
+    database = ready.database
+    made = record_scores(database, {f"u{number:03}": number / 500 for number in range(500)}, {})
+    with database.connection() as connection:
+        (plan,) = connection.execute(
+            "EXPLAIN (FORMAT JSON) SELECT FROM streamflow.scores WHERE scoring_id = %s",
+            [made.scoring_id],
+        ).fetchall()
+    assert plan["QUERY PLAN"][0]["Plan"]["Plan Rows"] == 500
+
+
 def test_an_unfinished_scoring_is_kept_for_its_key_and_given_up_for_another(
     ready: Platform,
 ) -> None:
