@@ -26,6 +26,15 @@ def machine() -> str:
     )
 
 
+def peak_mebibytes() -> float:
+    """The most memory that this process has had in use, in MiB.
+
+    `ru_maxrss` isn't it: a new process begins with its parent's.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A folder that other users may enter: started by root, PostgreSQL runs as another user."""

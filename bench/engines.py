@@ -18,7 +18,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import shutil
 import signal
 import statistics
@@ -31,7 +30,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import RESULTS, machine, temporary_folder
+from bench import RESULTS, machine, peak_mebibytes, temporary_folder
 from bench.point_in_time import PEER_SECONDS, TABLES, by_feast, by_hand, limited
 from streamflow.bootstrap import platform
 from streamflow.features import point_in_time
@@ -167,7 +166,7 @@ def one_step(name: str, users: int) -> None:
         started = time.perf_counter()
         STEPS[name](ready, users)
         seconds = time.perf_counter() - started
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    megabytes = peak_mebibytes()
     print(json.dumps({"seconds": seconds, "megabytes": megabytes}))
 
 

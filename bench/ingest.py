@@ -8,7 +8,6 @@ contract, and COPY writes it to a new table; without history, foreign keys and a
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 
-from bench import interleaved, report, temporary_folder
+from bench import interleaved, peak_mebibytes, report, temporary_folder
 from streamflow.bootstrap import platform
 from streamflow.pipeline.ingest import ingest
 from streamflow.settings import load_settings
@@ -88,7 +87,7 @@ def _measured(
 ) -> None:
     started = time.perf_counter()
     step(home, month, as_of)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mebibytes()
     results.put((time.perf_counter() - started, peak))  # type: ignore[attr-defined]
 
 

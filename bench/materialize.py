@@ -13,7 +13,6 @@ import contextlib
 import io
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -27,7 +26,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bench import RESULTS, interleaved, machine, temporary_folder
+from bench import RESULTS, interleaved, machine, peak_mebibytes, temporary_folder
 from bench.peers.bars import at_least, at_most, show
 from streamflow.postgres import embedded_server
 
@@ -154,7 +153,7 @@ def open_store(url: str, folder: Path, project: str, ours: bool) -> None:
 
 def peak_megabytes() -> float:
     """The peak resident memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mebibytes()
 
 
 def fill(url: str, users: int) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from bench import RESULTS, machine, temporary_folder
+from bench import RESULTS, machine, peak_mebibytes, temporary_folder
 from streamflow.bootstrap import platform
 from streamflow.history.withdrawals.known_rows import FOR_EVER
 from streamflow.pipeline.apply import apply
@@ -56,7 +55,7 @@ def main() -> None:
                 seconds[what] = time.perf_counter() - started
                 assert made.entities == ORIGINALS * copies
             postgresql = memory()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mebibytes()
     claim = f"A month of {ORIGINALS * copies:,} users is monitored"
     print(f"{claim}\n{machine()}\n")
     for what, taken in seconds.items():

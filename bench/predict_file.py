@@ -15,7 +15,6 @@ import csv
 import json
 import os
 import random
-import resource
 import statistics
 import sys
 import time
@@ -26,7 +25,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from bench import RESULTS, machine, temporary_folder
+from bench import RESULTS, machine, peak_mebibytes, temporary_folder
 from bench.peers import stores
 from bench.peers.bars import at_least, at_most, show
 from bench.peers.workplace import MONTH, Workplace
@@ -201,7 +200,7 @@ def predicted(folder: Path, version: int, file: str) -> tuple[float, float]:
         took = time.perf_counter() - started
     if set(counts) != {"predicted"}:
         raise SystemExit(f"Not all ids have a prediction: {counts}.")
-    return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return took, peak_mebibytes()
 
 
 def model_call(folder: Path, version: int, file: str) -> tuple[float, float]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -26,7 +25,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from bench import RESULTS, machine, temporary_folder
+from bench import RESULTS, machine, peak_mebibytes, temporary_folder
 from bench.peers.bars import at_most, show
 from streamflow.bootstrap import platform
 from streamflow.features import month_rows
@@ -174,7 +173,7 @@ def scored(home: Path, engine: str, version: int, users: int, as_of: date) -> tu
         took = time.perf_counter() - started
     if made.scoring.entities != users:
         raise SystemExit(f"{made.scoring.entities} of {users} users have a score.")
-    return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return took, peak_mebibytes()
 
 
 def model_call(

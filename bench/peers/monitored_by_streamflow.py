@@ -8,17 +8,12 @@ Prints one line of JSON. PostgreSQL, which counts, is a process of its own and r
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-
-def mebibytes() -> float:
-    """The most memory that this process had; what getrusage says begins with its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+from bench import peak_mebibytes
 
 
 def main() -> None:
@@ -51,7 +46,7 @@ def main() -> None:
             {
                 "import_seconds": imported - started,
                 "seconds": ended - imported,
-                "mebibytes": mebibytes(),
+                "mebibytes": peak_mebibytes(),
                 **figures,
                 "estimated_auc": estimates[0] if estimates else None,
                 "realized_auc": realized[0] if realized else None,
