@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from streamflow.console.parts import ConsoleParts
+from streamflow.console.reading.history_state import history_state
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
-from streamflow.postgres.queries import Composable, identifier, subquery
+from streamflow.postgres.queries import identifier
 from streamflow.scores import scorings
 from streamflow.scores.scorings import Scoring
 from streamflow.use_case import Table
@@ -89,7 +92,6 @@ def listed(parts: ConsoleParts, filters: Filters, after: int) -> Listed:
     number = scoring.scoring_id
     rows = database.rows(
         "scores_by_rank",
-        {"segments": _in_segments(parts, scoring, filters.segments)},
         scoring_id=number,
         after=after,
         part=filters.part or None,
@@ -97,6 +99,7 @@ def listed(parts: ConsoleParts, filters: Filters, after: int) -> Listed:
         below=filters.below,
         decile=filters.decile,
         reason=filters.reason or None,
+        ranks=_ranks(parts, scoring, filters, after),
         most=PAGE + 1,
     )
     shown = rows[:PAGE]
@@ -121,27 +124,44 @@ def listed(parts: ConsoleParts, filters: Filters, after: int) -> Listed:
     )
 
 
-def _in_segments(parts: ConsoleParts, scoring: Scoring, segments: Mapping[str, str]) -> Composable:
-    """The condition that a score's entity has these values, as known when it was scored."""
+def _ranks(
+    parts: ConsoleParts, scoring: Scoring, filters: Filters, after: int
+) -> Sequence[int] | None:
+    """Ranks above `after` whose entities have all values of the filters' segments, as many as may
+    be needed; None without segments."""
+    if not filters.segments:
+        return None
+    first, *others = [_ranks_of(parts, scoring, *one) for one in filters.segments.items()]
+    found = sorted(frozenset(first).intersection(*others)) if others else first.tolist()
+    found = found[bisect_right(found, after) :]
+    return found[: PAGE + 1] if filters == Filters(segments=filters.segments) else found
+
+
+def _ranks_of(parts: ConsoleParts, scoring: Scoring, segment: str, value: str) -> array[int]:
+    """The ranks whose entities had the value, as known when they were scored."""
     database, use_case = parts.reading, parts.use_case
-    conditions = ["true"]
-    for segment, value in segments.items():
-        table, _, column = segment.partition(".")
+    table, _, column = segment.partition(".")
+
+    def look() -> array[int]:
         names = {
             "history": known_rows(database, use_case, Table.history_of(table), scoring.known_at),
             "key": identifier(use_case.join_key),
             "column": identifier(column),
         }
-        conditions.append(
-            database.render(
-                "in_segment",
-                names,
-                as_of=scoring.as_of,
-                known_at=scoring.known_at,
-                value=value,
-            )
+        row = database.row(
+            "segment_ranks",
+            names,
+            scoring_id=scoring.scoring_id,
+            as_of=scoring.as_of,
+            known_at=scoring.known_at,
+            value=value,
         )
-    return subquery(" AND ".join(conditions))
+        # Of everybody, whatever the number of values: four bytes each.
+        return array("i", row["ranks"])
+
+    question = ("ranks", scoring.scoring_id, segment, value, history_state(parts))
+    found: array[int] = parts.cached(question, look)
+    return found
 
 
 def scores_over_months(parts: ConsoleParts, entity_id: str) -> list[MonthScore]:

@@ -2277,7 +2277,8 @@ FROM (
 ) AS recent
 
 -- name: scores_by_rank
--- From after a rank; with a part of the id, a band of scores, a decile or the strongest reason.
+-- From after a rank; with a part of the id, a band of scores, a decile, the strongest reason or of these
+-- ranks.
 SELECT entity_id, probability, label, rank, decile
 FROM streamflow.scores AS scores
 WHERE scoring_id = %(scoring_id)s AND rank > %(after)s
@@ -2290,19 +2291,24 @@ WHERE scoring_id = %(scoring_id)s AND rank > %(after)s
       WHERE reasons.scoring_id = scores.scoring_id AND reasons.entity_id = scores.entity_id
         AND position = 1 AND feature = %(reason)s
   ))
-  AND {segments}
+  AND (%(ranks)s::integer[] IS NULL OR rank = ANY(%(ranks)s::integer[]))
 ORDER BY rank
 LIMIT %(most)s
 
--- name: in_segment
--- A condition on a row of `scores`, of the entity's newest row up to the scoring's month. Ids have
--- another collation in `scores`: without the one of history its index would be no use.
-(SELECT {column}::text
- FROM {history} AS history
- WHERE history.{key} = scores.entity_id COLLATE "default"
-   AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
- ORDER BY event_timestamp DESC, recorded_at DESC
- LIMIT 1) = %(value)s
+-- name: segment_ranks
+-- The ranks of a scoring's entities whose newest row up to its month has the value. Ids have another
+-- collation in `scores`: without the one of history its index would be no use.
+SELECT coalesce(array_agg(rank::integer ORDER BY rank), '{{}}') AS ranks
+FROM streamflow.scores AS scores
+WHERE scoring_id = %(scoring_id)s
+  AND %(value)s = (
+      SELECT {column}::text
+      FROM {history} AS history
+      WHERE history.{key} = scores.entity_id COLLATE "default"
+        AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+      ORDER BY event_timestamp DESC, recorded_at DESC
+      LIMIT 1
+  )
 
 -- name: frequent_values
 SELECT {column}::text AS value
@@ -2341,7 +2347,15 @@ ORDER BY event_timestamp DESC, recorded_at DESC
 LIMIT 1
 
 -- name: corrected_rows
--- Rows of a day with the one that was known of the same entity before, in the order of entities.
+-- Rows of a day with the one that was known of the same entity before, in the order of entities. The
+-- day's ids are read first: asked for their order at once, the planner reads the index of all days.
+WITH several AS MATERIALIZED (
+    SELECT {key}
+    FROM {history} AS history
+    WHERE event_timestamp = ((%(as_of)s::date + 1)::timestamp - interval '1 microsecond')
+              AT TIME ZONE 'UTC'
+      AND {key} > %(after)s
+)
 SELECT entity_id, recorded_at, recorded_before, ingestion_id, now, before
 FROM (
     SELECT history.{key} AS entity_id, recorded_at, ingestion_id,
@@ -2357,10 +2371,7 @@ FROM (
               AT TIME ZONE 'UTC'
       AND history.{key} IN (
         SELECT {key}
-        FROM {history} AS several
-        WHERE event_timestamp = ((%(as_of)s::date + 1)::timestamp - interval '1 microsecond')
-                  AT TIME ZONE 'UTC'
-          AND {key} > %(after)s
+        FROM several
         GROUP BY {key}
         HAVING count(*) > 1
         ORDER BY {key}
