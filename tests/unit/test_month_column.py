@@ -79,3 +79,15 @@ def test_two_folders_or_files_of_one_month_are_refused(tmp_path: Path) -> None:
         links = tmp_path / "others"
         links.mkdir()
         split_by_file(files, pattern, links)
+
+
+def test_a_link_has_the_month_of_its_own_name(tmp_path: Path) -> None:
+    pattern = compiled(r"(?P<year>\d{4})-(?P<month>\d{2})")
+    folder, link = tmp_path / "2023-12", tmp_path / "2024-01"
+    folder.mkdir()
+    link.symlink_to(folder)
+    same = folder / ".." / "2023-12"
+    assert months_by_folder([link, same], pattern) == {
+        date(2023, 12, 31): same,
+        date(2024, 1, 31): link,
+    }

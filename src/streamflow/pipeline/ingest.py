@@ -93,7 +93,7 @@ def months_by_name(folders: Sequence[Path], pattern: str, scratch: Path) -> list
     """
     match = month_names.compiled(pattern)
     (alone,) = folders if len(folders) == 1 else (None,)
-    if alone is not None and match.search(alone.resolve().name) is None:
+    if alone is not None and match.search(month_names.folder_name(alone)) is None:
         found = month_names.split_by_file(alone, match, scratch)
     else:
         found = month_names.months_by_folder(folders, match)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -31,12 +32,17 @@ def compiled(pattern: str) -> re.Pattern[str]:
     return found
 
 
+def folder_name(folder: Path) -> str:
+    """Its name as it was typed, also of a link; that of `.` and `..` is the folder's own."""
+    return Path(os.path.abspath(folder)).name
+
+
 def months_by_folder(folders: Sequence[Path], pattern: re.Pattern[str]) -> dict[date, Path]:
     """By as_of, oldest first, the folder whose name has it. Raises MissingFiles for a folder whose
     name has none, and for two of one month."""
     found: dict[date, Path] = {}
     for folder in folders:
-        as_of = _as_of(folder.resolve().name, pattern)
+        as_of = _as_of(folder_name(folder), pattern)
         if as_of is None:
             raise MissingFiles(
                 f"The name of {folder} has no month by the pattern {pattern.pattern!r}.",
@@ -68,7 +74,7 @@ def split_by_file(folder: Path, pattern: re.Pattern[str], scratch: Path) -> dict
         name = re.sub(r"[ _.-]*( )[ _.-]*", "_", rest)
         month = scratch / str(as_of)
         month.mkdir(exist_ok=True)
-        target = month / f"{name or folder.resolve().name}{ending}"
+        target = month / f"{name or folder_name(folder)}{ending}"
         if target.is_symlink():
             raise MissingFiles(
                 f"Two files of {folder} are {target.name!r} of {as_of}: {target.readlink().name} "
