@@ -75,7 +75,7 @@ class Cluster:
         python = self.folder / "python"
         packages = sysconfig.get_path("purelib")
         python.write_text(
-            f'#!/bin/sh\nPYTHONPATH="{packages}:$PYTHONPATH" exec {sys.executable} -S "$@"\n'
+            f'#!/bin/sh\nPYTHONPATH="{packages}:$PYTHONPATH" exec "{sys.executable}" -S "$@"\n'
         )
         python.chmod(0o755)
         with socket.create_server(("127.0.0.1", 0)) as listening:
