@@ -66,6 +66,16 @@ def opened(
         yield replace(other, use_case=ready.use_case)
 
 
+@contextmanager
+def in_iceberg(url: str, home: Path, location: str) -> Iterator[Platform]:
+    """A platform whose history is in Apache Iceberg at that location."""
+    stored = load_settings(
+        home=home, database_url=url, use_case="churn", engine="duckdb", history=location
+    )
+    with platform(stored) as ready:
+        yield ready
+
+
 @dataclass
 class Story:
     """A history that is written on the way, with the folder of its files."""
@@ -92,17 +102,21 @@ class Story:
         apply(self.ready)
 
 
+def first_months() -> tuple[dict[str, Any], dict[str, Any]]:
+    """January, with a null, a negative zero and a very small number; February without readings."""
+    january, february = month(LATE, 1), month(LATE, 2)
+    for row, heat in zip(january["readings"], ("", "-0.0", "1e-320"), strict=False):
+        row["heat"] = heat
+    february.pop("readings")
+    return january, february
+
+
 def new_story(ready: Platform, folder: Path) -> Story:
     """January and February, by the use case as it was first."""
     told = Story(shaped(ready, LATE), folder)
-    first = month(LATE, 1)
-    first["readings"][0]["heat"] = ""
-    first["readings"][1]["heat"] = "-0.0"
-    first["readings"][2]["heat"] = "1e-320"
-    told.load(first, 0, JANUARY)
-    late = month(LATE, 2)
-    late.pop("readings")
-    told.load(late, 1, FEBRUARY)
+    january, february = first_months()
+    told.load(january, 0, JANUARY)
+    told.load(february, 1, FEBRUARY)
     told.becomes(LATE)
     return told
 

@@ -25,12 +25,13 @@ from tests.engine_story import (
     assembled,
     day,
     differences,
+    in_iceberg,
+    new_story,
 )
 from tests.object_store import s3_server
 from tests.statements import execute
 from tests.training_tables import data_hash
 
-from streamflow.bootstrap import platform
 from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
 from streamflow.features.point_in_time import Assembled
 from streamflow.history.iceberg import compacting, rewriting
@@ -44,7 +45,6 @@ from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.postgres.client_programs import dump, load, programs, script
 from streamflow.postgres.database import Database
-from streamflow.settings import load_settings
 
 pytestmark = pytest.mark.usefixtures("without_plots")
 
@@ -64,21 +64,8 @@ def story(
 
 @contextmanager
 def told_at(url: str, location: str, tmp_path: Path) -> Iterator[Story]:
-    home = tmp_path / "home"
-    stored = load_settings(
-        home=home, database_url=url, use_case="churn", engine="duckdb", history=location
-    )
-    with platform(stored) as ready:
-        told = Story(shaped(ready, LATE), tmp_path / "files")
-        first = month(LATE, 1)
-        first["readings"][0]["heat"] = ""
-        first["readings"][1]["heat"] = "-0.0"
-        first["readings"][2]["heat"] = "1e-320"
-        told.load(first, 0, JANUARY)
-        late = month(LATE, 2)
-        late.pop("readings")
-        told.load(late, 1, FEBRUARY)
-        told.becomes(LATE)
+    with in_iceberg(url, tmp_path / "home", location) as ready:
+        told = new_story(ready, tmp_path / "files")
         told.load({"readings": month(LATE, 3)["readings"][:7]}, 2, JANUARY)
         told.load({"readings": month(LATE, 4)["readings"][3:9]}, 3, JANUARY)
         yield told
@@ -193,14 +180,8 @@ def test_no_file_is_removed_while_a_step_runs(story: Story) -> None:
 def test_another_databases_files_in_the_same_place_are_never_removed(
     story: Story, new_database: Callable[..., str], prepared_database: str, tmp_path: Path
 ) -> None:
-    settings = load_settings(
-        home=tmp_path / "other home",
-        database_url=new_database(prepared_database),
-        use_case="churn",
-        engine="duckdb",
-        history=story.ready.settings.history,
-    )
-    with platform(settings) as ready:
+    url, place = new_database(prepared_database), story.ready.settings.history
+    with in_iceberg(url, tmp_path / "other home", place) as ready:
         other = Story(shaped(ready, LATE), tmp_path / "other files")
         other.load(month(LATE, 1), 0, JANUARY)
         there = files_there(story)
@@ -344,14 +325,7 @@ def test_a_dump_of_the_database_and_files_that_are_copied_after_it_are_whole(
     shutil.move(tmp_path / "copy", place)
     restored = new_database()
     load(folder, restored, script(folder, dumped))
-    settings = load_settings(
-        home=tmp_path / "restored",
-        database_url=restored,
-        use_case="churn",
-        engine="duckdb",
-        history=story.ready.settings.history,
-    )
-    with platform(settings) as ready:
+    with in_iceberg(restored, tmp_path / "restored", story.ready.settings.history) as ready:
         back = Story(shaped(ready, LATE), tmp_path / "more files")
         assert rows_of(back) == before
         back.load({"readings": month(LATE, 6)["readings"]}, 6, JANUARY)

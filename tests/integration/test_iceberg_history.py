@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -25,12 +24,13 @@ from tests.engine_story import (
     assembled,
     day,
     differences,
+    first_months,
+    in_iceberg,
     opened,
 )
 from tests.object_store import s3_server
 from tests.statements import execute
 
-from streamflow.bootstrap import platform
 from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
 from streamflow.features.point_in_time import Assembled
 from streamflow.history.iceberg.session import IcebergSession
@@ -42,19 +42,9 @@ from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url
-from streamflow.settings import load_settings
 from streamflow.training.split import Choice
 
 pytestmark = pytest.mark.usefixtures("without_plots")
-
-
-@contextmanager
-def in_iceberg(url: str, home: Path, location: str) -> Iterator[Platform]:
-    stored = load_settings(
-        home=home, database_url=url, use_case="churn", engine="duckdb", history=location
-    )
-    with platform(stored) as ready:
-        yield ready
 
 
 @pytest.fixture
@@ -106,15 +96,9 @@ def become(stories: list[Story], shape: Shape) -> None:
 
 
 def begun(stories: list[Story]) -> None:
-    """January, with a null, a negative zero and a very small number; February without readings."""
-    first = month(LATE, 1)
-    first["readings"][0]["heat"] = ""
-    first["readings"][1]["heat"] = "-0.0"
-    first["readings"][2]["heat"] = "1e-320"
-    load(stories, first, 0, JANUARY)
-    late = month(LATE, 2)
-    late.pop("readings")
-    load(stories, late, 1, FEBRUARY)
+    january, february = first_months()
+    load(stories, january, 0, JANUARY)
+    load(stories, february, 1, FEBRUARY)
     become(stories, LATE)
 
 
