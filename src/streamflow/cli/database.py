@@ -91,9 +91,7 @@ def compact_history(
         elif not rows:
             print("Nothing is to be done: no month has several small files.")
         if rows:
-            print(
-                f"The same command removes the files of before, when they are {age.days} days old."
-            )
+            print("The files of before stay for now; the same command, run later, removes them.")
 
     print_result(asdict(done), json, print_text)
 
