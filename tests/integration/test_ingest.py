@@ -309,6 +309,23 @@ def test_another_month_leaves_the_first_as_it_was(
         assert [row for row in rows if row["as_of"] == JANUARY] == before[table]
 
 
+def test_the_planner_knows_each_month_as_soon_as_it_is_ingested(
+    ready: Platform, generated: Path
+) -> None:
+    # Of a month that it doesn't know it expects one row, and reads others again for each of them.
+    load(ready.database, generated / "month_000")
+    load(ready.database, generated / "month_001", as_of=FEBRUARY)
+
+    for table in TABLES:
+        known = execute(
+            ready.database,
+            "SELECT unnest(most_common_vals::text::date[]) AS as_of FROM pg_stats"
+            " WHERE schemaname = 'churn' AND tablename = %s AND attname = 'as_of'",
+            [f"{table}_history"],
+        )
+        assert {row["as_of"] for row in known.fetchall()} == {JANUARY, FEBRUARY}
+
+
 def test_a_violation_in_the_last_table_leaves_nothing_at_all(
     database: Database, month: Path
 ) -> None:
