@@ -1,23 +1,28 @@
 """The commands of a page of documentation, run in a shell as a reader would type them.
 
 A command is a line that begins with `$ ` in an indented block, with the lines that it goes on in;
-what follows up to the next one is its output. Output agrees where its words do: figures, ids, times
-and paths are another machine's.
+what follows up to the next one is its output. A block that begins with a program's name has
+commands alone. Output agrees where its words do: figures, ids, times and paths are another
+machine's.
 """
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import secrets
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
+from tests.documented_elsewhere import NOT_RUN
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 180
@@ -25,44 +30,81 @@ PATIENCE_SECONDS = 180
 LEFT_OUT = "…"
 
 
+# What a block of commands without prompts begins with.
+PROGRAM = re.compile(
+    r" {4}(streamflow|docker|make|export|git|pip|echo|curl|feast|python"
+    r"|STREAMFLOW_HOME=\S+ streamflow) "
+)
+PROMPT = re.compile(r" {4,6}\$ ")
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command with the line of its page, and the lines that are shown below it."""
+    """A command with the line of its page and the heading above it, and the lines that are shown
+    below it."""
 
     line: int
+    section: str
     text: str
     shown: Sequence[str]
 
 
-def commands(page: Path, after: str = "", before: str = "\0") -> list[Command]:
-    """The page's commands, of the lines from one that has `after` up to one that has `before`."""
-    found: list[tuple[int, str, list[str]]] = []
-    inside, goes_on, wanted = False, False, not after
+def commands(page: Path, after: str = "") -> list[Command]:
+    """The page's commands, of the lines from one that has `after`."""
+    found: list[tuple[int, str, str, list[str]]] = []
+    section, wanted = "", not after
+    inside = goes_on = bare = False
+    fenced = ""
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        wanted = (wanted or after in line) and before not in line
-        block = line.startswith("    ")
-        if not wanted or (not block and line.strip()):
-            inside = goes_on = False
+        wanted = wanted or after in line
+        if line.startswith("```"):
+            fenced = "" if fenced else line[3:] or "text"
             continue
-        if not block:
+        if fenced:
+            if fenced == "shell" and wanted:
+                found.append((number, section, line, []))
+            continue
+        if line.startswith("#"):
+            section = line.strip("# ")
+        block = line.startswith("    ")
+        if not wanted or not block:
+            # An empty line may be one of the output.
+            goes_on = bare = False
+            inside = inside and wanted and not line.strip()
             continue
         text = line[4:]
+        if not (inside or bare):
+            bare = PROGRAM.match(line) is not None
         if goes_on:
-            number_of_first, before_it, shown = found.pop()
-            found.append((number_of_first, f"{before_it}\n{text}", shown))
-            goes_on = text.endswith("\\")
-        elif text.startswith("$ "):
-            found.append((number, text[2:], []))
-            inside, goes_on = True, text.endswith("\\")
+            *of_first, before_it, shown = found.pop()
+            found.append((*of_first, f"{before_it}\n{text}", shown))  # type: ignore[arg-type]
+        elif bare or PROMPT.match(line):
+            found.append((number, section, text.strip().removeprefix("$ "), []))
+            inside = not bare
         elif inside:
-            found[-1][2].append(text)
+            found[-1][3].append(text)
+        if bare or goes_on or PROMPT.match(line):
+            goes_on = _goes_on(found[-1][2])
     return [Command(*one) for one in found]
+
+
+def _goes_on(command: str) -> bool:
+    """Whether the command's end is in the next line."""
+    if command.endswith("\\"):
+        return True
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:  # a quote is open
+        return True
+    return False
 
 
 def words(text: str) -> str:
     """The text in one line, without what differs from machine to machine."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "#", text)
+    text = re.sub(r"\bstreamflow_[\w-]{40,}|\bstreamflow_\w+…", "#", text)  # a key
+    text = re.sub(rf"\b(root|{re.escape(getpass.getuser())})\b", "#", text)
     text = re.sub(r"[^\s:]*/(?=(?:logs|reports)/)", "", text)
     text = re.sub(r"[-+]?\d[\d,.:+TZe%-]*", "#", text)
     return " ".join(text.split())
@@ -80,6 +122,19 @@ def lacking(shown: Sequence[str], output: str) -> list[str]:
         else:
             lacks.append(line)
     return lacks
+
+
+def not_run(page: str, command: Command) -> str | None:
+    """Why the command isn't run with its page, by its section or its beginning; None if it is."""
+    reasons = NOT_RUN.get(page, {})
+    return next(
+        (
+            reason
+            for begun, reason in reasons.items()
+            if begun in ("", f"# {command.section}") or command.text.startswith(begun)
+        ),
+        None,
+    )
 
 
 @dataclass
@@ -124,6 +179,7 @@ class Shell:
         """Start a server in the background, wait until the address answers and it has said what is
         shown, in whatever order its parts are ready; what it hasn't said in the end."""
         log = self.folder / f"server-{len(self._servers)}.log"
+        log.touch()  # the server makes it when it begins
         # Not the shell's input, which is the commands that follow.
         code, pid = self.run(f"{command} >{log} 2>&1 </dev/null & echo $!")
         assert code == 0
@@ -155,31 +211,48 @@ class Shell:
         return text
 
 
+# Commands that end with another exit code than 0 say one of these.
+FAILS = re.compile(r"error:|(different|forgotten|can't tell): |\d+ alarms? (was|were) raised")
+
+
 def try_page(
     shell: Shell,
     page: Path,
     found: Sequence[Command],
     *,
-    servers: Mapping[str, str],
-    elsewhere: Mapping[str, str],
+    servers: Mapping[str, str] = MappingProxyType({}),
+    before: Mapping[str, str] = MappingProxyType({}),
+    serve: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
     """Run the commands in their order; yields what is wrong with one, by its line.
 
-    `servers` has by a command's beginning the address that answers when it's up; `elsewhere` has,
-    by its beginning, which test runs a command that isn't run here.
+    `servers` has by a command's beginning the address that answers when it's up; `before` has, by
+    its beginning, what somebody did before it that the page tells in words, and `serve` the server
+    that somebody has started.
     """
+    name = str(page.relative_to(ROOT))
     for one in found:
-        place = f"{page.relative_to(ROOT)}:{one.line}: {one.text}"
-        if any(one.text.startswith(begun) for begun in elsewhere):
+        place = f"{name}:{one.line}: {one.text}"
+        if not_run(name, one) is not None:
             continue
-        url = next((url for begun, url in servers.items() if one.text.startswith(begun)), None)
+        for prepared in _of(before, one.text):
+            code, output = shell.run(prepared)
+            if code:
+                yield f"{place}\nbefore it, {prepared} ends with {code}:\n{output}"
+        for server in _of(serve, one.text):
+            shell.serve(server, shell._here(*_of(servers, server)), [])
+        url = next(iter(_of(servers, one.text)), None)
         if url is not None:
             if lacks := shell.serve(one.text, shell._here(url), one.shown):
                 yield f"{place}\ndoesn't say {lacks}"
             continue
         code, output = shell.run(one.text)
-        failing = any(line.startswith("error:") for line in one.shown)
-        if bool(code) != failing:
+        if bool(code) != any(map(FAILS.search, one.shown)):
             yield f"{place}\nends with {code}:\n{output}"
         elif lacks := lacking(one.shown, output):
             yield f"{place}\ndoesn't say {lacks}\nbut:\n{output}"
+
+
+def _of(texts: Mapping[str, str], command: str) -> list[str]:
+    """Those whose key the command begins with."""
+    return [text for begun, text in texts.items() if command.startswith(begun)]

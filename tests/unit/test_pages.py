@@ -23,31 +23,49 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PROGRAM: Any = get_command(app)
 _OPERATORS = {"|", "||", "&&", ";", ">", ">>", "<", "&", "2>&1"}
+# The program by its name, in a shell of its own, or as the command of one of the stack's services.
+_PROGRAM = re.compile(
+    r"(?:(?:\w+=\S* )*(?:\.venv/bin/|-m )?streamflow (?=[a-z])"
+    r"|docker compose run (?:--rm |--volume \S+ )*(?:backup|forget|pipeline) (?=[a-z]))(.*)"
+)
 
 
 def command_lines(page: Path) -> Iterator[tuple[int, list[str]]]:
-    """The words after `streamflow` of each command in the page's blocks of code, with its line."""
+    """The words after `streamflow` of each command in the page's blocks of code, and of each that
+    is quoted in a sentence, with its line."""
     inside, held = False, ""
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if line.lstrip().startswith("```"):
             inside, held = not inside, ""
             continue
         if not inside and not line.startswith("    "):
+            for quoted in re.findall(r"`([^`]+)`", line):
+                yield from ((number, words) for words in _of_program(quoted))
             continue
         text = held + line.strip().removeprefix("$ ")
         if text.endswith("\\"):
             held = text[:-1]
             continue
         held = ""
-        found = re.match(r"(?:\w+=\S* )*(?:\.venv/bin/)?streamflow (?=[a-z])(.*)", text)
-        if found is None:
-            continue
-        try:
-            words = shlex.split(found[1], comments=True)
-        except ValueError:  # a sentence, or output
-            continue
-        ends = [place for place, word in enumerate(words) if word in _OPERATORS]
-        yield number, words[: ends[0]] if ends else words
+        yield from ((number, words) for words in _of_program(text))
+
+
+def _of_program(text: str) -> Iterator[list[str]]:
+    """The words after the program's name, if the text is such a command."""
+    found = _PROGRAM.match(text)
+    if found is None:
+        return
+    try:
+        words = shlex.split(found[1], comments=True)
+    except ValueError:  # a sentence, or output
+        return
+    ends = [place for place, word in enumerate(words) if word in _OPERATORS]
+    words = words[: ends[0]] if ends else words
+    # What may follow, or the value of an option.
+    if words[-1] == "…" and not (len(words) > 1 and words[-2].startswith("-")):
+        words.pop()
+    if words:
+        yield words
 
 
 ALL = [
@@ -66,6 +84,8 @@ def test_a_command_on_a_page_is_one_that_the_program_takes(words: list[str]) -> 
     group = PROGRAM
     rest = list(words)
     while hasattr(group, "commands"):
+        if not rest:
+            return  # a group of commands is spoken of
         name = rest.pop(0)
         assert name in group.commands, f"streamflow {name}"
         group = group.commands[name]
