@@ -200,7 +200,8 @@ def payments(folder: Path) -> Found:
             rows.append([f"pay{len(rows)}", f"C{number}", f"{at:%Y-%m-%dT%H:%M:%S}Z", 9.5])
     write_csv(folder / "customers.csv", customers)
     write_csv(folder / "payments.csv", rows)
-    return Found("customer_id", "customers.churn", ("plan", "age"), "C7")
+    of_events = ("payments_30d", "days_since_payments")
+    return Found("customer_id", "customers.churn", ("plan", "age", *of_events), "C7")
 
 
 def states(folder: Path) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -18,10 +18,10 @@ from streamflow.use_case import Count, Csv, DaysSince, Events, Sum, Table
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
 
-def read(text: str, kind: str = "time") -> tuple[Any, bool]:
+def read(text: str, kind: str = "time", date: str = "YYYY-MM-DD") -> tuple[Any, bool]:
     import pyarrow as pa
 
-    values, wrong = checked(pa.array([text]), kind, Csv())
+    values, wrong = checked(pa.array([text]), kind, Csv(date=date))
     return values[0].as_py(), wrong[0].as_py()
 
 
@@ -58,6 +58,28 @@ def test_what_is_no_moment_with_an_offset_is_refused(text: str) -> None:
 def test_a_moment_without_an_offset_is_in_utc_where_the_events_say_so() -> None:
     assert read("2024-01-31T12:00:00", "time in UTC") == (NOON, False)
     assert read("2024-01-31T13:00:00+01:00", "time in UTC") == (NOON, False)
+
+
+@pytest.mark.parametrize("text", ["2024-01-31", "31.01.2024", "31.01.2024 00:00"])
+def test_a_day_alone_is_its_first_moment_where_moments_are_in_utc(text: str) -> None:
+    assert read(text, "time in UTC", "DD.MM.YYYY") == (datetime(2024, 1, 31, tzinfo=UTC), False)
+
+
+def test_a_moment_has_its_day_in_the_order_of_the_table() -> None:
+    assert read("31.01.2024 13:00:00+01:00", date="DD.MM.YYYY") == (NOON, False)
+    assert read("2024-01-31T12:00:00Z", date="DD.MM.YYYY") == (NOON, False)
+    assert read("31.01.2024 13:00:00+01:00") == (None, True)
+    assert read("31.01.2024 12:00", date="DD.MM.YYYY") == (None, True)
+
+
+def test_a_date_of_parquet_is_its_first_moment_where_moments_are_in_utc() -> None:
+    import pyarrow as pa
+
+    days = pa.array([date(2024, 1, 31), None])
+    values, wrong = checked(days, "time in UTC", Csv())
+    assert values.to_pylist() == [datetime(2024, 1, 31, tzinfo=UTC), None]
+    assert not any(wrong.to_pylist())
+    assert checked(days, "time", Csv())[1].to_pylist() == [True, False]
 
 
 @given(

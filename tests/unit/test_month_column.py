@@ -34,10 +34,31 @@ def _next_first(day: date) -> date:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "2024", "2024-13", "13/2024", "2024-02-30", "Q1 2024", "Foo 2024", "24-01"]
+    "text",
+    [
+        *("", "soon", "2024", "2024-13", "13/2024", "2024-02-30", "Q5 2024", "Foo 2024", "24-01"),
+        *("2024-W54", "2024-W00", "W5", "2024-Q0"),
+    ],
 )
 def test_what_means_no_month_isnt_guessed(text: str) -> None:
     assert month_of(text) is None
+
+
+@given(st.dates(date(1950, 1, 1), date(2099, 12, 31)))
+def test_a_week_means_its_sunday_and_a_quarter_its_last_day(day: date) -> None:
+    year, week, of_week = day.isocalendar()
+    sunday = date.fromordinal(day.toordinal() + 7 - of_week)
+    for text in (
+        f"{year}-W{week:02}",
+        f"{year}W{week:02}",
+        f"KW{week} {year}",
+        f"W{week:02}/{year}",
+    ):
+        assert month_of(text) == (sunday, False), text
+    quarter = (day.month - 1) // 3 + 1
+    last = date(day.year, 3 * quarter, 31 if quarter in (1, 4) else 30)
+    for text in (f"{day.year}-Q{quarter}", f"{day.year}Q{quarter}", f"Q{quarter} {day.year}"):
+        assert month_of(text) == (last, False), text
 
 
 def test_days_that_are_all_first_ones_stand_for_their_months() -> None:

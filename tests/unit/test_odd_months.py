@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,9 @@ def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
 
 def proposed(folder: Path, links: Path, name: str = "stranger") -> Proposal:
-    _, profiles = profiles_of(folder, links)
-    return propose(name, profiles, *propose_key_and_label(profiles), 0)
+    months, profiles = profiles_of(folder, links)
+    until = None if months else date(2026, 1, 31)
+    return propose(name, profiles, *propose_key_and_label(profiles), 0, (), until)
 
 
 @pytest.mark.parametrize("write", ODD_MONTHS, ids=lambda one: one.__name__)

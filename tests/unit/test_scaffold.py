@@ -304,10 +304,33 @@ def test_months_in_names_of_folders_and_of_files_are_found(tmp_path: Path) -> No
         assert found.months == (date(2024, 1, 31), date(2024, 2, 29))
         assert shops.column("shop").unique
         assert len(shops.raw.rows) == 12
-    # One month alone is a month as it always was.
-    (folders / "export 2024-02" / "shops.csv").unlink()
-    (folders / "export 2024-02").rmdir()
-    assert several_months.months_by_names(folders, links) is None
+
+
+def test_the_name_says_of_which_month_one_month_is_unless_its_day_is_told(tmp_path: Path) -> None:
+    links, month = tmp_path / "links", tmp_path / "month"
+    links.mkdir()
+    month.mkdir()
+    rows = [row[1:] for row in long_rows(["x"])]
+    write_csv(month / "shops 2024-02.csv", rows)
+    found, (shops,) = several_months.profiles_of(month, links)
+    assert found is not None
+    assert found.months == (date(2024, 2, 29),)
+    assert found.options.startswith("--as-of-pattern ")
+    assert (shops.raw.name, shops.raw.file) == ("shops", "shops")
+    (tmp_path / "other").mkdir()
+    told, (shops,) = several_months.profiles_of(month, tmp_path / "other", as_of=date(2024, 3, 31))
+    assert (told, shops.raw.file) == (None, "shops 2024-02")
+
+
+def test_a_column_of_months_says_more_than_the_name_of_a_file(tmp_path: Path) -> None:
+    links, month = tmp_path / "links", tmp_path / "month"
+    links.mkdir()
+    month.mkdir()
+    write_csv(month / "shops 2024-05.csv", long_rows(["2024-W01", "2024-W02", "2024-W03"]))
+    found, (shops,) = several_months.profiles_of(month, links)
+    assert found is not None
+    assert found.months == (date(2024, 1, 7), date(2024, 1, 14), date(2024, 1, 21))
+    assert (found.column, shops.raw.file) == ("Month", "shops 2024-05")
 
 
 def test_a_label_of_a_few_states_is_yes_by_those_that_are_called_so_or_told(tmp_path: Path) -> None:

@@ -209,8 +209,8 @@ _KINDS: dict[str, Callable[[pa.Array, Csv], Checked]] = {
     "Float64": _number,
     "boolean": _boolean,
     "date": _date,
-    TIME: lambda column, read: moments(column, read.null, utc=False),
-    TIME_OR_UTC: lambda column, read: moments(column, read.null, utc=True),
+    TIME: lambda column, read: moments(column, read, utc=False),
+    TIME_OR_UTC: lambda column, read: moments(column, read, utc=True),
 }
 
 

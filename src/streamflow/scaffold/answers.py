@@ -9,7 +9,7 @@ from dataclasses import replace
 from streamflow.errors import InvalidSettings
 from streamflow.history.values import checked
 from streamflow.scaffold.profile import Profile
-from streamflow.scaffold.words import NO, YES, looked_for, not_known
+from streamflow.scaffold.words import NO, WELL, YES, looked_for, not_known
 from streamflow.use_case.label import LabelValue
 
 Answers = tuple[tuple[LabelValue, ...], tuple[LabelValue, ...]]
@@ -81,7 +81,7 @@ def _positive(label: str, counts: Mapping[str, int]) -> list[str]:
     says_yes = [one for one in texts if one.strip().casefold() in YES]
     if "1" in texts and not {*texts} & {"0", "-1"}:  # 1 and 2 are codes
         says_yes.remove("1")
-    others = [one for one in texts if one.strip().casefold() not in NO]
+    others = [one for one in texts if one.strip().casefold() not in (*NO, *WELL)]
     called = [one for one in texts if looked_for(one)]
     if len(says_yes) == 1 and len(texts) == 2:
         return says_yes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
 
-from streamflow.scaffold.draft import Proposal, TableProposal
+from streamflow.scaffold.draft import EventsProposal, Proposal, TableProposal
 from streamflow.scaffold.profile import Column
 from streamflow.use_case import Csv
 from streamflow.use_case.label import LabelValue
@@ -15,42 +15,74 @@ from streamflow.use_case.label import LabelValue
 # A text column with more values than this may well have others next month.
 MOST_LISTED = 20
 _WIDTH = 100
+_MOMENT = "datetime64[us, UTC]"
 
 
 def table_code(proposal: Proposal, table: TableProposal) -> str:
     """The `Table(…)` of the table, indented as in a tuple that a function returns."""
-    lines = ["        Table(", f"            {_text(table.name)},", "            DataFrameSchema("]
-    lines.append("                {")
-    for column in table.profile.columns:
-        name = table.names[column.name]
-        lines += [f"                    {line}" for line in _column(proposal, table, name, column)]
-    lines += ["                }", "            ),"]
+    lines = ["        Table(", f"            {text_code(table.name)},"]
+    if table.events is not None:
+        lines += [f"            {line}" for line in _events(proposal, table, table.events)]
+    else:
+        lines += ["            DataFrameSchema(", "                {"]
+        for column in table.profile.columns:
+            name = table.names[column.name]
+            found = _column(proposal, table, name, column)
+            lines += [f"                    {line}" for line in found]
+        lines += ["                }", "            ),"]
     if proposal.arrives_later(table):
         lines.append("            arrives_later=True,")
-    if (read := _read(table.read)) != "Csv()":
+    if (read := read_code(table.read)) != "Csv()":
         lines += _wrapped(f"            read={read},", 12)
     if table.read_columns:
         lines.append("            read_columns={")
         for name, one in table.read_columns.items():
-            lines += _wrapped(f"                {_text(name)}: {_read(one)},", 16)
+            lines += _wrapped(f"                {text_code(name)}: {read_code(one)},", 16)
         lines.append("            },")
     if table.profile.raw.left_out:
         lines.append('            extra_columns="ignore",')
     if not table.complete and table.name not in (proposal.label_table, proposal.entity_table):
         lines.append('            absent="null",')
     if table.profile.raw.file != table.name:
-        lines.append(f"            file={_text(table.profile.raw.file)},")
+        lines.append(f"            file={text_code(table.profile.raw.file)},")
     if table.profile.raw.sheet:
-        lines.append(f"            sheet={_text(table.profile.raw.sheet)},")
+        lines.append(f"            sheet={text_code(table.profile.raw.sheet)},")
     if table.in_file:
         lines.append("            in_file={")
         lines += [
-            f"                {_text(ours)}: {_text(there)},"
+            f"                {text_code(ours)}: {text_code(there)},"
             for ours, there in table.in_file.items()
         ]
         lines.append("            },")
     lines.append("        ),")
     return "\n".join(lines) + "\n"
+
+
+def _events(proposal: Proposal, table: TableProposal, events: EventsProposal) -> Iterator[str]:
+    yield "events=Events("
+    yield "    DataFrameSchema("
+    yield "        {"
+    for column in table.profile.columns:
+        name = table.names[column.name]
+        kind = _MOMENT if column.name in events.times else column.kind
+        kind = "string" if name == proposal.join_key else kind
+        nullable = ", nullable=True" if column.nulls else ""
+        yield f'            {text_code(name)}: Column("{kind}"{nullable}),'
+    yield "        }"
+    yield "    ),"
+    yield f"    entity={text_code(proposal.join_key)},"
+    yield f"    time={text_code(table.names[events.time])},"
+    yield "    aggregations={"
+    for name, one in events.aggregations.items():
+        values = (getattr(one, field.name) for field in fields(one))
+        shown = [
+            text_code(value) if isinstance(value, str) else f"days={value}" for value in values
+        ]
+        yield f"        {text_code(name)}: {type(one).__name__}({', '.join(shown)}),"
+    yield "    },"
+    if events.without_offset:
+        yield '    without_offset="UTC",'
+    yield "),"
 
 
 def _column(proposal: Proposal, table: TableProposal, name: str, column: Column) -> Iterator[str]:
@@ -67,8 +99,8 @@ def _column(proposal: Proposal, table: TableProposal, name: str, column: Column)
     elif column.kind in ("Int64", "Float64") and _never_negative(column):
         check = ", Check.ge(0)"
     elif column.kind == "string" and 0 < len(column.categories) <= MOST_LISTED:
-        check = f", Check.isin([{', '.join(map(_text, column.categories))}])"
-    line = f'{_text(name)}: Column("{column.kind}"{check}{nullable}),'
+        check = f", Check.isin([{', '.join(map(text_code, column.categories))}])"
+    line = f'{text_code(name)}: Column("{column.kind}"{check}{nullable}),'
     yield from _wrapped(line, 0, _WIDTH - 20)
 
 
@@ -76,7 +108,8 @@ def _never_negative(column: Column) -> bool:
     return column.lowest is not None and float(column.lowest) >= 0
 
 
-def _read(read: Csv) -> str:
+def read_code(read: Csv) -> str:
+    """The `Csv(…)` of how files are written."""
     plain = Csv()
     parts = []
     for field in fields(Csv):
@@ -87,9 +120,9 @@ def _read(read: Csv) -> str:
             parts.append(f"{field.name}={value}")
         elif isinstance(value, tuple):
             comma = "," if len(value) == 1 else ""
-            parts.append(f"{field.name}=({', '.join(map(_text, value))}{comma})")
+            parts.append(f"{field.name}=({', '.join(map(text_code, value))}{comma})")
         else:
-            parts.append(f"{field.name}={_text(value)}")
+            parts.append(f"{field.name}={text_code(value)}")
     return f"Csv({', '.join(parts)})"
 
 
@@ -116,10 +149,17 @@ def _wrapped(line: str, indent: int, width: int = _WIDTH) -> list[str]:
 
 
 def drawn_code(proposal: Proposal, table: TableProposal) -> dict[str, list[str]]:
-    """By column, but for the key and the label, the lines that draw a value in a dictionary."""
+    """By column, but for the key and the label, the lines that draw a value in a dictionary.
+
+    Of an event, moments are those of a `day`.
+    """
+    times = table.events.times if table.events is not None else ()
     return {
         table.names[column.name]: _wrapped(
-            f"{_text(table.names[column.name])}: {_drawn(column)},", 0, _WIDTH - 12
+            f"{text_code(table.names[column.name])}: "
+            + ('f"{day}T12:00:00Z",' if column.name in times else f"{_drawn(column)},"),
+            0,
+            _WIDTH - 12,
         )
         for column in table.profile.columns
         if table.names[column.name] != proposal.join_key and column.name != table.label
@@ -132,7 +172,7 @@ def _drawn(column: Column) -> str:
         value = "draw.random() < 0.5"
     elif column.kind == "string":
         shown = column.categories[:MOST_LISTED] or ("text",)
-        value = f"draw.choice([{', '.join(map(_text, shown))}])"
+        value = f"draw.choice([{', '.join(map(text_code, shown))}])"
     elif column.lowest is None or column.highest is None:
         value = "None"
     elif column.kind == "date":
@@ -148,9 +188,9 @@ def _drawn(column: Column) -> str:
 
 def value_code(value: LabelValue) -> str:
     """A label's value as a literal in Python."""
-    return _text(value) if isinstance(value, str) else repr(value)
+    return text_code(value) if isinstance(value, str) else repr(value)
 
 
-def _text(value: str) -> str:
-    """The text as a literal in Python."""
+def text_code(value: str) -> str:
+    """A text as a literal in Python."""
     return json.dumps(value, ensure_ascii=False)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 from streamflow.scaffold.profile import Profile
 from streamflow.use_case import Csv
+from streamflow.use_case.events import Aggregation
 from streamflow.use_case.label import LabelValue
 
 
@@ -20,13 +23,28 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class EventsProposal:
+    """What is made of a table's events: features by name. `times` are the columns with moments, by
+    their names in the file, `time` that of the event; `newest` is the newest event's day in UTC.
+    With `without_offset`, moments are in UTC where they don't say otherwise."""
+
+    time: str
+    times: tuple[str, ...]
+    without_offset: bool
+    aggregations: Mapping[str, Aggregation]
+    newest: date
+
+
+@dataclass(frozen=True)
 class TableProposal:
-    """A table of the use case: its columns by the names that the use case has for them."""
+    """A table of the use case: its columns by the names that the use case has for them; `events` if
+    it has a row for each event, and not one for each entity."""
 
     profile: Profile
     names: dict[str, str]
     label: str | None
     complete: bool
+    events: EventsProposal | None = None
 
     @property
     def name(self) -> str:
@@ -62,8 +80,9 @@ class TableProposal:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A use case as it will be written. `notes` is what a person should know of it; `positive` and
-    `negative` are the label's values that mean yes and no."""
+    """A use case as it will be written. `tables` have a row per entity, `of_events` one per event.
+    `notes` is what a person should know of it; `positive` and `negative` are the label's values
+    that mean yes and no. `left_out` are the files that aren't read, as `raw_tables` places them."""
 
     name: str
     join_key: str
@@ -76,6 +95,13 @@ class Proposal:
     notes: tuple[str, ...]
     positive: tuple[LabelValue, ...] = (True,)
     negative: tuple[LabelValue, ...] = (False,)
+    of_events: tuple[TableProposal, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def newest_event(self) -> date | None:
+        """The day of the newest event, in UTC; None without events."""
+        return max((one.events.newest for one in self.of_events if one.events), default=None)
 
     def arrives_later(self, table: TableProposal) -> bool:
         """Whether months come without this table: the label's, if it has nothing but the label."""

@@ -37,6 +37,8 @@ def auc_alone(proposal: Proposal) -> Iterator[tuple[Feature, float]]:
     # By the keys, as the order of the rows may go by the label.
     half = np.array([crc32(key.encode()) % 2 for key in known], dtype=bool)
     for feature in proposal.features:
+        if feature.table not in tables:  # of events: there is no column of it yet
+            continue
         values = _typed(tables[feature.table], proposal, feature.name)
         yield feature, _auc(feature, [values.get(key) for key in known], answers, half)
 

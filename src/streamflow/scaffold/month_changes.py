@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from streamflow.history.column_findings import contract_types
 from streamflow.history.events.events_table import event_kinds
 from streamflow.history.values import checked
+from streamflow.scaffold.contract_code import read_code, text_code
 from streamflow.scaffold.names import plain_name
 from streamflow.scaffold.profile import Column, Profile
-from streamflow.use_case import Table
+from streamflow.scaffold.raw_tables import RawTable
+from streamflow.use_case import Csv, Table
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,13 @@ class MonthChange:
     line: str
 
 
-def month_changes(tables: Sequence[Table], profiles: Sequence[Profile]) -> Iterator[MonthChange]:
-    """What the files have that the contract doesn't allow, or that it asks for and they lack."""
+def month_changes(
+    tables: Sequence[Table], profiles: Sequence[Profile], left_out: Collection[str] = ()
+) -> Iterator[MonthChange]:
+    """What the files have that the contract doesn't allow, or that it asks for and they lack.
+
+    `left_out` are the files that aren't read, by their places.
+    """
     found = {(one.raw.file, one.raw.sheet): one for one in profiles}
     for table in tables:
         profile = found.pop((table.file or table.name, table.sheet), None)
@@ -32,15 +39,47 @@ def month_changes(tables: Sequence[Table], profiles: Sequence[Profile]) -> Itera
             if not table.arrives_later:
                 yield MonthChange(table.name, "", "the folder has no file of it", "")
             continue
-        written, expected = profile.raw.read, table.read
-        if profile.raw.path.suffix != ".parquet" and written.separator != expected.separator:
-            said = f"values are separated by {written.separator!r}"
-            line = f"read=Csv(separator={written.separator!r})"
-            yield MonthChange(table.name, "", said, line)
+        yield from _of_form(table, profile)
         yield from _of_table(table, profile)
     for profile in found.values():
-        name = profile.raw.name
-        yield MonthChange(name, "", "a new file", f'Table("{name}", DataFrameSchema({{…}}))')
+        if profile.raw.place not in left_out:
+            name, place = profile.raw.name, text_code(profile.raw.place)
+            line = f'Table("{name}", DataFrameSchema({{…}})), or {place} in LEFT_OUT'
+            yield MonthChange(name, "", "a new file", line)
+
+
+def _of_form(table: Table, profile: Profile) -> Iterator[MonthChange]:
+    """How the file as a whole is written otherwise than the contract says."""
+    raw = profile.raw
+    there, expected = raw.read, table.read
+    if raw.path.suffix == ".parquet":
+        return
+    told = {}
+    if there.skip_lines != expected.skip_lines:
+        told["skip_lines"] = f"{there.skip_lines} lines are above the header"
+    if raw.path.suffix != ".xlsx":
+        if there.separator != expected.separator:
+            told["separator"] = f"values are separated by {there.separator!r}"
+        if there.encoding != expected.encoding and _encoding_matters(raw, expected.encoding):
+            told["encoding"] = f"the file is in {there.encoding}"
+    if new := [one for one in there.total_rows if one not in expected.total_rows]:
+        told["total_rows"] = f"a row of {new[0]!r} sums up the others"
+    if told:
+        parts = {name: getattr(there, name) for name in told}
+        line = f"read={read_code(replace(expected, **parts))}"
+        yield MonthChange(table.name, "", "; ".join(told.values()), line)
+
+
+def _encoding_matters(raw: RawTable, expected: str) -> bool:
+    """Whether the file's text is another in the expected encoding: of ASCII alone it isn't."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "utf-16" in (raw.read.encoding, expected):
+        return True
+    texts = [raw.rows[one] for one in raw.columns if pa.types.is_string(raw.rows[one].type)]
+    plain = all(pc.all(pc.string_is_ascii(one)).as_py() is not False for one in texts)
+    return not plain or not all(map(str.isascii, raw.columns))
 
 
 def _of_table(table: Table, profile: Profile) -> Iterator[MonthChange]:
@@ -84,6 +123,10 @@ def _of_column(
         line, value = profile.raw.rows["line"][first].as_py(), str(rows[first].as_py())
         said = f"line {line}: {value!r}; the contract has {kind}"
         other = f'"{ours}": Column("{column.kind}"{_null(column)}),'
+        read = profile.raw.read_of(column.name)
+        if not pc.any(checked(rows, kind, read)[1]).as_py():
+            said = f"line {line}: {value!r} is written otherwise than the contract has {kind}"
+            other = _read_line(table, profile, ours, column)
         yield MonthChange(table.name, column.name, said, other)
         return
     if values.null_count and not contract.nullable:
@@ -108,6 +151,29 @@ def _of_column(
         if least is not None and lowest is not None and float(lowest) < least:
             line = f'"{ours}": Column("{kind}", Check.ge({lowest})),'
             yield MonthChange(table.name, column.name, f"{lowest} is below {least}", line)
+
+
+def _read_line(table: Table, profile: Profile, ours: str, column: Column) -> str:
+    """The line that says how the column is written: the table's if all of it is written so."""
+    file, read = table.read, profile.raw.read_of(column.name)
+    read = replace(
+        read,
+        separator=file.separator,
+        encoding=file.encoding,
+        skip_lines=file.skip_lines,
+        total_rows=file.total_rows,
+    )
+    if not table.read_columns and column.name not in profile.raw.read_columns:
+        return f"read={read_code(read)}"
+    plain = Csv()
+    read = replace(
+        read,
+        separator=plain.separator,
+        encoding=plain.encoding,
+        skip_lines=plain.skip_lines,
+        total_rows=plain.total_rows,
+    )
+    return f'read_columns={{"{ours}": {read_code(read)}}}'
 
 
 def _said(column: Column) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamflow.scaffold.contract_code import drawn_code, table_code, value_code
+from streamflow.scaffold.contract_code import drawn_code, table_code, text_code, value_code
 from streamflow.scaffold.draft import Proposal
 from streamflow.use_case.label import LabelValue
 
 TEMPLATES = Path(__file__).with_name("templates")
+# What a contract may be made of.
+_IMPORTED = ("Count", "Csv", "DaysSince", "Distinct", "Events", "Mean", "Sum", "Table")
 _FEAST = {"Int64": "Int64", "Float64": "Float64", "boolean": "Bool", "string": "String"}
 
 
@@ -48,6 +51,8 @@ def _facts(proposal: Proposal) -> dict[str, object]:
     generated: dict[str, Mapping[str, list[str]]] = {
         table.name: drawn_code(proposal, table) for table in proposal.tables
     }
+    events = {table.name: drawn_code(proposal, table) for table in proposal.of_events}
+    tables = "".join(table_code(proposal, one) for one in (*proposal.tables, *proposal.of_events))
     return {
         "name": proposal.name,
         "join_key": proposal.join_key,
@@ -58,10 +63,13 @@ def _facts(proposal: Proposal) -> dict[str, object]:
         "positive": "" if proposal.positive[0] is True else _values(proposal.positive),
         "yes": value_code(proposal.positive[0]),
         "no": value_code(proposal.negative[0]),
-        "tables": "".join(table_code(proposal, one) for one in proposal.tables),
+        "tables": tables,
+        "imported": [one for one in _IMPORTED if re.search(rf"\b{one}\(", tables)],
         "kinds": sorted({kind for columns in views.values() for kind in columns.values()}),
         "views": views,
+        "left_out": [text_code(one) for one in proposal.left_out],
         "generated": generated,
+        "events": events,
         "middle": _middle(proposal),
         "notes": proposal.notes,
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 
 from streamflow.errors import InvalidSettings
 from streamflow.history.column_findings import RESERVED_COLUMNS
 from streamflow.scaffold.answers import with_answers
 from streamflow.scaffold.draft import Feature, Proposal, TableProposal
+from streamflow.scaffold.events import features_of, of_events
 from streamflow.scaffold.key_and_label import counts_rows, key_under_another_name, values_of
 from streamflow.scaffold.leaks import auc_alone
 from streamflow.scaffold.names import plain_name
@@ -28,12 +30,14 @@ def propose(
     label: str,
     horizon_days: int,
     positive: Sequence[str] = (),
+    events_until: date | None = None,
 ) -> Proposal:
     """The use case from the tables that have one row per entity; `positive` are the texts of the
-    label that mean yes, if told. Raises InvalidSettings."""
+    label that mean yes, if told. Tables with several rows per entity are of events, if they may be,
+    and none is later than `events_until`. Raises InvalidSettings."""
     notes: list[str] = []
     label_table, _, label_column = label.partition(".")
-    usable = _usable(profiles, key, notes)
+    usable, several = _usable(profiles, key, notes)
     if label_table not in [table.raw.name for table, _ in usable]:
         raise InvalidSettings(
             f"The label's table {label_table!r} has not one row per {key!r}.",
@@ -76,6 +80,8 @@ def propose(
         one = TableProposal(table, names, of_label, complete)
         tables.append(one)
         features += _features(one, key_there, notes)
+    events = [*_events(several, key, events_until, taken, notes)]
+    features += [feature for one in events for feature in features_of(one)]
     if not features:
         raise InvalidSettings(
             "No column is left to learn from.", "Add a file with numbers or few categories."
@@ -100,13 +106,23 @@ def propose(
         (),
         yes,
         no,
+        tuple(events),
+        tuple(
+            one.raw.place
+            for one in profiles
+            if one.raw.name not in {there.name for there in (*tables, *events)}
+        ),
     )
     return replace(proposal, notes=(*notes, *_leaks(proposal)))
 
 
-def _usable(profiles: Sequence[Profile], key: str, notes: list[str]) -> list[tuple[Profile, str]]:
-    """The tables with one row per entity, each with the name of the key in its file."""
+def _usable(
+    profiles: Sequence[Profile], key: str, notes: list[str]
+) -> tuple[list[tuple[Profile, str]], list[tuple[Profile, Column]]]:
+    """The tables with one row per entity, each with the name of the key in its file; and those with
+    several, each with its key."""
     found: list[tuple[Profile, str]] = []
+    several: list[tuple[Profile, Column]] = []
     for table in profiles:
         named = [one for one in table.columns if plain_name(one.name) == key]
         if not named:
@@ -118,8 +134,34 @@ def _usable(profiles: Sequence[Profile], key: str, notes: list[str]) -> list[tup
         elif named[0].unique:
             found.append((table, named[0].name))
         else:
-            notes.append(f"{table.raw.name}: left out, {_not_one_row(table, named[0])}")
-    return found
+            several.append((table, named[0]))
+    return found, several
+
+
+def _events(
+    several: Sequence[tuple[Profile, Column]],
+    key: str,
+    until: date | None,
+    taken: set[str],
+    notes: list[str],
+) -> Iterator[TableProposal]:
+    """The tables that are of events; what isn't is left out, and told."""
+    for table, column in several:
+        name, why = table.raw.name, _not_one_row(table, column)
+        if column.nulls or until is None:
+            notes.append(f"{name}: left out, {why}")
+            continue
+        found = of_events(table, _names(table, key, column.name, set()), key, taken, until)
+        if isinstance(found, str):
+            notes.append(f"{name}: left out, {why}; for features from events, {found}")
+            continue
+        assert found.events is not None
+        notes += [f"{name}: left out, {one}" for one in _left_out(table)]
+        notes.append(
+            f"{name}: several rows per {column.name}, so they are events, each at its "
+            f"{found.events.time}; features of it are {', '.join(found.events.aggregations)}"
+        )
+        yield found
 
 
 def _strangers(
@@ -189,7 +231,7 @@ def _names(table: Profile, key: str, key_there: str, taken: set[str]) -> dict[st
     names: dict[str, str] = {}
     for column in table.columns:
         ours = key if column.name == key_there else plain_name(column.name)
-        if ours in RESERVED_COLUMNS:
+        if ours in (*RESERVED_COLUMNS, "occurrence"):
             ours += "_"
         if column.name != key_there and (ours in taken or ours == key or ours in names.values()):
             ours = f"{table.raw.name}_{ours}"

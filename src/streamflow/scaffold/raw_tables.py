@@ -51,6 +51,11 @@ class RawTable:
     read_columns: Mapping[str, Csv] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """The file's name without its ending, with that of the sheet if there are several."""
+        return f"{self.file}: {self.sheet}" if self.sheet else self.file
+
     def read_of(self, column: str) -> Csv:
         """How the column's values are written."""
         return self.read_columns.get(column, self.read)

@@ -27,7 +27,9 @@ PATTERN = r"(?<!\d)(?P<year>(19|20)\d{2})[-_.]?(?P<month>0[1-9]|1[0-2])(?!\d)"
 IS_MONTH = re.compile(
     r"^(month|monat|mois|mes|period|periode|yyyymm|yearmonth|year_month|ym|as_of|as_of_date|"
     r"snapshot|snapshot_date|snapshot_month|report_month|reporting_month|month_end|monthend|"
-    r"stichtag|date_month|ref_month|reference_month)$"
+    r"stichtag|date_month|ref_month|reference_month|week|iso_week|year_week|yearweek|woche|kw|"
+    r"kalenderwoche|semaine|semana|week_end|week_ending|week_start|week_starting|quarter|quartal|"
+    r"trimestre|fiscal_quarter)$"
 )
 # Of the folder or file that a row came from.
 MONTH = "month of the folder"
@@ -51,40 +53,51 @@ class SeveralMonths:
 
 
 def profiles_of(
-    folder: Path, scratch: Path, told: Told = NOTHING_TOLD, progress: Progress = silent
+    folder: Path,
+    scratch: Path,
+    told: Told = NOTHING_TOLD,
+    progress: Progress = silent,
+    as_of: date | None = None,
 ) -> tuple[SeveralMonths | None, list[Profile]]:
-    """What each table's columns are; and which months the files are of, if they are several.
+    """What each table's columns are; and which months the files are of, if they are several, or
+    names say which one it is and no `as_of` was told.
 
     `scratch` is for links to files; `told` is how values are written.
     Raises MissingFiles, InvalidSettings.
     """
     named = months_by_names(folder, scratch)
-    if named is None:
-        raw = raw_tables(folder, progress)
-    else:
+    if named is not None and len(named[1]) == 1 and as_of is not None:
+        named = None
+    if named is not None and len(named[1]) > 1:
         raw = merged({as_of: raw_tables(one, progress) for as_of, one in named[1].items()})
-    profiles = [profile(one, told) for one in raw]
+        by_names = months_by_column([profile(one, told) for one in raw])
+        assert by_names is not None
+        return named[0], by_names[1]
+    (inside,) = named[1].values() if named is not None else (folder,)
+    profiles = [profile(one, told) for one in raw_tables(inside, progress)]
     by_column = months_by_column(profiles)
     if by_column is None:
-        return None, profiles
-    return (named[0] if named else by_column[0]), by_column[1]
+        return (named[0] if named is not None else None), profiles
+    if named is not None:  # the name says when the files were made
+        profiles = [profile(one, told) for one in raw_tables(folder, progress)]
+        by_column = months_by_column(profiles)
+        assert by_column is not None
+    return by_column
 
 
 def months_by_names(folder: Path, scratch: Path) -> tuple[SeveralMonths, dict[date, Path]] | None:
     """The months of a folder that has a folder for each, or files with months in their names; and
-    each month's folder. None if it has neither, or one month alone."""
+    each month's folder, which may be one alone. None if it has neither."""
     if not folder.is_dir():
         return None
     pattern = re.compile(PATTERN)
     own = [one for one in folder.iterdir() if one.is_file() and one.name.endswith(ENDINGS)]
     inside = sorted(one for one in folder.iterdir() if one.is_dir() and pattern.search(one.name))
-    if not own and len(inside) > 1:
+    if not own and inside:
         found = months_by_folder(inside, pattern)
-    elif len(own) > 1 and all(pattern.search(one.name) for one in own):
+    elif own and all(pattern.search(one.name) for one in own):
         found = split_by_file(folder, pattern, scratch)
     else:
-        return None
-    if len(found) < 2:
         return None
     folders = () if own else tuple(found.values())
     options = f"--as-of-pattern '{PATTERN}'"

@@ -38,11 +38,19 @@ _OF_A_NUMBER = re.compile(
 # An answer that means yes, or no, in any place.
 YES = ("1", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "wahr", "vrai", "tak")
 NO = ("0", "false", "no", "n", "f", "nein", "non", "nao", "não", "falsch", "faux", "nie")
+# A state in which all is well, in which nothing that is looked for has come about.
+WELL = (
+    *("ok", "okay", "o.k.", "i.o.", "in ordnung", "passed", "pass", "good", "normal", "healthy"),
+    *("fine", "active", "aktiv", "actif", "activo", "current", "paid", "stayed", "retained"),
+    *("existing", "existing customer", "none", "alive", "open account", "negative", "genuine"),
+)
 # An answer that is none: neither yes nor no, but not known.
 _NOT_KNOWN = re.compile(
     r"(|[-?.]+|#?n/?a|nan|null|none|nil|unknown|not (yet )?known|unbekannt|inconnu|desconocido|"
     r"missing|fehlt|k\.? ?a\.?|keine angabe|tb[acd]|pending|open|offen|undecided|undetermined|"
-    r"not (available|applicable|reported|recorded|specified)|unspecified|no answer|other/unknown)"
+    r"not (available|applicable|reported|recorded|specified|inspected|tested|checked|examined|"
+    r"assessed|measured|rated|evaluated|determined|asked|answered|stated|due)|unspecified|"
+    r"untested|unrated|no (answer|data|information|result)|inconclusive|other/unknown)"
 )
 # A state that is looked for: who is in it has left, failed, or the like.
 _LOOKED_FOR = re.compile(

@@ -205,11 +205,18 @@ def _dates(texts: Sequence[pa.Array], read: Csv, told: Told) -> tuple[Csv, tuple
     }
     most = max(counts.values())
     best = [one for one, count in counts.items() if count == most]
+    if not most and told.date is not None:  # there may be moments
+        return replace(read, date=told.date), ()
     if not most or _DATES[0] in best:
         return read, ()
     if len(best) > 1:
         return read, tuple(best)
     return replace(read, date=best[0]), ()
+
+
+def date_orders(read: Csv) -> tuple[str, ...]:
+    """In which a day of the table may be written: the table's order, or any if it has none."""
+    return _DATES if read.date == _DATES[0] else (read.date,)
 
 
 def _booleans(texts: Sequence[pa.Array], read: Csv) -> Csv:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -100,19 +101,23 @@ def init(
     if date_order is not None:
         Csv(date=date_order)  # refuses what is no order of a date's parts
     name = _package_name(name, folder)
-    with show_progress(json, "init") as progress, tempfile.TemporaryDirectory() as links:
-        found, profiles = profiles_of(
-            folder, Path(links), Told(decimal, date_order, blank_is_no), progress
-        )
     package = output / name
+    with show_progress(json, "init") as progress, tempfile.TemporaryDirectory() as links:
+        how = Told(decimal, date_order, blank_is_no)
+        told_day = as_of.date() if as_of is not None else None
+        of_names = None if package.exists() else told_day
+        found, profiles = profiles_of(folder, Path(links), how, progress, of_names)
     if package.exists():
         _tell_changes(name, output, profiles, json)
         return
     if not json:
         print_columns(profiles)
     means_yes = tuple(positive.split(",")) if positive else ()
-    proposal = _answered(name, profiles, key, label, horizon, yes, json, means_yes)
-    day = as_of.date() if as_of is not None else _last_month_end(proposal.horizon_days)
+    until: date | None = told_day or datetime.now(UTC).date()
+    if found is not None:  # files of several months by a column can't have events
+        until = None if found.column else found.months[-1]
+    proposal = _answered(name, profiles, key, label, horizon, yes, json, means_yes, until)
+    day = told_day or _newest_month_end(proposal.horizon_days, proposal.newest_event)
     if found is not None:
         day = found.months[-1]
         if not json:
@@ -174,8 +179,12 @@ def _package_name(name: str | None, folder: Path) -> str:
     return found
 
 
-def _last_month_end(horizon_days: int) -> date:
-    """The newest last day of a month whose labels are known by now."""
+def _newest_month_end(horizon_days: int, newest_event: date | None) -> date:
+    """The last day of the newest event's month, or today if it isn't over; without events, the
+    newest last day of a month whose labels are known by now."""
+    if newest_event is not None:
+        ends = newest_event.replace(day=monthrange(newest_event.year, newest_event.month)[1])
+        return min(ends, datetime.now(UTC).date())
     known = datetime.now(UTC).date() - timedelta(days=horizon_days)
     return known.replace(day=1) - timedelta(days=1)
 
@@ -189,6 +198,7 @@ def _answered(
     yes: bool,
     json: bool,
     positive: tuple[str, ...],
+    events_until: date | None,
 ) -> Proposal:
     """The proposal, with what a person says to key, label and horizon on a terminal."""
     from streamflow.scaffold.key_and_label import (
@@ -211,7 +221,7 @@ def _answered(
     days = horizon or 0
     if asks and horizon is None:
         days = typer.prompt("Days until the label is known", default=0, type=int)
-    return propose(name, profiles, chosen, predicted, days, positive)
+    return propose(name, profiles, chosen, predicted, days, positive, events_until)
 
 
 def _write(
@@ -237,7 +247,10 @@ def _tell_changes(name: str, output: Path, profiles: Sequence[Profile], json: bo
     from streamflow.use_case.module import load_use_case
 
     sys.path.insert(0, str(output.resolve()))
-    changes = list(month_changes(load_use_case(name).tables(), profiles))
+    tables = load_use_case(name).tables()
+    # Of a package that somebody wrote by hand, there may be no such list.
+    there = sys.modules.get(f"{name}.tables")
+    changes = list(month_changes(tables, profiles, getattr(there, "LEFT_OUT", ())))
 
     def print_text() -> None:
         if not changes:

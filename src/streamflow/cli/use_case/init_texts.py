@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 def print_months(folder: Path, found: SeveralMonths) -> None:
     """Which months the files have."""
     told = f"the column {found.column!r}" if found.column else "the names"
-    print(
-        f"{folder}: {len(found.months)} months by {told}, {found.months[0]} to {found.months[-1]}."
-    )
+    first, newest = found.months[0], found.months[-1]
+    if first == newest:
+        print(f"{folder}: the month {newest}, by {told}; for another, say --as-of.")
+    else:
+        print(f"{folder}: {len(found.months)} months by {told}, {first} to {newest}.")
 
 
 def print_columns(profiles: Sequence[Profile]) -> None:
@@ -63,7 +65,7 @@ def print_done(package: Path, proposal: Proposal, done: FirstModel) -> None:
     """The package, the first version, and the next commands."""
     for note in proposal.notes:
         print(f"note: {note}.")
-    tables, features = len(proposal.tables), len(proposal.features)
+    tables, features = len(proposal.tables + proposal.of_events), len(proposal.features)
     print(
         f"{package}: {tables} table{'s' * (tables != 1)}, {features} "
         f"feature{'s' * (features != 1)}; "

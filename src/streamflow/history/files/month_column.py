@@ -16,10 +16,17 @@ from streamflow.history.violations import SHOWN_CHARACTERS, Report, Violation
 from streamflow.use_case import Table
 from streamflow.use_case.module import nearest
 
-RULE = "a month is written as 2024-01, 202401, 01/2024, Jan 2024, or as a day such as 2024-01-31"
+RULE = (
+    "a month is written as 2024-01, 202401, 01/2024, Jan 2024, or as a day such as 2024-01-31; a "
+    "week as 2024-W05, a quarter as 2024-Q1"
+)
 _NAMES = {name.casefold(): number for number, name in enumerate(calendar.month_abbr) if name}
 _PATTERNS = (
     r"(?P<year>\d{4})[-/. ]?[Mm]?(?P<month>0[1-9]|1[0-2])",
+    r"(?P<year>\d{4})[-/. ]?([Ww]|[KC]W) ?(?P<week>\d{1,2})",
+    r"([Ww]|[KC]W) ?(?P<week>\d{1,2})[-/. ](?P<year>\d{4})",
+    r"(?P<year>\d{4})[-/. ]?[Qq](?P<quarter>[1-4])",
+    r"[Qq](?P<quarter>[1-4])[-/. ]?(?P<year>\d{4})",
     r"(?P<year>\d{4})-(?P<month>\d{1,2})",
     r"(?P<month>\d{1,2})[-/. ](?P<year>\d{4})",
     r"(?P<name>[A-Za-z]{3})[a-z]*[-/. ]?(?P<year>\d{4})",
@@ -33,16 +40,19 @@ _PATTERNS = (
 def month_of(text: str) -> tuple[date, bool] | None:
     """The as_of that the text means, and whether it names a day; None if it means none.
 
-    Of a month it is the last day.
+    Of a month or a quarter it is the last day, of a week of ISO 8601 its Sunday.
     """
     for pattern in _PATTERNS:
         found = re.fullmatch(pattern, text.strip())
         if found is None:
             continue
         parts = found.groupdict()
-        month = int(parts.get("month") or _NAMES.get((parts.get("name") or "").casefold(), 0))
         year, day = int(parts["year"]), parts.get("day")
+        month = int(parts.get("month") or _NAMES.get((parts.get("name") or "").casefold(), 0))
+        month = month or 3 * int(parts.get("quarter") or 0)
         try:
+            if week := parts.get("week"):
+                return date.fromisocalendar(year, int(week), 7), False
             last = calendar.monthrange(year, month)[1]
             return date(year, month, int(day) if day else last), day is not None
         except (ValueError, calendar.IllegalMonthError):

@@ -25,7 +25,7 @@ RULES = {
         "a moment as YYYY-MM-DDThh:mm:ss with Z or its offset from UTC; "
         'if all are in UTC, write in the use case Events(…, without_offset="UTC")'
     ),
-    "time in UTC": "a moment as YYYY-MM-DDThh:mm:ss, in UTC or with its offset from it",
+    "time in UTC": "a moment as YYYY-MM-DDThh:mm:ss, in UTC or with its offset from it, or a day",
 }
 
 
@@ -68,7 +68,7 @@ def rule(kind: str, value: str, read: Csv) -> str:
     """The rule of a contract type as the table's files are written, and the line to write if the
     value is plainly written another way."""
     told = RULES[kind]
-    if kind == "date" and read.date != "YYYY-MM-DD":
+    if kind in ("date", "time", "time in UTC") and read.date != "YYYY-MM-DD":
         told = told.replace("YYYY-MM-DD", read.date)
     if kind in ("Int64", "Float64"):
         told += _marks(read)

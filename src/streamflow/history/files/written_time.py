@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streamflow.history.files.written_text import date_parts
+from streamflow.use_case import Csv
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -14,6 +17,7 @@ _MOMENT = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
     r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)?$"
 )
+_DAY = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})$"
 _OFFSET = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _DATE_CHARACTERS = 10
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -21,11 +25,12 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FIRST_SECOND, _END = -62_135_596_800, 253_402_300_800
 
 
-def moments(column: pa.Array, null: tuple[str, ...], *, utc: bool) -> tuple[pa.Array, pa.Array]:
+def moments(column: pa.Array, read: Csv, *, utc: bool) -> tuple[pa.Array, pa.Array]:
     """The column as timestamps in UTC with microseconds, and a boolean mask of the wrong values.
 
-    With `utc`, a moment without an offset is in UTC; without, it is wrong, as is one that has more
-    digits than microseconds have.
+    With `utc`, a moment without an offset is in UTC, and a day alone is its first moment; without,
+    both are wrong, as is a moment that has more digits than microseconds have. The day is written
+    as YYYY-MM-DD, or in the order of `read`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -34,9 +39,16 @@ def moments(column: pa.Array, null: tuple[str, ...], *, utc: bool) -> tuple[pa.A
     moment = pa.timestamp("us", "UTC")
     if pa.types.is_timestamp(kind) and (kind.tz is not None or utc):
         return _of_timestamps(column)
+    if pa.types.is_date(kind) and utc:
+        return _of_timestamps(pc.cast(column, pa.timestamp("ms")))
     if not pa.types.is_string(kind):
         return pa.nulls(len(column), moment), column.is_valid()
-    text = pc.if_else(pc.is_in(column, value_set=pa.array(null, pa.string())), None, column)
+    text = pc.if_else(pc.is_in(column, value_set=pa.array(read.null, pa.string())), None, column)
+    if read.date != "YYYY-MM-DD":
+        day, as_iso = date_parts(read)
+        text = pc.replace_substring_regex(text, f"{day[:-1]}([T ].*)?$", rf"{as_iso}\4")
+    if utc:
+        text = pc.replace_substring_regex(text, _DAY, r"\1T00:00")
     wrong = pc.fill_null(pc.invert(pc.match_substring_regex(text, _MOMENT)), False)
     time = pc.utf8_slice_codeunits(text, _DATE_CHARACTERS)
     without = pc.fill_null(pc.invert(pc.match_substring_regex(time, _OFFSET)), False)
