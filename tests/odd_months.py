@@ -319,8 +319,64 @@ def folders_of_months(folder: Path) -> Found:
     return Found("site", "sites.failed", ("load", "kind"), "T7")
 
 
+def weeks(folder: Path) -> Found:
+    """A file of weeks, with semicolons and German words, of whom didn't come."""
+    draw = Random(19)
+    rows: list[list[Any]] = [["Woche", "Patienten-Nr.", "Wartetage", "SMS", "Nicht erschienen"]]
+    for week in range(1, 4):
+        for number in range(200):
+            days = draw.gauss(0, 1)
+            answer = "ja" if risk(draw, days) else "nein"
+            called = "ja" if draw.random() < 0.5 else "nein"
+            row = [f"2024-W{week:02}", f"{number:07}", round(30 + 8 * days), called, answer]
+            rows.append(row)
+    write_csv(folder / "Termine.csv", rows, ";", "cp1252")
+    return Found("patienten_nr", "termine.nicht_erschienen", ("wartetage", "sms"), "0000007")
+
+
+def names_with_a_month(folder: Path) -> Found:
+    """Files of one month, which is in their names; days first, percents with commas, visits."""
+    draw = Random(20)
+    members: list[list[Any]] = [["Member No", "Joined", "Fee", "Attendance", "Cancelled"]]
+    rows: list[list[Any]] = [["Member No", "Check-in", "Club", "Minutes"]]
+    for number in range(ENTITIES):
+        rate = draw.gauss(0, 1)
+        joined = date(2019, 1, 1) + timedelta(draw.randrange(1700))
+        answer = "Yes" if risk(draw, -rate) else "No"
+        shown = f"{50 + 12 * rate:.1f} %".replace(".", ",")
+        fee = f"£{draw.choice((19.99, 29.99))}"
+        members.append([f"GM-{number:04}", f"{joined:%d/%m/%Y}", fee, shown, answer])
+        for _ in range(draw.randrange(4)):
+            at = datetime(2024, 3, 1) + timedelta(minutes=draw.randrange(30 * 24 * 60))  # noqa: DTZ001
+            visit = [f"{at:%d/%m/%Y %H:%M}", draw.choice(("North", "City")), draw.randrange(99)]
+            rows.append([f"GM-{number:04}", *visit])
+    write_csv(folder / "members 2024-03.csv", members)
+    write_csv(folder / "visits 2024-03.csv", rows)
+    of_events = ("visits_30d", "visits_minutes_90d", "visits_different_club_90d")
+    features = ("fee", "attendance", *of_events, "days_since_visits")
+    return Found("member_no", "members.cancelled", features, "GM-0007")
+
+
+def meters(folder: Path) -> Found:
+    """One table of several months in UTF-16 with tabs, thousands, and results that aren't known."""
+    draw = Random(21)
+    rows: list[list[Any]] = [["Period", "Meter", "Consumption kWh", "Peak", "Inspection result"]]
+    for period in ("Jan 2024", "Feb 2024", "Mar 2024"):
+        for number in range(300):
+            peak = draw.gauss(0, 1)
+            found = "tampered" if risk(draw, peak) else "ok"
+            found = found if draw.random() < 0.8 else "not inspected"
+            used = f"{draw.expovariate(1 / 4000):,.2f}"
+            rows.append([period, 10_000_000 + number, used, round(peak, 2), found])
+    write_csv(folder / "readings.txt", rows, "\t", "utf-16")
+    features = ("consumption_k_wh", "peak")
+    label = "readings.inspection_result"
+    return Found("meter", label, features, "10000007", ("tampered",))
+
+
 ODD_MONTHS: Sequence[Callable[[Path], Found]] = (
     *(title_and_total, percents_and_prices, of_pandas, of_r, long_file, one_table_of_classes),
     *(utf16_and_gzip, french, swiss, strange_names, payments, states, workbook, spreadsheet),
     *(of_a_warehouse, keys_of_other_names, empty_and_constant, folders_of_months),
+    *(weeks, names_with_a_month, meters),
 )

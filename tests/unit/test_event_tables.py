@@ -39,7 +39,7 @@ def proposed(folder: Path, visits: Sequence[Sequence[Any]], told: Told | None = 
 
 def visits(*moments: str) -> list[list[Any]]:
     """Each member has one, and the first has one more."""
-    head = [["visit_id", "member_id", "at", "minutes", "kind", "note"]]
+    head = [["visit_id", "member_id", "at", "minutes", "kind", "A note"]]
     return head + [
         [f"v{n}", f"m{n % 90}", moments[n % len(moments)], n % 50, "ab"[n % 2], f"{n} times {n}"]
         for n in range(91)

@@ -56,7 +56,7 @@ def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
 def proposed(folder: Path, links: Path, name: str = "stranger") -> Proposal:
     months, profiles = profiles_of(folder, links)
-    until = None if months else date(2026, 1, 31)
+    until = None if months and months.column else date(2026, 1, 31)
     return propose(name, profiles, *propose_key_and_label(profiles), 0, (), until)
 
 
@@ -83,7 +83,8 @@ def test_the_package_is_without_findings_and_its_own_month_fits_it(
     use_case = importing(proposed(month, links, "odd"))
     findings, tables = contract_findings(use_case)
     assert (use_case_findings(use_case), findings) == ([], [])
-    _, profiles = profiles_of(month, links)
+    (links / "again").mkdir()
+    _, profiles = profiles_of(month, links / "again")
     files = {(one.file or one.name, one.sheet) for one in tables}
     ours = [one for one in profiles if (one.raw.file, one.raw.sheet) in files]
     assert list(month_changes(tables, ours)) == []

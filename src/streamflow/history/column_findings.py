@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamflow.history.validation import POSTGRES_TYPES
 from streamflow.use_case import Csv, Table
@@ -104,7 +104,7 @@ def _renamed_findings(table: Table, key: str) -> Iterator[Finding]:
 
 
 def _in_file_findings(table: Table) -> Iterator[Finding]:
-    where, columns = f"table {table.name!r}, in_file", table.contract.columns
+    where, columns = f"table {table.name!r}, in_file", _columns_in_file(table)
     if not isinstance(table.in_file, Mapping):
         yield Finding(where, "it isn't a mapping", 'in_file={"our_name": "Name in the file"}')
         return
@@ -119,10 +119,16 @@ def _in_file_findings(table: Table) -> Iterator[Finding]:
         yield Finding(where, f"two columns are read from {there!r}", "one of them, and no other")
 
 
+def _columns_in_file(table: Table) -> Mapping[str, Any]:
+    """The columns of the table's files: of events, those that the features are made of."""
+    contract = table.contract if table.events is None else getattr(table.events, "contract", None)
+    columns: Mapping[str, Any] = getattr(contract, "columns", {})  # no contract is found elsewhere
+    return columns
+
+
 def _read_columns_findings(table: Table) -> Iterator[Finding]:
     where, given = f"table {table.name!r}, read_columns", table.read_columns
-    contract = table.contract if table.events is None else getattr(table.events, "contract", None)
-    columns = getattr(contract, "columns", {})  # what isn't a contract is found elsewhere
+    columns = _columns_in_file(table)
     if not isinstance(given, Mapping):
         yield Finding(where, "it isn't a mapping", 'read_columns={"a_column": Csv(…)}')
         return

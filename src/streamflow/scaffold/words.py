@@ -19,6 +19,7 @@ _LABELS = (
     *("churn", "churned", "label", "target", "fraud", "is_fraud", "isfraud", "fraudulent"),
     *("attrition", "exited", "kuendigung", "gekuendigt", "default", "defaulted", "dropout"),
     *("outcome", "y", "converted", "survived", "ausfall", "abgewandert", "storniert", "lost"),
+    *("no_show", "noshow", "nicht_erschienen", "tampered", "stolen", "overdue"),
 )
 _LABEL_WORDS = (
     *("churn", "churned", "label", "target", "outcome", "fraud", "attrition", "dropped"),

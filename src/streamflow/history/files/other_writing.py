@@ -8,7 +8,9 @@ import re
 from streamflow.use_case import Csv
 
 # What stands where there is no value.
-_NULLS = re.compile(r"\s*|#?n/?a|nan|<na>|#?null!?|none|nil|missing|unknown|[-?.]+", re.IGNORECASE)
+_NULLS = re.compile(
+    r"\s*|#?n/?a|nan|nat|<na>|#?null!?|none|nil|missing|unknown|k\.a\.|#nv|[-?.]+", re.IGNORECASE
+)
 _BOOLEANS = (
     *(("yes", "no"), ("y", "n"), ("t", "f"), ("ja", "nein")),
     *(("j", "n"), ("oui", "non"), ("si", "no"), ("sim", "não"), ("on", "off")),
