@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.raw_months import write_csv
 
+from streamflow.cli.use_case import init
 from streamflow.history.contract_findings import contract_findings
 from streamflow.scaffold.draft import Proposal
 from streamflow.scaffold.key_and_label import propose_key_and_label
@@ -20,6 +22,7 @@ from streamflow.scaffold.package import package_files
 from streamflow.scaffold.profile import profile
 from streamflow.scaffold.proposal import propose
 from streamflow.scaffold.raw_tables import raw_tables
+from streamflow.scaffold.several_months import SeveralMonths
 from streamflow.scaffold.written import Told
 from streamflow.use_case import Count, DaysSince, Distinct, Generation, Sum, UseCase
 from streamflow.use_case.module import use_case_findings
@@ -136,3 +139,24 @@ def test_the_package_has_the_events_and_its_own_month_and_generator_fit_it(
     assert len(made) > 20
     days = {datetime.fromisoformat(one.split(",")[2]).month for one in made[1:]}
     assert days == {2}
+
+
+def test_files_of_several_months_by_a_column_and_histories_elsewhere_have_no_events() -> None:
+    by_names = SeveralMonths((JANUARY,), "", pattern="x")
+    assert init._events_until(JANUARY, None, "postgres") == JANUARY
+    assert init._events_until(None, by_names, "postgres") == JANUARY
+    assert init._events_until(JANUARY, replace(by_names, column="month"), "postgres") is None
+    assert init._events_until(JANUARY, None, "file:///srv/history") is None
+
+
+@pytest.mark.parametrize(
+    ("newest", "as_of"),
+    [(date(2024, 2, 3), date(2024, 2, 29)), (date(2023, 12, 31), date(2023, 12, 31))],
+)
+def test_the_as_of_is_the_end_of_the_newest_event_s_month(newest: date, as_of: date) -> None:
+    assert init._newest_month_end(30, newest) == as_of
+
+
+def test_the_as_of_is_today_if_the_newest_event_s_month_is_not_over() -> None:
+    today = datetime.now(UTC).date()
+    assert init._newest_month_end(0, today) == today

@@ -94,6 +94,7 @@ def init(
     from streamflow.scaffold.several_months import profiles_of
     from streamflow.scaffold.written import Told
     from streamflow.scratch import scratch
+    from streamflow.settings import load_settings
     from streamflow.use_case import Csv
 
     if decimal not in (None, ".", ","):
@@ -113,9 +114,7 @@ def init(
     if not json:
         print_columns(profiles)
     means_yes = tuple(positive.split(",")) if positive else ()
-    until: date | None = told_day or datetime.now(UTC).date()
-    if found is not None:  # files of several months by a column can't have events
-        until = None if found.column else found.months[-1]
+    until = _events_until(told_day, found, load_settings().history)
     proposal = _answered(name, profiles, key, label, horizon, yes, json, means_yes, until)
     day = told_day or _newest_month_end(proposal.horizon_days, proposal.newest_event)
     if found is not None:
@@ -177,6 +176,14 @@ def _package_name(name: str | None, folder: Path) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", found) or found in sys.stdlib_module_names:
         raise typer.BadParameter(f"{found!r} can't be a package; say another with --name.")
     return found
+
+
+def _events_until(told: date | None, found: SeveralMonths | None, history: str) -> date | None:
+    """The last day that a file of events may have; None where there can be no events: in files of
+    several months by a column, and in a history outside of PostgreSQL."""
+    if history != "postgres" or (found is not None and found.column):
+        return None
+    return found.months[-1] if found is not None else told or datetime.now(UTC).date()
 
 
 def _newest_month_end(horizon_days: int, newest_event: date | None) -> date:
