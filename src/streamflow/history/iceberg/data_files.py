@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -14,10 +13,10 @@ from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 
 from streamflow.columnar.session import HistoryView
 from streamflow.history.iceberg.catalog import POSTGRES_TYPES
+from streamflow.history.iceberg.written_files import remove
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyiceberg.io import FileIO
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
@@ -60,12 +59,6 @@ def write_file(
     except BaseException:
         remove(table.io, path)
         raise
-
-
-def remove(io: FileIO, path: str) -> None:
-    """Remove a file that no table has, if that is possible."""
-    with suppress(Exception):
-        io.delete(path)
 
 
 def durable(path: str) -> None:

@@ -12,8 +12,9 @@ from pyiceberg.manifest import DataFile
 
 from streamflow.errors import InvalidSettings
 from streamflow.history.iceberg.catalog import ICEBERG_TYPES, Catalog
-from streamflow.history.iceberg.data_files import remove, require_durable_metadata, write_file
+from streamflow.history.iceberg.data_files import require_durable_metadata, write_file
 from streamflow.history.iceberg.tables import require_location
+from streamflow.history.iceberg.written_files import WrittenFiles, transaction_with_files
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import columns, identifier
 from streamflow.postgres.record_batches import record_batch_reader
@@ -21,7 +22,6 @@ from streamflow.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyiceberg.table import Table
 
 
 @dataclass(frozen=True)
@@ -43,36 +43,28 @@ def move(
     tables of events; OSError, NotPermitted, DatabaseUnavailable.
     """
     catalog = Catalog(database)
-    written: list[tuple[Table, str]] = []
-    try:
-        with database.transaction():
-            database.execute("lock_ingestion", use_case=use_case)
-            require_location(database, use_case, location)
-            found = database.rows("histories_here", use_case=use_case)
-            if any(row["table_name"].endswith("_events") for row in found):
-                raise InvalidSettings(
-                    f"{use_case!r} has tables of events, which history in Apache Iceberg can't "
-                    "have yet.",
-                    "Leave its history in PostgreSQL.",
-                )
-            if not found and not database.rows("iceberg_tables", use_case=use_case):
-                raise InvalidSettings(
-                    f"There is no history of {use_case!r} yet.",
-                    f"Set STREAMFLOW_HISTORY={location}, then `streamflow ingest`.",
-                )
-            database.execute("add_iceberg_location", use_case=use_case, location=location)
-            moved = []
-            for row in found:
-                history = row["table_name"]
-                progress(history)
-                moved.append(_move(database, catalog, use_case, history, key, location, written))
-            # Of a commit that fails nobody knows whether the server has made it.
-            written.clear()
-            return moved
-    except BaseException:
-        for table, path in written:
-            remove(table.io, path)
-        raise
+    with transaction_with_files(database) as written:
+        database.execute("lock_ingestion", use_case=use_case)
+        require_location(database, use_case, location)
+        found = database.rows("histories_here", use_case=use_case)
+        if any(row["table_name"].endswith("_events") for row in found):
+            raise InvalidSettings(
+                f"{use_case!r} has tables of events, which history in Apache Iceberg can't have "
+                "yet.",
+                "Leave its history in PostgreSQL.",
+            )
+        if not found and not database.rows("iceberg_tables", use_case=use_case):
+            raise InvalidSettings(
+                f"There is no history of {use_case!r} yet.",
+                f"Set STREAMFLOW_HISTORY={location}, then `streamflow ingest`.",
+            )
+        database.execute("add_iceberg_location", use_case=use_case, location=location)
+        moved = []
+        for row in found:
+            history = row["table_name"]
+            progress(history)
+            moved.append(_move(database, catalog, use_case, history, key, location, written))
+        return moved
 
 
 def _move(
@@ -82,7 +74,7 @@ def _move(
     history: str,
     key: str,
     location: str,
-    written: list[tuple[Table, str]],
+    written: WrittenFiles,
 ) -> MovedTable:
     found = database.rows("history_columns", schema=use_case, table=history)
     types = {row["column_name"]: row["data_type"] for row in found}
@@ -108,7 +100,7 @@ def _move(
                 f"{history} has {month['rows']:,} rows at AS_OF {as_of}, and {count:,} were read.",
                 "Something else writes to history: stop it, and run the same command again.",
             )
-        written.append((table, file.file_path))
+        written.append((table.io, file.file_path))
         files.append(file)
         rows += count
     if files:

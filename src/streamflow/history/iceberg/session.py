@@ -24,6 +24,7 @@ from streamflow.history.iceberg.staged_queries import (
     UNNEEDED,
     values_for_duckdb,
 )
+from streamflow.history.iceberg.written_files import transaction_with_files
 from streamflow.postgres.database import Cursor, Database, Identifiers, Row
 from streamflow.postgres.queries import quoted
 
@@ -73,12 +74,10 @@ class IcebergSession(Session):
             with self._database.transaction():
                 yield
             return
-        state.files, state.staged = [], set()
+        state.staged = set()
         try:
-            with self._database.transaction():
+            with transaction_with_files(self._database) as state.files:
                 yield
-                # Of a commit that fails nobody knows whether the server has made it.
-                state.files.clear()
         finally:
             self._forget_transaction()
 
@@ -272,14 +271,9 @@ class IcebergSession(Session):
             return self._database.rows(name, parts, **values)
 
     def _forget_transaction(self) -> None:
-        """Drop what was staged; files of a transaction that failed are in no table."""
-        from streamflow.history.iceberg.data_files import remove
-
+        """Drop what was staged."""
         state = self._thread_state
-        files: list[tuple[FileIO, str]] = state.files
         staged, state.files, state.staged = state.staged, None, set()
-        for io, path in files:
-            remove(io, path)
         if staged:  # absences, too, that may not have been committed
             self._states.clear()
         if staged and self._duckdb is not None:
