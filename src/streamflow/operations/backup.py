@@ -8,7 +8,7 @@ artifacts, which never change once written. It dumps the snapshots after it rele
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,9 +24,11 @@ from streamflow.operations.backup_errors import BackupRefused
 from streamflow.operations.backup_manifest import (
     ARTIFACTS,
     MLFLOW_DUMP,
+    OWN_SCHEMA,
     STREAMFLOW_DUMP,
     Manifest,
 )
+from streamflow.operations.history_files import backed_up
 from streamflow.operations.mlflow_store import MlflowStore, mlflow_store
 from streamflow.postgres import client_programs
 from streamflow.postgres.database import Database
@@ -36,6 +38,9 @@ from streamflow.settings import Settings
 from streamflow.use_case.module import load_use_case
 
 Members = list[tuple[str, ReadMember]]
+
+# Which files a history has elsewhere; restored, it has others.
+_CATALOG = [(OWN_SCHEMA, "iceberg_tables"), (OWN_SCHEMA, "iceberg_namespace_properties")]
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,11 @@ class _Snapshot:
     database: Database
     name: str
 
-    def dump(self, programs: Path, schemas: list[str]) -> Iterator[bytes]:
-        return client_programs.dump(programs, self.database.url, schemas, self.name)
+    def dump(
+        self, programs: Path, schemas: list[str], without: Sequence[tuple[str, str]] = ()
+    ) -> Iterator[bytes]:
+        url = self.database.url
+        return client_programs.dump(programs, url, schemas, self.name, without, _CATALOG)
 
 
 def backup(settings: Settings, file: Path, now: datetime, progress: Progress = silent) -> Backup:
@@ -89,13 +97,6 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
                 "There is nothing of StreamFlow in the database.",
                 "See `streamflow status`; correct STREAMFLOW_HOME or STREAMFLOW_DATABASE_URL.",
             )
-        location = history_location(database, history)
-        if location is not None:
-            raise BackupRefused(
-                f"History of {history!r} is in {location}, and a backup has no files of there.",
-                "Keep the database with pg_dump, and then the files, by a tool of theirs; "
-                "docs/history.md says how.",
-            )
         progress("waiting for running steps")
         with Database(database.url) as locking, locking.transaction():
             locking.execute("lock_steps")
@@ -105,6 +106,7 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
             row["name"] for row in own_snapshot.database.rows("own_schemas", history=history)
         ]
         newest = own_snapshot.database.row("newest_migration")
+        of_history, without = _history_files(own_snapshot.database, history)
         manifest = Manifest(
             format=1,
             version=__version__,
@@ -120,13 +122,22 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
         )
         members: Members = [
             (MLFLOW_DUMP, partial(mlflow_snapshot.dump, programs, [mlflow.schema])),
-            (STREAMFLOW_DUMP, partial(own_snapshot.dump, programs, schemas)),
+            (STREAMFLOW_DUMP, partial(own_snapshot.dump, programs, schemas, without)),
         ]
         for name in artifacts:
             members.append(
                 (ARTIFACTS + name, partial(backup_artifacts.content, mlflow.artifacts, name))
             )
-        return _write(file, manifest, members, progress)
+        return _write(file, manifest, [*members, *of_history], progress)
+
+
+def _history_files(database: Database, history: str) -> tuple[Members, list[tuple[str, str]]]:
+    """The members with a history in Apache Iceberg, and the views that PostgreSQL has of it."""
+    if history_location(database, history) is None:
+        return [], []
+    found = database.rows("iceberg_tables", use_case=history)
+    views = [(history, row["table_name"]) for row in found]
+    return backed_up.members(database, history), views
 
 
 def _require_free(file: Path) -> None:

@@ -5,6 +5,7 @@
     mlflow.dump             MLflow's tables, as `pg_dump --format=custom` gives them
     streamflow.dump         StreamFlow's other schemas
     artifacts/...           the files of runs and models
+    history/...             the files of a history in Apache Iceberg, with its columns
 
 A restore reads the whole file first, and checks each member's name, size and hash.
 """

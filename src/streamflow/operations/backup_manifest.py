@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ MANIFEST_HASH = "manifest.json.sha256"
 MLFLOW_DUMP = "mlflow.dump"
 STREAMFLOW_DUMP = "streamflow.dump"
 ARTIFACTS = "artifacts/"
-
+HISTORY = "history/"
 
 OWN_SCHEMA = "streamflow"
 # The manifest is read into memory. This is enough for half a million artifacts.
@@ -31,6 +32,9 @@ LONGEST_SCHEMA_BYTES = 63
 PARTIAL = ".restoring"
 # The largest size of a member: space for the manifest is reserved before the sizes are known.
 LARGEST_BYTES = 10**15
+_HISTORY_FILE = re.compile(
+    r"history/(?!\.)[^/\0]{1,60}/(?!\.)[^/\0]{1,60}_history/(columns\.json|[0-9]{6}\.parquet)"
+)
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,14 @@ def parsed(text: bytes, file: Path) -> Manifest:
     names = [member.name for member in manifest.members]
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     for name in names:
-        if name not in (MLFLOW_DUMP, STREAMFLOW_DUMP) and not _is_artifact(name):
+        dumps = (MLFLOW_DUMP, STREAMFLOW_DUMP)
+        if name not in dumps and not _is_artifact(name) and not _HISTORY_FILE.fullmatch(name):
             raise TamperedBackup(file, shown(repr(name)), "has no place in a backup")
         if name in folders:
             raise TamperedBackup(file, shown(name), "is a file and a folder")
-    if len(set(names)) < len(names) or not {MLFLOW_DUMP, STREAMFLOW_DUMP} <= set(names):
+    histories = {name.rpartition("/")[0] for name in names if name.startswith(HISTORY)}
+    needed = {MLFLOW_DUMP, STREAMFLOW_DUMP, *(f"{one}/columns.json" for one in histories)}
+    if len(set(names)) < len(names) or not needed <= set(names):
         raise TamperedBackup(file, MANIFEST, "lacks a member, or has one twice")
     return manifest
 

@@ -27,6 +27,7 @@ from streamflow.operations.backup_manifest import (
 )
 from streamflow.operations.forgetting import again, listed
 from streamflow.operations.forgetting.forget import Forgotten
+from streamflow.operations.history_files import backed_up
 from streamflow.operations.mlflow_store import MlflowStore, mlflow_store
 from streamflow.postgres import client_programs, migrations, roles
 from streamflow.postgres.database import Database
@@ -68,6 +69,7 @@ def restore(
     history = load_use_case(settings.use_case).name
     backup = backup_archive.read(file.absolute(), lambda member: progress(f"checking {member}"))
     _require_known_schema(backup)
+    backed_up.require_location(backup, settings.history)
     programs = client_programs.programs(settings.postgres_binaries)
     with connected(settings) as database, mlflow_store(settings, database) as mlflow:
         # While the lock is held, no step and no other restore can begin.
@@ -155,8 +157,9 @@ def _restore(
         # Our database has this schema too, but empty.
         names = {"schema": identifier(MLFLOW_SCHEMA)}
         script = iter([_statement(database, "create_schema", names)])
+    catalog = backed_up.put(database, settings.history, backup, progress)
     progress(STREAMFLOW_DUMP)
-    _fill(database, _own_schemas(backup), content, chain(script, content.own_script()))
+    _fill(database, _own_schemas(backup), content, chain(script, content.own_script(), catalog))
 
 
 def _mlflow_script(mlflow: MlflowStore, content: Content) -> Iterator[bytes]:

@@ -58,9 +58,15 @@ def programs(configured: Path | None) -> Path:
 
 
 def dump(
-    folder: Path, url: str, schemas: Sequence[str], snapshot: str | None = None
+    folder: Path,
+    url: str,
+    schemas: Sequence[str],
+    snapshot: str | None = None,
+    without: Sequence[tuple[str, str]] = (),
+    without_rows: Sequence[tuple[str, str]] = (),
 ) -> Iterator[bytes]:
-    """The schemas as of the exported snapshot, or as they are, in pg_dump's custom format.
+    """The schemas as of the exported snapshot, or as they are, in pg_dump's custom format; without
+    the tables and views `without`, and of those in `without_rows` no row (schema and name).
 
     Raises DatabaseUnavailable with the message of pg_dump, NotPermitted.
     """
@@ -69,16 +75,18 @@ def dump(
     if snapshot is not None:
         command.append(f"--snapshot={snapshot}")
     command += [*(f"--schema={_pattern(name)}" for name in schemas), f"--dbname={connection}"]
+    command += [f"--exclude-table={_pattern(*names)}" for names in without]
+    command += [f"--exclude-table-data={_pattern(*names)}" for names in without_rows]
     pipes = _running(command, environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     with _explained(), pipes as (_, out):
         while part := out.read(PART_BYTES):
             yield part
 
 
-def _pattern(name: str) -> str:
-    """A pattern of pg_dump that matches the name alone."""
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
+def _pattern(*names: str) -> str:
+    """A pattern of pg_dump that matches the name alone, which may be a qualified one."""
+    doubled = [name.replace('"', '""') for name in names]
+    return ".".join(f'"{name}"' for name in doubled)
 
 
 def script(folder: Path, content: Iterable[bytes]) -> Iterator[bytes]:

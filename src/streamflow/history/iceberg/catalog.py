@@ -91,22 +91,23 @@ class Catalog(SqlCatalog):
         )
         source = schema.find_field(_AS_OF).field_id
         partitions = PartitionSpec(PartitionField(source, 1000, IdentityTransform(), _AS_OF))
-        # Another database's table in the same place has another one.
-        identity = self._database.row("database_identity")["identity"]
         metadata = new_table_metadata(
-            table_uuid=uuid.uuid5(uuid.NAMESPACE_OID, f"{identity}/{use_case}/{history}"),
+            table_uuid=self.table_uuid(use_case, history),
             schema=schema,
             partition_spec=partitions,
             sort_order=_unsorted(),
-            location=f"{location.rstrip('/')}/{use_case}/{history}",
+            location=table_location(use_case, history, location),
             properties=dict(_PROPERTIES),
         )
         provider = load_location_provider(metadata.location, metadata.properties)
         path = provider.new_table_metadata_file_location()
         self._write_metadata(metadata, self._load_file_io(location=path), path)
-        self._database.execute(
-            "add_iceberg_table", use_case=use_case, history=history, metadata=path
-        )
+        self.point(use_case, history, path, None)
+
+    def table_uuid(self, use_case: str, history: str) -> uuid.UUID:
+        """The id of the table; another database's table in the same place has another one."""
+        identity = self._database.row("database_identity")["identity"]
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"{identity}/{use_case}/{history}")
 
     def commit_table(
         self,
@@ -119,18 +120,29 @@ class Catalog(SqlCatalog):
         staged = self._update_and_stage_table(current, table.name(), requirements, updates)
         self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
         use_case, history = table.name()
-        replaced = self._database.execute(
-            "replace_iceberg_metadata",
-            use_case=use_case,
-            history=history,
-            metadata=staged.metadata_location,
-            before=current.metadata_location,
-        )
-        if replaced.rowcount != 1:
+        if not self.point(use_case, history, staged.metadata_location, current.metadata_location):
             raise CommitFailedException(f"{use_case}.{history} was changed meanwhile")
         return CommitTableResponse.model_validate(
             {"metadata": staged.metadata, "metadata-location": staged.metadata_location}
         )
+
+    def point(self, use_case: str, history: str, metadata: str, before: str | None) -> bool:
+        """Make this the table's metadata; false if it isn't `before` any more, None for no table.
+
+        The thread's transaction commits it.
+        """
+        named = {"use_case": use_case, "history": history, "metadata": metadata}
+        if before is None:
+            self._database.execute("add_iceberg_table", **named)
+            return True
+        return (
+            self._database.execute("replace_iceberg_metadata", **named, before=before).rowcount == 1
+        )
+
+
+def table_location(use_case: str, history: str, location: str) -> str:
+    """Where the table is, of those below `location`."""
+    return f"{location.rstrip('/')}/{use_case}/{history}"
 
 
 def _unsorted() -> Any:
