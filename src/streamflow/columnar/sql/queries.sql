@@ -222,3 +222,15 @@ WHERE as_of = %(as_of)s AND {key} IN (
 
 -- name: brought_of_entities
 SELECT * FROM {rows} AS brought WHERE {key} = ANY(%(entities)s::text[])
+
+-- name: brought_with_value
+-- The newest row up to a month of each entity, where it has the value.
+SELECT {key}, as_of, event_timestamp, recorded_at, value AS {column}
+FROM (
+    SELECT DISTINCT ON ({key})
+        {key}, as_of, event_timestamp, recorded_at, {column}::text AS value
+    FROM {rows} AS history
+    WHERE as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+    ORDER BY {key}, event_timestamp DESC, recorded_at DESC
+) AS newest
+WHERE value = %(value)s

@@ -18,6 +18,7 @@ BROUGHT: Mapping[str, Mapping[str, str]] = {
     "newest_known_row": {"history": "brought_of_entities"},
     "corrected_rows": {"history": "brought_of_corrected"},
     "known_versions": {"history": "brought_of_entities"},
+    "segment_ranks": {"history": "brought_with_value"},
     "online_rows": {"history": "brought_of_entities", "kept_rows": "brought_of_entities"},
 }
 _POSTGRES_TYPES = {
@@ -37,12 +38,14 @@ def query_of(
     """The rows that the query `name` needs as its `part`, in DuckDB's SQL."""
     entities = values.get("entities") or values.get("entity_ids") or [values.get("entity_id")]
     needed = {"as_of": values.get("month", values.get("as_of")), "entities": list(entities)}
-    parts = {"rows": names[part], "key": names["key"]}
+    needed |= {one: values[one] for one in ("known_at", "value") if one in values}
+    parts = {"rows": names[part], **{one: names[one] for one in ("key", "column") if one in names}}
     return rendered(BROUGHT[name][part], parts, needed)
 
 
-def bring(database: Database, place: str, batches: Any) -> Composable:
-    """A temporary table with the rows of a reader of Arrow batches, until the transaction ends."""
+def bring(database: Database, place: str, batches: Any, key: Composable | None) -> Composable:
+    """A temporary table with the rows of a reader of Arrow batches, until the transaction ends;
+    with an index on `key`."""
     import pyarrow as pa
     import pyarrow.csv
 
@@ -58,5 +61,7 @@ def bring(database: Database, place: str, batches: Any) -> Composable:
                 buffer = pa.BufferOutputStream()
                 pa.csv.write_csv(batch, buffer, options)
                 copy.write(buffer.getvalue())
+    if key is not None:
+        database.execute("index_brought", {"table": table, "key": key})
     database.execute("analyze_staging", {"staging": table})
     return table

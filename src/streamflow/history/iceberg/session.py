@@ -267,7 +267,9 @@ class IcebergSession(Session):
                 with self.cursor() as cursor:
                     batches = cursor.sql(text).to_arrow_reader(100_000)
                     place = f"brought_{next(self._numbers)}"
-                    parts[part] = bring(self._database, place, batches)
+                    # Looked up by each score of a scoring.
+                    key = parts["key"] if name == "segment_ranks" else None
+                    parts[part] = bring(self._database, place, batches, key)
             return self._database.rows(name, parts, **values)
 
     def _forget_transaction(self) -> None:

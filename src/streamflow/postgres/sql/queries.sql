@@ -750,6 +750,9 @@ COPY streamflow.unfinished_scores (unfinished_id, entity_id, problem) FROM STDIN
 -- name: create_brought
 CREATE TEMPORARY TABLE {table} ({columns}) ON COMMIT DROP
 
+-- name: index_brought
+CREATE INDEX ON {table} ({key})
+
 -- name: histories_here
 SELECT relname AS table_name
 FROM pg_class
