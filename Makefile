@@ -5,7 +5,10 @@ RUN := .venv/bin/python -m
 # With its plugin, or as a command of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: docs demo test test-all test-plain-http test-browser test-spark pictures check bench lock env images images-spark stack stack-test
+# What `make test-engines` runs: all that reads or writes history.
+ENGINE_TESTS ?= tests/e2e tests/integration
+
+.PHONY: docs demo test test-all test-plain-http test-engines test-browser test-spark pictures check bench lock env images images-spark stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -28,6 +31,11 @@ test-plain-http: .venv/installed ## the API's tests again, without its direct HT
 	  tests/unit/test_api.py tests/unit/test_api_*.py tests/unit/test_direct_requests.py \
 	  tests/unit/test_server.py tests/unit/test_tracing.py \
 	  tests/e2e/test_keys.py::test_a_server_for_others_holds_against_what_is_tried
+
+test-engines: .venv/installed ## the suite again, by DuckDB: over PostgreSQL, then over Apache Iceberg
+	STREAMFLOW_ENGINE=duckdb $(RUN) pytest --numprocesses 2 --dist loadfile $(ENGINE_TESTS)
+	STREAMFLOW_ENGINE=duckdb STREAMFLOW_HISTORY="file://$(CURDIR)/build/histories" \
+	  $(RUN) pytest --numprocesses 2 --dist loadfile $(ENGINE_TESTS)
 
 test-browser: .venv/installed ## the console and the month's report in a Chromium
 	$(RUN) pytest --numprocesses 2 --dist loadfile tests/browser

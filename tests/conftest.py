@@ -1,18 +1,20 @@
 """A real PostgreSQL for every test that asks for one, and a fresh database each time.
 
 With STREAMFLOW_DATABASE_URL set, the tests make (and drop) databases of their own on that server;
-without it, the embedded server is started for the session.
+without it, the embedded server is started for the session. With STREAMFLOW_ENGINE and
+STREAMFLOW_HISTORY set, history is read and stored so: see `make test-engines`.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import hypothesis
@@ -38,13 +40,39 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+# Where the histories of these tests are: below a location, or in PostgreSQL.
+HISTORIES = os.environ.get("STREAMFLOW_HISTORY") or "postgres"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the slow tests to those who ask for them."""
-    if os.environ.get("STREAMFLOW_SLOW_TESTS"):
-        return
+    """Leave the slow tests to those who ask for them, and those of a history in PostgreSQL to a run
+    that has it there."""
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") and not os.environ.get("STREAMFLOW_SLOW_TESTS"):
             item.add_marker(pytest.mark.skip("slow: STREAMFLOW_SLOW_TESTS=1"))
+        stored = item.get_closest_marker("history_in_postgres")
+        if stored and HISTORIES != "postgres":
+            item.add_marker(pytest.mark.skip(f"not over Apache Iceberg: {stored.args[0]}"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place_of_histories(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A location of its own for the histories of each file of tests, if they aren't in PostgreSQL.
+
+    A copy of a database has its history where the first one has it.
+    """
+    if HISTORIES == "postgres":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        place = f"{HISTORIES.rstrip('/')}/{os.getpid()}/{request.module.__name__}"
+        patch.setenv("STREAMFLOW_HISTORY", place)
+        yield
+    if place.startswith("file://"):
+        folder = Path(place.removeprefix("file://"))
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # not empty, or never made
+            folder.parent.rmdir()
 
 
 @pytest.fixture(scope="session")

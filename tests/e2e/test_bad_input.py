@@ -87,7 +87,8 @@ def rows_in(opened: Platform) -> dict[str, int]:
     """How many rows every table of ours has."""
     tables = execute(
         opened.database,
-        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('streamflow', 'churn')",
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('streamflow', 'churn') "
+        "UNION ALL SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'churn'",
     ).fetchall()
     counts = {}
     for table in tables:

@@ -18,6 +18,10 @@ from tests.e2e.serve import serving
 
 from streamflow.settings import Settings
 
+pytestmark = pytest.mark.history_in_postgres(
+    "tables of events are refused there: test_iceberg_history.py"
+)
+
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 MACHINES = 60
 LATE = ("m-007", datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC), 400.0, "fire")

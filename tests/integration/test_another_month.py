@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests import tiny_case
-from tests.statements import execute
+from tests.statements import execute, history_at
 
 import churn
 from churn.generator import generate
@@ -266,7 +266,7 @@ def test_a_folder_is_refused_if_another_month_alone_has_all_its_rows(
 ) -> None:
     folder = tmp_path_factory.mktemp("months")
     known: dict[date, set[tuple[str, str, int]]] = {}
-    with Database(new_database(prepared_database)) as database:
+    with history_at(new_database(prepared_database), folder / "home") as database:
         for number, (as_of, files) in enumerate(happened):
             rows = {(name, *row) for name, table in files.items() for row in table.items()}
             others = {month for month, there in known.items() if rows <= there and month != as_of}

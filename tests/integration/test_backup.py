@@ -57,6 +57,8 @@ from streamflow.settings import Settings, load_settings
 from streamflow.training import plots
 from streamflow.use_case import Generation
 
+pytestmark = pytest.mark.history_in_postgres("test_backed_up_history.py is of files")
+
 KILLS = int(os.environ.get("STREAMFLOW_TEST_KILLS", "1"))
 JANUARY = date(2024, 1, 31)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)

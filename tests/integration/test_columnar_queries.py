@@ -42,6 +42,8 @@ from streamflow.postgres.queries import Composable, identifier, literal, subquer
 from streamflow.training.served_model import Feature
 from streamflow.use_case import Table, UseCase
 
+pytestmark = pytest.mark.history_in_postgres("a history in PostgreSQL is copied to Parquet")
+
 LONG = bool(os.environ.get("STREAMFLOW_LONG_TESTS"))
 MONTHS = (JANUARY, FEBRUARY)
 # The last microsecond of both months, and days about the end of a horizon after them.

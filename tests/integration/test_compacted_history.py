@@ -46,7 +46,10 @@ from streamflow.platform import Platform
 from streamflow.postgres.client_programs import dump, load, programs, script
 from streamflow.postgres.database import Database
 
-pytestmark = pytest.mark.usefixtures("without_plots")
+pytestmark = [
+    pytest.mark.usefixtures("without_plots"),
+    pytest.mark.history_in_postgres("histories have locations of their own here"),
+]
 
 DAY = timedelta(days=1)
 HISTORIES = ("items_history", "outcomes_history", "readings_history")

@@ -35,7 +35,10 @@ from streamflow.platform import Platform
 from streamflow.progress import silent
 from streamflow.scores.everyone import score
 
-pytestmark = pytest.mark.usefixtures("without_plots")
+pytestmark = [
+    pytest.mark.usefixtures("without_plots"),
+    pytest.mark.history_in_postgres("engines are compared over a history in PostgreSQL"),
+]
 
 ENGINES = ["duckdb"]
 PERSON = "i003"

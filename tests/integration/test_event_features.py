@@ -36,7 +36,11 @@ from streamflow.training import canonical
 from streamflow.training.split import Choice
 from streamflow.use_case import Count
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_plots")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("without_plots"),
+    pytest.mark.history_in_postgres("tables of events are refused there: test_iceberg_history.py"),
+]
 
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 TRAINED = datetime(2024, 3, 5, tzinfo=UTC)

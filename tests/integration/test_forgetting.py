@@ -41,6 +41,10 @@ from streamflow.settings import load_settings
 from streamflow.training import dataset_table, plots
 from streamflow.use_case import Generation
 
+pytestmark = pytest.mark.history_in_postgres(
+    "files of PostgreSQL are searched; test_forgotten_in_iceberg.py is its twin"
+)
+
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
 SALT = bytes(range(32))

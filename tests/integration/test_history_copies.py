@@ -32,6 +32,8 @@ from streamflow.history.parquet.history_files import HistoryFiles, history_files
 from streamflow.postgres.database import Database
 from streamflow.use_case import Table, UseCase
 
+pytestmark = pytest.mark.history_in_postgres("a history in PostgreSQL is copied to Parquet")
+
 FIRST, SECOND = event_timestamp(JANUARY), event_timestamp(FEBRUARY)
 VALUES = {"age": 1, "kind": "x"}
 

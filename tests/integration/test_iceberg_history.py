@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.changing_case import ENTITIES, KEY, OUTCOMES, Shape, month, shaped
+from tests import event_case
+from tests.changing_case import ENTITIES, KEY, OUTCOMES, Column, Shape, month, shaped
 from tests.columnar_history import plain
 from tests.engine_story import (
     FEBRUARY,
@@ -38,13 +39,17 @@ from streamflow.history.ingestions import recorded_ingestions
 from streamflow.lineage import reproduce
 from streamflow.operations.history_files.move_history import move_history
 from streamflow.pipeline import train as training_run
+from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url
 from streamflow.training.split import Choice
 
-pytestmark = pytest.mark.usefixtures("without_plots")
+pytestmark = [
+    pytest.mark.usefixtures("without_plots"),
+    pytest.mark.history_in_postgres("both kinds of history are compared here"),
+]
 
 
 @pytest.fixture
@@ -363,3 +368,24 @@ def test_a_history_that_is_moved_is_the_same_and_old_runs_are_identical(
 def test_an_error_of_another_file_isnt_taken_for_one_of_history(other: Platform) -> None:
     with pytest.raises(FileNotFoundError), other.database.transaction():
         raise FileNotFoundError("a list")
+
+
+def test_events_are_refused_and_nothing_of_their_month_is_there(
+    other: Platform, tmp_path: Path
+) -> None:
+    stopping = replace(other, use_case=event_case.use_case)
+    folder = event_case.write(tmp_path / "events", JANUARY, event_case.stops(JANUARY, 9), 9)
+    with pytest.raises(InvalidSettings, match="'stops_events' has events") as refused:
+        ingest(stopping, folder, JANUARY, day(0), NOW, "ann")
+    assert refused.value.next == "Use STREAMFLOW_HISTORY=postgres with this use case."
+    assert recorded_ingestions(other.database, stopping.use_case) == []
+
+
+def test_whole_numbers_stay_whole_numbers(other: Platform, tmp_path: Path) -> None:
+    told = Story(shaped(other, LATE), tmp_path / "files")
+    told.load(month(LATE, 1), 0, JANUARY)
+    told.becomes(LATE)
+    wide = LATE.with_column(ENTITIES, "age", Column("Float64"))
+    with pytest.raises(InvalidSettings, match="keep their type"):
+        told.becomes(wide)
+    assert isinstance(assembled(shaped(other, LATE), [JANUARY], day(0)), Assembled)

@@ -16,7 +16,10 @@ from tests.statements import execute
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.postgres.database import Database
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.history_in_postgres("histories have locations of their own here"),
+]
 
 INSTANTS: list[dict[str, str | float]] = [
     {"at": "after add_iceberg_table"},

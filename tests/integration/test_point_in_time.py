@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.statements import execute
+from tests.statements import execute, history_at
 from tests.training_tables import data_hash, listed, table_of
 
 from churn import use_case
@@ -257,11 +257,11 @@ def test_an_ingestion_under_way_is_seen_wholly_or_never_at_a_moment_of_knowing(
     hashes: list[str] = []
 
     def ingesting() -> None:
-        with Database(database.url) as own:
+        with history_at(database.url, january.parent / "own") as own:
             load(own, january, JANUARY, CORRECTED)
 
     def assembling() -> None:
-        with Database(database.url) as own:
+        with history_at(database.url, january.parent / "own") as own:
             hashes.append(data_hash(training_set(own)))
 
     ingestion, assembly = threading.Thread(target=ingesting), threading.Thread(target=assembling)
@@ -295,7 +295,7 @@ def test_the_order_of_a_files_rows_doesnt_matter(
     for table in TABLES:
         edit(january, table, lambda rows: random.Random(3).sample(rows, len(rows)))
     url = new_database(prepared_database)
-    with Database(url) as other:
+    with history_at(url, january.parent / "other") as other:
         load(other, january, JANUARY, JANUARY_KNOWN)
         definitions.apply(feature_store.open_store(url, use_case), use_case)
         assert data_hash(training_set(other)) == data_hash(training_set(database))
@@ -392,7 +392,7 @@ def test_users_without_an_answer_or_a_required_feature_are_left_out_and_counted(
 
     edit(january, "subscriptions", no_plan)
     url = new_database(prepared_database)
-    with Database(url) as database:
+    with history_at(url, january.parent / "another") as database:
         load(database, january, JANUARY, JANUARY_KNOWN)
         definitions.apply(feature_store.open_store(url, use_case), use_case)
         found = assemble(database)

@@ -57,6 +57,8 @@ from streamflow.serving.scoring import ScoringRequest, Served
 from streamflow.settings import Settings, load_settings
 from streamflow.use_case import Count, Events, Generation, Table
 
+pytestmark = pytest.mark.history_in_postgres("rights on tables of PostgreSQL")
+
 JANUARY = date(2024, 1, 31)
 KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests import promoting, tiny_case
+from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import NoAnswer, NoProductionModel
@@ -87,11 +88,8 @@ def stored(ready: Platform, scoring_id: int) -> tuple[dict[str, tuple[Any, ...]]
 
 
 def entities(ready: Platform, as_of: date) -> list[str]:
-    with ready.database.connection() as connection:
-        found = connection.execute(
-            f'SELECT machine_id FROM "{ready.use_case.name}".machines_history WHERE as_of = %s',
-            [as_of],
-        ).fetchall()
+    query = f'SELECT machine_id FROM "{ready.use_case.name}".machines_history WHERE as_of = %s'
+    found = execute(ready.database, query, [as_of]).fetchall()
     return [row["machine_id"] for row in found]
 
 

@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql
 from tests import tiny_case
-from tests.statements import execute
+from tests.statements import execute, history_at
 from tests.training_tables import data_hash
 
 from streamflow.errors import AsOfRefused, RecordedAtRefused
@@ -185,7 +185,7 @@ def test_at_each_moment_history_knows_what_the_events_until_then_say(
 ) -> None:
     told, folder = Told(), tmp_path_factory.mktemp("events")
     ids: dict[int, int] = {}
-    with Database(new_database(prepared_database)) as database:
+    with history_at(new_database(prepared_database), folder / "home") as database:
         for number, event in enumerate(happened):
             if event.withdraws is None:
                 files = write(folder / str(number), event.files)
