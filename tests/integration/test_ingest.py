@@ -311,6 +311,7 @@ def test_another_month_leaves_the_first_as_it_was(
         assert [row for row in rows if row["as_of"] == JANUARY] == before[table]
 
 
+@pytest.mark.history_in_postgres("a plan of PostgreSQL")
 def test_the_planner_knows_each_month_as_soon_as_it_is_ingested(
     ready: Platform, generated: Path
 ) -> None:

@@ -94,6 +94,7 @@ def months_of(ready: Platform) -> list[dict[str, Any]]:
     return [churn_columns(month) for month in panel]
 
 
+@pytest.mark.history_in_postgres("PostgreSQL's own counting")
 def test_postgresql_counts_as_numpy_does(world: Platform) -> None:
     january, february, _ = months_of(world)
     history = month_rows.history(world.database, world.use_case, NOW)

@@ -439,6 +439,7 @@ def test_a_month_that_wasnt_known_yet_is_refused(
     assert len(training_set(database, as_of=FEBRUARY, known_at=FEBRUARY_KNOWN).labels) == USERS
 
 
+@pytest.mark.history_in_postgres("a key of PostgreSQL is dropped")
 def test_a_join_that_multiplies_rows_is_refused(database: Database) -> None:
     """History can't hold such rows, unless somebody takes its key away."""
     execute(

@@ -276,6 +276,7 @@ def test_rows_that_were_loaded_later_and_dated_back_are_named_with_their_ingesti
     )
 
 
+@pytest.mark.history_in_postgres("the order of rows in tables of PostgreSQL")
 def test_the_order_of_rows_in_the_tables_is_no_fault(ready: Platform, trained: Trained) -> None:
     for table in ready.use_case.tables():
         name = f"churn.{table.history}"

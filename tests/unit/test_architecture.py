@@ -53,6 +53,7 @@ ALLOWED = {
     "typer": {"streamflow/cli/"},
 }
 EXTENDING_ICEBERG = (
+    "copied_history",
     *("catalog", "compacting", "data_files", "forgotten_rows", "moving", "object_store"),
     *("rewriting", "tables", "unneeded_files"),
 )

@@ -132,8 +132,8 @@ def _copied(backup: Archive, names: Sequence[str]) -> HistoryFiles:
     """The history of these members. Raises ValueError if its columns can't be such."""
     from pydantic import TypeAdapter
 
+    from streamflow.history.iceberg.catalog import ICEBERG_TYPES
     from streamflow.history.iceberg.copied_history import HistoryFiles
-    from streamflow.history.validation import POSTGRES_TYPES
 
     (listed,) = [name for name in names if name.endswith(_COLUMNS)]
     (size,) = [one.size for one in backup.manifest.members if one.name == listed]
@@ -141,7 +141,7 @@ def _copied(backup: Archive, names: Sequence[str]) -> HistoryFiles:
         raise ValueError(f"{shown(listed)} is too large")
     # Unlike json.loads it refuses what is nested too deeply.
     pairs = TypeAdapter(list[tuple[str, str]]).validate_json(b"".join(backup.content(listed)))
-    columns, kinds = dict(pairs), {*POSTGRES_TYPES.values(), *_OWN_COLUMNS.values()}
+    columns, kinds = dict(pairs), {*ICEBERG_TYPES}
     own = _OWN_COLUMNS.items() <= columns.items() and len(columns) == len(pairs)
     if not own or not kinds >= {*columns.values()}:
         raise ValueError(f"{shown(listed)} names columns that can't be")
