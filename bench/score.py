@@ -181,17 +181,16 @@ def model_call(
 ) -> tuple[float, float]:
     """Seconds of the served form alone, on all cores, over rows in memory."""
     with opened(home, engine) as ready:
-        judged = judged_version.judged_version(ready, ready.registry.version(version))
+        found = ready.version(version)
+        model = judged_version.model_of(ready, found)
         now = datetime.now(UTC)
-        join = judged_version.join_of(ready, judged, now)
+        join = judged_version.join_of(ready, found, model, now)
         rows = month_rows.month_rows(ready.history, ready.use_case, as_of, now, join)
-        parts = [
-            _columns(judged.model.schema.features, chunk) for chunk in chunks(rows, CHUNK_ROWS)
-        ]
+        parts = [_columns(model.schema.features, chunk) for chunk in chunks(rows, CHUNK_ROWS)]
     cores = len(os.sched_getaffinity(0))
     started = time.perf_counter()
     with ThreadPoolExecutor(cores) as pool:
-        total = sum(len(labels) for labels, _ in pool.map(judged.model.predict, parts))
+        total = sum(len(labels) for labels, _ in pool.map(model.predict, parts))
     took = time.perf_counter() - started
     if total != users:
         raise SystemExit(f"{total} of {users} users have a score.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from streamflow.postgres.database import Database
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.production import StagesReader
+from streamflow.registry.records import ModelVersion
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase
 
@@ -31,6 +32,11 @@ class Platform:
     def history(self) -> Database:
         """The database, with history read by the engine of the settings."""
         return self.columns or self.database
+
+    def version(self, number: int) -> ModelVersion:
+        """The version with this number, without aliases and metrics, read without MLflow where that
+        is possible. Raises UnknownVersion, MlflowUnavailable."""
+        return self.production.version(number) or self.registry.version(number)
 
     @property
     def artifacts(self) -> Path:

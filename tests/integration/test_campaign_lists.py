@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from streamflow.pipeline.month.lists.campaign import OtherList
 from streamflow.pipeline.month.lists.export_list import Choice, Exported, LimitRefused
 from streamflow.platform import Platform
 from streamflow.scores.campaigns import list_file, recorded
+from streamflow.scores.campaigns.candidates import candidates
 from streamflow.scores.campaigns.contact_file import ContactsRefused
 from streamflow.scores.campaigns.list_file import Column, Format
 from streamflow.scores.campaigns.recorded import UnknownList
@@ -148,6 +149,41 @@ def test_who_has_left_since_is_on_no_list_and_is_told(world: Platform, tmp_path:
     done = export(world, tmp_path / "list.csv", limits=Limits(min_value=0.0))
     assert (done.departed_since, done.newest_month) == (1, FEBRUARY)
     assert "m-0199" not in {row["machine_id"] for row in read(tmp_path / "list.csv")}
+
+
+def test_what_an_entity_is_worth_is_its_newest_value_as_known_when_it_was_scored(
+    world: Platform, tmp_path: Path
+) -> None:
+    # In February one machine has no reading, another's is corrected, and a third's too late.
+    readings = tmp_path / "months" / "month_001" / "readings.csv"
+    (readings.parent / "failures.csv").unlink()
+    header, *rows = list(csv.reader(readings.read_text(encoding="utf-8").splitlines()))
+    old = {row[0]: row for row in rows}
+
+    def load(newer: dict[str, list[str] | None], at: datetime) -> None:
+        kept = [row for row in {**old, **newer}.values() if row is not None]
+        with readings.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *kept])
+        ingest(world, readings.parent, FEBRUARY, at, LATER, "test")
+
+    absent, wrong, late = "m-0011", "m-0012", "m-0013"
+    first, second, third = (LATER - timedelta(hours=one) for one in (3, 2, 1))
+    load({absent: None, wrong: [wrong, "1", "9", ""]}, first)
+    load({absent: None, wrong: [wrong, "1", "7", ""]}, second)
+    load({absent: None, wrong: [wrong, "1", "7", ""], late: [late, "1", "8", ""]}, third)
+    by_alarms = replace(BY_AGE, column="readings.alarms")
+    ready = replace(world, use_case=replace(world.use_case, value=by_alarms))
+    scores = dict.fromkeys([*old, "m-8888"], 0.5)
+    known = {"as_of": FEBRUARY, "known_at": second + timedelta(minutes=1)}
+    made = record_scores(world.database, scores, model=MODEL, **known)
+
+    found = candidates(ready, made)
+    assert found.column is not None
+    values = dict(zip(found.entities, found.column.tolist(), strict=True))
+    with (tmp_path / "months" / "month_000" / "readings.csv").open(encoding="utf-8") as file:
+        january = {row["machine_id"]: float(row["alarms"]) for row in csv.DictReader(file)}
+    expected = {one: float(row[2]) for one, row in old.items()}
+    assert values == {**expected, absent: january[absent], wrong: 7.0}
 
 
 def test_without_a_value_a_list_is_ordered_by_probability(world: Platform, tmp_path: Path) -> None:

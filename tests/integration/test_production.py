@@ -18,7 +18,12 @@ from streamflow.platform import Platform
 from streamflow.registry import mlflow_registry
 from streamflow.registry.mlflow_registry import Registry
 from streamflow.registry.model_cache import ModelCache
-from streamflow.registry.production import DatabaseReader, ProductionReader, ServerReader
+from streamflow.registry.production import (
+    DatabaseReader,
+    ProductionReader,
+    ServerReader,
+    StagesReader,
+)
 from streamflow.registry.records import MODEL_HASH_TAG, ModelVersion
 from streamflow.settings import load_settings
 from streamflow.training import served_model
@@ -92,7 +97,7 @@ def versions(ready: Platform, server: str, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(params=["database", "server"])
 def thin(
     request: pytest.FixtureRequest, ready: Platform, server: str, tmp_path: Path
-) -> ProductionReader:
+) -> StagesReader:
     cache = ModelCache(tmp_path, ready.artifacts)
     if request.param == "database":
         return DatabaseReader(ready.database, MODEL, cache, Nobody())
@@ -110,6 +115,18 @@ def test_production_is_what_mlflow_says(
         expected = registry.production()
         assert thin.production() == expected
     assert expected is None
+
+
+def test_a_version_by_its_number_is_what_mlflow_says(
+    thin: StagesReader, ready: Platform, versions: list[str], tmp_path: Path
+) -> None:
+    registry = Registry(ready.registry.uri, MODEL, None, ModelCache(tmp_path, ready.artifacts))
+    client = MlflowClient(ready.registry.uri, ready.registry.uri)
+    for number in (1, 2):
+        assert thin.version(number) == registry.version(number)
+    gone = client.create_model_version(MODEL, source="file:///nowhere")
+    client.delete_model_version(MODEL, gone.version)
+    assert (thin.version(int(gone.version)), thin.version(9)) == (None, None)
 
 
 def test_files_are_those_that_were_registered(thin: ProductionReader, versions: list[str]) -> None:

@@ -19,6 +19,7 @@ from streamflow.pipeline.apply import apply
 from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.materialize import materialize
 from streamflow.platform import Platform
+from streamflow.registry.mlflow_registry import Registry
 from streamflow.scores import chunks, scorings
 from streamflow.scores.everyone import score
 from streamflow.serving.scoring import Prediction, ScoringRequest
@@ -159,3 +160,11 @@ def test_a_killed_scoring_goes_on_and_has_the_apis_answers_to_the_bit(
     looked_at = score(ready, FEBRUARY, "test", LATER, known_at=LATER, version=version)
     assert looked_at.added
     assert stored(ready, looked_at.scoring.scoring_id) == (scores, problems)
+
+
+def test_a_version_is_scored_without_mlflow(ready: Platform) -> None:
+    # Importing it takes longer than scoring a hundred thousand entities.
+    own = ready.registry
+    nowhere = Registry("http://127.0.0.1:1", own.model, None, own.cache)
+    done = score(replace(ready, registry=nowhere), JANUARY, "test", LATER, known_at=NOW, version=1)
+    assert (done.scoring.version, done.scoring.entities) == (1, 119)

@@ -21,7 +21,7 @@ from streamflow.registry.trial import Trials
 from streamflow.scratch import scratch
 from streamflow.training import dataset_table, served_model
 from streamflow.training.dataset_table import AS_OF
-from streamflow.training.served_model import FeatureSchema, Labels, Matrix, ServedModel
+from streamflow.training.served_model import Feature, FeatureSchema, Labels, Matrix, ServedModel
 from streamflow.training.split import divided
 
 if TYPE_CHECKING:
@@ -44,9 +44,17 @@ def judged_version(platform: Platform, version: ModelVersion) -> JudgedVersion:
 
     Raises UnservableModel, UnknownRun, MlflowUnavailable.
     """
+    return JudgedVersion(version, model_of(platform, version), _recorded(platform, version))
+
+
+def model_of(platform: Platform, version: ModelVersion) -> ServedModel:
+    """The model of the version, whose files' hash was checked and which passed its trial.
+
+    Raises UnservableModel, MlflowUnavailable.
+    """
     folder = platform.production.download(version)
     Trials(platform.registry.cache).require_passed(version, folder)
-    return JudgedVersion(version, served_model.load(folder), _recorded(platform, version))
+    return served_model.load(folder)
 
 
 def _recorded(platform: Platform, version: ModelVersion) -> RecordedRun | None:
@@ -78,36 +86,45 @@ def rows_of(
     return assembled
 
 
-def join_of(platform: Platform, judged: JudgedVersion, known_at: datetime) -> FeatureJoin:
-    """The join of the version's features, where its run tells them, and of today's otherwise, of
-    what was known at `known_at` (UTC).
+def join_of(
+    platform: Platform, version: ModelVersion, model: ServedModel, known_at: datetime
+) -> FeatureJoin:
+    """The join of the features that the version's model needs, of what was known at `known_at`
+    (UTC): by today's definitions, or where one isn't there any more, by those of the version's run.
 
+    It may join features that came since. The run is read only if it is needed: that takes MLflow,
+    whose import takes seconds.
     Raises UnservableModel if a feature isn't there any more, FeatureStoreUnavailable.
     """
     database, use_case = platform.history, platform.use_case
-    if judged.recorded is None:
-        join = join_of_today(database, use_case, known_at)
-    else:
-        configuration = judged.recorded.lineage.configuration
-        recorded, views = configuration.feature_schema, configuration.feature_views
-        join = join_of_before(database, use_case, known_at, recorded, views)
-    _require_features(judged.version, judged.model.schema, join.schema)
+    join = join_of_today(database, use_case, known_at)
+    if _lacking(model.schema, join.schema):
+        recorded = _recorded(platform, version)
+        if recorded is not None:
+            configuration = recorded.lineage.configuration
+            schema, views = configuration.feature_schema, configuration.feature_views
+            join = join_of_before(database, use_case, known_at, schema, views)
+    _require_features(version, model.schema, join.schema)
     return join
 
 
 def _require_features(version: ModelVersion, needed: FeatureSchema, there: FeatureSchema) -> None:
+    for feature, kind in _lacking(needed, there):
+        is_now = f"has the type {kind} now" if kind else "isn't there any more"
+        raise UnservableModel(
+            f"Version {version.version} of {version.name!r} needs the feature "
+            f"{feature.feature_view}:{feature.name} ({feature.type}), which {is_now} in the "
+            f"feature service {there.feature_service!r}.",
+            "Bring it back in the use case and run `streamflow apply`, or evaluate a version "
+            "that was trained since; see `streamflow models`.",
+        )
+
+
+def _lacking(needed: FeatureSchema, there: FeatureSchema) -> list[tuple[Feature, str | None]]:
+    """The needed features that aren't there with their type, and the type that they have."""
     types = {(one.feature_view, one.name): one.type for one in there.features}
-    for feature in needed.features:
-        kind = types.get((feature.feature_view, feature.name))
-        if kind != feature.type:
-            is_now = f"has the type {kind} now" if kind else "isn't there any more"
-            raise UnservableModel(
-                f"Version {version.version} of {version.name!r} needs the feature "
-                f"{feature.feature_view}:{feature.name} ({feature.type}), which {is_now} in the "
-                f"feature service {there.feature_service!r}.",
-                "Bring it back in the use case and run `streamflow apply`, or evaluate a version "
-                "that was trained since; see `streamflow models`.",
-            )
+    found = [(one, types.get((one.feature_view, one.name))) for one in needed.features]
+    return [(feature, kind) for feature, kind in found if kind != feature.type]
 
 
 def scores(model: ServedModel, table: pa.Table) -> tuple[Labels, Matrix]:

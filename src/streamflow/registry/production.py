@@ -48,6 +48,12 @@ class StagesReader(ProductionReader, Protocol):
     def placed(self) -> Placed:
         """Who is in Production and Staging, and their aliases. Raises MlflowUnavailable."""
 
+    def version(self, number: int) -> ModelVersion | None:
+        """The version with this number, without aliases and metrics; None if there is none.
+
+        Raises MlflowUnavailable.
+        """
+
 
 class DatabaseReader:
     """Reads a registry that MLflow stores in the schema `mlflow` of our own PostgreSQL."""
@@ -92,6 +98,16 @@ class DatabaseReader:
             aliases.update(dict.fromkeys(row.pop("named") or (), row["version"]))
             versions.append(ModelVersion(**row, aliases=(), metrics={}))
         return Placed.of(versions, aliases)
+
+    def version(self, number: int) -> ModelVersion | None:
+        """The version with this number, or None."""
+        if not self._database.row("registry_exists")["exists"]:
+            return None
+        for row in self._database.rows(
+            "registered_version", model=self._model, version=number, tag=MODEL_HASH_TAG
+        ):
+            return ModelVersion(**row, aliases=(), metrics={})
+        return None
 
     def download(self, version: ModelVersion) -> Path:
         """The folder with the version's served form, whose hash was checked."""
@@ -153,6 +169,15 @@ class ServerReader:
         address = "mlflow/model-versions/search"
         found = self._server.pages(address, "model_versions", filter=f"name='{quoted}'")
         return Placed.of((_version(one) for one in found), aliases)
+
+    def version(self, number: int) -> ModelVersion | None:
+        """The version with this number, or None."""
+        where = {"name": self._model, "version": str(number)}
+        try:
+            document = self._server.document("mlflow/model-versions/get", **where)
+        except UnknownVersion:
+            return None
+        return _version(document["model_version"])
 
     def download(self, version: ModelVersion) -> Path:
         """The folder with the version's served form, whose hash was checked."""

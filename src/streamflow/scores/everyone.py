@@ -65,10 +65,10 @@ def score(
         if made is not None:
             return Scored(made, added=False)
         progress("fetch the version")
-        judged = judged_version.judged_version(platform, chosen)
-        join = judged_version.join_of(platform, judged, known_at)
+        model = judged_version.model_of(platform, chosen)
+        join = judged_version.join_of(platform, chosen, model, known_at)
         number = unfinished.begin(database, key)
-        served = Served(chosen, judged.model)
+        served = Served(chosen, model)
         moment = event_timestamp(as_of)
         scorer = Scorer(
             served,
@@ -112,7 +112,7 @@ def score(
 
 def _version(platform: Platform, version: int | None, now: datetime) -> ModelVersion:
     if version is not None:
-        return platform.registry.version(version)
+        return platform.version(version)
     serves = AdmittedReader.of(platform, lambda: now).production()
     if serves is None:
         raise NoProductionModel(platform.registry.model)

@@ -126,7 +126,7 @@ def _explain(
 ) -> int:
     database, use_case = platform.database, platform.use_case
     progress("fetch the version")
-    version = platform.registry.version(scoring.version)
+    version = platform.version(scoring.version)
     if version.model_hash != scoring.model_hash:
         raise CannotBeExplained(
             f"Version {scoring.version} of {scoring.model!r} has the hash "
@@ -134,7 +134,7 @@ def _explain(
             f"{scoring.model_hash[:12]}.",
             f"Score again: `streamflow score --as-of {scoring.as_of}`.",
         )
-    judged = judged_version.judged_version(platform, version)
+    model = judged_version.model_of(platform, version)
     folder = platform.production.download(version)
     score = _score_sum(folder, scoring)
     progress("read the features")
@@ -147,8 +147,9 @@ def _explain(
             "background_entities", scoring_id=scoring.scoring_id, rows=BACKGROUND_ROWS
         )
     ]
-    rows = scored_rows(platform, judged, scoring, {*drawn, *(row["entity_id"] for row in listed)})
-    schema = judged.model.schema
+    wanted = {*drawn, *(row["entity_id"] for row in listed)}
+    rows = scored_rows(platform, version, model, scoring, wanted)
+    schema = model.schema
     background = _columns(rows.of(drawn), schema)
     usual = usual_values(schema, background)
     taken = model_columns(folder, schema)

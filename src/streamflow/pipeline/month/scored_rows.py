@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from streamflow.errors import ModelRefused
 from streamflow.features import month_rows
 from streamflow.features.engines.row_columns import time_of
-from streamflow.lineage.judged_version import JudgedVersion, join_of
+from streamflow.lineage.judged_version import join_of
 from streamflow.platform import Platform
+from streamflow.registry.records import ModelVersion
 from streamflow.scores.scorings import Scoring
 from streamflow.serving.feature_status import allowed_ages
-from streamflow.training.served_model import FeatureSchema
+from streamflow.training.served_model import FeatureSchema, ServedModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +39,11 @@ class ScoredRows:
 
 
 def scored_rows(
-    platform: Platform, judged: JudgedVersion, scoring: Scoring, wanted: set[str]
+    platform: Platform,
+    version: ModelVersion,
+    model: ServedModel,
+    scoring: Scoring,
+    wanted: set[str],
 ) -> ScoredRows:
     """The wanted entities' features, as the version has them at the scoring's month.
 
@@ -53,10 +58,10 @@ def scored_rows(
         platform.use_case,
         scoring.as_of,
         scoring.known_at,
-        join_of(platform, judged, scoring.known_at),
+        join_of(platform, version, model, scoring.known_at),
     )
     ids = pa.array(sorted(wanted), pa.large_string())
-    schema = judged.model.schema
+    schema = model.schema
     newest: dict[str, datetime] = {}
     kept = []
     for batch in batches:

@@ -987,6 +987,27 @@ FROM {history} AS history
 WHERE as_of <= %(as_of)s AND recorded_at <= %(known_at)s
 ORDER BY {key}, as_of DESC, recorded_at DESC
 
+-- name: worth_of_scored
+-- The same for the entities of a scoring of that as_of. Nearly all have a row at it: only of the
+-- others are the rows before looked up, by the index of the key.
+SELECT scored.entity_id AS entity,
+       CASE WHEN newest.entity IS NOT NULL THEN newest.value ELSE (
+           SELECT {column}
+           FROM {history} AS history
+           WHERE {key} = scored.entity_id COLLATE "default"
+             AND as_of <= %(as_of)s AND recorded_at <= %(known_at)s
+           ORDER BY event_timestamp DESC, recorded_at DESC
+           LIMIT 1
+       ) END AS value
+FROM streamflow.scores AS scored
+LEFT JOIN (
+    SELECT DISTINCT ON ({key}) {key} AS entity, {column} AS value
+    FROM {history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    ORDER BY {key}, recorded_at DESC
+) AS newest ON newest.entity = scored.entity_id
+WHERE scoring_id = %(scoring_id)s
+
 -- name: count_labelled
 SELECT event_timestamp, count(*) AS labels FROM ({query}) AS entity_rows GROUP BY event_timestamp
 
@@ -1125,6 +1146,15 @@ LEFT JOIN mlflow.model_version_tags AS tag
 WHERE version.name = %(model)s AND version.current_stage = %(stage)s
 ORDER BY version.version DESC
 LIMIT 1
+
+-- name: registered_version
+SELECT version.name, version.version, version.run_id, version.current_stage AS stage,
+    coalesce(tag.value, '') AS model_hash
+FROM mlflow.model_versions AS version
+LEFT JOIN mlflow.model_version_tags AS tag
+    ON tag.name = version.name AND tag.version = version.version AND tag.key = %(tag)s
+WHERE version.name = %(model)s AND version.version = %(version)s
+  AND version.current_stage <> 'Deleted_Internal'
 
 -- name: placed_versions
 -- The versions that are in one of the stages, or have one of the aliases.

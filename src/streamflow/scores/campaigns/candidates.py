@@ -80,7 +80,11 @@ def worth_by_entity(platform: Platform, scoring: Scoring) -> Composable:
                 "history": known_rows(database, use_case, history, scoring.known_at),
             }
             text = database.render(
-                "segment_values", names, as_of=scoring.as_of, known_at=scoring.known_at
+                "worth_of_scored",
+                names,
+                scoring_id=scoring.scoring_id,
+                as_of=scoring.as_of,
+                known_at=scoring.known_at,
             )
             return subquery(f"({text})")
     return subquery(database.render("no_values"))
