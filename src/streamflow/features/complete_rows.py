@@ -109,11 +109,12 @@ def complete_rows(
     this view are null; but an entity without any row is left out, as it isn't known online. So is
     one with a null that a row of the table may not have.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows = row_names(joined)
+    rows = row_names(joined) if absent else None
     several = AS_OF in joined.column_names
-    nobody = pc.is_null(rows)  # a name is never null
+    nobody = pa.repeat(False, joined.num_rows)
     lacks = {
         name: pc.is_in(
             rows, value_set=row_names(absent[name] if several else absent[name].drop(AS_OF))
@@ -132,9 +133,8 @@ def complete_rows(
     rules = {feature.feature_view: feature.absent for feature in schema.features}
     refused = {name: mask for name, mask in lacks.items() if rules[name] == "refuse"}
     nulls = {name: pc.and_(mask, kept) for name, mask in lacks.items() if rules[name] == "null"}
-    return CompleteRows(
-        joined.filter(kept), _rows_by_table(refused, views), _rows_by_table(nulls, views)
-    )
+    table = joined if pc.all(kept).as_py() else joined.filter(kept)  # a filter copies all rows
+    return CompleteRows(table, _rows_by_table(refused, views), _rows_by_table(nulls, views))
 
 
 def _rows_by_table(

@@ -248,7 +248,8 @@ def _joined(
     def month(moment: datetime, joined: pa.Table) -> _Month:
         rows = joined.sort_by(join.schema.join_key)
         _require_unique(rows[join.schema.join_key])
-        known = rows.filter(pc.is_valid(rows[label]))
+        labels = rows[label]
+        known = rows.filter(pc.is_valid(labels)) if labels.null_count else rows
         day = pa.repeat(as_ofs[moment].isoformat(), known.num_rows) if len(months) > 1 else None
         table = dataset_table.dataset_table(known, join.schema, label, day)
         return _Month(rows.num_rows, table)

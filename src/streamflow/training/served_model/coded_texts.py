@@ -48,6 +48,9 @@ class CodedTexts(Sequence[str | None]):
 
     def values(self) -> list[tuple[int, str | None]]:
         """The codes that rows have, each with its text, in the order of the first row of each."""
-        codes, rows = np.unique(self.codes, return_index=True)
-        ordered = codes[np.argsort(rows)].tolist()
+        rows = len(self.codes)
+        first = np.full(len(self.texts) + 1, rows)
+        # Of several values for one place, NumPy keeps the last: here, the first row.
+        first[self.codes[::-1]] = np.arange(rows - 1, -1, -1)
+        ordered = [int(code) for code in np.argsort(first) if first[code] < rows]
         return [(code, self.texts[code] if code < len(self.texts) else None) for code in ordered]

@@ -16,6 +16,7 @@ Matrix = npt.NDArray[np.float64]
 # A value per row; numbers alone, NaN for null, may be an array.
 Values = Sequence[Any] | npt.NDArray[np.float64]
 Columns = Mapping[str, Values]  # by feature
+_BLOCK_ROWS = 4096
 
 
 class UnseenCategory(ValueError):
@@ -49,6 +50,7 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
     rows = len(columns[schema.features[0].name]) if schema.features else 0
     matrix = np.zeros((rows, layout.width))
     every_row = np.arange(rows)
+    numbers = []
     for feature, start, offsets in layout.columns:
         values = columns[feature.name]
         if len(values) != rows:
@@ -59,7 +61,12 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
             if len(others):
                 matrix[others, start] = 0.0
         else:
-            matrix[:, start] = values  # NumPy reads None as NaN here, and True as 1
+            numbers.append((start, values))
+    # A block of rows stays in the processor's cache while its columns are written one by one.
+    for first in range(0, rows, _BLOCK_ROWS):
+        block = slice(first, first + _BLOCK_ROWS)
+        for start, values in numbers:
+            matrix[block, start] = values[block]  # NumPy reads None as NaN here, and True as 1
     # The whole matrix at once: per request, a check per feature takes longer than the score.
     is_null = np.isnan(matrix)
     if nulls := np.count_nonzero(is_null):
