@@ -212,7 +212,7 @@ def size(folder: Path, users: int, with_feast: bool) -> bool:
     home = folder / f"home-{users}"
     os.environ |= _environment(home)
     # The database is up while the block runs.
-    with platform(load_settings(engine="postgres")) as ready:
+    with platform(load_settings(engine="duckdb" if ICEBERG else "postgres")) as ready:
         assert ready.use_case.generate is not None
         ready.use_case.generate(Generation(home / "data", users, len(MONTHS), 42))
         for number, as_of in enumerate(MONTHS):
