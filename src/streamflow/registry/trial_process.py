@@ -53,7 +53,8 @@ def outcome(folder: Path, megabytes: int) -> dict[str, str]:
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError) or "alloc" in text:
-            return {"refused": f"it takes more than {megabytes} MB of memory"}
+            limit = f"{megabytes} MB of memory (STREAMFLOW_MODEL_MEGABYTES)"
+            return {"refused": f"it takes more than {limit}"}
         return {"refused": text[:_MAX_TEXT]}
     return {"refused": reason} if reason else {}
 
