@@ -154,20 +154,29 @@ def test_who_has_left_since_is_on_no_list_and_is_told(world: Platform, tmp_path:
 def test_what_an_entity_is_worth_is_its_newest_value_as_known_when_it_was_scored(
     world: Platform, tmp_path: Path
 ) -> None:
-    # In February one machine has no reading, another's is corrected, and a third's too late.
-    readings = tmp_path / "months" / "month_001" / "readings.csv"
-    (readings.parent / "failures.csv").unlink()
-    header, *rows = list(csv.reader(readings.read_text(encoding="utf-8").splitlines()))
-    old = {row[0]: row for row in rows}
+    # In February one machine has no reading, another's is corrected, and a third's too late; the
+    # first one's of January is corrected.
+    def readings(month: str) -> Path:
+        return tmp_path / "months" / month / "readings.csv"
 
-    def load(newer: dict[str, list[str] | None], at: datetime) -> None:
-        kept = [row for row in {**old, **newer}.values() if row is not None]
-        with readings.open("w", newline="", encoding="utf-8") as file:
+    def rows(month: str) -> dict[str, list[str]]:
+        _, *found = csv.reader(readings(month).read_text(encoding="utf-8").splitlines())
+        return {row[0]: row for row in found}
+
+    def load(newer: dict[str, list[str] | None], at: datetime, month: str = "month_001") -> None:
+        header = readings(month).read_text(encoding="utf-8").splitlines()[0].split(",")
+        before = old if month == "month_001" else rows(month)
+        kept = [row for row in {**before, **newer}.values() if row is not None]
+        with readings(month).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header, *kept])
-        ingest(world, readings.parent, FEBRUARY, at, LATER, "test")
+        as_of = FEBRUARY if month == "month_001" else JANUARY
+        ingest(world, readings(month).parent, as_of, at, LATER, "test")
 
+    old = rows("month_001")
+    (readings("month_001").parent / "failures.csv").unlink()
     absent, wrong, late = "m-0011", "m-0012", "m-0013"
     first, second, third = (LATER - timedelta(hours=one) for one in (3, 2, 1))
+    load({absent: [absent, "1", "6", ""]}, first - timedelta(hours=1), "month_000")
     load({absent: None, wrong: [wrong, "1", "9", ""]}, first)
     load({absent: None, wrong: [wrong, "1", "7", ""]}, second)
     load({absent: None, wrong: [wrong, "1", "7", ""], late: [late, "1", "8", ""]}, third)
@@ -180,10 +189,8 @@ def test_what_an_entity_is_worth_is_its_newest_value_as_known_when_it_was_scored
     found = candidates(ready, made)
     assert found.column is not None
     values = dict(zip(found.entities, found.column.tolist(), strict=True))
-    with (tmp_path / "months" / "month_000" / "readings.csv").open(encoding="utf-8") as file:
-        january = {row["machine_id"]: float(row["alarms"]) for row in csv.DictReader(file)}
     expected = {one: float(row[2]) for one, row in old.items()}
-    assert values == {**expected, absent: january[absent], wrong: 7.0}
+    assert values == {**expected, absent: 6.0, wrong: 7.0}
 
 
 def test_without_a_value_a_list_is_ordered_by_probability(world: Platform, tmp_path: Path) -> None:
