@@ -300,6 +300,12 @@ def bars(
     for place in sorted(ours.keys() & theirs.keys()):
         said = f"score on spark: at most 1.5 times the same by hand, {place[0]:,} users"
         lines.append(f"| {said} | {ours[place][0] / theirs[place][0]:.2f} |")
+    small, large = found.get(("score", "postgres"), {}), found.get(("score", "iceberg"), {})
+    if small and large:
+        (first, least), (last, most_users) = max(small.items()), max(large.items())
+        growth = most_users[0] / last[0] / (least[0] / first[0])
+        said = f"score of {last[0]:,} users over Iceberg: at most 1.3 times the time per user of"
+        lines.append(f"| {said} {first[0]:,} from PostgreSQL | {growth:.2f} |")
     for step, engine in (("matrix", "duckdb"), ("score", "duckdb"), ("score", "iceberg")):
         sizes = found.get((step, engine), {})
         if len(sizes) > 1:
