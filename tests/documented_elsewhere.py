@@ -51,6 +51,8 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         ".venv/bin/python -m bench": "measuring takes hours",
     },
     "docs/history.md": {
+        "STREAMFLOW_HOME=elsewhere": "it needs an empty database of one's own: "
+        "tests/integration/test_backed_up_history.py",
         "pg_dump": "it needs a database server of one's own",
         "rsync": "it copies to another machine",
     },
