@@ -155,24 +155,17 @@ def _of_column(
 
 def _read_line(table: Table, profile: Profile, ours: str, column: Column) -> str:
     """The line that says how the column is written: the table's if all of it is written so."""
-    file, read = table.read, profile.raw.read_of(column.name)
+    whole = not table.read_columns and column.name not in profile.raw.read_columns
+    file = table.read if whole else Csv()
     read = replace(
-        read,
+        profile.raw.read_of(column.name),
         separator=file.separator,
         encoding=file.encoding,
         skip_lines=file.skip_lines,
         total_rows=file.total_rows,
     )
-    if not table.read_columns and column.name not in profile.raw.read_columns:
+    if whole:
         return f"read={read_code(read)}"
-    plain = Csv()
-    read = replace(
-        read,
-        separator=plain.separator,
-        encoding=plain.encoding,
-        skip_lines=plain.skip_lines,
-        total_rows=plain.total_rows,
-    )
     return f'read_columns={{"{ours}": {read_code(read)}}}'
 
 
