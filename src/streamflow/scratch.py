@@ -22,17 +22,25 @@ def scratch(parent: Path) -> Iterator[Path]:
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(parent):
-        for existing in parent.iterdir():
-            if not _in_use(existing):
-                shutil.rmtree(existing, ignore_errors=True)
+        _remove_unused(parent)
         folder = Path(tempfile.mkdtemp(dir=parent))
         descriptor = os.open(folder, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system releases it when the process ends
     try:
         yield folder
     finally:
+        # a process that was killed as it started a program shares its lock with that program for
+        # an instant: at the start of the block, its folder may still have been in use
+        with suppress(FileNotFoundError), _locked(parent):
+            _remove_unused(parent)
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+def _remove_unused(parent: Path) -> None:
+    for existing in parent.iterdir():
+        if not _in_use(existing):
+            shutil.rmtree(existing, ignore_errors=True)
 
 
 @contextmanager

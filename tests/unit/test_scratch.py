@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from streamflow.scratch import replacement
+from streamflow.scratch import replacement, scratch
 
 
 def names(folder):
@@ -93,3 +94,25 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, name):
     with replacement(tmp_path / name):
         pass
     assert names(tmp_path) == sorted([f".{name}.mine", ".b.csv.1.partial", name])
+
+
+def test_a_folder_whose_killed_process_s_program_holds_its_lock_is_removed_by_the_same_command(
+    tmp_path,
+):
+    folders = tmp_path / "folders"
+    killed = folders / "killed"
+    killed.mkdir(parents=True)
+    program = os.open(killed, os.O_RDONLY)
+    fcntl.flock(program, fcntl.LOCK_EX)
+    with scratch(folders) as own:
+        assert names(folders) == sorted(["killed", own.name])
+        os.close(program)
+    assert names(folders) == []
+
+
+def test_another_s_folder_stays_when_one_ends(tmp_path):
+    with scratch(tmp_path / "folders") as first:
+        with scratch(tmp_path / "folders"):
+            pass
+        assert first.is_dir()
+    assert names(tmp_path / "folders") == []
