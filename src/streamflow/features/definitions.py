@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streamflow.errors import InvalidSettings
 from streamflow.features.definition_findings import projections
-from streamflow.features.feature_store import quiet, unavailable
+from streamflow.features.engines.feature_errors import unavailable
+from streamflow.features.feature_store import quiet
 from streamflow.features.kept.views import lacking as lacking
 from streamflow.features.view_changes import Kept, view_changes
 from streamflow.features.view_changes import ViewChange as ViewChange

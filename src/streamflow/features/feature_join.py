@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from streamflow.features.engines.feature_errors import unavailable
 from streamflow.features.engines.offline_store import (
     RetrievalJob,
     all_features,
@@ -16,7 +17,7 @@ from streamflow.features.engines.offline_store import (
 )
 from streamflow.features.engines.row_columns import time_of
 from streamflow.features.engines.spark_history import SparkHistory
-from streamflow.features.feature_store import feature_schema, known_store, quiet, unavailable
+from streamflow.features.feature_store import feature_schema, known_store, quiet
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.feature_views import FeatureViewDefinition, feature_views
 from streamflow.history.columns_before import rows_as_before

@@ -12,13 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from streamflow.errors import (
-    FeatureStoreUnavailable,
-    InvalidSettings,
-    StreamFlowError,
-)
+from streamflow.errors import InvalidSettings
 from streamflow.features.applied_definitions import require_applied
 from streamflow.features.definition_findings import projections
+from streamflow.features.engines.feature_errors import unavailable
 from streamflow.features.engines.offline_store import offline_store
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.features.kept.views import source_table
@@ -28,7 +25,6 @@ from streamflow.postgres.database import Database
 from streamflow.postgres.database_url import sqlalchemy_url, url_parts
 from streamflow.training.served_model import Feature, FeatureSchema
 from streamflow.use_case import Table, UseCase
-from streamflow.use_case.findings import one_line
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
@@ -207,23 +203,6 @@ def _schema(
         tuple(features),
         departed.total_seconds() if departed is not None else None,
     )
-
-
-@contextlib.contextmanager
-def unavailable(what: str) -> Iterator[None]:
-    """Raise any error of Feast or its drivers in the block as FeatureStoreUnavailable.
-
-    `what` is the first part of its message. Errors of ours stay as they are.
-    """
-    try:
-        yield
-    except StreamFlowError:
-        raise
-    except Exception as error:
-        raise FeatureStoreUnavailable(
-            f"{what}: {one_line(error)}.",
-            "See `streamflow status`; run `streamflow apply` if it never was.",
-        ) from error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from streamflow.errors import FeatureStoreUnavailable
 from streamflow.features.applied_definitions import require_applied
-from streamflow.features.feature_store import known_store, quiet, unavailable
+from streamflow.features.engines.feature_errors import unavailable
+from streamflow.features.feature_store import known_store, quiet
 from streamflow.features.kept.rows import follow_history
 from streamflow.features.kept.views import history_rows, is_kept, model_view, source_table
 from streamflow.features.unrecorded_features import unrecorded_months

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from streamflow.features.feature_store import open_store, unavailable
+from streamflow.features.engines.feature_errors import unavailable
+from streamflow.features.feature_store import open_store
 from streamflow.features.feature_types import typed
 from streamflow.features.kept.views import (
     feature_types,

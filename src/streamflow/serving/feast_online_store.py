@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from streamflow.features.feature_store import open_store, unavailable
+from streamflow.features.engines.feature_errors import unavailable
+from streamflow.features.feature_store import open_store
 from streamflow.features.feature_types import FEATURE_TYPES
 from streamflow.postgres.database import Database
 from streamflow.serving.callbacks import Callback

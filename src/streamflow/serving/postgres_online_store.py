@@ -11,7 +11,8 @@ from feast_postgres import online_statement
 from feast_postgres.event_loop_connection import EventLoopConnection
 from feast_postgres.online_statement import NotReadable, Statement
 from streamflow.errors import FeatureStoreUnavailable, StreamFlowError, UnservableModel
-from streamflow.features.feature_store import ONLINE_SCHEMA, unavailable
+from streamflow.features.engines.feature_errors import unavailable
+from streamflow.features.feature_store import ONLINE_SCHEMA
 from streamflow.features.feature_types import VALUE_TYPES
 from streamflow.features.kept.pruning import tables_read
 from streamflow.features.kept.views import kept_name

@@ -3,4 +3,11 @@
 May import: other modules of features, history, columnar, postgres, top modules.
 """
 
-__all__ = ["history_database", "offline_store", "row_columns", "spark_errors", "spark_history"]
+__all__ = [
+    "feature_errors",
+    "history_database",
+    "offline_store",
+    "row_columns",
+    "spark_errors",
+    "spark_history",
+]

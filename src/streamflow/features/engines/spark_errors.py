@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib import util
 from urllib.parse import urlsplit
 
-from streamflow.errors import FeatureStoreUnavailable, InvalidSettings, StreamFlowError
-from streamflow.use_case.findings import one_line
+from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
+from streamflow.features.engines.feature_errors import unavailable
 
 _SECONDS = 5.0
 _PORTS = {"sc": 15002, "spark": 7077}
@@ -43,17 +42,9 @@ def require_spark(remote: str | None) -> None:
             )
 
 
-@contextmanager
-def spark_errors(remote: str | None, what: str) -> Iterator[None]:
+def spark_errors(remote: str | None, what: str) -> AbstractContextManager[None]:
     """Raise errors of Spark in the block as FeatureStoreUnavailable; `what` says what it was at."""
-    try:
-        yield
-    except StreamFlowError:
-        raise
-    except Exception as error:
-        raise FeatureStoreUnavailable(
-            f"{what} on Spark ({shown(remote)}) failed: {one_line(error)}.", _next(str(error))
-        ) from error
+    return unavailable(f"{what} on Spark ({shown(remote)}) failed", _next)
 
 
 def shown(remote: str | None) -> str:

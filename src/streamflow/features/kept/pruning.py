@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feast_postgres import online_statement
-from streamflow.features.feature_store import ONLINE_SCHEMA, quiet, unavailable
+from streamflow.features.engines.feature_errors import unavailable
+from streamflow.features.feature_store import ONLINE_SCHEMA, quiet
 from streamflow.features.feature_types import VALUE_TYPES
 from streamflow.features.kept.views import (
     feature_types,

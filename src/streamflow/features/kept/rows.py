@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from streamflow.features.feature_store import quiet, unavailable
+from streamflow.features.engines.feature_errors import unavailable
+from streamflow.features.feature_store import quiet
 from streamflow.features.kept.views import (
     feature_types,
     is_kept,
