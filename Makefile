@@ -5,6 +5,11 @@ RUN := .venv/bin/python -m
 # With its plugin, or as a command of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
+# Two processes, a file of tests each. Files are taken in the order of pyproject.toml's `testpaths`,
+# which has the longest first; pytest-xdist would begin with those that have many tests, and end
+# with a file of few long ones while one process waits.
+IN_TWO = $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 # What `make test-engines` runs: all that reads or writes history.
 ENGINE_TESTS ?= tests/e2e tests/integration
 
@@ -24,21 +29,21 @@ demo: .venv/installed ## from nothing to a served prediction
 test: .venv/installed test-all test-plain-http ## unit, integration and end-to-end tests
 
 test-all: .venv/installed
-	$(RUN) pytest --numprocesses 2 --dist loadfile
+	$(IN_TWO)
 
 test-plain-http: .venv/installed ## the API's tests again, without its direct HTTP path
-	STREAMFLOW_DIRECT_HTTP=false $(RUN) pytest --numprocesses 2 --dist loadfile \
+	STREAMFLOW_DIRECT_HTTP=false $(IN_TWO) \
 	  tests/unit/test_api.py tests/unit/test_api_*.py tests/unit/test_direct_requests.py \
 	  tests/unit/test_server.py tests/unit/test_tracing.py \
 	  tests/e2e/test_keys.py::test_a_server_for_others_holds_against_what_is_tried
 
 test-engines: .venv/installed ## the suite again, by DuckDB: over PostgreSQL, then over Apache Iceberg
-	STREAMFLOW_ENGINE=duckdb $(RUN) pytest --numprocesses 2 --dist loadfile $(ENGINE_TESTS)
+	STREAMFLOW_ENGINE=duckdb $(IN_TWO) $(ENGINE_TESTS)
 	STREAMFLOW_ENGINE=duckdb STREAMFLOW_HISTORY="file://$(CURDIR)/build/histories" \
-	  $(RUN) pytest --numprocesses 2 --dist loadfile $(ENGINE_TESTS)
+	  $(IN_TWO) $(ENGINE_TESTS)
 
 test-browser: .venv/installed ## the console and the month's report in a Chromium
-	$(RUN) pytest --numprocesses 2 --dist loadfile tests/browser
+	$(IN_TWO) tests/browser
 
 pictures: .venv/installed ## the README's picture of the console, from the demo's data
 	.venv/bin/python docs/pictures/console.py

@@ -9,14 +9,14 @@ DOCKER = "it needs a Docker engine: tests/stack"
 ANOTHER_SERVER = "it needs a database server of one's own: tests/integration/test_roles.py"
 GATES = "its worlds take minutes each: tests/integration/test_gates_at_promotion.py, test_gates.py"
 
-# By page, a test of tests/e2e/test_documented_commands.py.
+# By page, a test of tests/e2e/test_documented_*.py.
 RUN_BY: Mapping[str, str] = {
-    "docs/access.md": "test_the_guides_of_a_month",
+    "docs/access.md": "test_the_guides_of_operations",
     "docs/bring-your-own-use-case.md": "test_a_use_case_of_ones_own_by_hand",
-    "docs/history.md": "test_the_guides_of_a_month",
-    "docs/models.md": "test_the_guides_of_a_month",
+    "docs/history.md": "test_the_guides_of_operations",
+    "docs/models.md": "test_the_guides_of_operations",
     "docs/month.md": "test_the_guides_of_a_month",
-    "docs/operations.md": "test_the_guides_of_a_month",
+    "docs/operations.md": "test_the_guides_of_operations",
     "docs/quickstart.md": "test_the_quickstart",
     "docs/receipts.md": "test_the_guides_of_a_month",
     "docs/reproduce.md": "test_the_guides_of_a_month",

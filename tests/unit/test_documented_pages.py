@@ -11,7 +11,7 @@ from tests.documented import ROOT, Command, commands, not_run
 from tests.documented_elsewhere import NOT_RUN, RUN_BY
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-E2E = ROOT / "tests" / "e2e" / "test_documented_commands.py"
+E2E = sorted((ROOT / "tests" / "e2e").glob("test_documented_*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -35,8 +35,12 @@ def test_what_is_listed_is_on_the_page_and_no_reason_is_left_over(page: str) -> 
 
 
 def test_the_test_that_runs_a_page_names_it() -> None:
-    tree = ast.parse(E2E.read_text(encoding="utf-8"))
-    tests = {one.name: ast.unparse(one) for one in tree.body if isinstance(one, ast.FunctionDef)}
+    tests = {
+        one.name: ast.unparse(one)
+        for file in E2E
+        for one in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(one, ast.FunctionDef)
+    }
     for page, test in RUN_BY.items():
         assert Path(page).name in tests[test], f"{test} doesn't run {page}"
 
