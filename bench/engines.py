@@ -21,7 +21,6 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -29,9 +28,9 @@ from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
-from bench import RESULTS, machine, peak_mebibytes, temporary_folder
+from bench import engine_figures, machine, peak_mebibytes, temporary_folder
+from bench.engine_figures import Record
 from bench.point_in_time import PEER_SECONDS, TABLES, by_feast, by_hand, limited
 from streamflow.bootstrap import platform
 from streamflow.features import point_in_time
@@ -47,8 +46,6 @@ from streamflow.training.split import Choice
 from streamflow.training.values_seen import with_values_seen
 from streamflow.use_case import Generation
 
-FILE, DOCUMENT = RESULTS / "engines.jsonl", Path(__file__).parents[1] / "docs" / "engines.md"
-BEGIN, END = "<!-- figures of bench/engines.py -->", "<!-- end of figures -->"
 MOST_IN_A_MATRIX = 1_000_000
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SAMPLE = int(os.environ.get("SAMPLE", "100000"))
@@ -61,8 +58,6 @@ MONTHS = [
 ]
 # As in bench/point_in_time.py.
 JOINED = MONTHS[:2]
-
-Record = dict[str, Any]
 
 
 def bare_query(files: Mapping[str, Sequence[str]]) -> str:
@@ -188,9 +183,7 @@ def measured(home: Path, users: int, name: str, engine: str) -> Record | None:
         record["failed"] = said if done.returncode > 0 else signal.Signals(-done.returncode).name
     else:
         record |= json.loads(done.stdout.splitlines()[-1])
-    RESULTS.mkdir(exist_ok=True)
-    with FILE.open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    engine_figures.add(record)
     found = record.get("failed") or f"{record['seconds']:.2f} s, {record['megabytes']:,.0f} MB"
     print(f"{users:>11,}  {name:<11} {engine:<9} {found}", flush=True)
     return None if "failed" in record else record
@@ -225,10 +218,11 @@ def size(folder: Path, users: int, with_feast: bool) -> bool:
         for _ in range(ROUNDS):
             for engine in ENGINES:
                 # All rows of ten million users of two months don't fit where a sample does.
-                if users <= MOST_IN_A_MATRIX:
-                    measured(home, users, "matrix", engine)
+                if users > MOST_IN_A_MATRIX:
+                    continue
+                measured(home, users, "matrix", engine)
                 peer = {"duckdb": "bare query", "postgres": "plain SQL"}.get(engine)
-                if peer is not None and users <= MOST_IN_A_MATRIX:
+                if peer is not None:
                     measured(home, users, peer, engine)
         for engine in ENGINES:
             measured(home, users, "train", engine)
@@ -242,89 +236,13 @@ def size(folder: Path, users: int, with_feast: bool) -> bool:
     return ended
 
 
-def medians() -> dict[tuple[str, str], dict[tuple[int, int], tuple[float, float]]]:
-    """By step and engine, and by users and months, the median of seconds, and of megabytes."""
-    runs: dict[tuple[str, str], dict[tuple[int, int], list[Record]]] = {}
-    for line in FILE.read_text().splitlines():
-        one = json.loads(line)
-        if "failed" not in one:
-            of_step = runs.setdefault((one["step"], one["engine"]), {})
-            of_step.setdefault((one["users"], one["months"]), []).append(one)
-    return {
-        key: {
-            place: (
-                statistics.median(one["seconds"] for one in records),
-                statistics.median(one["megabytes"] for one in records),
-            )
-            for place, records in sorted(sizes.items())
-        }
-        for key, sizes in runs.items()
-    }
-
-
-def figures() -> str:
-    """All results as tables in Markdown, with what the claims ask for."""
-    found = medians()
-    places = sorted({place for sizes in found.values() for place in sizes})
-    heads = [f"{users:,} x {months} months" for users, months in places]
-    lines = [f"| step | engine | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
-    for (step, engine), sizes in found.items():
-        cells = [
-            "" if place not in sizes else f"{sizes[place][0]:.1f} s, {sizes[place][1]:,.0f} MB"
-            for place in places
-        ]
-        lines.append(f"| {step} | {engine} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *bars(found)])
-
-
-def bars(
-    found: Mapping[tuple[str, str], Mapping[tuple[int, int], tuple[float, float]]],
-) -> list[str]:
-    """What the claims ask for, and what was measured."""
-    lines = ["| asked for | measured |", "|---|---|"]
-    compared = [("duckdb", "bare query", 1.5), ("postgres", "plain SQL", 2.0)]
-    for engine, peer, most in compared:
-        ours, theirs = found.get(("matrix", engine), {}), found.get((peer, engine), {})
-        for place in sorted(ours.keys() & theirs.keys()):
-            ratio = ours[place][0] / theirs[place][0]
-            lines.append(
-                f"| {engine}: at most {most} times the {peer}, {place[0]:,} users | {ratio:.2f} |"
-            )
-        feasts = found.get(("Feast", "postgres"), {})
-        for place in sorted(ours.keys() & feasts.keys()):
-            ratio = feasts[place][0] / ours[place][0]
-            lines.append(
-                f"| {engine}: at least 5 times as fast as Feast, {place[0]:,} users | {ratio:.1f} |"
-            )
-    ours, theirs = found.get(("score", "spark"), {}), found.get(("by hand", "spark"), {})
-    for place in sorted(ours.keys() & theirs.keys()):
-        said = f"score on spark: at most 1.5 times the same by hand, {place[0]:,} users"
-        lines.append(f"| {said} | {ours[place][0] / theirs[place][0]:.2f} |")
-    small, large = found.get(("score", "postgres"), {}), found.get(("score", "iceberg"), {})
-    if small and large:
-        (first, least), (last, most_users) = max(small.items()), max(large.items())
-        growth = most_users[0] / last[0] / (least[0] / first[0])
-        said = f"score of {last[0]:,} users over Iceberg: at most 1.3 times the time per user of"
-        lines.append(f"| {said} {first[0]:,} from PostgreSQL | {growth:.2f} |")
-    for step, engine in (("matrix", "duckdb"), ("score", "duckdb"), ("score", "iceberg")):
-        sizes = found.get((step, engine), {})
-        if len(sizes) > 1:
-            (first, least), (last, most_users) = min(sizes.items()), max(sizes.items())
-            growth = most_users[0] / last[0] / (least[0] / first[0])
-            said = f"at most 1.3 times the time per user of {first[0]:,} at {last[0]:,}"
-            lines.append(f"| {step}, {engine}: {said} | {growth:.2f} |")
-    return lines
-
-
 def main() -> None:
     """Measure; or, as it is asked, one step alone, or the figures into the document."""
     if sys.argv[1:2] == ["step"]:
         one_step(sys.argv[2], int(sys.argv[3]))
         return
     if sys.argv[1:2] == ["docs"]:
-        text = DOCUMENT.read_text()
-        before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{figures()}\n\n{after}")
+        engine_figures.into_document()
         return
     numbers = [int(one) for one in os.environ.get("USERS", "100000,1000000").split(",")]
     print(f"{machine()}\n")
@@ -332,7 +250,7 @@ def main() -> None:
         with_feast = "postgres" in ENGINES
         for users in numbers:
             with_feast = size(folder, users, with_feast)
-    print(f"\n{figures()}")
+    print(f"\n{engine_figures.figures()}")
 
 
 if __name__ == "__main__":
