@@ -21,6 +21,8 @@ _SQL = {
     "spark.sql.caseSensitive": "true",
     # Feast's own store turns it on: names in quotes would be patterns.
     "spark.sql.parser.quotedRegexColumnNames": "false",
+    # Of files whose columns have numbers, by which they are found where a schema has them.
+    "spark.sql.parquet.fieldId.read.enabled": "true",
 }
 
 

@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         pattern=r"^(postgres|file:///[^?#%]+|(s3|gs)://[^?#%]+)$",
         description="where rows of history are: in PostgreSQL, or in tables of Apache Iceberg "
         "below a location, such as file:///srv/history or s3://bucket/history, which needs the "
-        "engine duckdb",
+        "engine duckdb, or spark for files",
     )
     engine_memory: str = Field(
         "4GB",
@@ -216,12 +216,7 @@ def load_settings(**overrides: object) -> Settings:
                 "Set STREAMFLOW_WEBHOOK_SECRET, for example to what `openssl rand -hex 32` prints, "
                 "and give it to the receiver.",
             )
-        if settings.history != "postgres" and settings.engine != "duckdb":
-            raise InvalidSettings(
-                f"STREAMFLOW_HISTORY={settings.history} is read by DuckDB, and STREAMFLOW_ENGINE "
-                f"is {settings.engine}.",
-                "Set STREAMFLOW_ENGINE=duckdb.",
-            )
+        _require_reader(settings)
         return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
     except ValidationError as error:
         first = error.errors()[0]
@@ -251,6 +246,24 @@ _PRIVATE = {
     *("online_store", "api_key", "promote_key", "webhook_url", "webhook_secret"),
     "spark_remote",
 }
+
+
+def _require_reader(settings: Settings) -> None:
+    """Raise InvalidSettings if the engine doesn't read history where it is."""
+    history, engine = settings.history, settings.engine
+    if history != "postgres" and engine == "postgres":
+        raise InvalidSettings(
+            f"STREAMFLOW_HISTORY={history} is read by DuckDB or by Spark, and STREAMFLOW_ENGINE is "
+            f"{engine}.",
+            "Set STREAMFLOW_ENGINE=duckdb, or STREAMFLOW_ENGINE=spark.",
+        )
+    if not history.startswith(("postgres", "file:")) and engine == "spark":
+        raise InvalidSettings(
+            f"STREAMFLOW_HISTORY={history} is in an object store, which is read by DuckDB alone, "
+            f"and STREAMFLOW_ENGINE is {engine}.",
+            "Set STREAMFLOW_ENGINE=duckdb, or STREAMFLOW_HISTORY=file:///FOLDER, which all "
+            "executors have.",
+        )
 
 
 def _invalid(name: str, reason: str) -> InvalidSettings:

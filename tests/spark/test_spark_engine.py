@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from tests.engine_story import (
     Story,
     day,
     everyone,
+    in_iceberg,
     new_story,
     opened,
     require_each_moment,
@@ -44,6 +47,47 @@ def test_training_sets_are_those_of_postgresql_at_each_moment_of_a_history_that_
 ) -> None:
     with opened(story.ready, "spark", spark_remote=cluster.url) as other:
         require_each_moment(story, other)
+
+
+@pytest.fixture
+def in_files(
+    new_database: Callable[..., str], prepared_database: str, tmp_path: Path
+) -> Iterator[Story]:
+    """The same story with history in Apache Iceberg."""
+    location, home = f"file://{tmp_path}/history [of] {{a}} *story*", tmp_path / "another home"
+    with in_iceberg(new_database(prepared_database), home, location) as ready:
+        yield new_story(ready, tmp_path / "files")
+
+
+@contextmanager
+def spark_over(files: Story, cluster: Cluster) -> Iterator[Platform]:
+    history = files.ready.settings.history
+    with opened(files.ready, "spark", spark_remote=cluster.url, history=history) as other:
+        yield other
+
+
+def test_training_sets_of_iceberg_are_the_same_at_each_moment_of_a_history_that_changes(
+    in_files: Story, cluster: Cluster
+) -> None:
+    with spark_over(in_files, cluster) as other:
+        require_each_moment(in_files, other)
+
+
+def test_everyone_of_a_month_in_iceberg_has_the_same_features(
+    in_files: Story, cluster: Cluster
+) -> None:
+    with spark_over(in_files, cluster) as other:
+        found = [everyone(in_files.ready), everyone(other)]
+    assert found[0] == found[1]
+    assert len(found[0]) > 20
+
+
+def test_what_spark_loads_into_iceberg_is_there_for_both(in_files: Story, cluster: Cluster) -> None:
+    in_files.load({"readings": month(in_files.shape, 6)["readings"]}, 2, FEBRUARY)
+    with spark_over(in_files, cluster) as other:
+        by_spark = Story(other, in_files.folder.with_name("loaded by spark"), in_files.shape)
+        by_spark.load({"readings": month(in_files.shape, 7)["readings"]}, 3, FEBRUARY)
+        require_same_models(in_files, other)
 
 
 def test_a_model_is_the_same_and_each_engine_reproduces_the_other(

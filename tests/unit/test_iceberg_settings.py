@@ -13,8 +13,16 @@ from streamflow.settings import load_settings
 def test_a_history_in_files_needs_an_engine_that_reads_files(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings) as refused:
         load_settings(home=tmp_path, history="file:///srv/history")
-    assert refused.value.next == "Set STREAMFLOW_ENGINE=duckdb."
-    load_settings(home=tmp_path, history="file:///srv/history", engine="duckdb")
+    assert refused.value.next == "Set STREAMFLOW_ENGINE=duckdb, or STREAMFLOW_ENGINE=spark."
+    for engine in ("duckdb", "spark"):
+        load_settings(home=tmp_path, history="file:///srv/history", engine=engine)
+
+
+def test_an_object_store_is_read_by_duckdb_alone(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="object store") as refused:
+        load_settings(home=tmp_path, history="s3://bucket/history", engine="spark")
+    assert refused.value.next.startswith("Set STREAMFLOW_ENGINE=duckdb, or")
+    load_settings(home=tmp_path, history="s3://bucket/history", engine="duckdb")
 
 
 @pytest.mark.parametrize(

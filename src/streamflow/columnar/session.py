@@ -111,8 +111,8 @@ class Session(Database):
     def execute(
         self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> Cursor:
-        """Run the named query in PostgreSQL."""
-        done = super().execute(name, identifiers, **values)
+        """As the database has it."""
+        done = self._database.execute(name, identifiers, **values)
         if name == "wait_for_ingestion":
             self.refresh(str(values["use_case"]))
         return done
@@ -122,7 +122,7 @@ class Session(Database):
     ) -> list[Row]:
         """All rows of the named query. Raises FeatureStoreUnavailable."""
         if name not in self.reads:
-            return super().rows(name, identifiers, **values)
+            return self._database.rows(name, identifiers, **values)
         text = rendered(name, identifiers, values)
         self.before_reading(text)
         with self.cursor() as cursor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from streamflow.columnar.session import HistoryView, Session
 from streamflow.features.engines.spark_history import SparkHistory
@@ -13,6 +13,8 @@ from streamflow.postgres.database import Database
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase
 
+Histories = Callable[[Database, str], Mapping[str, HistoryView]]
+
 
 @contextmanager
 def history_database(
@@ -21,29 +23,34 @@ def history_database(
     """While the block runs: the database as all have it, and the one that whole months of history
     are read with, if that is another.
 
-    Where history is in Apache Iceberg, both are a session of DuckDB that reads its tables; for the
-    engines `duckdb` and `spark`, the second one is a session over its copy in the home. DuckDB is
-    opened when it is first needed, and Spark at the first join.
+    Where history is in Apache Iceberg, the first is a session of DuckDB that reads its tables, and
+    the second is the same, or one that Spark joins by. Otherwise, for the engines `duckdb` and
+    `spark`, the second one is a session over history's copy in the home. DuckDB is opened when it
+    is first needed, and Spark at the first join.
     """
-    session: Session
-    if settings.history != "postgres":
-        session = IcebergSession(database, settings.history, settings.engine_memory, settings.spill)
-    elif settings.engine != "postgres":
-
-        def histories(of: Database, use_case: str) -> Mapping[str, HistoryView]:
-            return history_files(of, use_case, settings.home).tables
-
-        arguments = database, histories, settings.engine_memory, settings.spill
-        session = Session(*arguments)
-        if settings.engine == "spark":
-            session = SparkHistory(*arguments, settings.scratch, settings.spark_remote)
-    else:
+    if settings.history == "postgres" and settings.engine == "postgres":
         yield database, None
         return
-    try:
-        yield session if isinstance(session, IcebergSession) else database, session
-    finally:
-        session.close()
+
+    def copied(of: Database, use_case: str) -> Mapping[str, HistoryView]:
+        return history_files(of, use_case, settings.home).tables
+
+    histories: Histories = copied
+    resources = settings.engine_memory, settings.spill
+    with ExitStack() as sessions:
+        session: Session | None = None
+        if settings.history != "postgres":
+            session = IcebergSession(database, settings.history, *resources)
+            sessions.callback(session.close)
+            database, histories = session, session.committed_tables
+        if settings.engine == "spark":
+            shared = settings.scratch, settings.spark_remote
+            session = SparkHistory(database, histories, *resources, *shared)
+            sessions.callback(session.close)
+        elif session is None:
+            session = Session(database, histories, *resources)
+            sessions.callback(session.close)
+        yield database, session
 
 
 def reading_database(settings: Settings, database: Database) -> Database:

@@ -64,11 +64,11 @@ class SparkJob:
 
 
 class SparkHistory(Session):
-    """The database with history's copy read by DuckDB, and joined by Spark.
+    """The database with history's Parquet files read by DuckDB, and joined by Spark.
 
-    Spark reads the same Parquet files. It is started at the first join, and ended by `close` unless
-    another one had started it. `folder` is the parent of the files that are handed to it, which the
-    executors read.
+    Spark reads the same files: the copy's, or those of tables of Apache Iceberg. It is started at
+    the first join, and ended by `close` unless another one had started it. `folder` is the parent
+    of the files that are handed to it, which the executors read.
     """
 
     def __init__(
@@ -235,17 +235,24 @@ class SparkHistory(Session):
                 view = self.views.get(schema, {}).get(table)
                 if view is not None:
                     types = {one: _TYPES[kind] for one, kind in view.columns.items()}
-                    self._views[name] = self._view_of(self.spark, view.files, types)
+                    made = self._view_of(self.spark, view.files, types, view.field_ids)
+                    self._views[name] = made
                 else:
                     file = self._hand_over(f"SELECT * FROM {quoted(schema)}.{quoted(table)}")
                     self._views[name] = self._view_of(self.spark, [str(file)], None)
             return self._views[name]
 
-    def _view_of(self, spark: Any, files: Sequence[str], columns: Mapping[str, str] | None) -> str:
+    def _view_of(
+        self,
+        spark: Any,
+        files: Sequence[str],
+        columns: Mapping[str, str] | None,
+        field_ids: Mapping[str, int] | None = None,
+    ) -> str:
         from feast_spark.parquet_files import parquet_view
 
         name = f"streamflow_{uuid4().hex}"
-        parquet_view(spark, name, files, columns)
+        parquet_view(spark, name, files, columns, field_ids)
         self._resources.callback(spark.catalog.dropTempView, name)
         return name
 

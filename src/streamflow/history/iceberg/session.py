@@ -52,7 +52,7 @@ class IcebergSession(Session):
     reads = READS_HISTORY | STAGED_READS
 
     def __init__(self, database: Database, location: str, memory: str, spill: Path) -> None:
-        super().__init__(database, self._views, memory, spill)
+        super().__init__(database, self.committed_tables, memory, spill)
         self.location = location
         self._known: dict[str, HistoryView] = {}
         self._states: dict[str, str] = {}
@@ -196,8 +196,11 @@ class IcebergSession(Session):
         require_durable_metadata(table)
         return rows
 
-    def _views(self, database: Database, use_case: str) -> Mapping[str, HistoryView]:
-        """The tables of the use case as they are committed at one moment."""
+    def committed_tables(self, database: Database, use_case: str) -> Mapping[str, HistoryView]:
+        """The tables of the use case as they are committed at one moment.
+
+        Raises InvalidSettings if they are elsewhere, FeatureStoreUnavailable.
+        """
         from streamflow.history.iceberg.data_files import data_files, history_view
         from streamflow.history.iceberg.tables import require_place
 
