@@ -134,7 +134,9 @@ def answers(database: Database, case: UseCase, known_at: datetime) -> Answers:
         for name in ("label_exists", "entities_with_label", "entities_at"):
             ask(name, names, **these)
         ask("month_is_known", names, as_of=as_of)
-        ask("segment_values", {**names, "column": identifier("on")}, **these)
+        of_column = {**names, "column": identifier("on")}
+        ask("segment_values", of_column, **these)
+        ask("segment_values_before", of_column, **these, entities=ENTITY_NAMES)
     ask("oldest_event", names)
     for end in map(event_timestamp, MONTHS):
         for name in ("newest_event", "count_window"):

@@ -203,6 +203,13 @@ FROM (
     WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
 ) AS gone
 
+-- name: segment_values_before
+-- Of all entities: the names of those that are needed would be a long text, and few columns are read.
+SELECT DISTINCT ON ({key}) {key} AS entity, {column} AS value
+FROM {history} AS history
+WHERE as_of < %(as_of)s AND recorded_at <= %(known_at)s
+ORDER BY {key}, as_of DESC, recorded_at DESC
+
 -- name: worth_of_scored
 -- Of all entities: scores are in PostgreSQL.
 SELECT DISTINCT ON ({key}) {key} AS entity, {column} AS value

@@ -981,14 +981,22 @@ FROM {history} AS history
 WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
 
 -- name: segment_values
--- The value of a column in each entity's newest row up to an as_of.
+-- The value of a column in each entity's newest row of an as_of.
 SELECT DISTINCT ON ({key}) {key} AS entity, {column} AS value
 FROM {history} AS history
-WHERE as_of <= %(as_of)s AND recorded_at <= %(known_at)s
-ORDER BY {key}, as_of DESC, recorded_at DESC
+WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+ORDER BY {key}, recorded_at DESC
+
+-- name: segment_values_before
+-- The same in the newest row before that as_of, of entities that have none at it.
+SELECT DISTINCT ON ({key}) {key} AS entity, {column} AS value
+FROM {history} AS history
+WHERE {key} = ANY(%(entities)s::text[])
+    AND as_of < %(as_of)s AND recorded_at <= %(known_at)s
+ORDER BY {key}, event_timestamp DESC, recorded_at DESC
 
 -- name: worth_of_scored
--- The same for the entities of a scoring of that as_of. Nearly all have a row at it: only of the
+-- The value of a column in the newest row up to an as_of of the entities scored at it. Nearly all have a row at it: only of the
 -- others are the rows before looked up, by the index of the key.
 SELECT scored.entity_id AS entity,
        CASE WHEN newest.entity IS NOT NULL THEN newest.value ELSE (

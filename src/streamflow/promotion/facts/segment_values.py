@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from streamflow.history.withdrawals.known_rows import known_rows
 from streamflow.platform import Platform
+from streamflow.postgres.database import Row
 from streamflow.postgres.queries import identifier
 from streamflow.use_case import Table
 
@@ -30,6 +31,15 @@ def segment_values(
         "column": identifier(column),
         "history": known_rows(database, use_case, history, known_at),
     }
-    rows = database.rows("segment_values", names, as_of=as_of, known_at=known_at)
-    values = {row["entity"]: row["value"] for row in rows}
+    when = {"as_of": as_of, "known_at": known_at}
+    values = _by_entity(database.rows("segment_values", names, **when))
+    # Nearly all have a row at the as_of: rows before it are looked up of the others alone.
+    others = [entity for entity in entities if entity not in values]
+    if others:
+        before = database.rows("segment_values_before", names, entities=others, **when)
+        values = _by_entity(before) | values
     return [values.get(entity) for entity in entities]
+
+
+def _by_entity(rows: Sequence[Row]) -> dict[str, object]:
+    return {row["entity"]: row["value"] for row in rows}
