@@ -81,6 +81,30 @@ def test_features_that_drift_are_named_and_no_others(drift: float) -> None:
         assert named >= DRIFTING - {"unique_devices_30d", "skips_7d", "rebuffer_events_7d"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("drift", [0.5, 1.0])
+def test_a_feature_that_drifts_is_named_in_the_month_in_which_it_is_beyond_the_bound(
+    drift: float,
+) -> None:
+    """By what it is for many users, whose chance is small. Near the bound, either is right."""
+    many, few = months(100, 40_000, drift), months(1, 5_000, drift)
+    bins = bin_edges(many[0])
+    training = counts(many[0], bins)
+    seen = set()
+    for number in range(1, 12):
+        compared = Compared("training", "training", "users", 0.0, BOUNDS)
+        figures = features(training, counts(many[number], bins), compared)[0]
+        moved = {
+            one.what: max(0.0, one.figures["psi"] - one.figures["psi_by_chance"]) for one in figures
+        }
+        named = {alarm.what for alarm in monitor(few[0], few[number - 1], few[number])}
+        assert BOUNDS.shift is not None
+        assert named >= {name for name, psi in moved.items() if psi > 1.3 * BOUNDS.shift}, number
+        assert named <= DRIFTING
+        seen |= named
+    assert seen >= {"watch_hours_30d", "avg_session_mins_7d", "monthly_fee"}
+
+
 @pytest.fixture(scope="module")
 def two_months() -> list[Columns]:
     return months(7, 4_000, number=2)

@@ -187,8 +187,21 @@ def test_the_plain_error_is_the_mean_of_the_bins(few_resamples: None) -> None:
     order = np.argsort(scores)
     bins = [abs(labels[rows].mean() - scores[rows].mean()) for rows in np.array_split(order, 10)]
     found = calibration(labels, scores, None, 0)
-    assert found.plain_error == pytest.approx(np.mean(bins))
-    assert found.brier == pytest.approx(np.mean((scores - labels) ** 2))
+    assert found.plain_error == pytest.approx(np.mean(bins), abs=1e-9)
+    assert found.brier == pytest.approx(np.mean((scores - labels) ** 2), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_calibration_error_is_the_one_of_kumar_et_al(few_resamples: None, seed: int) -> None:
+    """By its definition: each bin's square of the mean difference, without the variance of it."""
+    labels, scores = off_by(0.1, seed, 500)
+    square = 0.0
+    for rows in np.array_split(np.argsort(scores), 10):
+        differences = scores[rows] - labels[rows]
+        by_chance = np.var(differences, ddof=1) / len(rows)
+        square += len(rows) / len(labels) * (np.mean(differences) ** 2 - by_chance)
+    found = calibration(labels, scores, None, 0).error
+    assert found.value == pytest.approx(np.sqrt(max(square, 0)), abs=1e-9)
 
 
 @given(seed=st.integers(0, 20), times=st.integers(2, 4), distinct=st.sampled_from([1, 3, 50]))
