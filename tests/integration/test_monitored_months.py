@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.conftest import OwnDatabase
 from tests.faulty_months import (
     FAULTS,
     Change,
+    Tables,
+    in_table,
     platform_of_a_copy,
     unchanged,
     usage_of,
@@ -193,6 +196,37 @@ def test_february_loaded_as_march_is_told(copied: Platform, tmp_path: Path) -> N
     load_march(copied, tmp_path, usage_of(february))
     named = [(one.rule, one.what) for one in of_march(copied).alarms[:3]]
     assert ("another month's rows", "usage_agg_30d") in named
+
+
+@pytest.mark.slow
+def test_a_month_of_which_many_rows_were_corrected_is_told(
+    copied: Platform, tmp_path: Path
+) -> None:
+    def free(number: int, fee: str) -> str:
+        return "19.95" if number % 10 == 0 else fee
+
+    load_march(copied, tmp_path)
+    corrected = KNOWN[MARCH] + timedelta(days=1)
+    march = copied.settings.home / "months" / "month_002"
+    write_changed(march, tmp_path, in_table("subscriptions", "monthly_fee", free))
+    ingest(copied, tmp_path, MARCH, corrected, corrected, "test")
+    named = [(one.rule, one.what) for one in of_march(copied, known_at=corrected).alarms[:3]]
+    assert ("corrections", "subscriptions") in named
+    assert not [one for one in of_march(copied).alarms if one.rule == "corrections"]
+
+
+@pytest.mark.slow
+def test_a_table_that_has_not_come_is_told(copied: Platform, tmp_path: Path) -> None:
+    def without_usage(tables: Tables) -> None:
+        tables["usage_agg_30d"] = []
+
+    late = [
+        replace(one, arrives_later=one.name == "usage_agg_30d") for one in copied.use_case.tables()
+    ]
+    ready = replace(copied, use_case=replace(copied.use_case, tables=lambda: late))
+    load_march(ready, tmp_path, without_usage)
+    named = [(one.rule, one.what, one.severity) for one in of_march(ready).alarms[:3]]
+    assert ("late table", "usage_agg_30d", "critical") in named
 
 
 def test_a_month_that_cannot_be_monitored_says_why(copied: Platform) -> None:
