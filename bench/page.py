@@ -72,6 +72,10 @@ def section(name: str, result: dict[str, Any], pictured: bool) -> str:
 def _tables_and_picture(result: dict[str, Any]) -> tuple[list[str], Any]:
     """Tables and picture for each form that a result may have."""
     by_key: dict[str, Callable[[dict[str, Any]], tuple[list[str], Any]]] = {
+        "told": monitoring_peers,
+        "p50_ms": looked_up,
+        "postgresql_mb": monitored,
+        "background": reasons,
         "added_to_base": image,
         "medians": seconds,
         "medians_ms": milliseconds,
@@ -98,6 +102,46 @@ def seconds(result: dict[str, Any]) -> tuple[list[str], Any]:
         rows.append([name, f"{median:.2f}", f"{min(runs):.2f} to {max(runs):.2f}", times])
     header = ["", "median s", "range", "times ours"]
     return [table(header, rows)], pictures.bars(result["medians"], ours, "seconds")
+
+
+def monitoring_peers(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.monitoring_peers`."""
+    rows = []
+    for name, median in result["medians"].items():
+        auc = result["told"][name][0].get("estimated_auc")
+        seconds = (f"{median[what]:.2f}" for what in ("import_seconds", "seconds"))
+        estimated = "" if auc is None else f"{auc:.4f}"
+        rows.append([name, *seconds, f"{median['mebibytes']:,.0f}", estimated])
+    apart = [[what, f"{found:.1e}"] for what, found in result["largest differences"].items()]
+    return [
+        table(["", "import s", "work s", "MiB", "estimated AUC"], rows),
+        table(["figures in the same bins", "at most apart"], apart),
+    ], None
+
+
+def looked_up(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.score_lookup`."""
+    rows = [[name, f"{median:.2f}"] for name, median in result["medians"].items()]
+    return [table(["", "p50 ms"], rows)], None
+
+
+def monitored(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.monitor`."""
+    rows = [[f"{what}, s", f"{taken:.1f}"] for what, taken in result["seconds"].items()]
+    rows += [
+        ["this process, at most, MB", f"{result['process_mb']:,.0f}"],
+        ["PostgreSQL, private memory at most, MB", f"{result['postgresql_mb']:,.0f}"],
+    ]
+    return [table(["", ""], rows)], None
+
+
+def reasons(result: dict[str, Any]) -> tuple[list[str], Any]:
+    """The result of `bench.reasons`."""
+    rows = []
+    for name, model in result["models"].items():
+        rows.append([name, "StreamFlow", f"{model['seconds']:.1f}", str(model["bar"])])
+        rows += [[name, peer, f"{taken:.1f}", ""] for peer, taken in model["peers"].items()]
+    return [table(["", "", "seconds", "wanted, at most"], rows)], None
 
 
 def image(result: dict[str, Any]) -> tuple[list[str], Any]:
