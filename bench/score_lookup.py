@@ -45,7 +45,7 @@ def main() -> None:
         "claim": CLAIM,
         "machine": machine(),
         "requests": requests,
-        "p50_ms": milliseconds,
+        "lookup_ms": milliseconds,
         "medians": medians,
         "bars": [bars.at_most(1.0, f"times the p50 of {PEER}", medians[OURS] / medians[PEER])],
     }
