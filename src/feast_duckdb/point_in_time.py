@@ -27,8 +27,12 @@ def point_in_time_query(
     time = f'"entity rows".{quoted(event_timestamp)}::timestamptz'
     for number, view in enumerate(views):
         alias = quoted(f"view {number}")
-        parts.append(f"{alias} AS ({_rows(view, moment)})")
-        meets = [f'{alias}.{quoted(key)} = "entity rows".{quoted(key)}' for key in view.keys]
+        if moment is None or not view.keys:
+            parts.append(f"{alias} AS ({_rows(view, moment)})")
+        else:
+            names = (quoted(f"{name} {number}") for name in ("rows", "keys"))
+            parts += _of_moment_first(view, moment, alias, *names)
+        meets = _same_keys(view, alias, '"entity rows"')
         # One pair of times: rows of one event time are told apart by their created time.
         meets.append(f"ROW({time}, 'infinity'::timestamptz) >= {alias}.times")
         joins.append(f"ASOF LEFT JOIN {alias} ON {' AND '.join(meets)}")
@@ -48,15 +52,42 @@ def timestamp(moment: datetime) -> str:
     return f"'{moment.astimezone(UTC).isoformat(sep=' ')}'::timestamptz"
 
 
-def _rows(view: ViewQuery, moment: datetime | None) -> str:
-    """The view's keys, features by number, and times; without rows that no entity row can have."""
+def _of_moment_first(
+    view: ViewQuery, moment: datetime, alias: str, rows: str, keys: str
+) -> list[str]:
+    """The view's rows of the moment itself; those before it only of the keys that lack one.
+
+    Nearly all entities have a row at the end of a month, and a join of the rows of one month takes
+    as long however many there are before it.
+    """
+    at, before = (_rows(view, moment, operator) for operator in ("=", "<"))
+    lacks = " AND ".join(_same_keys(view, "one", '"entity rows"'))
+    earlier = " AND ".join(_same_keys(view, "one", "earlier"))
+    return [
+        f"{rows} AS ({at})",
+        f'{keys} AS (SELECT * FROM "entity rows" '
+        f"WHERE NOT EXISTS (SELECT 1 FROM {rows} AS one WHERE {lacks}))",
+        f"{alias} AS (SELECT * FROM {rows} UNION ALL SELECT * FROM ({before}) AS earlier "
+        f"WHERE EXISTS (SELECT 1 FROM {keys} AS one WHERE {earlier}))",
+    ]
+
+
+def _same_keys(view: ViewQuery, one: str, other: str) -> list[str]:
+    return [f"{one}.{quoted(key)} = {other}.{quoted(key)}" for key in view.keys]
+
+
+def _rows(view: ViewQuery, moment: datetime | None, operator: str = "<=") -> str:
+    """The view's keys, features by number, and times; without rows that no entity row can have.
+
+    Where the `moment` of all is known, its rows have an event time for which `operator` is true.
+    """
     event, conditions = f"{quoted(view.event_timestamp)}::timestamptz", []
     created = "'-infinity'::timestamptz"
     if view.created_timestamp:
         created = f"{quoted(view.created_timestamp)}::timestamptz"
         conditions.append(f"{created} IS NOT NULL")
     if moment is not None:
-        conditions.append(f"{event} <= {timestamp(moment)}")
+        conditions.append(f"{event} {operator} {timestamp(moment)}")
         if view.ttl_seconds:
             conditions.append(f"{event} >= {timestamp(moment)} - {_seconds(view.ttl_seconds)}")
     selected = [
