@@ -92,4 +92,8 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         "# In the recorded environment": "it installs packages for minutes: tests/integration/"
         "test_recorded_environment.py",
     },
+    "docs/several-months.md": {
+        "streamflow ingest export --as-of-from-column year,month": "its files have the month in "
+        "one column: tests/integration/test_months_at_once.py",
+    },
 }

@@ -374,9 +374,29 @@ def meters(folder: Path) -> Found:
     return Found("meter", label, features, "10000007", ("tampered",))
 
 
+def year_and_month(folder: Path) -> Found:
+    """Months of a year in two columns, in words, and events of the same months in another file."""
+    draw = Random(22)
+    rows: list[list[Any]] = [["Jahr", "Monat", "Kunden-Nr.", "Umsatz", "Gekündigt"]]
+    bought: list[list[Any]] = [["Jahr", "Monat", "Kunden-Nr.", "Gekauft am", "Betrag"]]
+    for year, month, word in ((2023, 12, "Dezember"), (2024, 1, "Januar"), (2024, 2, "Februar")):
+        for number in range(150):
+            sales = draw.gauss(0, 1)
+            of_row = [year, word, f"{number:07}"]
+            answer = "ja" if risk(draw, -sales) else "nein"
+            rows.append([*of_row, f"{200 + 30 * sales:.2f}".replace(".", ","), answer])
+            for _ in range(draw.randrange(3)):
+                day = f"{draw.randrange(1, 29):02}.{month:02}.{year} 10:15"
+                bought.append([*of_row, day, draw.randrange(5, 90)])
+    write_csv(folder / "Kunden.csv", rows, ";", "cp1252")
+    write_csv(folder / "Käufe.csv", bought, ";", "cp1252")
+    of_events = ("kaeufe_30d", "kaeufe_betrag_90d", "days_since_kaeufe")
+    return Found("kunden_nr", "kunden.gekuendigt", ("umsatz", *of_events), "0000007")
+
+
 ODD_MONTHS: Sequence[Callable[[Path], Found]] = (
     *(title_and_total, percents_and_prices, of_pandas, of_r, long_file, one_table_of_classes),
     *(utf16_and_gzip, french, swiss, strange_names, payments, states, workbook, spreadsheet),
     *(of_a_warehouse, keys_of_other_names, empty_and_constant, folders_of_months),
-    *(weeks, names_with_a_month, meters),
+    *(weeks, names_with_a_month, meters, year_and_month),
 )

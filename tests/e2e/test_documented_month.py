@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import url_of
-from tests.documented_reader import FIRST_MODEL, Pages, prepare, reader
+from tests.documented_reader import Pages, reader
 
 from streamflow.settings import Settings
 
@@ -37,9 +37,9 @@ def test_the_guides_of_a_month(homes: Path, tmp_path: Path, settings: Settings) 
         "streamflow explain-prediction": asked,
     }
     with reader(homes, tmp_path, url_of(settings)) as shell:
-        prepare(shell, *FIRST_MODEL)
         pages = Pages(shell, before)
-        pages.run("month.md", without="Report, Forget")
+        pages.run("month.md", sections="To try it")
+        pages.run("month.md", without="To try it, Report, Forget")
         pages.run("month.md", sections="Report")
         pages.serve("streamflow serve")
         pages.run("receipts.md")

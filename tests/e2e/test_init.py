@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from tests.e2e import forked
 from tests.odd_months import ODD_MONTHS, Found
-from tests.raw_months import RAW_MONTHS, write_raw_month
+from tests.raw_months import RAW_MONTHS, write_csv, write_raw_month
 
 ENTITIES = 400
 
@@ -77,6 +78,31 @@ def test_an_odd_month_becomes_a_score_by_init_alone(
     # A table that was left out is told again as a file that the package hasn't.
     again = streamflow("init", str(month), "--name", "stranger", "--yes")["changes"]
     assert [one for one in again if one["what"] != "a new file"] == []
+
+
+@pytest.mark.slow
+def test_of_moments_that_may_be_meant_in_two_ways_it_says_what_to_type_and_that_works(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    month = tmp_path / "month"
+    month.mkdir()
+    members = [[f"m{n}", 20 + n % 40, n % 3 == 0] for n in range(90)]
+    visits = [[f"m{n % 90}", f"{1 + n % 12:02}/01/2024 10:15", n % 7] for n in range(300)]
+    write_csv(month / "members.csv", [["member_id", "age", "left"], *members])
+    write_csv(month / "visits.csv", [["member_id", "at", "minutes"], *visits])
+
+    def init(*arguments: str) -> Any:
+        options = ("--as-of", "2024-12-31", "--yes", "--json")
+        done = forked.run(("init", str(month), *options, *arguments), environment, tmp_path)
+        assert done.returncode == 0, done.stdout
+        return json.loads(done.stdout)
+
+    (note,) = [one for one in init("--name", "first")["notes"] if one.startswith("visits")]
+    (said, line), _ = re.findall(r"(--date \S+), which writes (read=\S+?)(?:,|$)", note)
+    made = init("--name", "second", *said.split())
+    (note,) = [one for one in made["notes"] if one.startswith("visits")]
+    assert "so they are events, each at its at" in note
+    assert f"            {line},\n" in (tmp_path / "second" / "tables.py").read_text("utf-8")
 
 
 def test_without_a_terminal_the_questions_are_said_on_the_command_line(

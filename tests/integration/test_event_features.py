@@ -16,7 +16,7 @@ from tests.event_case import AGGREGATIONS, Event, with_aggregations
 from tests.statements import execute
 
 from streamflow.bootstrap import platform
-from streamflow.errors import InvalidSettings
+from streamflow.errors import ContractViolation, InvalidSettings
 from streamflow.features import month_rows, point_in_time
 from streamflow.features.feature_join import join_of_today
 from streamflow.features.feature_store import known_store
@@ -26,7 +26,7 @@ from streamflow.operations.forgetting import forget
 from streamflow.pipeline import train as training_run
 from streamflow.pipeline.apply import apply, plan
 from streamflow.pipeline.evaluate import evaluate
-from streamflow.pipeline.ingest import ingest
+from streamflow.pipeline.ingest import ingest, ingest_months, months_by_column
 from streamflow.pipeline.materialize import materialize
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
@@ -108,6 +108,53 @@ def march(tmp_path: Path) -> Callable[[Platform], int]:
 
 
 March = Callable[[Platform], int]
+
+
+@pytest.mark.parametrize("events_have_it", [True, False])
+def test_events_in_one_long_file_are_the_same_history_as_month_by_month(
+    before: Before,
+    new_database: Callable[..., str],
+    prepared_database: str,
+    tmp_path: Path,
+    events_have_it: bool,
+) -> None:
+    folders = {f"{as_of}": before.home / f"{as_of}" for as_of in (JANUARY, FEBRUARY)}
+    (tmp_path / "long").mkdir()
+    (tmp_path / "staged").mkdir()
+    for table in ("machines", "stops", "failures"):
+        lines = [
+            ("month," if with_month and number == 0 else f"{month}," if with_month else "") + line
+            for with_month in [table != "stops" or events_have_it]
+            for month, folder in folders.items()
+            for number, line in enumerate((folder / f"{table}.csv").read_text().splitlines())
+            if number or month == f"{JANUARY}"
+        ]
+        (tmp_path / "long" / f"{table}.csv").write_text("\n".join([*lines, ""]))
+    with opened(new_database(prepared_database), tmp_path / "home") as one_file:
+        found = months_by_column(one_file, tmp_path / "long", "month", NOW, tmp_path / "staged")
+        assert [one.as_of for one in found] == [JANUARY, FEBRUARY]
+        done = list(ingest_months(one_file, found, TRAINED, NOW, "ann"))
+        assert all(one.tables["stops"].added == MACHINES for one in done)
+        here = recorded(one_file)
+        late = tmp_path / "long" / "stops.csv"
+        month = f"{FEBRUARY}," * events_have_it
+        late.write_text(f"{late.read_text()}{month}m-007,2024-03-01T00:00:00Z,1,jam\n")
+        (tmp_path / "again").mkdir()
+        found = months_by_column(one_file, tmp_path / "long", "month", NOW, tmp_path / "again")
+        with pytest.raises(ContractViolation, match=r"stops\.csv, line \d+.*later than the as_of"):
+            list(ingest_months(one_file, found, TRAINED, NOW, "ann"))
+    with opened(before.url, before.home) as by_month:
+        assert here == recorded(by_month)
+
+
+def recorded(ready: Platform) -> list[list[Any]]:
+    """The features of all months in history, and the events."""
+    features = ", ".join(["as_of", "machine_id", *AGGREGATIONS])
+    queries = (
+        f"SELECT {features} FROM stopping.stops_history ORDER BY 1, 2",
+        "SELECT machine_id, stopped_at, minutes, reason FROM stopping.stops_events ORDER BY 1, 2",
+    )
+    return [execute(ready.database, one).fetchall() for one in queries]
 
 
 def changed(ready: Platform, aggregations: Mapping[str, Any]) -> Platform:

@@ -96,17 +96,18 @@ def staged(tmp_path: Path) -> Path:
     return folder
 
 
-def long_files(months: Months, folder: Path, written: Callable[[date], str]) -> Path:
-    """One file per table with all months, the newest first, and their month beside them."""
+def long_files(months: Months, folder: Path, written: Callable[[date], str], *columns: str) -> Path:
+    """One file per table with all months, the newest first, and their month beside them; it is in
+    `columns`, which are parted by a comma."""
     folder.mkdir()
     for table in tiny_case.tables():
         rows: list[list[str]] = []
         for month, as_of in zip(reversed(months.folders), reversed(MONTHS), strict=True):
             with (month / f"{table.name}.csv").open(newline="", encoding="utf-8") as file:
                 header, *those = csv.reader(file)
-            rows += [[written(as_of), *row] for row in those]
+            rows += [[*written(as_of).split(","), *row] for row in those]
         with (folder / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["Month", *header], *rows])
+            csv.writer(file).writerows([[*(columns or ["Month"]), *header], *rows])
     return folder
 
 
@@ -132,6 +133,22 @@ def test_one_long_file_with_a_column_of_months_is_the_same_history(
     again = list(ingest_months(ready, found, None, NOW, "test"))
     assert not any(table.added for one in again for table in one.tables.values())
     assert history(ready) == months.expected
+
+
+def test_a_year_and_a_month_in_two_columns_are_the_same_history(
+    months: Months, ready: Platform, tmp_path: Path, staged: Path
+) -> None:
+    written = "{:%Y,%m}".format
+    folder = long_files(months, tmp_path / "long", written, "Year", "Month no.")
+    found = months_by_column(ready, folder, "Year,Month no.", NOW, staged)
+    list(ingest_months(ready, found, None, NOW, "test"))
+    assert history(ready) == months.expected
+    with pytest.raises(MissingFiles, match="both columns 'Years' and 'Month no'") as told:
+        months_by_column(ready, folder, "Years, Month no", NOW, staged)
+    assert "--as-of-from-column 'Year,Month no.'" in told.value.next
+    folder = long_files(months, tmp_path / "wrong", "{:%Y,1%m}".format, "Year", "Month no.")
+    with pytest.raises(ContractViolation, match="'2024-103' breaks the rule: a month is"):
+        months_by_column(ready, folder, "Year,Month no.", NOW, staged)
 
 
 def test_a_month_that_nobody_can_read_and_a_wrong_value_have_their_place_in_the_long_file(

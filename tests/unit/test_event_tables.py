@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tests.raw_months import write_csv
 
 from streamflow.cli.use_case import init
 from streamflow.history.contract_findings import contract_findings
+from streamflow.scaffold.contract_code import table_code
 from streamflow.scaffold.draft import Proposal
 from streamflow.scaffold.key_and_label import propose_key_and_label
 from streamflow.scaffold.month_changes import month_changes
@@ -27,17 +27,22 @@ from streamflow.scaffold.written import Told
 from streamflow.use_case import Count, DaysSince, Distinct, Generation, Sum, UseCase
 from streamflow.use_case.module import use_case_findings
 
-JANUARY = date(2024, 1, 31)
+JANUARY, MARCH = date(2024, 1, 31), date(2024, 3, 31)
 
 
-def proposed(folder: Path, visits: Sequence[Sequence[Any]], told: Told | None = None) -> Proposal:
-    """The proposal for members, and their visits as these rows, of January."""
+def proposed(
+    folder: Path,
+    visits: Sequence[Sequence[Any]],
+    told: Told | None = None,
+    until: date = JANUARY,
+) -> Proposal:
+    """The proposal for members, and their visits as these rows."""
     folder.mkdir()
     members = [[f"m{n}", 20 + n % 40, n % 3 == 0] for n in range(90)]
     write_csv(folder / "members.csv", [["member_id", "age", "left"], *members])
     write_csv(folder / "visits.csv", visits)
     profiles = [profile(one, told or Told()) for one in raw_tables(folder)]
-    return propose("gym", profiles, *propose_key_and_label(profiles), 0, (), JANUARY)
+    return propose("gym", profiles, *propose_key_and_label(profiles), 0, (), until)
 
 
 def visits(*moments: str) -> list[list[Any]]:
@@ -93,10 +98,17 @@ def test_a_day_that_may_be_a_month_is_said(tmp_path: Path) -> None:
     rows = visits("02/01/2024 10:15", "03/01/2024 10:15")
     found = proposed(tmp_path / "month", rows)
     assert found.of_events == ()
-    assert any("no column says in each row when it was" in note for note in found.notes)
-    (table,) = proposed(tmp_path / "told", rows, Told(date="DD/MM/YYYY")).of_events
-    assert table.events is not None
-    assert table.events.newest == date(2024, 1, 3)
+    (note,) = [one for one in found.notes if one.startswith("visits: left out")]
+    assert "visits.csv, line 2, column 'at': '02/01/2024 10:15' may be written as" in note
+    assert '--date DD/MM/YYYY, which writes read=Csv(date="DD/MM/YYYY")' in note
+    assert '--date MM/DD/YYYY, which writes read=Csv(date="MM/DD/YYYY")' in note
+    for order, newest in (("DD/MM/YYYY", date(2024, 1, 3)), ("MM/DD/YYYY", date(2024, 3, 1))):
+        (tmp_path / order[:2]).mkdir()
+        told = proposed(tmp_path / order[:2] / "month", rows, Told(date=order), MARCH)
+        (table,) = told.of_events
+        assert table.events is not None
+        assert table.events.newest == newest
+        assert f'read=Csv(date="{order}"),' in table_code(told, table)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +153,10 @@ def test_the_package_has_the_events_and_its_own_month_and_generator_fit_it(
     assert days == {2}
 
 
-def test_files_of_several_months_by_a_column_and_histories_elsewhere_have_no_events() -> None:
+def test_a_history_outside_of_postgresql_has_no_events() -> None:
     by_names = SeveralMonths((JANUARY,), "", pattern="x")
     assert init._events_until(JANUARY, None, "postgres") == JANUARY
     assert init._events_until(None, by_names, "postgres") == JANUARY
-    assert init._events_until(JANUARY, replace(by_names, column="month"), "postgres") is None
     assert init._events_until(JANUARY, None, "file:///srv/history") is None
 
 

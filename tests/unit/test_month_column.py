@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from streamflow.errors import InvalidSettings, MissingFiles
 from streamflow.history.files.month_column import month_of, months_of_texts
 from streamflow.history.files.month_names import compiled, months_by_folder, split_by_file
+from streamflow.history.files.month_rows import joined_texts
 
 FORMS = ["%Y-%m", "%Y/%m", "%Y%m", "%m/%Y", "%m.%Y", "%b %Y", "%B %Y", "%b-%Y", "%YM%m"]
 DAYS = ["%Y-%m-%d", "%Y%m%d", "%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d 00:00:00", "%Y-%m-%dT00:00:00"]
@@ -59,6 +61,26 @@ def test_a_week_means_its_sunday_and_a_quarter_its_last_day(day: date) -> None:
     last = date(day.year, 3 * quarter, 31 if quarter in (1, 4) else 30)
     for text in (f"{day.year}-Q{quarter}", f"{day.year}Q{quarter}", f"Q{quarter} {day.year}"):
         assert month_of(text) == (last, False), text
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("Mai 2024", 5), ("2024-Dezember", 12), ("März 2024", 3), ("Oktober-2024", 10)],
+)
+def test_german_words_mean_months_too(text: str, meant: int) -> None:
+    found = month_of(text)
+    assert found is not None
+    assert (found[0].month, found[1]) == (meant, False)
+
+
+def test_what_two_columns_say_is_one_text_and_a_number_of_a_week_is_no_month() -> None:
+    year = pa.array([2024, 2024, None])
+    for name, of_year, joined in (
+        ("month", ["1", " 12 ", "3"], ["2024-1", "2024-12", None]),
+        ("Woche", ["1", "W12", "3"], ["2024-W1", "2024-W12", None]),
+        ("Quarter", ["1", "Q4", "3"], ["2024-Q1", "2024-Q4", None]),
+    ):
+        assert joined_texts({"year": year, name: pa.array(of_year)}).to_pylist() == joined
 
 
 def test_days_that_are_all_first_ones_stand_for_their_months() -> None:

@@ -55,9 +55,9 @@ def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
 
 def proposed(folder: Path, links: Path, name: str = "stranger") -> Proposal:
-    months, profiles = profiles_of(folder, links)
-    until = None if months and months.column else date(2026, 1, 31)
-    return propose(name, profiles, *propose_key_and_label(profiles), 0, (), until)
+    _, profiles = profiles_of(folder, links)
+    chosen = propose_key_and_label(profiles)
+    return propose(name, profiles, *chosen, 0, (), date(2026, 1, 31))
 
 
 @pytest.mark.parametrize("write", ODD_MONTHS, ids=lambda one: one.__name__)
@@ -72,6 +72,66 @@ def test_key_label_and_features_of_an_odd_month(
     assert features == {*expected.features}
     assert {*found.positive} == {*expected.positive}
     assert not any("nearly alone" in note for note in found.notes)
+
+
+def in_two_columns(year: str, month: str, *rows: str) -> str:
+    return "\n".join([f"car,{year},{month},km,sold", *rows, ""])
+
+
+@pytest.mark.parametrize(
+    ("year", "month", "of_january", "of_march", "months"),
+    [
+        ("year", "month", "2024,1", "2024,03", "2024-01-31 2024-03-31"),
+        ("month", "Year", "Jan,2024", "March,2024", "2024-01-31 2024-03-31"),
+        ("report_year", "ReportMonth", "2023,12", "2024,3", "2023-12-31 2024-03-31"),
+        ("yyyy", "mm", "2024,01", "2024,03", "2024-01-31 2024-03-31"),
+        ("jahr", "KW", "2024,1", "2024,10", "2024-01-07 2024-03-10"),
+        ("year", "quarter", "2023,4", "2024,1", "2023-12-31 2024-03-31"),
+        # The car's own year and month, and none that the file tells of.
+        ("built_year", "month", "2024,1", "2024,3", ""),
+        ("year", "month", "2024,1", "2024,13", ""),
+        ("year", "month", "2024,1", "2024,", ""),
+    ],
+)
+def test_a_year_and_a_month_in_two_columns_say_of_which_month_a_row_is(
+    year: str, month: str, of_january: str, of_march: str, months: str, links: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cars"
+    folder.mkdir()
+    rows = [f"c{n},{when},{n % 9},{n % 2}" for when in (of_january, of_march) for n in range(30)]
+    (folder / "cars.csv").write_text(in_two_columns(year, month, *rows), encoding="utf-8")
+    found, (table,) = profiles_of(folder, links)
+    names = [one.name for one in table.columns]
+    if not months:
+        assert (found, names) == (None, ["car", year, month, "km", "sold"])
+        return
+    assert found is not None
+    assert " ".join(map(str, found.months)) == months
+    assert found.options.startswith("--as-of-from-column ")
+    assert {*found.column.split(",")} == {year, month}
+    assert (names, table.column("car").unique) == (["car", "km", "sold"], True)
+
+
+def test_a_year_and_a_month_of_which_each_row_has_its_own_are_no_months(
+    month: Path, links: Path
+) -> None:
+    rows = [f"c{n},{2000 + n % 20},{1 + n % 12},{n},{n % 2}" for n in range(40)]
+    (month / "cars.csv").write_text(in_two_columns("year", "month", *rows), encoding="utf-8")
+    assert profiles_of(month, links)[0] is None
+
+
+def test_the_months_of_events_alone_are_none_of_their_customers(month: Path, links: Path) -> None:
+    (month / "customers.csv").write_text(customers(), encoding="utf-8")
+    rows = [f"c{n % 40},2024-0{1 + n % 3},{n}" for n in range(200)]
+    bought = "\n".join(["customer_id,month,cents", *rows, ""])
+    (month / "bought.csv").write_text(bought, encoding="utf-8")
+    assert profiles_of(month, links)[0] is None
+    once = [f"c{n},2024-0{1 + m},{n}" for m in range(3) for n in range(40)]
+    bought = "\n".join(["customer_id,month,cents", *once, ""])
+    (month / "bought.csv").write_text(bought, encoding="utf-8")
+    found, _ = profiles_of(month, links)
+    assert found is not None
+    assert len(found.months) == 3
 
 
 @pytest.mark.slow

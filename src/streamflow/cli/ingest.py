@@ -53,7 +53,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="The files have several months: this column says of which one a row is.",
+            help="The files have several months: this column says of which one a row is; or two "
+            "do, such as year,month.",
         ),
     ] = None,
     as_of_pattern: Annotated[

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
-from streamflow.errors import AsOfRefused, InvalidSettings, RecordedAtRefused
+from streamflow.errors import AsOfRefused, RecordedAtRefused
 from streamflow.hashes import Sha256, sha256_of
 from streamflow.history.append import IngestedTable, Ingestion, append
 from streamflow.history.as_of import event_timestamp
@@ -79,15 +79,13 @@ def ingest(
     With `really`, files that look like another month's are taken, and what spoke against it is
     recorded. Rows of entities that were forgotten are left out and counted.
 
-    Raises InvalidSettings (events in files of several months),
-    MissingFiles, AsOfRefused (the day hasn't ended, or is before 1900), RecordedAtRefused,
+    Raises MissingFiles, AsOfRefused (the day hasn't ended, or is before 1900), RecordedAtRefused,
     ContractViolation (a file below `reports` lists all violations), AnotherMonth, LabelsNotMatured,
     DatabaseUnavailable; nothing is changed then.
     """
     _require_past(as_of, recorded_at, now)
     # The entity table first: the keys of the others must be in it.
     tables = tuple(sorted(use_case.tables(), key=lambda table: table.name != use_case.entity_table))
-    _require_own_folder(tables, month)
     files = _of_month(find_files(folder, tables), tables, month)
     migrate(database)
     report_file = reports / f"violations-{as_of}-{now:%Y%m%dT%H%M%S%f}.csv"
@@ -117,6 +115,7 @@ def ingest(
                     files[table.name],
                     event_timestamp(as_of),
                     violations.add,
+                    month,
                 )
                 continue
             forgotten[table.name] = stage(
@@ -174,15 +173,6 @@ def ingest(
             ingested = _with_known_rows_counted(database, ingestion, ingested)
         _record(database, ingestion, ingested, now, who)
     return IngestedMonth(ingestion.ingestion_id, as_of, recorded_at, ingested)
-
-
-def _require_own_folder(tables: Sequence[Table], month: MonthRows | None) -> None:
-    for table in tables:
-        if month is not None and table.events is not None:
-            raise InvalidSettings(
-                f"Table {table.name!r} has events, which files of several months can't have.",
-                "Make a folder for each month, and ingest each with its own --as-of.",
-            )
 
 
 def _of_month(

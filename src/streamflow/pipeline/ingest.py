@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
 from streamflow.history import contract_findings
 from streamflow.history import ingest as history
+from streamflow.history.events.events_table import event_rows
 from streamflow.history.files import month_names
 from streamflow.history.files.month_column import months_in
 from streamflow.history.files.month_folder import find_files
@@ -78,10 +79,13 @@ def months_by_column(
     """
     contract_findings.require_contracts(platform.use_case)
     tables = platform.use_case.tables()
+    in_files = tuple(
+        replace(event_rows(one), name=one.name) if one.events is not None else one for one in tables
+    )
     progress(column)
     report = platform.settings.home / "reports" / f"violations-months-{now:%Y%m%dT%H%M%S%f}.csv"
     with Violations(report) as violations:
-        found = months_in(find_files(folder, tables), tables, column, scratch, violations.add)
+        found = months_in(find_files(folder, tables), in_files, column, scratch, violations.add)
         violations.raise_if_any(folder)
     return [MonthFiles(as_of, folder, rows) for as_of, rows in found.items()]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from streamflow.history.files.written_time import TIME, TIME_OR_UTC
 from streamflow.history.values import checked
+from streamflow.scaffold.contract_code import text_code
 from streamflow.scaffold.draft import EventsProposal, Feature, TableProposal
 from streamflow.scaffold.profile import Column, Profile
 from streamflow.scaffold.words import IS_KEY
@@ -47,7 +48,9 @@ def of_events(
     }
     times = [one for one in ways if not table.column(one).nulls]
     if not times:
-        return "no column says in each row when it was"
+        others = [one for one in table.columns if names[one.name] != key and not one.nulls]
+        unclear = filter(None, (_unclear(table, one) for one in others))
+        return next(unclear, "no column says in each row when it was")
     time = min(times, key=lambda one: (not _IS_TIME.search(names[one]), list(ways).index(one)))
     utc = any(kind == TIME_OR_UTC for kind, _ in ways.values())
     raw = replace(
@@ -73,27 +76,52 @@ def features_of(table: TableProposal) -> Iterator[Feature]:
         yield Feature(table.name, name, kind, isinstance(one, Mean | DaysSince))
 
 
+def _unclear(table: Profile, column: Column) -> str | None:
+    """What to say of a column whose values are moments or days in several orders of their parts;
+    None if they aren't."""
+    orders = _fitting_orders(table, column)
+    if len(orders) < 2:
+        return None
+    rows = table.raw.rows
+    line, value = rows["line"][0].as_py(), rows[column.name][0].as_py()
+    ways = [f"--date {one}, which writes read=Csv(date={text_code(one)})" for one in orders]
+    return (
+        f"{table.raw.path.name}, line {line}, column {column.name!r}: {value!r} may be written as "
+        f"{' or '.join(orders)}; say it in another `init`, with another --name or without the "
+        f"package of this one: {', or '.join(ways)}"
+    )
+
+
 def _moments(table: Profile, column: Column) -> tuple[str, Csv] | None:
     """How the column is read if all its values are moments or days: whether it says the offset from
     UTC, and the order of a day's parts. None if they aren't, or it can't be told."""
+    if any(one.column == column.name for one in table.unclear):
+        return None
+    if column.kind == "date":
+        return TIME_OR_UTC, table.raw.read_of(column.name)
+    found = _ways(table, column)
+    return found[0] if len({way.date for _, way in found}) == 1 else None
+
+
+def _fitting_orders(table: Profile, column: Column) -> list[str]:
+    """The orders of a day's parts in which all values of the column are moments or days."""
+    return list(dict.fromkeys(way.date for _, way in _ways(table, column)))
+
+
+def _ways(table: Profile, column: Column) -> list[tuple[str, Csv]]:
+    """How the column may be read as one of moments or days."""
     import pyarrow as pa
 
     values = distinct(table.raw.rows[column.name])
     if not (pa.types.is_temporal(values.type) or pa.types.is_string(values.type)):
-        return None
-    if any(one.column == column.name for one in table.unclear):
-        return None
+        return []
     read = table.raw.read_of(column.name)
-    if column.kind == "date":
-        return TIME_OR_UTC, read
-    found = [
+    return [
         (kind, way)
         for kind in (TIME, TIME_OR_UTC)
         for way in _orders(values, read)
         if fits(values, kind, way)
     ]
-    orders = {way.date for _, way in found}
-    return found[0] if len(orders) == 1 else None
 
 
 def _orders(values: pa.Array, read: Csv) -> Sequence[Csv]:

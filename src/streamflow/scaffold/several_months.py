@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from streamflow.history.files.month_column import months_of_texts
 from streamflow.history.files.month_folder import ENDINGS
 from streamflow.history.files.month_names import months_by_folder, split_by_file
-from streamflow.history.files.month_rows import month_texts
+from streamflow.history.files.month_rows import joined_texts
 from streamflow.progress import Progress, silent
 from streamflow.scaffold.names import plain_name
-from streamflow.scaffold.profile import Column, Profile, profile
+from streamflow.scaffold.profile import Profile, profile
 from streamflow.scaffold.raw_tables import RawTable, raw_tables
 from streamflow.scaffold.written import NOTHING_TOLD, Told
 
@@ -31,6 +32,13 @@ IS_MONTH = re.compile(
     r"kalenderwoche|semaine|semana|week_end|week_ending|week_start|week_starting|quarter|quartal|"
     r"trimestre|fiscal_quarter)$"
 )
+# Of two columns beside each other, the words before these are the same, such as report_.
+_OF_YEAR = re.compile(r"^(?P<of>[a-z_]*?_)?(year|yr|yyyy|jahr|annee|ano|anno)$")
+_IN_YEAR = re.compile(
+    r"^(?P<of>[a-z_]*?_)?(month|month_(no|nr|number|num|name)|mm|mon|monat|monatsnummer|mois|mes|mese|"
+    r"week|iso_week|week_(no|nr|number)|kw|woche|kalenderwoche|semaine|semana|quarter|quartal|"
+    r"trimestre)$"
+)
 # Of the folder or file that a row came from.
 MONTH = "month of the folder"
 # A column of days that are many, such as the day of a birth, isn't one of months.
@@ -41,8 +49,8 @@ MOST_MONTHS = 240
 class SeveralMonths:
     """Months, oldest first, that `ingest` loads at once; `options` are what to type for it.
 
-    Either `column` says of which month a row is, or `folders`, or files of one, say it by
-    `pattern`.
+    Either `column` says of which month a row is, or two with a comma between them do; or `folders`,
+    or files of one, say it by `pattern`.
     """
 
     months: tuple[date, ...]
@@ -134,59 +142,93 @@ def merged(by_month: Mapping[date, Sequence[RawTable]]) -> list[RawTable]:
 
 
 def months_by_column(profiles: Sequence[Profile]) -> tuple[SeveralMonths, list[Profile]] | None:
-    """The months of tables that have a column for them, and the tables without that column, where a
-    key needs to tell the rows of a month apart alone. None if no table has one.
+    """The months of tables that have a column for them, or one for the year and one for the month;
+    and the tables without those columns, where a key needs to tell the rows of a month apart alone.
+    None if no table has one.
 
-    Such a column is called so, has a month in each row, and more than one.
+    Such a column is called so, has a month in each row, and more than one. If they are two, or not
+    all tables have it, something is in several months, once in each: a table of events may have the
+    month of each event, and its customers are of no month.
     """
-    counts: dict[str, int] = {}
-    for table in profiles:
-        for column in table.columns:
-            called = column.name == MONTH or IS_MONTH.fullmatch(plain_name(column.name))
-            if called and len(_months(table, column)) > 1:
-                counts[column.name] = counts.get(column.name, 0) + 1
-    if not counts:
-        return None
-    name = max(counts, key=lambda one: counts[one])
-    months: set[date] = set()
-    tables = []
-    for table in profiles:
-        found = next((one for one in table.columns if one.name == name), None)
-        if found is None:
-            tables.append(table)
-            continue
-        months |= {*_months(table, found).values()}
-        tables.append(_without(table, found))
-    option = (
-        f"--as-of-from-column {name}" if name.isidentifier() else f"--as-of-from-column '{name}'"
-    )
-    return SeveralMonths(tuple(sorted(months)), option, column=name), tables
+    found = [dict(_candidates(table)) for table in profiles]
+    by_columns: dict[tuple[str, ...], list[dict[str, date]]] = {}
+    for of_table in found:
+        for columns, meant in of_table.items():
+            by_columns.setdefault(columns, []).append(meant)
+
+    def rank(columns: tuple[str, ...]) -> tuple[bool, int, int]:
+        different = {as_of for meant in by_columns[columns] for as_of in meant.values()}
+        return MONTH in columns, len(by_columns[columns]), len(different)
+
+    for chosen in sorted(by_columns, key=rank, reverse=True):
+        tables = [
+            _without(table, chosen) if chosen in own else table
+            for table, own in zip(profiles, found, strict=True)
+        ]
+        of_all = len(chosen) == 1 and len(by_columns[chosen]) == len(profiles)
+        several = any(_tells_apart(*one, chosen) for one in zip(tables, found, strict=True))
+        if of_all or several or MONTH in chosen:
+            months = {as_of for meant in by_columns[chosen] for as_of in meant.values()}
+            name = ",".join(chosen)
+            quoted = name if all(map(str.isidentifier, chosen)) else quote(name)
+            options = f"--as-of-from-column {quoted}"
+            return SeveralMonths(tuple(sorted(months)), options, column=name), tables
+    return None
 
 
-def _months(table: Profile, column: Column) -> dict[str, date]:
+def _tells_apart(
+    table: Profile, months: Mapping[tuple[str, ...], dict[str, date]], chosen: tuple[str, ...]
+) -> bool:
+    """Whether something is in several months, once in each."""
+    several = chosen in months and 2 * len(months[chosen]) <= len(table.raw.rows)
+    return several and any(one.unique_in_month for one in table.columns)
+
+
+def _candidates(table: Profile) -> Iterator[tuple[tuple[str, ...], dict[str, date]]]:
+    """The columns that may say of which month a row is, with what each of their texts means."""
+    names = {one.name: plain_name(one.name) for one in table.columns}
+    for name, plain in names.items():
+        called = name == MONTH or IS_MONTH.fullmatch(plain)
+        if called and (months := _months(table, (name,))):
+            yield (name,), months
+    for year, plain in names.items():
+        of_year = _OF_YEAR.fullmatch(plain)
+        for other, plain_other in names.items():
+            in_year = _IN_YEAR.fullmatch(plain_other)
+            if of_year is None or in_year is None or of_year["of"] != in_year["of"]:
+                continue
+            columns = (year, other)
+            if "," not in year + other and (months := _months(table, columns)):
+                yield columns, months
+
+
+def _months(table: Profile, columns: tuple[str, ...]) -> dict[str, date]:
     """By text, the as_of; nothing if a row has none."""
-    if column.nulls or not 1 < column.distinct <= MOST_MONTHS:
+    if any(table.column(one).nulls for one in columns):
         return {}
-    texts = {*map(str, _texts(table, column.name).unique().to_pylist())}
-    found = months_of_texts(texts)
-    return found if found.keys() == texts else {}
+    texts = _texts(table, columns).unique().to_pylist()
+    if not 1 < len(texts) <= MOST_MONTHS or None in texts:
+        return {}
+    found = months_of_texts({*texts})
+    return found if len(found) == len(texts) else {}
 
 
-def _without(table: Profile, month: Column) -> Profile:
-    """The table without its column of months; columns that tell a month's rows apart are marked."""
+def _without(table: Profile, of_month: tuple[str, ...]) -> Profile:
+    """The table without its columns of months; those that tell a month's rows apart are marked."""
     rows, columns = table.raw.rows, []
-    months = _texts(table, month.name)
+    months = _texts(table, of_month)
     for column in table.columns:
-        if column.name == month.name:
+        if column.name in of_month:
             continue
         unique = False
-        if column.nulls == 0 and 1 < column.distinct < column.rows:
+        may_be_key = column.nulls == 0 and column.kind != "Float64"
+        if may_be_key and 1 < column.distinct < column.rows:
             pairs = zip(months.to_pylist(), rows[column.name].to_pylist(), strict=True)
             unique = len(set(pairs)) == column.rows
         columns.append(replace(column, unique_in_month=unique))
-    raw = replace(table.raw, rows=rows.drop_columns([month.name]))
+    raw = replace(table.raw, rows=rows.drop_columns([*of_month]))
     return replace(table, raw=raw, columns=tuple(columns))
 
 
-def _texts(table: Profile, name: str) -> pa.Array:
-    return month_texts(table.raw.rows[name].combine_chunks())
+def _texts(table: Profile, columns: tuple[str, ...]) -> pa.Array:
+    return joined_texts({one: table.raw.rows[one].combine_chunks() for one in columns})

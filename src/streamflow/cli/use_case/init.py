@@ -179,9 +179,9 @@ def _package_name(name: str | None, folder: Path) -> str:
 
 
 def _events_until(told: date | None, found: SeveralMonths | None, history: str) -> date | None:
-    """The last day that a file of events may have; None where there can be no events: in files of
-    several months by a column, and in a history outside of PostgreSQL."""
-    if history != "postgres" or (found is not None and found.column):
+    """The last day that a file of events may have; None where there can be no events: in a history
+    outside of PostgreSQL."""
+    if history != "postgres":
         return None
     return found.months[-1] if found is not None else told or datetime.now(UTC).date()
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def print_months(folder: Path, found: SeveralMonths) -> None:
     """Which months the files have."""
-    told = f"the column {found.column!r}" if found.column else "the names"
+    columns = " and ".join(map(repr, found.column.split(",")))
+    named = f"the column{'s' * ('and' in columns)} {columns}"
+    told = named if found.column else "the names"
     first, newest = found.months[0], found.months[-1]
     if first == newest:
         print(f"{folder}: the month {newest}, by {told}; for another, say --as-of.")

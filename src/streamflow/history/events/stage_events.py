@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from streamflow.entity_id import LONGEST, PATTERN, RULE
 from streamflow.history.append import Ingestion
+from streamflow.history.as_of import event_timestamp
 from streamflow.history.events.events_table import (
     event_columns,
     event_kinds,
@@ -17,6 +18,7 @@ from streamflow.history.events.events_table import (
     events_of,
     events_table,
 )
+from streamflow.history.files.month_rows import MonthRows
 from streamflow.history.forgotten.forgotten import drop_forgotten, salts
 from streamflow.history.staging import copy_rows, staging_table
 from streamflow.history.validation import read_checked
@@ -44,17 +46,23 @@ def stage_events(
     file: Path,
     until: datetime,
     report: Report,
+    month: MonthRows | None = None,
 ) -> int:
     """Copy the file into its staging table; report each violation of the contract of events.
 
     An event after `until` (UTC), the end of the as_of, is one. An event of an entity that isn't in
     the entity table is none: the entity may have departed, or not come yet.
+    Of a file of several months, the events of `month` alone are copied; if the file doesn't say
+    which month they are of, those up to `until`.
     Returns how many rows are of persons who were forgotten: those are left out.
     """
     rows, names = event_rows(table), _names(database, use_case, table)
     database.execute("create_staging", {**names, "definitions": definitions(event_columns(table))})
     # A month in which nothing happened has a header and no row.
-    read = partial(read_checked, rows, file, types=event_kinds(table), may_be_empty=True)
+    named = replace(rows, name=table.name)
+    read = partial(
+        read_checked, named, file, month=month, types=event_kinds(table), may_be_empty=True
+    )
     order = ["line", use_case.join_key, *event_columns(table)]
     copy_rows(database, rows, order, read, report)
     dropped = drop_forgotten(database, use_case, names, salts(database, use_case))
@@ -62,9 +70,13 @@ def stage_events(
     for row in database.rows("refused_ids", names, longest=LONGEST, pattern=PATTERN):
         key = use_case.join_key
         report(Violation(file.name, row["line"], key, row["value"], f"an id is {RULE}"))
-    for row in database.rows("events_after", names, until=until):
+    of_all_months = month is not None and table.name not in month.texts
+    last = event_timestamp(month.newest) if month is not None and of_all_months else until
+    for row in database.rows("events_after", names, until=last):
         time, rule = events_of(table).time, "an event isn't later than the as_of"
         report(Violation(file.name, row["line"], time, row["value"], rule))
+    if of_all_months:
+        database.execute("drop_events_after", names, until=until)
     return dropped
 
 

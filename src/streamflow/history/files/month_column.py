@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from shlex import quote
 
 from streamflow.errors import MissingFiles
 from streamflow.history.files.month_file import as_in_file, column_names
@@ -18,9 +19,10 @@ from streamflow.use_case.module import nearest
 
 RULE = (
     "a month is written as 2024-01, 202401, 01/2024, Jan 2024, or as a day such as 2024-01-31; a "
-    "week as 2024-W05, a quarter as 2024-Q1"
+    "week as 2024-W05, a quarter as 2024-Q1; in two columns, a year of four digits is in one"
 )
 _NAMES = {name.casefold(): number for number, name in enumerate(calendar.month_abbr) if name}
+_NAMES |= {"mär": 3, "mrz": 3, "mai": 5, "okt": 10, "dez": 12}
 _PATTERNS = (
     r"(?P<year>\d{4})[-/. ]?[Mm]?(?P<month>0[1-9]|1[0-2])",
     r"(?P<year>\d{4})[-/. ]?([Ww]|[KC]W) ?(?P<week>\d{1,2})",
@@ -29,8 +31,8 @@ _PATTERNS = (
     r"[Qq](?P<quarter>[1-4])[-/. ]?(?P<year>\d{4})",
     r"(?P<year>\d{4})-(?P<month>\d{1,2})",
     r"(?P<month>\d{1,2})[-/. ](?P<year>\d{4})",
-    r"(?P<name>[A-Za-z]{3})[a-z]*[-/. ]?(?P<year>\d{4})",
-    r"(?P<year>\d{4})[-/. ](?P<name>[A-Za-z]{3})[a-z]*",
+    r"(?P<name>[A-Za-zä]{3})[a-z]*[-/. ]?(?P<year>\d{4})",
+    r"(?P<year>\d{4})[-/. ](?P<name>[A-Za-zä]{3})[a-z]*",
     r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})([ T]00:00(:00(\.0+)?)?)?Z?",
     r"(?P<year>\d{4})(?P<month>0[1-9]|1[0-2])(?P<day>[0-3]\d)",
     r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})",
@@ -81,32 +83,36 @@ def months_in(
 ) -> dict[date, MonthRows]:
     """By as_of, oldest first, the rows of each month in the files, which are by table.
 
-    Each file is read once, and its rows are staged in `scratch`. What can't be read is given to
-    `report`, as is a text that means no month. Raises MissingFiles if no file has the column.
+    `tables` have the columns of their files, also those of events. `column` may be two with a comma
+    between them, of the year and of the month. Each file is read
+    once, and its rows are staged in `scratch`. What can't be read is given to `report`, as is a
+    text that means no month. Raises MissingFiles if no file has the column, or both.
     """
     texts: dict[str, dict[str, date]] = {}
     staged: dict[str, StagedFile] = {}
     others: set[str] = set()
     for table in tables:
-        if table.name not in files or table.events is not None:  # which `ingest` refuses
+        if table.name not in files:
             continue
         path = files[table.name]
         names = column_names(path, table)
-        if column not in names:
+        columns = [column] if column in names else _parts(column)
+        if not {*columns} <= {*names}:
             others |= {*names}
             continue
-        wider, name = _with_column(as_in_file(table, path), column)
-        staged[table.name] = stage_file(path, wider, name, scratch, report)
+        wider, ours = as_in_file(table, path), {}
+        for one in columns:
+            wider, name = _with_column(wider, one)
+            ours[name] = one
+        staged[table.name] = stage_file(path, wider, ours, scratch, report)
         texts[table.name] = _months(staged[table.name], path, column, report)
     if not texts:
-        raise MissingFiles(
-            f"No file has a column {column!r} that says which month a row is of.",
-            f"Say one that is there: `--as-of-from-column {nearest(column, sorted(others))}`.",
-        )
+        raise _no_column(column, others)
     months = sorted({as_of for of_table in texts.values() for as_of in of_table.values()})
     return {
         as_of: MonthRows(
             as_of,
+            months[-1],
             column,
             {
                 name: frozenset(text for text, meant in of_table.items() if meant == as_of)
@@ -116,6 +122,24 @@ def months_in(
         )
         for as_of in months
     }
+
+
+def _parts(column: str) -> list[str]:
+    return [one.strip() for one in column.split(",")] if column.count(",") == 1 else [column]
+
+
+def _no_column(column: str, others: set[str]) -> MissingFiles:
+    parts = _parts(column)
+    near = ",".join(nearest(one, sorted(others)) for one in parts)
+    said = (
+        f"a column {column!r} that says"
+        if len(parts) == 1
+        else (f"both columns {parts[0]!r} and {parts[1]!r}, which say together")
+    )
+    return MissingFiles(
+        f"No file has {said} which month a row is of.",
+        f"Say what is there: `--as-of-from-column {quote(near)}`.",
+    )
 
 
 def _months(staged: StagedFile, path: Path, column: str, report: Report) -> dict[str, date]:

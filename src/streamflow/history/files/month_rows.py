@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from streamflow.use_case import Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Of the names of columns with a number that is no month's, and what stands before it then.
+_SIGNS = (("W", re.compile(r"week|woche|kw|semaine|semana")), ("Q", re.compile(r"quart|trimestre")))
+
 
 @dataclass(frozen=True)
 class StagedFile:
@@ -33,10 +37,12 @@ class StagedFile:
 class MonthRows:
     """The rows of `as_of`: those whose `column` has one of the `texts` that mean it, by table.
 
-    Of a table without an entry in `texts`, whose file has no such column, all rows are meant.
+    Of a table without an entry in `texts`, whose file has no such column, all rows are meant; of
+    events, those up to the as_of. `newest` is the newest as_of of the files.
     """
 
     as_of: date
+    newest: date
     column: str
     texts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     files: Mapping[str, StagedFile] = field(default_factory=dict)
@@ -55,10 +61,13 @@ class MonthRows:
                     yield batch.select([*table.contract.columns, "line"])
 
 
-def stage_file(path: Path, table: Table, column: str, scratch: Path, report: Report) -> StagedFile:
-    """Read the file once, and write the rows of each text of `column` to a file in `scratch`.
+def stage_file(
+    path: Path, table: Table, columns: Mapping[str, str], scratch: Path, report: Report
+) -> StagedFile:
+    """Read the file once, and write the rows of each text of `columns` to a file in `scratch`.
 
-    `table` has the column. What can't be read is reported.
+    `columns` are one or several of the table's, each with its name in the file. What can't be read
+    is reported.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -68,7 +77,9 @@ def stage_file(path: Path, table: Table, column: str, scratch: Path, report: Rep
     with ExitStack() as open_files:
         writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
         for batch in read_batches(path, table, report):
-            values = pc.fill_null(month_texts(batch.column(column)), "")
+            values = pc.fill_null(
+                joined_texts({there: batch.column(ours) for ours, there in columns.items()}), ""
+            )
             for text in pc.unique(values).to_pylist():
                 rows = batch.filter(pc.equal(values, text))
                 if text not in writers:
@@ -78,6 +89,24 @@ def stage_file(path: Path, table: Table, column: str, scratch: Path, report: Rep
                     writers[text] = open_files.enter_context(pa.ipc.new_stream(file, rows.schema))
                 writers[text].write_batch(rows)
     return StagedFile(sha256_of(path), parts, lines)
+
+
+def joined_texts(columns: Mapping[str, pa.Array]) -> pa.Array:
+    """What the columns, by their names in the file, say together of a month, as text.
+
+    Of a year and a month, such as 2024 and 3, it is `2024-3`; a number in a column that is called
+    a week or a quarter is one. Null where one of them is.
+    """
+    import pyarrow.compute as pc
+
+    if len(columns) == 1:
+        return month_texts(*columns.values())
+    parts = []
+    for name, column in columns.items():
+        text = pc.utf8_trim_whitespace(month_texts(column))
+        sign = next((one for one, called in _SIGNS if called.search(name.casefold())), "")
+        parts.append(pc.replace_substring_regex(text, r"^([0-9]{1,2})$", rf"{sign}\1"))
+    return pc.binary_join_element_wise(*parts, "-")
 
 
 def month_texts(column: pa.Array) -> pa.Array:

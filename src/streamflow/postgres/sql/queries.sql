@@ -64,6 +64,9 @@ FROM {staging}
 WHERE {time} > %(until)s
 ORDER BY line
 
+-- name: drop_events_after
+DELETE FROM {staging} WHERE {time} > %(until)s
+
 -- name: add_events
 -- Events that are alike in all columns are told apart by their number: the file's third is new if
 -- two are known.
