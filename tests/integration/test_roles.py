@@ -292,7 +292,27 @@ APPEND = (
     .replace("'{}')", "'{}', false)")
 )
 EVERYBODY = ("pipeline", "api", "feast", "reader")
+# What a month leaves, with a column of each.
+OF_A_MONTH = {
+    "scorings": "scored_by",
+    "scores": "rank",
+    "unscored": "problem",
+    "explanations": "base",
+    "reasons": "sentence",
+    "unexplained": "error",
+    "monitorings": "entities",
+    "monitored_figures": "figures",
+    "alarms": "sentence",
+    "alarm_events": "payload",
+    "month_runs": "outcome",
+}
 FORBIDDEN = {
+    **{f"DELETE FROM streamflow.{table}": EVERYBODY for table in OF_A_MONTH},
+    **{f"TRUNCATE streamflow.{table}": EVERYBODY for table in OF_A_MONTH},
+    **{
+        f"UPDATE streamflow.{table} SET {column} = NULL": EVERYBODY
+        for table, column in OF_A_MONTH.items()
+    },
     "CREATE ROLE another": EVERYBODY,
     "ALTER ROLE streamflow_api CREATEROLE": EVERYBODY,
     'SET ROLE "an owner"': EVERYBODY,
