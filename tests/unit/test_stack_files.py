@@ -185,3 +185,11 @@ def test_workers_of_spark_see_the_home_and_not_the_database(
         assert not [one for one in services[name]["environment"] if "PASSWORD" in one]
     assert "pipeline:/state" in driver["volumes"]
     assert {services[name]["image"] for name in workers} == {driver["image"]}
+
+
+def test_java_can_load_the_libraries_that_it_unpacks(services: dict[str, dict[str, Any]]) -> None:
+    # Docker mounts a tmpfs without the right to execute, unless it's told otherwise.
+    for name in ("spark-pipeline", "spark-worker-1", "spark-worker-2"):
+        (mounted,) = services[name]["tmpfs"]
+        assert mounted.startswith("/tmp:")
+        assert "exec" in mounted.split(","), name
