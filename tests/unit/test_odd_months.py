@@ -120,6 +120,16 @@ def test_a_year_and_a_month_of_which_each_row_has_its_own_are_no_months(
     assert profiles_of(month, links)[0] is None
 
 
+def test_months_in_names_of_which_each_has_tables_of_its_own_are_told(
+    month: Path, links: Path
+) -> None:
+    for name, file in (("2024-01", "customers.csv"), ("2024-02", "visits.csv")):
+        (month / name).mkdir()
+        (month / name / file).write_text(customers(), encoding="utf-8")
+    with pytest.raises(MissingFiles, match=r"2024-01-31, 2024-02-29.*no table that is in two"):
+        profiles_of(month, links)
+
+
 def test_the_months_of_events_alone_are_none_of_their_customers(month: Path, links: Path) -> None:
     (month / "customers.csv").write_text(customers(), encoding="utf-8")
     rows = [f"c{n % 40},2024-0{1 + n % 3},{n}" for n in range(200)]

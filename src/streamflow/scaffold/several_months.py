@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from streamflow.errors import MissingFiles
 from streamflow.history.files.month_column import months_of_texts
 from streamflow.history.files.month_folder import ENDINGS
 from streamflow.history.files.month_names import months_by_folder, split_by_file
@@ -71,7 +72,8 @@ def profiles_of(
     names say which one it is and no `as_of` was told.
 
     `scratch` is for links to files; `told` is how values are written.
-    Raises MissingFiles, InvalidSettings.
+    Raises MissingFiles (also if no table is in several of the months that names say),
+    InvalidSettings.
     """
     named = months_by_names(folder, scratch)
     if named is not None and len(named[1]) == 1 and as_of is not None:
@@ -79,7 +81,13 @@ def profiles_of(
     if named is not None and len(named[1]) > 1:
         raw = merged({as_of: raw_tables(one, progress) for as_of, one in named[1].items()})
         by_names = months_by_column([profile(one, told) for one in raw])
-        assert by_names is not None
+        if by_names is None:
+            months = ", ".join(map(str, named[1]))
+            raise MissingFiles(
+                f"{folder} has files of several months by their names ({months}), and no table "
+                "that is in two of them.",
+                "Put the files of one month into a folder: `streamflow init DIR`.",
+            )
         return named[0], by_names[1]
     (inside,) = named[1].values() if named is not None else (folder,)
     profiles = [profile(one, told) for one in raw_tables(inside, progress)]
