@@ -7,11 +7,11 @@ takes at most 1.5 times the same join and `mapInArrow` written by hand.
 Each measurement is a process of its own, whose seconds (without imports) and largest memory are
 written to `bench/results/engines.jsonl` at once, so that a long run may be cut. Contestants take
 turns. USERS=100000,1000000 MONTHS=2 ROUNDS=3 SAMPLE=100000 ENGINES=duckdb,postgres by default;
-With HISTORY=iceberg, history is in Apache Iceberg beside the home, which DuckDB reads without a
-copy. With ENGINES=duckdb,spark, Spark is that of STREAMFLOW_SPARK_REMOTE,
-local-cluster[2,1,2048] by default: a driver and two workers, which start with each step. A peer
-that takes longer than PEER_SECONDS (600) isn't tried with more users. `python -m bench.engines
-docs` writes the figures into docs/engines.md.
+the newest version scores, or VERSION. With HISTORY=iceberg, history is in Apache Iceberg beside the
+home, which DuckDB reads without a copy. With ENGINES=duckdb,spark, Spark is that of
+STREAMFLOW_SPARK_REMOTE, local-cluster[2,1,2048] by default: a driver and two workers, which start
+with each step. A peer that takes longer than PEER_SECONDS (600) isn't tried with more users.
+`python -m bench.engines docs` writes the figures into docs/engines.md.
 """
 
 from __future__ import annotations
@@ -126,8 +126,9 @@ def scored(ready: Platform, users: int) -> None:
     """`streamflow score`, of everyone of the newest month."""
     now = datetime.now(UTC)
     newest = max(one.version for one in ready.registry.versions())
+    version = int(os.environ.get("VERSION", newest))
     # Another moment of knowing is another scoring.
-    done = score(ready, MONTHS[-1], "bench", now, known_at=now, version=newest)
+    done = score(ready, MONTHS[-1], "bench", now, known_at=now, version=version)
     assert done.added
     assert done.scoring.entities > 0.9 * users
 
@@ -176,7 +177,8 @@ def measured(home: Path, users: int, name: str, engine: str) -> Record | None:
     environment = {**os.environ, **_environment(home), "STREAMFLOW_ENGINE": reader}
     command = [sys.executable, "-m", "bench.engines", "step", name, str(users)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    facts = {"users": users, "months": NUMBER_OF_MONTHS, "step": name, "engine": engine}
+    told = f"{name} on {SAMPLE:,}" if name == "train" and SAMPLE != 100_000 else name
+    facts = {"users": users, "months": NUMBER_OF_MONTHS, "step": told, "engine": engine}
     record = {**facts, "machine": machine(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["killed"])[-1]
