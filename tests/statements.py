@@ -39,7 +39,7 @@ def execute(
     """
     if isinstance(database, IcebergSession):
         text = statement.as_string(None) if isinstance(statement, sql.Composable) else statement
-        found = {one for one in _HISTORY.findall(text) if one[0] != "streamflow"}
+        found = {one for one in _HISTORY.findall(text) if one[0] not in ("streamflow", "feast")}
         if found:
             return _over_iceberg(database, text, values, sorted(found))
     with database.connection() as connection:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -28,17 +29,19 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 from tests import promoting, tiny_case
+from tests.columnar_history import stored
 from tests.conftest import url_of
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import InvalidSettings, NotPermitted, SchemaTooNew
+from streamflow.features.engines.history_database import up_to_date
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
 from streamflow.lineage import reproduce
 from streamflow.operations import backup_archive
 from streamflow.operations.backup import backup
 from streamflow.operations.backup_errors import BackupRefused, NotEmpty, TamperedBackup
-from streamflow.operations.backup_manifest import MLFLOW_DUMP, STREAMFLOW_DUMP
+from streamflow.operations.backup_manifest import HISTORY, MLFLOW_DUMP, STREAMFLOW_DUMP, Member
 from streamflow.operations.restore import restore
 from streamflow.pipeline import explain, train
 from streamflow.pipeline.apply import apply
@@ -57,17 +60,18 @@ from streamflow.settings import Settings, load_settings
 from streamflow.training import plots
 from streamflow.use_case import Generation
 
-pytestmark = pytest.mark.history_in_postgres("test_backed_up_history.py is of files")
-
 KILLS = int(os.environ.get("STREAMFLOW_TEST_KILLS", "1"))
 JANUARY = date(2024, 1, 31)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
 # Schemas that could be backed up.
 OLDEST, NEWEST = 3, migrations.migrations()[-1].number
 MACHINE = "m-0001"
+CATALOG = ("iceberg_tables", "iceberg_namespace_properties")
 SCHEMAS = ["failures", "feast", "online", "streamflow", "mlflow"]
 ROLES = ("pipeline", "api", "feast", "mlflow", "reader")
 PASSWORDS = {name: SecretStr(f"{name}'s password") for name in ROLES}
+
+_locations = itertools.count()
 
 Answer = dict[str, Any]
 Empty = Callable[[], Settings]
@@ -98,8 +102,32 @@ def rows_in(url: str, schemas: list[str], location: str) -> dict[str, list[str]]
     return found
 
 
-def rows_of(settings: Settings) -> dict[str, list[str]]:
-    return rows_in(url_of(settings), SCHEMAS, (settings.home / "mlflow").as_uri())
+def rows_of(
+    settings: Settings, schemas: list[str] = SCHEMAS, location: str | None = None
+) -> dict[str, list[str]]:
+    """Those, with the rows of a history in Apache Iceberg in the place of where its files are."""
+    location = location or (settings.home / "mlflow").as_uri()
+    found = rows_in(url_of(settings), schemas, location)
+    catalog = [found.pop(f"streamflow.{table}", []) for table in CATALOG]
+    if any(catalog):
+        with platform(settings) as ready:
+            history, use_case = up_to_date(ready.database, ready.use_case), ready.use_case
+            for table in use_case.tables():
+                rows = stored(history, use_case, table)
+                found[f"{use_case.name}.{table.history}"] = rows
+    return found
+
+
+def at(settings: Settings, home: Path, database_url: str | None) -> Settings:
+    """The settings with this home and database, and a history in Apache Iceberg, if it is there, at
+    a location of its own."""
+    changed = {
+        "home": home,
+        "database_url": SecretStr(database_url) if database_url else None,
+    }
+    if settings.history != "postgres":
+        changed["history"] = f"{settings.history}/{next(_locations)}"
+    return settings.model_copy(update=changed)
 
 
 def files_of(settings: Settings) -> dict[str, str]:
@@ -184,12 +212,9 @@ def log_a_prediction(ready: Any) -> None:
 @pytest.fixture
 def empty(new_database: Callable[..., str], tmp_path: Path) -> Empty:
     """Makes settings with an empty database and a home that isn't there yet."""
+    settings = load_settings(use_case="tests.tiny_case")
     homes = iter(range(100))
-    return lambda: load_settings(
-        home=tmp_path / f"it's home {next(homes)}",
-        database_url=new_database(),
-        use_case="tests.tiny_case",
-    )
+    return lambda: at(settings, tmp_path / f"it's home {next(homes)}", new_database())
 
 
 def assert_as_the_source(settings: Settings, source: Source) -> None:
@@ -506,6 +531,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "STREAMFLOW_HOME": str(settings.home),
         "STREAMFLOW_USE_CASE": settings.use_case,
         "STREAMFLOW_ROLE_PASSWORDS": json.dumps(passwords),
+        "STREAMFLOW_ENGINE": settings.engine,
+        "STREAMFLOW_HISTORY": settings.history,
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     for name in ("database_url", "mlflow_database_url"):
@@ -590,12 +617,19 @@ def scripts(file: Path) -> list[list[bytes]]:
     ]
 
 
+def history_members(file: Path) -> list[Member]:
+    """Those with a history in Apache Iceberg."""
+    members = backup_archive.read(file).manifest.members
+    return [one for one in members if one.name.startswith(HISTORY)]
+
+
 def assert_whole(file: Path, expected: Path) -> None:
     """Nothing but the file is there, and in it is what is in the other one."""
     assert os.listdir(file.parent) == [file.name]
     manifest = backup_archive.read(file).manifest
     assert manifest.artifacts == backup_archive.read(expected).manifest.artifacts
     assert scripts(file) == scripts(expected)
+    assert history_members(file) == history_members(expected)
 
 
 def again(settings: Settings, file: Path) -> None:
@@ -613,9 +647,7 @@ def undisturbed(
 ) -> dict[str, float]:
     """The seconds that each step takes without a kill."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    target = source.settings.model_copy(
-        update={"home": folder / "home", "database_url": SecretStr(new_database())}
-    )
+    target = at(source.settings, folder / "home", new_database())
     return {
         "backup": seconds_of(source.settings, "backup", folder / "file"),
         "restore": seconds_of(target, "restore", source.file),
@@ -688,9 +720,7 @@ def test_of_two_restores_at_once_one_finds_the_others(source: Source, empty: Emp
 @pytest.fixture(scope="module")
 def embedded_home(source: Source, homes: Path) -> Settings:
     """The backup restored into a home with an embedded PostgreSQL of its own."""
-    settings = source.settings.model_copy(
-        update={"home": homes / "of a backup", "database_url": None}
-    )
+    settings = at(source.settings, homes / "of a backup", None)
     restore(settings, source.file)
     backup(settings, settings.home / "undisturbed", NOW)
     return settings
@@ -717,7 +747,7 @@ def test_with_postgresql_killed_the_same_command_is_undisturbed_afterwards(
 ) -> None:
     settings, file = embedded_home, tmp_path / "file"
     if step == "restore":
-        settings = settings.model_copy(update={"home": homes / f"restored {number}"})
+        settings = at(settings, homes / f"restored {number}", None)
         file = source.file
     share = random.Random(f"postgresql {step} {number}").random()
     with embedded_server.running(settings.home):
@@ -745,10 +775,9 @@ def stack(
 ) -> Iterator[Settings]:
     """As in the stack: roles, and MLflow's tables in a database of their own; nothing is there."""
     with embedded_server.running(homes / "as in the stack") as url:
-        yield source.settings.model_copy(
+        settings = at(source.settings, tmp_path_factory.mktemp("stack") / "state", url)
+        yield settings.model_copy(
             update={
-                "home": tmp_path_factory.mktemp("stack") / "state",
-                "database_url": SecretStr(url),
                 "mlflow_database_url": SecretStr(make_conninfo(url, dbname="mlflow")),
                 "role_passwords": PASSWORDS,
             }
@@ -769,7 +798,7 @@ def test_a_backup_is_restored_onto_a_stack_and_back_with_a_kill_between_its_data
     # Every row is where the stack has it, and names artifacts as MLflow's server does.
     own = [name for name in SCHEMAS if name != "mlflow"]
     expected = {name: rows for name, rows in source.rows.items() if not name.startswith("mlflow.")}
-    assert rows_in(url_of(stack), own, "no such place") == expected
+    assert rows_of(stack, own, "no such place") == expected
     assert files_of(stack) == {f"1/{name}": digest for name, digest in source.files.items()}
     with psycopg.connect(theirs) as connection:
         for column in ("artifact_uri FROM runs", "storage_location FROM model_versions"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
 from psycopg import sql
 from tests import tiny_case
-from tests.conftest import OwnDatabase
+from tests.conftest import HISTORIES, OwnDatabase
 from tests.scored import record_scores
 from tests.statements import execute
 
@@ -41,16 +43,13 @@ from streamflow.settings import load_settings
 from streamflow.training import dataset_table, plots
 from streamflow.use_case import Generation
 
-pytestmark = pytest.mark.history_in_postgres(
-    "files of PostgreSQL are searched; test_forgotten_in_iceberg.py is its twin"
-)
-
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
 SALT = bytes(range(32))
 # Distinctive: no file has it by chance.
 PERSON, OTHER = "m-jane-doe-7c1f", "m-0008"
 use_case = tiny_case.use_case
+_locations = count()
 
 
 @pytest.fixture(scope="module")
@@ -77,23 +76,37 @@ def loaded(
     months: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
-    """A database with both months, to copy."""
+    """A database with both months, to copy. With none of them where history is in Apache Iceberg:
+    what is forgotten in a copy is in files that the other copies have too."""
     url = new_database(prepared_database)
+    if HISTORIES != "postgres":
+        return url
     with Database(url) as database:
         for number in (0, 1):
             load(database, months, number, tmp_path_factory.mktemp("reports"))
     return url
 
 
+@contextmanager
+def opened(url: str, home: Path, months: Path) -> Iterator[Platform]:
+    """The platform of a copy of `loaded`, with both months."""
+    settings = load_settings(home=home, database_url=url, use_case="tests.tiny_case")
+    if HISTORIES != "postgres":
+        own = f"{settings.history}/{next(_locations)}"
+        settings = settings.model_copy(update={"history": own})
+    with platform(settings) as ready:
+        if HISTORIES != "postgres":
+            for number in (0, 1):
+                load(ready.database, months, number, home / "reports")
+        yield ready
+
+
 @pytest.fixture
-def ready(loaded: str, own_database: OwnDatabase, tmp_path: Path) -> Iterator[Platform]:
-    with (
-        own_database(loaded) as url,
-        platform(
-            load_settings(home=tmp_path / "home", database_url=url, use_case="tests.tiny_case")
-        ) as opened,
-    ):
-        yield opened
+def ready(
+    loaded: str, own_database: OwnDatabase, months: Path, tmp_path: Path
+) -> Iterator[Platform]:
+    with own_database(loaded) as url, opened(url, tmp_path / "home", months) as ready:
+        yield ready
 
 
 def files_with(folder: Path, text: str = PERSON) -> dict[str, int]:
@@ -115,6 +128,9 @@ def rows_of_others(database: Database) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.history_in_postgres(
+    "PostgreSQL's files; test_forgotten_in_iceberg.py is of the others"
+)
 def test_no_byte_of_the_person_is_left_in_postgresqls_files(homes: Path, months: Path) -> None:
     home = homes / "forgetting"
     with embedded_server.running(home) as url, Database(url) as database:
@@ -357,17 +373,21 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(
-    loaded: str, new_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+    loaded: str,
+    new_database: Callable[..., str],
+    months: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Trained]:
     home = tmp_path_factory.mktemp("trained")
-    settings = load_settings(
-        home=home, database_url=new_database(loaded), use_case="tests.tiny_case"
-    )
-    with pytest.MonkeyPatch.context() as patch, platform(settings) as ready:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        opened(new_database(loaded), home, months) as ready,
+    ):
         patch.setattr(plots, "draw", lambda *_: None)
         apply(ready)
         kept = train.train(ready, JANUARY, None, 42, NOW)
-        without = replace(ready, settings=settings.model_copy(update={"keep_training_sets": False}))
+        not_keeping = ready.settings.model_copy(update={"keep_training_sets": False})
+        without = replace(ready, settings=not_keeping)
         not_kept = train.train(without, JANUARY, None, 42, NOW)
         done = forget.forget(ready, [PERSON], "asked for it", "me", NOW, later=True)
         yield Trained(ready, kept.run_id, not_kept.run_id, done)

@@ -35,13 +35,9 @@ from streamflow.registry.run_files import keep_file
 from streamflow.scores.campaigns import list_file
 from streamflow.scores.campaigns.selection import Limits
 from streamflow.scores.everyone import score
-from streamflow.settings import load_settings
+from streamflow.settings import Settings, load_settings
 from streamflow.training import plots
 from streamflow.use_case import Generation
-
-pytestmark = pytest.mark.history_in_postgres(
-    "files of PostgreSQL are searched; test_forgotten_in_iceberg.py is its twin"
-)
 
 MONTHS = (date(2024, 1, 31), date(2024, 2, 29))
 NOW = datetime(2024, 9, 1, 12, tzinfo=UTC)
@@ -69,7 +65,7 @@ def others_of(ready: Platform) -> dict[str, list[str]]:
         FROM pg_class
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
         JOIN pg_attribute ON attrelid = pg_class.oid
-        WHERE relkind IN ('r', 'p') AND nspname IN ('failures', 'online', 'streamflow')
+        WHERE relkind IN ('r', 'p', 'v') AND nspname IN ('failures', 'online', 'streamflow')
           AND NOT relispartition AND attname IN ('machine_id', 'entity_id', 'entity')
         """,
     ).fetchall()
@@ -147,9 +143,18 @@ def report_and_refuse(ready: Platform, month: Path) -> None:
         ingest(ready, again, MONTHS[1], None, NOW, "test")
 
 
+def at(home: Path) -> Settings:
+    """Settings with an embedded PostgreSQL in that home, and a history in Apache Iceberg, if it is
+    there, at a location of its own."""
+    settings = load_settings(home=home, use_case="tests.tiny_case", engine="duckdb")
+    if settings.history == "postgres":
+        return settings
+    return settings.model_copy(update={"history": f"{settings.history}/{home.name}"})
+
+
 @pytest.fixture(scope="module")
 def used(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
-    settings = load_settings(home=homes / "used", use_case="tests.tiny_case", engine="duckdb")
+    settings = at(homes / "used")
     with pytest.MonkeyPatch.context() as patch, platform(settings) as ready:
         patch.setattr(plots, "draw", lambda *_: None)
         version, run_id = use(ready)
@@ -170,13 +175,16 @@ def contents(file: Path) -> Iterator[bytes]:
             yield from map(archive.read, archive.namelist())
 
 
-def files_with(home: Path) -> list[str]:
-    """The files below the home, and of its cluster, that have the person's id in them."""
-    cluster = (home / "postgres").resolve()
+def files_with(settings: Settings) -> list[str]:
+    """The files below the home, of its cluster, and of history, that have the person's id in
+    them."""
+    folders = [settings.home, (settings.home / "postgres").resolve()]
+    if settings.history != "postgres":
+        folders.append(Path(settings.history.removeprefix("file://")))
     return sorted(
         {
             str(path.relative_to(folder))
-            for folder in (home, cluster)
+            for folder in folders
             for path in folder.rglob("*")
             if path.is_file() and any(PERSON.encode() in one for one in contents(path))
         }
@@ -207,10 +215,11 @@ def tables_with(ready: Platform) -> list[str]:
 def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
     ready, home = used.ready, used.ready.settings.home
     others = others_of(ready)
-    before = files_with(home)
+    before = files_with(ready.settings)
     # Else it can't fail.
     assert {
-        *("data", "logs", "reports", "scratch", "parquet", "base", "pg_wal", "mlflow"),
+        *("data", "logs", "reports", "scratch", "base", "pg_wal", "mlflow"),
+        "parquet" if ready.settings.history == "postgres" else "machines_history",
         *("training_set.parquet", "validation_scores.parquet", "notes.html", "console.log"),
         *("contacts.csv", "api.log"),
     } <= {part for name in before for part in Path(name).parts}
@@ -226,7 +235,7 @@ def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
 
     assert done.left == []
     execute(ready.database, "CHECKPOINT")
-    assert files_with(home) == []
+    assert files_with(ready.settings) == []
     assert tables_with(ready) == []
     assert others_of(ready) == others
     assert anchors.verify(ready).bent is None
@@ -242,14 +251,14 @@ def test_no_byte_of_the_home_names_the_person_any_more(used: Used) -> None:
 @pytest.mark.slow
 def test_a_backup_of_before_forgets_the_person_again(used: Used, homes: Path) -> None:
     forget.forget(used.ready, [PERSON], "asked for it", "me", NOW, later=True)
-    settings = load_settings(home=homes / "restored", use_case="tests.tiny_case")
+    settings = at(homes / "restored")
 
     done = restore(settings, used.backup, forgotten=used.ready.settings.home / listed.FILE)
 
     assert (done.forgotten, len(done.again.people), done.again.left) == (1, 1, [])
     with platform(settings) as ready:
         execute(ready.database, "CHECKPOINT")
-        assert files_with(settings.home) == []
+        assert files_with(settings) == []
         assert tables_with(ready) == []
         made = reproduce.reproduce(ready, ready.registry.run(used.run_id), NOW)
     assert made.verdict == "forgotten"

@@ -439,7 +439,7 @@ def test_a_month_that_wasnt_known_yet_is_refused(
     assert len(training_set(database, as_of=FEBRUARY, known_at=FEBRUARY_KNOWN).labels) == USERS
 
 
-@pytest.mark.history_in_postgres("a key of PostgreSQL is dropped")
+@pytest.mark.history_in_postgres("DuckDB's join takes one row of several that are alike in time")
 def test_a_join_that_multiplies_rows_is_refused(database: Database) -> None:
     """History can't hold such rows, unless somebody takes its key away."""
     execute(

@@ -102,6 +102,12 @@ DELETE FROM {staging}
 WHERE sha256(unhex(%(outer)s) || unhex(sha256(unhex(%(inner)s) || encode({key}))))
     IN (SELECT unnest(%(hashes)s))
 
+-- name: entities_with_hash
+SELECT DISTINCT {column} AS entity
+FROM {table}
+WHERE sha256(unhex(%(outer)s) || unhex(sha256(unhex(%(inner)s) || encode({column}))))
+    IN (SELECT unnest(%(hashes)s))
+
 -- name: add_all
 SELECT %(as_of)s AS as_of, %(event_timestamp)s AS event_timestamp,
        %(recorded_at)s AS recorded_at, %(ingestion_id)s::bigint AS ingestion_id, {columns}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamflow.columnar.literals import literal
+from streamflow.columnar.literals import literal, rendered
+from streamflow.history.forgotten.salted_hash import pads
 from streamflow.history.iceberg.data_files import data_files
 from streamflow.history.iceberg.rewriting import in_one_file, replace_files, rows_of
 from streamflow.history.iceberg.session import IcebergSession
-from streamflow.postgres.queries import quoted
+from streamflow.postgres.queries import identifier, quoted, subquery
 
 
 def forget_rows_of_files(
@@ -45,4 +46,28 @@ def forget_rows_of_files(
         gone = [one.snapshot_id for one in before if old or one is not current]
         if old or gone:
             replace_files(table, old, new, gone)
+    return found
+
+
+def entities_with_hash(
+    session: IcebergSession, use_case: str, key: str, salt: bytes, hashes: Sequence[bytes]
+) -> set[str]:
+    """The entities with rows in the files whose hash with this salt is one of `hashes`.
+
+    Raises OSError, FeatureStoreUnavailable.
+    """
+    values = {name: one.hex() for name, one in pads(salt).items()}
+    found: set[str] = set()
+    for row in session.rows("iceberg_tables", use_case=use_case):
+        table = session.catalog.load_table((use_case, row["table_name"]))
+        if not (files := data_files(table)):
+            continue
+        ids = f"(SELECT DISTINCT {quoted(key)} FROM ({rows_of(table, files)})) AS ids"
+        text = rendered(
+            "entities_with_hash",
+            {"table": subquery(ids), "column": identifier(key)},
+            {**values, "hashes": [one.hex() for one in hashes]},
+        )
+        with session.cursor() as cursor:
+            found.update(entity for (entity,) in cursor.execute(text).fetchall())
     return found

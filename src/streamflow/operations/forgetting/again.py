@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from streamflow.errors import InvalidSettings
 from streamflow.history.forgotten.forgotten import ForgottenLine, forgotten_lines
 from streamflow.history.forgotten.salted_hash import salted_hash
-from streamflow.operations.forgetting import rows_of_files, run_files
+from streamflow.operations.forgetting import history_files, rows_of_files, run_files
 from streamflow.operations.forgetting.forget import AGAIN, Forgotten, forget
 from streamflow.operations.forgetting.space import Left
 from streamflow.operations.forgetting.tables import entity_tables, with_hash
@@ -42,6 +42,7 @@ def _in_tables(platform: Platform, lines: Iterable[ForgottenLine]) -> Iterable[s
     for salt, of_salt in hashes.items():
         for table in entity_tables(database, use_case):
             yield from with_hash(database, use_case, table, salt, of_salt)
+        yield from history_files.with_hash(database, use_case, salt, of_salt)
 
 
 def _in_runs(platform: Platform, lines: Iterable[ForgottenLine]) -> Iterable[str]:

@@ -48,6 +48,27 @@ def delete(
         ) from error
 
 
+def with_hash(
+    database: Database, use_case: UseCase, salt: bytes, hashes: Sequence[bytes]
+) -> set[str]:
+    """The entities with rows in the files of history whose hash with this salt is one of `hashes`.
+    None where history is in PostgreSQL.
+
+    Raises FeatureStoreUnavailable.
+    """
+    if not isinstance(database, IcebergSession):
+        return set()
+    from streamflow.history.iceberg.forgotten_rows import entities_with_hash
+
+    try:
+        return entities_with_hash(database, use_case.name, use_case.join_key, salt, hashes)
+    except OSError as error:
+        raise FeatureStoreUnavailable(
+            f"History can't be read from {database.location}: {error.strerror or error}.",
+            "Let it be read, and run the same command again; nobody was forgotten.",
+        ) from error
+
+
 def remove_files_of_before(database: Database, use_case: UseCase, progress: Progress) -> list[Left]:
     """Remove all files of history that its tables don't have now; what is left, and why."""
     if not isinstance(database, IcebergSession):
