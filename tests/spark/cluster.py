@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +46,8 @@ appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %p %c{1}: %m%n
 logger.daemons.name = org.apache.spark.deploy
 logger.daemons.level = info
+logger.server.name = org.apache.spark.sql.connect.service
+logger.server.level = info
 """
 _SECONDS = 60
 
@@ -75,7 +80,11 @@ class Cluster:
         python = self.folder / "python"
         packages = sysconfig.get_path("purelib")
         python.write_text(
-            f'#!/bin/sh\nPYTHONPATH="{packages}:$PYTHONPATH" exec "{sys.executable}" -S "$@"\n'
+            f"""#!/bin/sh
+            if [ -e "{self.hold}" ]; then pwd >"{self.held}"; fi
+            while [ -e "{self.hold}" ]; do sleep 0.05; done
+            PYTHONPATH="{packages}:$PYTHONPATH" exec "{sys.executable}" -S "$@"
+            """
         )
         python.chmod(0o755)
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -86,23 +95,40 @@ class Cluster:
         for name in ("first", "second"):
             self.start_worker(name)
 
+    @property
+    def hold(self) -> Path:
+        """While this file is there, Python waits in executors before it starts, which they ask for
+        at the first task that needs it; `held` has the working directory of one of them."""
+        return self.folder / "hold"
+
+    @property
+    def held(self) -> Path:
+        return self.folder / "held"
+
     def start_worker(self, name: str) -> None:
         # For two drivers, one of which is these tests' own.
         options = ["--cores", "2", "--memory", "1280m", "--webui-port", "0"]
         options += ["--work-dir", str(self.folder / name), self.url]
         self._start(name, "worker.Worker", options, "Successfully registered with master")
 
+    def start_connect_server(self, port: int) -> str:
+        """Start a server of Spark Connect, which is the driver of all who come to it; its URL."""
+        options = ["--master", self.url, "--conf", f"spark.connect.grpc.binding.port={port}"]
+        server = "org.apache.spark.sql.connect.service.SparkConnectServer"
+        command = ["spark-submit", *options, "--class", server]
+        self._run("server", command, "Spark Connect server started", memory="768m")
+        return f"sc://127.0.0.1:{port}"
+
     def _start(self, name: str, main: str, options: list[str], ready: str) -> None:
-        command = [
-            f"{self.environment['SPARK_HOME']}/bin/spark-class",
-            f"org.apache.spark.deploy.{main}",
-            "--host",
-            "127.0.0.1",
-            *options,
-        ]
+        daemon = ["spark-class", f"org.apache.spark.deploy.{main}", "--host", "127.0.0.1"]
+        self._run(name, [*daemon, *options], ready)
+
+    def _run(self, name: str, command: list[str], ready: str, memory: str | None = None) -> None:
+        program, *options = command
+        more = {} if memory is None else {"SPARK_DAEMON_MEMORY": memory}
         process = subprocess.Popen(
-            command,
-            env={**os.environ, **self.environment},
+            [f"{self.environment['SPARK_HOME']}/bin/{program}", *options],
+            env={**os.environ, **self.environment, **more},
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -128,6 +154,63 @@ class Cluster:
         for name in [*self.processes]:
             self.kill(name)
 
+    def worker_of(self, executor: Path) -> str:
+        """The worker that the executor with this working directory belongs to."""
+        return executor.relative_to(self.folder).parts[0]
+
+    @contextmanager
+    def stopped(self, workers: set[str]) -> Iterator[None]:
+        """While the block runs, these workers and their executors stand still."""
+        groups = [self.processes[name].pid for name in sorted(workers)]
+        for group in groups:
+            os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for group in groups:
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGCONT)
+
+    def in_a_join(self, driver: Driver, act: Callable[[str], None]) -> str | None:
+        """Call `act` with the name of a worker that has a task of a join, while it stands still;
+        returns the name, or None if there is no such task.
+
+        For whoever calls it until then: workers stand still most of the time, so that no join comes
+        to its end unseen. Raises OSError if the driver doesn't answer.
+        """
+        workers = {self._worker(one) for one in driver.executors()}
+        with self.stopped(workers):
+            # The driver hands out tasks to executors that stand still, too.
+            time.sleep(0.3 if workers else 0)
+            joining = driver.executors_with_tasks("Join")
+            found = self._worker(joining[0]) if joining else None
+            if found is not None:
+                act(found)
+        time.sleep(0.1)
+        return found
+
+    @contextmanager
+    def holding_python(self) -> Iterator[Callable[[], str | None]]:
+        """While the block runs, executors that start Python wait. What is yielded tells the name of
+        a worker of one that waits."""
+
+        def holder() -> str | None:
+            with suppress(FileNotFoundError):
+                place = self.held.read_text().strip()
+                return self.worker_of(Path(place)) if place else None
+            return None
+
+        self.hold.touch()
+        try:
+            yield holder
+        finally:
+            self.hold.unlink()
+            self.held.unlink(missing_ok=True)
+
+    def _worker(self, executor: str) -> str:
+        (folder,) = self.folder.glob(f"*/{executor}")
+        return self.worker_of(folder)
+
     @contextmanager
     def killing_a_worker(self, gate: Gate) -> Iterator[list[str]]:
         """While the block runs, a worker is killed as soon as one of its tasks is at the gate.
@@ -136,7 +219,7 @@ class Cluster:
 
         def kill() -> None:
             if place := gate.wait_for_task():
-                killed.append(Path(place).relative_to(self.folder).parts[0])
+                killed.append(self.worker_of(Path(place)))
                 self.kill(killed[0])
                 gate.open()
 
@@ -149,6 +232,64 @@ class Cluster:
             thread.join()
             for name in killed:
                 self.start_worker(name)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver of Spark that tells at a port of loopback what runs, as `environment` asks it to."""
+
+    port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        options = {"spark.ui.enabled": "true", "spark.ui.port": str(self.port)}
+        words = [f"--conf {name}={value}" for name, value in options.items()]
+        return {"PYSPARK_SUBMIT_ARGS": " ".join([*words, "pyspark-shell"])}
+
+    def executors(self) -> list[str]:
+        """The executors that have registered, each as APPLICATION/NUMBER."""
+        application = self._application()
+        found = self._told(f"/{application}/executors")
+        return [f"{application}/{one['id']}" for one in found if one["id"] != "driver"]
+
+    def executors_with_tasks(self, step: str) -> list[str]:
+        """Those that run a task of a query with this step in its plan."""
+        application = self._application()
+        jobs = {
+            job
+            for query in self._told(f"/{application}/sql")
+            if step in query["planDescription"]
+            for job in query["runningJobIds"]
+        }
+        stages = {
+            stage
+            for job in self._told(f"/{application}/jobs?status=running")
+            if job["jobId"] in jobs
+            for stage in job["stageIds"]
+        }
+        return [
+            f"{application}/{task['executorId']}"
+            for stage in self._told(f"/{application}/stages?status=active&details=true")
+            if stage["stageId"] in stages
+            for task in stage["tasks"].values()
+            if task["status"] == "RUNNING"
+        ]
+
+    def _application(self) -> str:
+        found = self._told("")
+        if not found:
+            raise ConnectionError("the driver isn't ready")
+        return str(found[0]["id"])
+
+    def _told(self, address: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}/api/v1/applications{address}"
+        with urlopen(url, timeout=30) as answer:
+            content = answer.read()
+        try:
+            return json.loads(content)
+        except ValueError:
+            # While it starts, it answers with a sentence.
+            raise ConnectionError("the driver isn't ready") from None
 
 
 @dataclass(frozen=True)
