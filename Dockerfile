@@ -84,8 +84,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM full AS spark
 USER 0
+# Java's package links its manual pages, into a folder that slim images are without.
 # hadolint ignore=DL3008
-RUN apt-get update \
+RUN mkdir -p /usr/share/man/man1 \
+    && apt-get update \
     && apt-get install --yes --no-install-recommends openjdk-17-jre-headless procps \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=spark-packages /opt/venv /opt/venv

@@ -25,7 +25,7 @@ from streamflow.operations import processes
 ROOT = Path(__file__).parents[2]
 PROJECT = "streamflow-stack-test"
 PATIENCE_SECONDS = 240
-DOWN = ("--profile", "backup", "down", "--volumes", "--remove-orphans")
+DOWN = ("--profile", "*", "down", "--volumes", "--remove-orphans")
 
 
 def run(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
