@@ -3,6 +3,7 @@ them at another location."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -182,6 +183,13 @@ def test_a_restore_that_fails_leaves_no_history_and_ends_well_the_next_time(
         assert done.unneeded.files > 0
 
 
+def numbered(columns: bytes, times: int) -> bytes:
+    """The columns with a number for each."""
+    return json.dumps(
+        [[*pair, number * times] for number, pair in enumerate(json.loads(columns), 1)]
+    ).encode()
+
+
 def test_a_file_of_another_kind_is_refused_and_nothing_is_left(
     source: Source, empty: Empty, tmp_path: Path
 ) -> None:
@@ -194,6 +202,8 @@ def test_a_file_of_another_kind_is_refused_and_nothing_is_left(
         "columns": {columns: b'[["a", "xml"]]'},
         "no pairs": {columns: b"[1]"},
         "without the time": {columns: b'[["machine_id", "text"], ["as_of", "text"]]'},
+        "numbers in another order": {columns: numbered(members[columns], -1)},
+        "numbers too large": {columns: numbered(members[columns], 10**6)},
         "no JSON": {columns: b"[" * 100_000},
         "another table's": {next(n for n in files if "/machines_" in n): members[other]},
     }

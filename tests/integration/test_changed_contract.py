@@ -171,7 +171,6 @@ def test_a_renamed_column_keeps_what_was_known_of_it(ready: Platform, load: Load
     assert "warmth" not in stored(ready, "readings")[0]
 
 
-@pytest.mark.history_in_postgres("columns keep their type there: test_iceberg_history.py")
 def test_whole_numbers_become_numbers_as_long_as_none_loses_a_digit(
     ready: Platform, load: Load
 ) -> None:

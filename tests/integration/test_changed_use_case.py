@@ -124,18 +124,7 @@ def features(ready: Platform) -> list[str]:
     return list(one.features_used)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(
-            one,
-            marks=[pytest.mark.history_in_postgres("columns keep their type there")]
-            if one == "a type is widened"
-            else [],
-        )
-        for one in CHANGES
-    ],
-)
+@pytest.mark.parametrize("change", CHANGES)
 def test_the_model_in_production_goes_on_whatever_changes(
     ready: Platform, tmp_path: Path, change: str
 ) -> None:
@@ -153,7 +142,6 @@ def test_the_model_in_production_goes_on_whatever_changes(
     assert answers(after) == before
 
 
-@pytest.mark.history_in_postgres("columns keep their type there: test_iceberg_history.py")
 def test_the_next_model_reads_the_new_definitions_and_a_rollback_the_old_ones(
     ready: Platform,
 ) -> None:
@@ -191,7 +179,6 @@ def test_what_is_not_recorded_any_more_stays_as_it_was_recorded_last(
     assert answers(after)["i000"][2]["readings_fv"].date() == FEBRUARY
 
 
-@pytest.mark.history_in_postgres("columns keep their type there: test_iceberg_history.py")
 def test_a_model_of_whole_numbers_is_told_no_others(ready: Platform, tmp_path: Path) -> None:
     after = shaped(ready, WIDER)
     rows = month(WIDER, 1)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests import event_case
-from tests.changing_case import ENTITIES, KEY, OUTCOMES, Column, Shape, month, shaped
+from tests.changing_case import ENTITIES, KEY, OUTCOMES, Shape, month, shaped
 from tests.columnar_history import plain
 from tests.engine_story import (
     FEBRUARY,
@@ -379,13 +379,3 @@ def test_events_are_refused_and_nothing_of_their_month_is_there(
         ingest(stopping, folder, JANUARY, day(0), NOW, "ann")
     assert refused.value.next == "Use STREAMFLOW_HISTORY=postgres with this use case."
     assert recorded_ingestions(other.database, stopping.use_case) == []
-
-
-def test_whole_numbers_stay_whole_numbers(other: Platform, tmp_path: Path) -> None:
-    told = Story(shaped(other, LATE), tmp_path / "files")
-    told.load(month(LATE, 1), 0, JANUARY)
-    told.becomes(LATE)
-    wide = LATE.with_column(ENTITIES, "age", Column("Float64"))
-    with pytest.raises(InvalidSettings, match="keep their type"):
-        told.becomes(wide)
-    assert isinstance(assembled(shaped(other, LATE), [JANUARY], day(0)), Assembled)

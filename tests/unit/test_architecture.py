@@ -55,7 +55,7 @@ ALLOWED = {
 EXTENDING_ICEBERG = (
     "copied_history",
     *("catalog", "compacting", "data_files", "forgotten_rows", "moving", "object_store"),
-    *("rewriting", "tables", "unneeded_files"),
+    *("rewriting", "tables", "unneeded_files", "widening"),
 )
 MOST_MODULES, MOST_TOP_MODULES = 18, 14
 HEAVY = (

@@ -13,6 +13,7 @@ from typing import Literal
 from streamflow.errors import InvalidSettings
 from streamflow.history.events.recorded_aggregations import require_same_aggregations
 from streamflow.history.history_table import create_history_table, existing_columns, history_table
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.validation import POSTGRES_TYPES, column_types
 from streamflow.postgres.database import Database
 from streamflow.postgres.migrations import migrate
@@ -96,12 +97,16 @@ def planned_changes(database: Database, use_case: UseCase, table: Table) -> list
 def follow_contract(database: Database, use_case: UseCase, table: Table) -> list[HistoryChange]:
     """Create the table's history, or bring it to its contract; returns what changed.
 
-    Within a transaction that holds the lock of ingestions. Raises InvalidSettings; see
-    `planned_changes`.
+    Within a transaction that holds the lock of ingestions. Raises InvalidSettings, see
+    `planned_changes`; FeatureStoreUnavailable.
     """
     create_history_table(database, use_case, table)
     changes = planned_changes(database, use_case, table)
     for change in changes:
+        if change.kind == "widened" and isinstance(database, IcebergSession):
+            from streamflow.history.iceberg.widening import widen
+
+            widen(database, use_case.name, change.history, change.column_name, change.type)
         database.execute(
             "change_history",
             use_case=use_case.name,

@@ -106,7 +106,7 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
             row["name"] for row in own_snapshot.database.rows("own_schemas", history=history)
         ]
         newest = own_snapshot.database.row("newest_migration")
-        of_history, without = _history_files(own_snapshot.database, history)
+        of_history, without = _history_files(own_snapshot.database, schemas)
         manifest = Manifest(
             format=1,
             version=__version__,
@@ -131,13 +131,20 @@ def _write_backup(settings: Settings, file: Path, now: datetime, progress: Progr
         return _write(file, manifest, [*members, *of_history], progress)
 
 
-def _history_files(database: Database, history: str) -> tuple[Members, list[tuple[str, str]]]:
-    """The members with a history in Apache Iceberg, and the views that PostgreSQL has of it."""
-    if history_location(database, history) is None:
-        return [], []
-    found = database.rows("iceberg_tables", use_case=history)
-    views = [(history, row["table_name"]) for row in found]
-    return backed_up.members(database, history), views
+def _history_files(
+    database: Database, use_cases: Sequence[str]
+) -> tuple[Members, list[tuple[str, str]]]:
+    """The members with the histories in Apache Iceberg, and the views that PostgreSQL has of them;
+    a schema that is no use case's has none."""
+    members: Members = []
+    views = []
+    for use_case in use_cases:
+        if history_location(database, use_case) is None:
+            continue
+        members += backed_up.members(database, use_case)
+        found = database.rows("iceberg_tables", use_case=use_case)
+        views += [(use_case, row["table_name"]) for row in found]
+    return members, views
 
 
 def _require_free(file: Path) -> None:

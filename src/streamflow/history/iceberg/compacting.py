@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFile
 
 from streamflow.history.iceberg.data_files import data_files
-from streamflow.history.iceberg.rewriting import in_one_file, month_of, replace_files
+from streamflow.history.iceberg.rewriting import in_one_file, month_of, replace_files, rows_of
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.iceberg.tables import require_place
 from streamflow.history.iceberg.unneeded_files import unneeded_snapshots
@@ -81,7 +81,10 @@ def _compact(
     before = data_files(table)
     groups = small_files(before)
     expired = unneeded_snapshots(table.metadata, replaced_before)
-    written = (in_one_file(session, table, key, group, "compacted") for group in groups)
+    written = (
+        in_one_file(session, table, key, month_of(group[0]), rows_of(table, group), "compacted")
+        for group in groups
+    )
     new = [file for file in written if file is not None]
     old = [file for group in groups for file in group]
     if old or expired:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,11 @@ Read = Callable[[], Iterable[bytes]]
 
 @dataclass(frozen=True)
 class HistoryFiles:
-    """A history's columns with PostgreSQL's types, in the order of their numbers in the files, and
-    what reads each of its files in parts."""
+    """A history's columns with PostgreSQL's types, in the order of their numbers in the files,
+    these numbers, and what reads each of its files in parts."""
 
     columns: Mapping[str, str]
+    numbers: Sequence[int]
     files: list[Read]
 
 
@@ -46,10 +47,9 @@ def history_files(database: Database, use_case: str) -> dict[str, HistoryFiles]:
     for row in database.rows("iceberg_tables", use_case=use_case):
         table = catalog.load_table((use_case, row["table_name"]))
         fields = sorted(table.schema().fields, key=lambda field: field.field_id)
-        # No column is ever taken away, so that a new table gives them the same numbers.
-        assert [field.field_id for field in fields] == [*range(1, len(fields) + 1)]
         found[row["table_name"]] = HistoryFiles(
             {field.name: POSTGRES_TYPES[str(field.field_type)] for field in fields},
+            [field.field_id for field in fields],
             [_reader(table, file.file_path) for file in data_files(table)],
         )
     return found
@@ -73,8 +73,7 @@ def create_from_files(
         catalog.require_free(use_case, history, location)
     yield "add_iceberg_location", {"use_case": use_case, "location": location}
     for history, copied in histories.items():
-        catalog.create_history(use_case, history, location, copied.columns)
-        table = catalog.load_table((use_case, history))
+        table = _create(catalog, use_case, history, location, copied)
         files = [_written(table, read, written) for read in copied.files]
         if files:
             with table.transaction() as changed, changed.update_snapshot().fast_append() as new:
@@ -85,6 +84,27 @@ def create_from_files(
         yield "add_iceberg_table", {**named, "metadata": table.metadata_location}
         columns = json.dumps([*copied.columns.items()])
         yield "create_history_elsewhere", {**named, "columns": columns}
+
+
+def _create(
+    catalog: Catalog, use_case: str, history: str, location: str, copied: HistoryFiles
+) -> Table:
+    """Create the table, whose columns have the numbers that they have in the files.
+
+    A new table numbers its columns from 1, without a gap. A column that became one of another type
+    has left one: there is a column in its place for a moment.
+    """
+    named = dict(zip(copied.numbers, copied.columns.items(), strict=True))
+    gaps = {number: str(uuid.uuid4()) for number in {*range(1, max(named))} - {*named}}
+    placed = (
+        named.get(number, (gaps.get(number, ""), "text")) for number in range(1, max(named) + 1)
+    )
+    catalog.create_history(use_case, history, location, dict(placed))
+    if gaps:
+        with catalog.load_table((use_case, history)).update_schema() as schema:
+            for name in gaps.values():
+                schema.delete_column(name)
+    return catalog.load_table((use_case, history))
 
 
 class _Uncommitted(Catalog):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from streamflow.columnar.literals import literal, rendered
 from streamflow.history.forgotten.salted_hash import pads
 from streamflow.history.iceberg.data_files import data_files
-from streamflow.history.iceberg.rewriting import in_one_file, replace_files, rows_of
+from streamflow.history.iceberg.rewriting import in_one_file, month_of, replace_files, rows_of
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.postgres.queries import identifier, quoted, subquery
 
@@ -37,7 +37,8 @@ def forget_rows_of_files(
                 name = f"{use_case}.{row['table_name']}"
                 of_entity[name] = of_entity.get(name, 0) + rows
             old.append(file)
-            left = in_one_file(session, table, key, [file], "without", f"NOT ({theirs})")
+            others = rows_of(table, [file], f"NOT ({theirs})")
+            left = in_one_file(session, table, key, month_of(file), others, "without")
             if left is not None:
                 new.append(left)
         current = table.current_snapshot()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -31,20 +31,14 @@ def rows_of(table: Table, files: Iterable[DataFile], condition: str = "true") ->
 
 
 def in_one_file(
-    session: IcebergSession,
-    table: Table,
-    key: str,
-    files: Sequence[DataFile],
-    name: str,
-    condition: str = "true",
+    session: IcebergSession, table: Table, key: str, as_of: date, rows: str, name: str
 ) -> DataFile | None:
-    """Write the rows of files of one month to a new one, in order, and read them back; None if
-    there are none. It is part of no table yet, and is removed if the transaction fails.
+    """Write the rows of a query, which are of one month, to a new file, in order, and read them
+    back; None if there are none. It is part of no table yet, and is removed if the transaction
+    fails.
 
     Raises OSError, FeatureStoreUnavailable.
     """
-    as_of = month_of(files[0])
-    rows = rows_of(table, files, condition)
     order = f"{quoted(key)}, recorded_at, ingestion_id"
     with session.cursor() as cursor:
         found = cursor.sql(f"{rows} ORDER BY {order}")

@@ -94,9 +94,11 @@ class IcebergSession(Session):
         if name in ("create_history", "change_history"):
             from streamflow.history.iceberg import tables
 
-            change = tables.create if name == "create_history" else tables.change
             with self._files("written to", _MAKE_ROOM):
-                change(self._database, self.catalog, self.location, **values)
+                if name == "create_history":
+                    tables.create(self._database, self.catalog, self.location, **values)
+                else:
+                    tables.change(self._database, self.catalog, **values)
             return self._database.execute("nothing")
         if name == "create_events":
             raise InvalidSettings(

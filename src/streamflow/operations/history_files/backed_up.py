@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = "columns.json"
 _LARGEST_COLUMNS_BYTES = 1 << 20
+# Of a column in the files, as large as no history has them.
+_LARGEST_NUMBER = 100_000
 # Each history has these, beside its key.
 _OWN_COLUMNS = {
     "as_of": "date",
@@ -43,11 +45,19 @@ def members(database: Database, use_case: str) -> list[tuple[str, ReadMember]]:
     found: list[tuple[str, ReadMember]] = []
     for history, copied in histories.items():
         place = f"{HISTORY}{use_case}/{history}/"
-        columns = json.dumps([*copied.columns.items()]).encode()
+        columns = json.dumps(_listed(copied)).encode()
         found.append((place + _COLUMNS, partial(_once, columns)))
         for number, read in enumerate(copied.files):
             found.append((f"{place}{number:06}.parquet", partial(_readable, read)))
     return found
+
+
+def _listed(copied: HistoryFiles) -> list[tuple[str, str] | tuple[str, str, int]]:
+    """Names and types; with numbers only where they have gaps, which older programs don't know."""
+    if [*copied.numbers] == [*range(1, len(copied.columns) + 1)]:
+        return [*copied.columns.items()]
+    pairs = zip(copied.columns.items(), copied.numbers, strict=True)
+    return [(name, kind, number) for (name, kind), number in pairs]
 
 
 def _once(content: bytes) -> Iterator[bytes]:
@@ -140,10 +150,13 @@ def _copied(backup: Archive, names: Sequence[str]) -> HistoryFiles:
     if size > _LARGEST_COLUMNS_BYTES:
         raise ValueError(f"{shown(listed)} is too large")
     # Unlike json.loads it refuses what is nested too deeply.
-    pairs = TypeAdapter(list[tuple[str, str]]).validate_json(b"".join(backup.content(listed)))
-    columns, kinds = dict(pairs), {*ICEBERG_TYPES}
-    own = _OWN_COLUMNS.items() <= columns.items() and len(columns) == len(pairs)
-    if not own or not kinds >= {*columns.values()}:
+    shape = TypeAdapter(list[tuple[str, str]] | list[tuple[str, str, int]])
+    found = shape.validate_json(b"".join(backup.content(listed)))
+    columns, kinds = {one[0]: one[1] for one in found}, {*ICEBERG_TYPES}
+    numbers = [int(one[2]) if len(one) == 3 else place for place, one in enumerate(found, 1)]
+    own = _OWN_COLUMNS.items() <= columns.items() and len(columns) == len(found)
+    ordered = numbers == sorted({*numbers} & {*range(1, _LARGEST_NUMBER)})
+    if not own or not ordered or not kinds >= {*columns.values()}:
         raise ValueError(f"{shown(listed)} names columns that can't be")
     files = [partial(backup.content, name) for name in names if name != listed]
-    return HistoryFiles(columns, [*files])
+    return HistoryFiles(columns, numbers, [*files])
