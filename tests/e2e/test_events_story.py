@@ -18,10 +18,6 @@ from tests.e2e.serve import serving
 
 from streamflow.settings import Settings
 
-pytestmark = pytest.mark.history_in_postgres(
-    "tables of events are refused there: test_iceberg_history.py"
-)
-
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 MACHINES = 60
 LATE = ("m-007", datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC), 400.0, "fire")
@@ -113,6 +109,8 @@ def test_from_files_of_events_to_a_prediction_and_the_same_model_after_late_ones
         "STREAMFLOW_HOME": str(tmp_path / "another home"),
         "STREAMFLOW_DATABASE_URL": new_database(),
     }
+    if settings.history != "postgres":
+        elsewhere["STREAMFLOW_HISTORY"] = f"file://{tmp_path}/another place"
     answer("restore", backup, **elsewhere)
     assert training_set("restored", **elsewhere) == now
     again = ("ingest", str(tmp_path / f"{MARCH}"), "--as-of", f"{MARCH}")

@@ -13,10 +13,6 @@ from tests.e2e import forked
 
 from streamflow.settings import Settings
 
-pytestmark = pytest.mark.history_in_postgres(
-    "tables of events are refused there: test_iceberg_history.py"
-)
-
 JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 MACHINES = 120
 IN_SPITE_OF = ("--override", "quality", "--override", "calibration")

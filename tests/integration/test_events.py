@@ -46,10 +46,6 @@ from streamflow.use_case import (
     UseCase,
 )
 
-pytestmark = pytest.mark.history_in_postgres(
-    "tables of events are refused there: test_iceberg_history.py"
-)
-
 JANUARY, FEBRUARY, MARCH = date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31)
 FIRST = datetime(2024, 4, 10, 6, tzinfo=UTC)
 NOW = datetime(2025, 9, 1, 12, tzinfo=UTC)

@@ -370,12 +370,21 @@ def test_an_error_of_another_file_isnt_taken_for_one_of_history(other: Platform)
         raise FileNotFoundError("a list")
 
 
-def test_events_are_refused_and_nothing_of_their_month_is_there(
-    other: Platform, tmp_path: Path
-) -> None:
-    stopping = replace(other, use_case=event_case.use_case)
-    folder = event_case.write(tmp_path / "events", JANUARY, event_case.stops(JANUARY, 9), 9)
-    with pytest.raises(InvalidSettings, match="'stops_events' has events") as refused:
-        ingest(stopping, folder, JANUARY, day(0), NOW, "ann")
-    assert refused.value.next == "Use STREAMFLOW_HISTORY=postgres with this use case."
-    assert recorded_ingestions(other.database, stopping.use_case) == []
+def test_events_stay_in_postgresql_and_their_features_move(ready: Platform, tmp_path: Path) -> None:
+    stopping = replace(ready, use_case=event_case.use_case)
+    for number, as_of in enumerate((JANUARY, FEBRUARY)):
+        events = event_case.stops(as_of, 9)
+        folder = event_case.write(tmp_path / f"{as_of}", as_of, events, 9)
+        ingest(stopping, folder, as_of, day(number), NOW, "ann")
+    query = "SELECT * FROM stopping.stops_history ORDER BY as_of, machine_id"
+    before = execute(stopping.database, query).fetchall()
+    location = f"file://{tmp_path}/history"
+    assert "stops_events" not in {one.history for one in move_history(stopping, location).tables}
+    with in_iceberg(ready.database.url, tmp_path / "home", location) as other:
+        there = replace(other, use_case=event_case.use_case)
+        assert execute(there.database, query).fetchall() == before
+        # An event of February that comes with the file again corrects its row.
+        late = event_case.write(tmp_path / "late", FEBRUARY, [*events, *events[:1]], 9)
+        done = ingest(there, late, FEBRUARY, day(2), NOW, "ann")
+        assert done.tables["stops"].added == 1
+        assert len(execute(there.database, query).fetchall()) == len(before) + 1

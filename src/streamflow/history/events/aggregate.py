@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -10,13 +9,20 @@ from pathlib import Path
 from streamflow.hashes import Sha256
 from streamflow.history.append import IngestedTable, Ingestion, append
 from streamflow.history.as_of import event_timestamp
-from streamflow.history.events.events_table import event_columns, events_name, events_of
+from streamflow.history.events.events_table import (
+    database_of_events,
+    event_columns,
+    events_name,
+    events_of,
+)
 from streamflow.history.events.recorded_aggregations import aggregations_as_text
 from streamflow.history.events.stage_events import AddedEvents
 from streamflow.history.history_table import content_columns, content_definitions
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.ingestions import recorded_ingestions
 from streamflow.history.recorded_columns import RecordedColumns
 from streamflow.history.staging import staging_table
+from streamflow.history.validation import POSTGRES_TYPES, column_types
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, columns, identifier, literal, subquery
@@ -123,34 +129,45 @@ def _stage(
 ) -> None:
     """The month's features of all its entities in the table's staging table."""
     use_case, events = ingestion.use_case, events_of(table)
-    known_events = known_rows(database, use_case, events_name(table), FOR_EVER)
-    names = {"staging": staging_table(table.name), "key": identifier(use_case.join_key)}
-    database.execute(
-        "create_staging", {**names, "definitions": content_definitions(use_case, table)}
-    )
-    database.execute(
-        "aggregate",
+    with_events = database_of_events(database)
+    aggregates, values = _aggregates(with_events, use_case, table, as_of)
+    key = identifier(use_case.join_key)
+    aggregated = with_events.render(
+        "aggregated",
         {
-            **names,
-            **_aggregates(database, use_case, table, as_of),
-            "names": columns(content_columns(use_case, table)),
+            "key": key,
+            "aggregates": aggregates,
             "time": identifier(events.time),
-            "entities": entities,
-            "known_events": known_events,
+            "known_events": known_rows(with_events, use_case, events_name(table), FOR_EVER),
         },
-        as_of=as_of,
         start=_start(as_of, longest_window(events)),
         until=event_timestamp(as_of),
         recorded_at=ingestion.recorded_at,
     )
+    names = {
+        "staging": staging_table(table.name),
+        "key": key,
+        "values": values,
+        "names": columns(content_columns(use_case, table)),
+        "entities": entities,
+    }
+    definitions = content_definitions(use_case, table)
+    database.execute("create_staging", {**names, "definitions": definitions})
+    if isinstance(database, IcebergSession):
+        from streamflow.history.iceberg.staged_features import stage_features
+
+        types = {name: POSTGRES_TYPES[kind] for name, kind in column_types(table).items()}
+        stage_features(database, aggregated, {**types, use_case.join_key: "text"}, names, as_of)
+    else:
+        in_query = {**names, "aggregated": subquery(f"({aggregated})")}
+        database.execute("aggregate", in_query, as_of=as_of)
     database.execute("analyze_staging", names)
 
 
 def _aggregates(
     database: Database, use_case: UseCase, table: Table, as_of: date
-) -> Mapping[str, Composable]:
-    """The SQL of the features (`aggregates`), and of their values if there was no event
-    (`values`)."""
+) -> tuple[Composable, Composable]:
+    """The SQL of the features, and of their values if there was no event."""
     events, parts, values = events_of(table), list[str](), list[str]()
     order = _order(database, table)
     for name in content_columns(use_case, table):
@@ -173,7 +190,7 @@ def _aggregates(
         parts.append(database.render("named_aggregate", {**feature, "aggregate": subquery(sql)}))
         none = "value_or_null" if isinstance(aggregation, Mean | DaysSince) else "value_or_zero"
         values.append(database.render(none, feature))
-    return {"aggregates": subquery(", ".join(parts)), "values": subquery(", ".join(values))}
+    return subquery(", ".join(parts)), subquery(", ".join(values))
 
 
 def _order(database: Database, table: Table) -> Composable:

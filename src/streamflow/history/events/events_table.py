@@ -1,4 +1,7 @@
-"""The table in PostgreSQL with the events of a source table. It is append-only and has no key."""
+"""The table in PostgreSQL with the events of a source table. It is append-only and has no key.
+
+It is there wherever the histories of features are that are made of it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,16 @@ from dataclasses import replace
 from streamflow.errors import InvalidSettings
 from streamflow.history.files.written_time import TIME, TIME_OR_UTC
 from streamflow.history.history_table import create_history_table
+from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.validation import EVENT_TYPES, column_types
 from streamflow.postgres.database import Database
 from streamflow.postgres.queries import Composable, identifier
 from streamflow.use_case import Events, Table, UseCase
+
+
+def database_of_events(database: Database) -> Database:
+    """PostgreSQL, in the same transactions, also where rows of history are elsewhere."""
+    return database.in_postgres if isinstance(database, IcebergSession) else database
 
 
 def events_of(table: Table) -> Events:

@@ -11,6 +11,7 @@ from streamflow.entity_id import LONGEST, PATTERN, RULE
 from streamflow.history.append import Ingestion
 from streamflow.history.as_of import event_timestamp
 from streamflow.history.events.events_table import (
+    database_of_events,
     event_columns,
     event_kinds,
     event_rows,
@@ -56,6 +57,7 @@ def stage_events(
     which month they are of, those up to `until`.
     Returns how many rows are of persons who were forgotten: those are left out.
     """
+    database = database_of_events(database)
     rows, names = event_rows(table), _names(database, use_case, table)
     database.execute("create_staging", {**names, "definitions": definitions(event_columns(table))})
     # A month in which nothing happened has a header and no row.
@@ -83,7 +85,9 @@ def stage_events(
 def add_events(database: Database, ingestion: Ingestion, table: Table) -> AddedEvents:
     """Append the staged events that are new; of events alike in all columns, as many as there are
     more than are known."""
+    database = database_of_events(database)
     names = _names(database, ingestion.use_case, table)
+    database.execute("begin_appending")
     added = database.execute(
         "add_events",
         names,

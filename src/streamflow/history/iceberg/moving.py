@@ -39,20 +39,14 @@ def move(
     """Write all rows of the use case's histories to tables of Iceberg below `location`, put views
     in place of PostgreSQL's tables, and drop those; all of them or none. Nothing if it was done.
 
-    Raises InvalidSettings if there is no history, it is in another location already, or it has
-    tables of events; OSError, NotPermitted, DatabaseUnavailable.
+    Tables of events stay in PostgreSQL. Raises InvalidSettings if there is no history, or it is in
+    another location already; OSError, NotPermitted, DatabaseUnavailable.
     """
     catalog = Catalog(database)
     with transaction_with_files(database) as written:
         database.execute("lock_ingestion", use_case=use_case)
         require_location(database, use_case, location)
         found = database.rows("histories_here", use_case=use_case)
-        if any(row["table_name"].endswith("_events") for row in found):
-            raise InvalidSettings(
-                f"{use_case!r} has tables of events, which history in Apache Iceberg can't have "
-                "yet.",
-                "Leave its history in PostgreSQL.",
-            )
         if not found and not database.rows("iceberg_tables", use_case=use_case):
             raise InvalidSettings(
                 f"There is no history of {use_case!r} yet.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from streamflow.columnar.literals import rendered
 from streamflow.columnar.session import READS_HISTORY, HistoryView, Session
-from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
+from streamflow.errors import FeatureStoreUnavailable
 from streamflow.history.iceberg.brought_rows import BROUGHT, bring, query_of
 from streamflow.history.iceberg.staged_queries import (
     COPIED,
@@ -84,8 +84,8 @@ class IcebergSession(Session):
     def execute(
         self, name: str, identifiers: Identifiers | None = None, /, **values: object
     ) -> Cursor:
-        """Run the named query where its rows are. Raises InvalidSettings for tables of events, and
-        for a history that is in PostgreSQL."""
+        """Run the named query where its rows are. Raises InvalidSettings for a history that is in
+        PostgreSQL."""
         if name in UNNEEDED:
             return self._database.execute("nothing")
         if name in STAGED_WRITES:
@@ -100,12 +100,6 @@ class IcebergSession(Session):
                 else:
                     tables.change(self._database, self.catalog, **values)
             return self._database.execute("nothing")
-        if name == "create_events":
-            raise InvalidSettings(
-                f"Table {values['events']!r} has events, which history in Apache Iceberg can't "
-                "have yet.",
-                "Use STREAMFLOW_HISTORY=postgres with this use case.",
-            )
         if name in COPIED:
             self._copy_rows(name, identifiers, values)
             return self._database.execute("nothing")
@@ -134,6 +128,11 @@ class IcebergSession(Session):
             state = self._database.row("iceberg_state", use_case=use_case)["state"]
             super().refresh(use_case)
             self._states[use_case] = state
+
+    @property
+    def in_postgres(self) -> Database:
+        """The database alone, in the same transactions, for what is staged and stored there."""
+        return self._database
 
     def stage_batch(self, table: str, batch: pa.RecordBatch) -> None:
         """Add a batch to a table that `create_staging` made, by the names of its columns."""

@@ -135,12 +135,13 @@ SELECT 0, {key}, {values}
 FROM (
     SELECT DISTINCT {key} FROM {entities} AS entities WHERE as_of = %(as_of)s
 ) AS entities
-LEFT JOIN (
-    SELECT {key}, {aggregates}
-    FROM {known_events} AS events
-    WHERE {time} >= %(start)s AND {time} <= %(until)s AND recorded_at <= %(recorded_at)s
-    GROUP BY {key}
-) AS aggregated USING ({key})
+LEFT JOIN {aggregated} AS aggregated USING ({key})
+
+-- name: aggregated
+SELECT {key}, {aggregates}
+FROM {known_events} AS events
+WHERE {time} >= %(start)s AND {time} <= %(until)s AND recorded_at <= %(recorded_at)s
+GROUP BY {key}
 
 -- name: drop_staged
 DROP TABLE IF EXISTS {staging}, {latest}, {gone}
@@ -185,6 +186,9 @@ CREATE TEMPORARY TABLE {staging} (line bigint NOT NULL, {key} text {definitions}
 
 -- name: copy_staging
 COPY {staging} FROM STDIN WITH (FORMAT csv)
+
+-- name: copy_query
+COPY ({query}) TO STDOUT (FORMAT csv, HEADER)
 
 -- name: analyze_staging
 ANALYZE {staging}
@@ -760,8 +764,7 @@ CREATE INDEX ON {table} ({key})
 SELECT relname AS table_name
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE nspname = %(use_case)s AND relkind = 'r'
-  AND (right(relname, 8) = '_history' OR right(relname, 7) = '_events')
+WHERE nspname = %(use_case)s AND relkind = 'r' AND right(relname, 8) = '_history'
 ORDER BY relname
 
 -- name: months_of_history
