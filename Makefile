@@ -10,7 +10,8 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 # with a file of few long ones while one process waits.
 IN_TWO = $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# What `make test-engines` runs: all that reads or writes history.
+# What `make test-engines` runs: all that reads or writes history. Most of tests/e2e is slow, and
+# runs with STREAMFLOW_SLOW_TESTS=1.
 ENGINE_TESTS ?= tests/e2e tests/integration
 
 .PHONY: docs demo test test-all test-plain-http test-engines test-browser test-spark pictures check bench lock env images images-spark stack stack-test
