@@ -19,7 +19,7 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import AwareDatetime, Field
 
 from feast_duckdb.job import Connection, DuckDBRetrievalJob
-from feast_duckdb.point_in_time import point_in_time_query, timestamp
+from feast_duckdb.point_in_time import newest_of_each, point_in_time_query, timestamp
 from feast_known.conditions import known_conditions, with_source
 from feast_known.names import quoted
 from feast_known.view_query import view_query
@@ -38,7 +38,8 @@ class DuckDBOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
 
     With `known_at`, which needs a time zone, rows created later are left out. `conditions` has, by
     the name of a source, a condition in SQL for its rows, named `known`: those that don't meet it
-    are left out.
+    are left out. `unique_rows` says that no two rows of a source are equal in their keys, event
+    time and created time, as where these are a primary key: joins for one moment are faster then.
     """
 
     type: Literal["feast_duckdb.DuckDBOfflineStore", "feast_duckdb.offline.DuckDBOfflineStore"]
@@ -46,6 +47,7 @@ class DuckDBOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     db_schema: str | None = None
     known_at: AwareDatetime | None = None
     conditions: dict[str, str] = Field(default_factory=dict)
+    unique_rows: bool = False
     connection: Any = Field(default=None, exclude=True)
 
 
@@ -96,6 +98,7 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
             time,
             [view_query(one, full_feature_names) for one in contexts],
             moment,
+            config.offline_store.unique_rows,
         )
         return DuckDBRetrievalJob(
             connection,
@@ -124,13 +127,13 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
         """The newest row of each entity in a window of event time, for materialization."""
         created = [created_timestamp_column] if created_timestamp_column else []
         names = [*join_key_columns, *feature_name_columns, timestamp_field, *created]
-        order = ", ".join(f"{quoted(name)} DESC" for name in [timestamp_field, *created])
-        keys = ", ".join(map(quoted, join_key_columns))
+        newest = newest_of_each(
+            [*map(quoted, join_key_columns)], [*map(quoted, [timestamp_field, *created])]
+        )
         query = (
             f"SELECT {', '.join(map(quoted, names))} "
             f"FROM {known_rows(config, data_source)} AS given "
-            f"WHERE {_window(timestamp_field, start_date, end_date)} QUALIFY row_number() OVER "
-            f"({f'PARTITION BY {keys} ' if keys else ''}ORDER BY {order}) = 1"
+            f"WHERE {_window(timestamp_field, start_date, end_date)} {newest}"
         )
         return DuckDBRetrievalJob(_connection(config), query)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from feast_known.names import quoted
 from feast_known.view_query import ViewQuery
+
+_ENTITY_ROWS = quoted("entity rows")
 
 
 def point_in_time_query(
@@ -15,36 +17,17 @@ def point_in_time_query(
     event_timestamp: str,
     views: Sequence[ViewQuery],
     moment: datetime | None = None,
+    unique_rows: bool = False,
 ) -> str:
     """SQL of the `columns` of `entity_rows`, each row with the views' features as of its event
     timestamp: of each view its row before that is the newest, by event time and created time.
 
-    `moment` is that of all rows, where it is known: rows after it aren't read then.
+    `moment` is that of all rows, where it is known: rows after it aren't read then. With
+    `unique_rows`, no two rows of a view are equal in its keys, event time and created time.
     """
-    parts = [f'"entity rows" AS (SELECT * FROM {entity_rows})']
-    selected = [f'"entity rows".{quoted(name)}' for name in columns]
-    joins = []
-    time = f'"entity rows".{quoted(event_timestamp)}::timestamptz'
-    for number, view in enumerate(views):
-        alias = quoted(f"view {number}")
-        if moment is None or not view.keys:
-            parts.append(f"{alias} AS ({_rows(view, moment)})")
-        else:
-            names = (quoted(f"{name} {number}") for name in ("rows", "keys"))
-            parts += _of_moment_first(view, moment, alias, *names)
-        meets = _same_keys(view, alias, '"entity rows"')
-        # One pair of times: rows of one event time are told apart by their created time.
-        meets.append(f"ROW({time}, 'infinity'::timestamptz) >= {alias}.times")
-        joins.append(f"ASOF LEFT JOIN {alias} ON {' AND '.join(meets)}")
-        for place, name in enumerate(view.features):
-            value = f"{alias}.f{place}"
-            if moment is None and view.ttl_seconds:
-                oldest = f"{time} - {_seconds(view.ttl_seconds)}"
-                value = f"CASE WHEN {alias}.event_timestamp >= {oldest} THEN {value} END"
-            selected.append(f"{value} AS {quoted(name)}")
-    return (
-        f'WITH {", ".join(parts)} SELECT {", ".join(selected)} FROM "entity rows" {" ".join(joins)}'
-    )
+    if moment is None:
+        return _of_many_moments(entity_rows, columns, event_timestamp, views)
+    return _of_one_moment(entity_rows, columns, views, moment, unique_rows)
 
 
 def timestamp(moment: datetime) -> str:
@@ -52,31 +35,126 @@ def timestamp(moment: datetime) -> str:
     return f"'{moment.astimezone(UTC).isoformat(sep=' ')}'::timestamptz"
 
 
-def _of_moment_first(
-    view: ViewQuery, moment: datetime, alias: str, rows: str, keys: str
-) -> list[str]:
-    """The view's rows of the moment itself; those before it only of the keys that lack one.
+def newest_of_each(keys: Sequence[str], times: Sequence[str]) -> str:
+    """The end of a query that keeps, of the rows with the same keys, the one with the last times:
+    no row comes after it. A row without a time comes before all others.
 
-    Nearly all entities have a row at the end of a month, and a join of the rows of one month takes
-    as long however many there are before it.
+    By the number of the row, DuckDB would plan `arg_max`, which makes 0.0 of -0.0.
     """
-    at, before = (_rows(view, moment, operator) for operator in ("=", "<"))
-    lacks = " AND ".join(_same_keys(view, "one", '"entity rows"'))
-    earlier = " AND ".join(_same_keys(view, "one", "earlier"))
-    return [
-        f"{rows} AS ({at})",
-        f'{keys} AS (SELECT * FROM "entity rows" '
-        f"WHERE NOT EXISTS (SELECT 1 FROM {rows} AS one WHERE {lacks}))",
-        f"{alias} AS (SELECT * FROM {rows} UNION ALL SELECT * FROM ({before}) AS earlier "
-        f"WHERE EXISTS (SELECT 1 FROM {keys} AS one WHERE {earlier}))",
-    ]
+    partition = f"PARTITION BY {', '.join(keys)} " if keys else ""
+    order = ", ".join(f"{time} NULLS FIRST" for time in times)
+    return f"QUALIFY lead(true) OVER ({partition}ORDER BY {order}) IS NULL"
+
+
+def _of_many_moments(
+    entity_rows: str, columns: Sequence[str], event_timestamp: str, views: Sequence[ViewQuery]
+) -> str:
+    parts = [f"{_ENTITY_ROWS} AS (SELECT * FROM {entity_rows})"]
+    selected = [f"{_ENTITY_ROWS}.{quoted(name)}" for name in columns]
+    joins = []
+    time = f"{_ENTITY_ROWS}.{quoted(event_timestamp)}::timestamptz"
+    for number, view in enumerate(views):
+        alias = _named("view", number)
+        parts.append(f"{alias} AS ({_rows(view)})")
+        meets = _same_keys(view, alias, _ENTITY_ROWS)
+        # One pair of times: rows of one event time are told apart by their created time.
+        meets.append(f"ROW({time}, 'infinity'::timestamptz) >= {alias}.times")
+        joins.append(f"ASOF LEFT JOIN {alias} ON {' AND '.join(meets)}")
+        for place, name in enumerate(view.features):
+            value = f"{alias}.f{place}"
+            if view.ttl_seconds:
+                oldest = f"{time} - {_seconds(view.ttl_seconds)}"
+                value = f"CASE WHEN {alias}.event_timestamp >= {oldest} THEN {value} END"
+            selected.append(f"{value} AS {quoted(name)}")
+    query = f"SELECT {', '.join(selected)} FROM {_ENTITY_ROWS} {' '.join(joins)}"
+    return f"WITH {', '.join(parts)} {query}"
+
+
+def _of_one_moment(
+    entity_rows: str,
+    columns: Sequence[str],
+    views: Sequence[ViewQuery],
+    moment: datetime,
+    unique_rows: bool,
+) -> str:
+    """The rows of the moment itself are joined by their keys, without the sort of an ASOF join:
+    nearly all entities have one there. Rows before it are read for the keys that lack one."""
+    parts = [f"{_ENTITY_ROWS} AS (SELECT * FROM {entity_rows})"]
+    names = {name: f"c{place}" for place, name in enumerate(columns)}
+    # By number: no name that is given can be that of a feature, or one of ours.
+    kept = [f"{_ENTITY_ROWS}.{quoted(name)} AS {ours}" for name, ours in names.items()]
+    selected = [f"joined.{ours} AS {quoted(name)}" for name, ours in names.items()]
+    of_moment, before, earlier = [], [], []
+    for number, view in enumerate(views):
+        newest, older = _named("newest", number), _named("before", number)
+        parts += _newest_of_moment(view, number, moment, unique_rows)
+        meets = " AND ".join(_same_keys(view, newest, _ENTITY_ROWS)) or "true"
+        of_moment.append(f"LEFT JOIN {newest} ON {meets}")
+        kept.append(f"{newest}.there AS there{number}")
+        kept += [f"{newest}.f{place} AS v{number}f{place}" for place in range(len(view.features))]
+        lacks = [f"{older}.{quoted(key)} = joined.{names[key]}" for key in view.keys]
+        earlier.append(f"{older} AS ({_newest_before(view, number, moment, names)})")
+        before.append(f"LEFT JOIN {older} ON {' AND '.join(lacks) or 'true'}")
+        selected += [
+            f"CASE WHEN joined.there{number} THEN joined.v{number}f{place} "
+            f"ELSE {older}.f{place} END AS {quoted(name)}"
+            for place, name in enumerate(view.features)
+        ]
+    joined = f"SELECT {', '.join(kept)} FROM {_ENTITY_ROWS} {' '.join(of_moment)}"
+    parts += [f"joined AS MATERIALIZED ({joined})", *earlier]
+    return f"WITH {', '.join(parts)} SELECT {', '.join(selected)} FROM joined {' '.join(before)}"
+
+
+def _newest_of_moment(
+    view: ViewQuery, number: int, moment: datetime, unique_rows: bool
+) -> Iterator[str]:
+    """The view's rows of the moment itself, one of each key."""
+    rows, repeated = _named("rows", number), _named("repeated", number)
+    keys = ", ".join(map(quoted, view.keys)) or "true"
+    # To read twice takes less than to keep the rows: the keys alone are read first.
+    yield f"{rows} AS NOT MATERIALIZED ({_rows(view, moment, '=')})"
+    # Of one created time, no key has two of them.
+    may_be = f"(SELECT min(times) < max(times) FROM {rows})" if unique_rows else "true"
+    yield (
+        f"{repeated} AS MATERIALIZED "
+        f"(SELECT {keys} FROM {rows} WHERE {may_be} GROUP BY {keys} HAVING count(*) > 1)"
+    )
+    again = " AND ".join(_same_keys(view, repeated, "one")) or "true"
+    of_repeated = f"EXISTS (SELECT 1 FROM {repeated} WHERE {again})"
+    yield (
+        f"{_named('newest', number)} AS NOT MATERIALIZED (SELECT *, true AS there FROM "
+        f"(SELECT * FROM {rows} AS one WHERE NOT {of_repeated} UNION ALL "
+        f"(SELECT * FROM {rows} AS one WHERE {of_repeated} {_newest_of_each(view)})) AS newest)"
+    )
+
+
+def _newest_before(view: ViewQuery, number: int, moment: datetime, names: dict[str, str]) -> str:
+    """The view's newest rows before the moment, of the keys that have none at it."""
+    lacks = " AND ".join(
+        [
+            f"joined.there{number} IS NULL",
+            *(f"joined.{names[key]} = earlier.{quoted(key)}" for key in view.keys),
+        ]
+    )
+    return (
+        f"SELECT * FROM ({_rows(view, moment, '<')}) AS earlier "
+        f"WHERE EXISTS (SELECT 1 FROM joined WHERE {lacks}) {_newest_of_each(view)}"
+    )
+
+
+def _newest_of_each(view: ViewQuery) -> str:
+    return newest_of_each([*map(quoted, view.keys)], ["times"])
+
+
+def _named(what: str, number: int) -> str:
+    return quoted(f"{what} {number}")
 
 
 def _same_keys(view: ViewQuery, one: str, other: str) -> list[str]:
     return [f"{one}.{quoted(key)} = {other}.{quoted(key)}" for key in view.keys]
 
 
-def _rows(view: ViewQuery, moment: datetime | None, operator: str = "<=") -> str:
+def _rows(view: ViewQuery, moment: datetime | None = None, operator: str = "<=") -> str:
     """The view's keys, features by number, and times; without rows that no entity row can have.
 
     Where the `moment` of all is known, its rows have an event time for which `operator` is true.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.changing_case import ENTITIES, ITEMS, KEY, LABEL, OUTCOMES, use_case
@@ -80,6 +80,14 @@ def histories(draw: st.DrawFn) -> list[Ingestion]:
         one.withdrawn_at = draw(st.none() | st.none() | st.sampled_from(MOMENTS))
         found.append(one)
     return found
+
+
+LABELLED = [(MOMENTS[2], {"a": True, "b": False}), (MOMENTS[3], {"a": False, "9": True})]
+CORRECTED = [
+    Ingestion(JANUARY, recorded_at, {OUTCOMES: {name: {LABEL: it} for name, it in labels.items()}})
+    for recorded_at, labels in (*LABELLED, (MOMENTS[4], {"a": True}))
+]
+CORRECTED[0].rows[ENTITIES] = {name: {"kind": "x"} for name in ENTITY_NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +230,10 @@ def test_rows_that_are_given_come_with_their_segments_in_order(
 @hypothesis_settings(
     max_examples=400 if LONG else 5,
     suppress_health_check=[*HealthCheck],
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     derandomize=not LONG,
 )
+@example(ingestions=CORRECTED, horizon=0, known=[MOMENTS[3], FOR_EVER])
 def test_each_query_of_history_has_the_rows_that_postgresql_has(
     database: Database,
     tmp_path_factory: pytest.TempPathFactory,

@@ -171,6 +171,17 @@ def test_a_missing_column_and_one_of_another_length_are_refused() -> None:
         encode(SCHEMA, {**COLUMNS, "grafted": [True]})
 
 
+def test_many_rows_are_encoded_in_parts_and_refused_like_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamflow.training.served_model.encoding._PART_ROWS", 2)
+    assert encode(SCHEMA, COLUMNS).tolist() == MATRIX
+    with pytest.raises(UnseenCategory, match="'variety' has the unseen value 'Elstar'"):
+        encode(SCHEMA, {**COLUMNS, "variety": ["Cox", "Boskoop", "Elstar"]})
+    with pytest.raises(ValueError, match="'age_years' is null"):
+        encode(SCHEMA, {**COLUMNS, "age_years": [3, 50, None]})
+
+
 def test_a_schema_survives_its_file() -> None:
     assert FeatureSchema.from_json(SCHEMA.to_json()) == SCHEMA
 

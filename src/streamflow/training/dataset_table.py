@@ -47,11 +47,10 @@ def dataset_table(
 
 
 def of_months(tables: Sequence[pa.Table]) -> pa.Table:
-    """The tables of several months, oldest first, as one: whatever the batches that they came in,
-    `write` writes the same bytes."""
+    """The tables of several months, oldest first, as one; no value is copied."""
     import pyarrow as pa
 
-    return pa.concat_tables(tables).combine_chunks()
+    return pa.concat_tables(tables)
 
 
 def row_names(table: pa.Table) -> pa.ChunkedArray:
@@ -122,10 +121,12 @@ def _coded(column: pa.ChunkedArray) -> CodedTexts:
 
 
 def write(table: pa.Table, file: Path) -> None:
-    """Write the table as Parquet: the same bytes for the same rows."""
+    """Write the table as Parquet: the same bytes for the same rows, whatever their batches."""
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=False)
+    pyarrow.parquet.write_table(
+        table.combine_chunks(), file, compression="zstd", use_dictionary=False
+    )
 
 
 def read(file: Path) -> pa.Table:

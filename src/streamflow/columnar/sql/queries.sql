@@ -23,11 +23,11 @@ GROUP BY event_timestamp, ingestion_id
 ORDER BY event_timestamp, ingestion_id
 
 -- name: counted_number
--- DuckDB has no width_bucket.
+-- DuckDB has no width_bucket, and may compute a branch of CASE for rows that don't take it.
 CASE WHEN {column}::double IS NOT NULL AND NOT isnan({column}::double)
     THEN len(list_filter(%(edges)s, lambda edge: edge <= {column}::double)) END AS {bin},
 CASE WHEN {column}::double > 0 AND {column}::double < 'Infinity'::double
-    THEN floor(200 * log({column}::double))::integer END AS {magnitude}
+    THEN try_cast(floor(200 * log({column}::double)) AS integer) END AS {magnitude}
 
 -- name: feature_quantiles
 SELECT feature,
@@ -254,3 +254,36 @@ FROM (
     ORDER BY {key}, event_timestamp DESC, recorded_at DESC
 ) AS newest
 WHERE value = %(value)s
+
+-- name: entities_with_label
+-- Labels are looked for among several only of entities that have them: a month whose labels were
+-- recorded at one moment has one of each.
+SELECT entities.{key}, entities.event_timestamp, labels.{label}
+FROM (
+    SELECT DISTINCT {key}, event_timestamp
+    FROM {entity_history} AS history
+    WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+) AS entities
+LEFT JOIN (
+    WITH known AS NOT MATERIALIZED (
+        SELECT {key}, {label}, recorded_at
+        FROM {label_history} AS history
+        WHERE as_of = %(as_of)s AND recorded_at <= %(known_at)s
+    ), repeated AS MATERIALIZED (
+        SELECT {key}
+        FROM known
+        WHERE (SELECT min(recorded_at) < max(recorded_at) FROM known)
+        GROUP BY {key}
+        HAVING count(*) > 1
+    )
+    SELECT {key}, {label}
+    FROM known
+    WHERE NOT EXISTS (SELECT 1 FROM repeated WHERE repeated.{key} = known.{key})
+    UNION ALL
+    (
+        SELECT DISTINCT ON ({key}) {key}, {label}
+        FROM known
+        WHERE EXISTS (SELECT 1 FROM repeated WHERE repeated.{key} = known.{key})
+        ORDER BY {key}, recorded_at DESC
+    )
+) AS labels USING ({key})

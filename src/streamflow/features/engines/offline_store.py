@@ -39,6 +39,8 @@ def offline_store(
         "type": "feast_duckdb.DuckDBOfflineStore",
         "db_schema": use_case.name,
         "known_at": known_at,
+        # Of an entity and an as_of, history has one row of each moment at which it was recorded.
+        "unique_rows": True,
         "connection": database.engine,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .coded_texts import CodedTexts
-from .feature_schema import Feature, FeatureSchema
+from .feature_schema import Feature, FeatureSchema, Layout
 
 Matrix = npt.NDArray[np.float64]
 # A value per row; numbers alone, NaN for null, may be an array.
 Values = Sequence[Any] | npt.NDArray[np.float64]
 Columns = Mapping[str, Values]  # by feature
 _BLOCK_ROWS = 4096
+_PART_ROWS = 262_144  # more than a scoring's threads take at a time
 
 
 class UnseenCategory(ValueError):
@@ -48,13 +50,37 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
     """
     layout = schema.layout
     rows = len(columns[schema.features[0].name]) if schema.features else 0
-    matrix = np.zeros((rows, layout.width))
-    every_row = np.arange(rows)
-    numbers = []
-    for feature, start, offsets in layout.columns:
+    for feature in schema.features:
         values = columns[feature.name]
         if len(values) != rows:
             raise ValueError(f"feature {feature.name!r} has {len(values)} values for {rows} rows")
+    matrix = np.zeros((rows, layout.width))
+    if rows <= _PART_ROWS:
+        _encode_into(matrix, layout, columns)
+        return matrix
+    # Memory that nobody had before is slow to write, and two cores write twice as much of it.
+    with ThreadPoolExecutor() as threads:
+        places = [slice(first, first + _PART_ROWS) for first in range(0, rows, _PART_ROWS)]
+        done = [
+            threads.submit(
+                _encode_into,
+                matrix[one],
+                layout,
+                {feature.name: columns[feature.name][one] for feature in schema.features},
+            )
+            for one in places
+        ]
+        for part in done:
+            part.result()
+    return matrix
+
+
+def _encode_into(matrix: Matrix, layout: Layout, columns: Columns) -> None:
+    """As `encode`, for a matrix of zeros."""
+    every_row = np.arange(len(matrix))
+    numbers = []
+    for feature, start, offsets in layout.columns:
+        values = columns[feature.name]
         if offsets is not None:
             found, others = _found(feature, offsets, values)
             matrix[every_row, start + found] = 1.0
@@ -63,7 +89,7 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
         else:
             numbers.append((start, values))
     # A block of rows stays in the processor's cache while its columns are written one by one.
-    for first in range(0, rows, _BLOCK_ROWS):
+    for first in range(0, len(matrix), _BLOCK_ROWS):
         block = slice(first, first + _BLOCK_ROWS)
         for start, values in numbers:
             matrix[block, start] = values[block]  # NumPy reads None as NaN here, and True as 1
@@ -83,7 +109,6 @@ def encode(schema: FeatureSchema, columns: Columns) -> Matrix:
             )
         matrix[is_null] = 0.0
         matrix[:, layout.nullable + 1] = allowed
-    return matrix
 
 
 def encoded_columns(schema: FeatureSchema) -> list[slice]:
