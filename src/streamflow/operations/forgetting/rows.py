@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from streamflow.errors import DataRefused, NotPermitted
 from streamflow.history.forgotten.forgotten import ForgottenLine, forgotten_lines
 from streamflow.history.forgotten.salted_hash import salted_hash
 from streamflow.operations.forgetting import history_files
-from streamflow.operations.forgetting.tables import delete, entity_tables
+from streamflow.operations.forgetting.tables import OWN_SCHEMA, delete, entity_tables
 from streamflow.postgres.database import Database
 from streamflow.use_case import UseCase
 
@@ -73,7 +73,7 @@ def forget_rows(
             salt = lines[-1].salt if lines else new_salt
             people = []
             for entity in wanted:
-                line, rows = before[entity], dict(deleted[entity])
+                line, rows = before[entity], in_order(deleted[entity])
                 if line is not None:
                     already = line.forgotten_at
                     if rows:
@@ -103,6 +103,13 @@ def forget_rows(
             "Run it as the user that runs `streamflow migrate`; in the stack: "
             '`docker compose run --rm forget forget ID --why "…"`.',
         ) from error
+
+
+def in_order(rows: Mapping[str, int]) -> dict[str, int]:
+    """Our own tables in the order in which they were met, then history and features by name: the
+    same wherever history is."""
+    own = {name: count for name, count in rows.items() if name.startswith(f"{OWN_SCHEMA}.")}
+    return {**own, **{name: rows[name] for name in sorted(rows.keys() - own.keys())}}
 
 
 def _lines_of(
