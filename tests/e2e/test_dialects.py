@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import url_of
 from tests.e2e import forked
 from tests.excel import write_workbook
+from tests.statements import execute
 
 from streamflow.bootstrap import platform
 from streamflow.settings import Settings, load_settings
@@ -201,13 +202,11 @@ def test_a_file_of_a_dialect_is_the_history_that_it_means(
     code, said = load(tmp_path, environment, *FORMS[form])
     assert code == 0, said
     assert said["gauges"]["added"] == 3
-    with (
-        platform(load_settings(home=settings.home, database_url=url_of(settings))) as opened,
-        opened.database.connection() as connection,
-    ):
-        rows = connection.execute(
+    with platform(load_settings(home=settings.home, database_url=url_of(settings))) as opened:
+        rows = execute(
+            opened.database,
             "SELECT gauge, level, count, open, checked, place "
-            "FROM gauging.gauges_history ORDER BY gauge"
+            "FROM gauging.gauges_history ORDER BY gauge",
         ).fetchall()
     assert [tuple(row.values()) for row in rows] == EXPECTED
 
