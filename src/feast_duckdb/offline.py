@@ -19,10 +19,10 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import AwareDatetime, Field
 
 from feast_duckdb.job import Connection, DuckDBRetrievalJob
-from feast_duckdb.point_in_time import newest_of_each, point_in_time_query, timestamp
+from feast_duckdb.point_in_time import newest_rows_query, point_in_time_query, timestamp
 from feast_known.conditions import known_conditions, with_source
 from feast_known.names import quoted
-from feast_known.view_query import view_query
+from feast_known.view_query import ViewQuery, view_query
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -125,17 +125,25 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime,
     ) -> DuckDBRetrievalJob:
         """The newest row of each entity in a window of event time, for materialization."""
-        created = [created_timestamp_column] if created_timestamp_column else []
-        names = [*join_key_columns, *feature_name_columns, timestamp_field, *created]
-        newest = newest_of_each(
-            [*map(quoted, join_key_columns)], [*map(quoted, [timestamp_field, *created])]
+        names = [*feature_name_columns, timestamp_field, created_timestamp_column]
+        rows = f"{known_rows(config, data_source)} AS known"
+        window = _window(timestamp_field, start_date, end_date)
+        connection = _connection(config)
+        with connection() as opened:
+            newest = f"max({quoted(timestamp_field)}::timestamptz)"
+            ((last,),) = opened.sql(f"SELECT {newest} FROM {rows} WHERE {window}").fetchall()
+        if last is None:  # no row: any moment will do
+            last = datetime.now(UTC)
+        view = ViewQuery(
+            source=f"(SELECT * FROM {rows} WHERE {window})",
+            keys={name: name for name in join_key_columns},
+            features={name: name for name in names if name},
+            event_timestamp=timestamp_field,
+            created_timestamp=created_timestamp_column or None,
+            ttl_seconds=0,
         )
-        query = (
-            f"SELECT {', '.join(map(quoted, names))} "
-            f"FROM {known_rows(config, data_source)} AS given "
-            f"WHERE {_window(timestamp_field, start_date, end_date)} {newest}"
-        )
-        return DuckDBRetrievalJob(_connection(config), query)
+        query = newest_rows_query(view, last, config.offline_store.unique_rows)
+        return DuckDBRetrievalJob(connection, query)
 
     @staticmethod
     def pull_left_out_from_table_or_query(

@@ -35,15 +35,25 @@ def timestamp(moment: datetime) -> str:
     return f"'{moment.astimezone(UTC).isoformat(sep=' ')}'::timestamptz"
 
 
-def newest_of_each(keys: Sequence[str], times: Sequence[str]) -> str:
-    """The end of a query that keeps, of the rows with the same keys, the one with the last times:
-    no row comes after it. A row without a time comes before all others.
+def newest_rows_query(view: ViewQuery, moment: datetime, unique_rows: bool = False) -> str:
+    """SQL of the view's newest row of each key, with its keys and features; `moment` is the event
+    time of its last rows.
 
-    By the number of the row, DuckDB would plan `arg_max`, which makes 0.0 of -0.0.
+    Nearly all keys have a row then, so that rows before it are put in order for few.
     """
-    partition = f"PARTITION BY {', '.join(keys)} " if keys else ""
-    order = ", ".join(f"{time} NULLS FIRST" for time in times)
-    return f"QUALIFY lead(true) OVER ({partition}ORDER BY {order}) IS NULL"
+    parts = [*_newest_of_moment(view, 0, moment, unique_rows)]
+    names = [
+        *_keys(view),
+        *(f"f{place} AS {quoted(name)}" for place, name in enumerate(view.features)),
+    ]
+    selected = ", ".join(names)
+    last = _equal_or_null(view, "last", "earlier")
+    return (
+        f"WITH {', '.join(parts)} SELECT {selected} FROM {_named('newest', 0)} UNION ALL "
+        f"(SELECT {selected} FROM ({_rows(view, moment, '<')}) AS earlier "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {_named('rows', 0)} AS last WHERE {last}) "
+        f"{_newest_of_each(view)})"
+    )
 
 
 def _of_many_moments(
@@ -110,7 +120,7 @@ def _newest_of_moment(
 ) -> Iterator[str]:
     """The view's rows of the moment itself, one of each key."""
     rows, repeated = _named("rows", number), _named("repeated", number)
-    keys = ", ".join(map(quoted, view.keys)) or "true"
+    keys = ", ".join(_keys(view)) or "true"
     # To read twice takes less than to keep the rows: the keys alone are read first.
     yield f"{rows} AS NOT MATERIALIZED ({_rows(view, moment, '=')})"
     # Of one created time, no key has two of them.
@@ -119,7 +129,7 @@ def _newest_of_moment(
         f"{repeated} AS MATERIALIZED "
         f"(SELECT {keys} FROM {rows} WHERE {may_be} GROUP BY {keys} HAVING count(*) > 1)"
     )
-    again = " AND ".join(_same_keys(view, repeated, "one")) or "true"
+    again = _equal_or_null(view, repeated, "one")
     of_repeated = f"EXISTS (SELECT 1 FROM {repeated} WHERE {again})"
     yield (
         f"{_named('newest', number)} AS NOT MATERIALIZED (SELECT *, true AS there FROM "
@@ -143,7 +153,17 @@ def _newest_before(view: ViewQuery, number: int, moment: datetime, names: dict[s
 
 
 def _newest_of_each(view: ViewQuery) -> str:
-    return newest_of_each([*map(quoted, view.keys)], ["times"])
+    """The end of a query that keeps, of the rows with the same keys, the one with the last times:
+    no row comes after it.
+
+    By the number of the row, DuckDB would plan `arg_max`, which makes 0.0 of -0.0.
+    """
+    partition = f"PARTITION BY {', '.join(_keys(view))} " if view.keys else ""
+    return f"QUALIFY lead(true) OVER ({partition}ORDER BY times) IS NULL"
+
+
+def _keys(view: ViewQuery) -> list[str]:
+    return [*map(quoted, view.keys)]
 
 
 def _named(what: str, number: int) -> str:
@@ -152,6 +172,12 @@ def _named(what: str, number: int) -> str:
 
 def _same_keys(view: ViewQuery, one: str, other: str) -> list[str]:
     return [f"{one}.{quoted(key)} = {other}.{quoted(key)}" for key in view.keys]
+
+
+def _equal_or_null(view: ViewQuery, one: str, other: str) -> str:
+    """That the keys are equal, where null is equal to null."""
+    same = [f"{one}.{key} IS NOT DISTINCT FROM {other}.{key}" for key in _keys(view)]
+    return " AND ".join(same) or "true"
 
 
 def _rows(view: ViewQuery, moment: datetime | None = None, operator: str = "<=") -> str:

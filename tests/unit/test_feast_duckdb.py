@@ -135,7 +135,12 @@ def test_materialization_takes_the_newest_known_row_of_each_key(store: Any) -> N
     source = store.get_feature_view("levels").batch_source
     given = (["left_id", "right_id"], ["count"], "event_timestamp", "created", EARLY, LATE)
     job = DuckDBOfflineStore.pull_latest_from_table_or_query(store.config, source, *given)
-    assert sorted(row["count"] or 0 for row in job.to_arrow().to_pylist()) == [0, 7]
+    rows = job.to_arrow().to_pylist()
+    assert sorted(row["count"] or 0 for row in rows) == [0, 7]
+    assert {row["event_timestamp"].date() for row in rows} == {EARLY.date(), LATE.date()}
+    after = (*given[:4], LATE + timedelta(days=1), LATE + timedelta(days=9))
+    job = DuckDBOfflineStore.pull_latest_from_table_or_query(store.config, source, *after)
+    assert job.to_arrow().num_rows == 0
 
 
 def test_known_at_needs_a_created_time(store: Any) -> None:

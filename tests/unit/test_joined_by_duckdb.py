@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_duckdb.point_in_time import point_in_time_query
+from feast_duckdb.point_in_time import newest_rows_query, point_in_time_query
 from feast_known.view_query import ViewQuery
 
 MOMENT = datetime(2024, 2, 29, tzinfo=UTC)
@@ -95,6 +95,26 @@ def test_a_view_without_keys_has_one_newest_row_for_all(moment: datetime | None)
             add(connection, "rows_0", rows)
             found = connection.execute(query, {"moment": MOMENT}).fetchall()
             assert sorted(row[::2] for row in found) == [("a", expected), ("b", expected)]
+
+
+@given(table=ROWS, unique_rows=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_the_newest_row_of_each_key_is_found_once(table: list[Any], unique_rows: bool) -> None:
+    if unique_rows:
+        table = [*{row[:3]: row for row in table}.values()]
+    last = MOMENT - timedelta(days=min(days for _, days, _, _ in table))
+    query = newest_rows_query(view(0, ["user_id"], 0), last, unique_rows)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        add(connection, "rows_0", table)
+        found = connection.execute(query).fetchall()
+    # As if all had come a day before the moment.
+    earlier = [(key, days + 1, created, value) for key, days, created, value in table]
+    assert sorted(map(str, (key for key, _ in found))) == sorted(
+        {str(key) for key, _, created, _ in table if created is not None}
+    )
+    for key, value in found:
+        assert repr(value) in newest(earlier, key, 0)
 
 
 def add(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Any]) -> None:
