@@ -30,16 +30,17 @@ def run(
     environment: Mapping[str, str],
     folder: Path,
     kill_after: float | None = None,
+    patience: float = 240,
 ) -> subprocess.CompletedProcess[str]:
     """The command's end: its exit code and what it wrote; -9 if it was killed after so many
-    seconds."""
+    seconds. Raises AssertionError if it takes longer than `patience` (seconds)."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
     output = folder / f"output-{'-'.join(arguments).replace('/', '-')}"
     process = context.Process(target=_main, args=(arguments, dict(environment), folder, output))
     process.start()
     try:
-        process.join(240 if kill_after is None else kill_after)
+        process.join(patience if kill_after is None else kill_after)
         if kill_after is not None:
             process.kill()
             process.join()

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.spark.cluster import Cluster, Gate, java
 
+from streamflow.settings import Settings
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Commands are about machines that fail: models of few rows, trained in a moment."""
+    return settings.model_copy(update={"use_case": "tests.tiny_case"})
 
 
 @pytest.fixture(scope="session")

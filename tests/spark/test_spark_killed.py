@@ -30,11 +30,6 @@ PATIENCE_SECONDS = 600
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"use_case": "tests.tiny_case"})
-
-
-@pytest.fixture
 def driver() -> Driver:
     return Driver(processes.next_free("127.0.0.1", 24_000))
 

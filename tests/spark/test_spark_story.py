@@ -22,11 +22,6 @@ PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"use_case": "tests.tiny_case"})
-
-
-@pytest.fixture
 def on_spark(cluster: Cluster, environment: dict[str, str]) -> dict[str, str]:
     return {
         **environment,

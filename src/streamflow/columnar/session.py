@@ -62,6 +62,10 @@ class HistoryView:
     field_ids: Mapping[str, int] | None = None
 
 
+# What there is of each history of a use case, by the name of its table.
+Histories = Callable[[Database, str], Mapping[str, HistoryView]]
+
+
 class Session(Database):
     """The database, with the queries that read history run by DuckDB.
 
@@ -73,13 +77,7 @@ class Session(Database):
     # The named queries whose rows are read by DuckDB.
     reads = READS_HISTORY
 
-    def __init__(
-        self,
-        database: Database,
-        histories: Callable[[Database, str], Mapping[str, HistoryView]],
-        memory: str,
-        spill: Path,
-    ) -> None:
+    def __init__(self, database: Database, histories: Histories, memory: str, spill: Path) -> None:
         super().__init__(database.address)
         self._database, self._histories = database, histories
         self._memory, self._spill = memory, spill

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
-from streamflow.columnar.session import HistoryView, Session
+from streamflow.columnar.session import Histories, HistoryView, Session
 from streamflow.features.engines.spark_history import SparkHistory
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.parquet.history_files import history_files
 from streamflow.postgres.database import Database
 from streamflow.settings import Settings
 from streamflow.use_case import UseCase
-
-Histories = Callable[[Database, str], Mapping[str, HistoryView]]
 
 
 @contextmanager

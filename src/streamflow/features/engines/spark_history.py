@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from streamflow.columnar.literals import literal
-from streamflow.columnar.session import HistoryView, Session
+from streamflow.columnar.session import Histories, Session
 from streamflow.features.engines.spark_errors import require_spark, spark_errors
 from streamflow.features.engines.spark_sql import spark_sql
 from streamflow.postgres.database import Database
@@ -74,7 +74,7 @@ class SparkHistory(Session):
     def __init__(
         self,
         database: Database,
-        histories: Callable[[Database, str], Mapping[str, HistoryView]],
+        histories: Histories,
         memory: str,
         spill: Path,
         folder: Path,
