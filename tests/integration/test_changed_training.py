@@ -250,7 +250,6 @@ def test_what_history_has_otherwise_is_told_by_the_name_of_then(
     assert (done.changes[0].column, done.changes[0].after) == ("heat", 1000.0)
 
 
-@pytest.mark.history_in_postgres("a row is changed by PostgreSQL's SQL")
 def test_a_value_that_the_type_of_then_cant_hold_is_told(ready: Platform, before: Before) -> None:
     now = changed(ready, ITEMS.with_column("items", "age", Column("Float64")))
     with now.database.transaction():
