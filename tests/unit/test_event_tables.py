@@ -155,9 +155,8 @@ def test_the_package_has_the_events_and_its_own_month_and_generator_fit_it(
 
 def test_a_history_outside_of_postgresql_has_no_events() -> None:
     by_names = SeveralMonths((JANUARY,), "", pattern="x")
-    assert init._events_until(JANUARY, None, "postgres") == JANUARY
-    assert init._events_until(None, by_names, "postgres") == JANUARY
-    assert init._events_until(JANUARY, None, "file:///srv/history") is None
+    assert init._events_until(JANUARY, None) == JANUARY
+    assert init._events_until(None, by_names) == JANUARY
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,6 @@ def init(
     from streamflow.scaffold.several_months import profiles_of
     from streamflow.scaffold.written import Told
     from streamflow.scratch import scratch
-    from streamflow.settings import load_settings
     from streamflow.use_case import Csv
 
     if decimal not in (None, ".", ","):
@@ -114,7 +113,7 @@ def init(
     if not json:
         print_columns(profiles)
     means_yes = tuple(positive.split(",")) if positive else ()
-    until = _events_until(told_day, found, load_settings().history)
+    until = _events_until(told_day, found)
     proposal = _answered(name, profiles, key, label, horizon, yes, json, means_yes, until)
     day = told_day or _newest_month_end(proposal.horizon_days, proposal.newest_event)
     if found is not None:
@@ -178,11 +177,8 @@ def _package_name(name: str | None, folder: Path) -> str:
     return found
 
 
-def _events_until(told: date | None, found: SeveralMonths | None, history: str) -> date | None:
-    """The last day that a file of events may have; None where there can be no events: in a history
-    outside of PostgreSQL."""
-    if history != "postgres":
-        return None
+def _events_until(told: date | None, found: SeveralMonths | None) -> date:
+    """The last day that a file of events may have."""
     return found.months[-1] if found is not None else told or datetime.now(UTC).date()
 
 
