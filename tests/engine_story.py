@@ -58,7 +58,7 @@ def opened(
     settings = load_settings(
         home=home or ready.settings.home,
         database_url=ready.settings.database_url,
-        use_case="churn",
+        use_case=ready.settings.use_case,
         engine=engine,
         **more,
     )
