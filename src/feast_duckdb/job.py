@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
+from feast_duckdb.key_ranges import KeyRange
 from feast_known.names import quoted
 
 if TYPE_CHECKING:
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 _ROWS_PER_BATCH = 100_000
 _NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
 
+# Makes the query of the rows within a range of keys.
+QueryOfRange = Callable[[KeyRange], str]
 # `connection` opens one for the block; entity rows of a frame are registered in it.
 Connection = Callable[[], AbstractContextManager["DuckDBPyConnection"]]
 
 
 class DuckDBRetrievalJob(RetrievalJob):  # type: ignore[misc]
-    """A query, run at each reading. `to_df` keeps integers with nulls as Int32 or Int64."""
+    """A query, run at each reading. `to_df` keeps integers with nulls as Int32 or Int64.
+
+    With `ranges`, the queries of these ranges of keys are run in place of it, if there are any.
+    """
 
     def __init__(
         self,
@@ -34,8 +40,11 @@ class DuckDBRetrievalJob(RetrievalJob):  # type: ignore[misc]
         full_feature_names: bool = False,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         metadata: RetrievalMetadata | None = None,
+        ranges: Callable[[DuckDBPyConnection], Sequence[KeyRange]] | None = None,
+        query_of_range: QueryOfRange | None = None,
     ) -> None:
         self._connection, self._query = connection, query
+        self._ranges, self._query_of_range = ranges, query_of_range
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = on_demand_feature_views or []
         self._metadata = metadata
@@ -66,21 +75,34 @@ class DuckDBRetrievalJob(RetrievalJob):  # type: ignore[misc]
         Memory doesn't grow with their number. Times are in UTC, without a zone. Raises
         duckdb.Error.
         """
-        query = self._query
-        if ordered_by:
-            order = ", ".join(f"{quoted(name)}::varchar" for name in ordered_by)
-            query = f"SELECT * FROM ({query}) AS given ORDER BY {order}"
+        order = ", ".join(f"{quoted(name)}::varchar" for name in ordered_by)
         with self._connection() as connection:
-            reader = connection.sql(query).to_arrow_reader(_ROWS_PER_BATCH)
-            schema = _of_feast(reader.schema)
-            yield pa.RecordBatch.from_pylist([], schema)
-            for batch in reader:
-                yield batch.cast(schema)
+            schema = None
+            for query in self._queries(connection, ordered_by):
+                if order:
+                    query = f"SELECT * FROM ({query}) AS given ORDER BY {order}"
+                reader = connection.sql(query).to_arrow_reader(_ROWS_PER_BATCH)
+                if schema is None:
+                    schema = _of_feast(reader.schema)
+                    yield pa.RecordBatch.from_pylist([], schema)
+                for batch in reader:
+                    yield batch.cast(schema)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         with self._connection() as connection:
-            table = connection.sql(self._query).to_arrow_table()
+            queries = self._queries(connection)
+            table = pa.concat_tables(connection.sql(one).to_arrow_table() for one in queries)
         return table.cast(_of_feast(table.schema))
+
+    def _queries(self, connection: DuckDBPyConnection, ordered_by: Sequence[str] = ()) -> list[str]:
+        """The queries whose rows, one after the other, are those of the query."""
+        if self._ranges is None or self._query_of_range is None:
+            return [self._query]
+        ranges = self._ranges(connection)
+        # Ranges ascend by their key alone.
+        if ranges and ordered_by and ordered_by[0] != ranges[0].key:
+            ranges = []
+        return [*map(self._query_of_range, ranges)] or [self._query]
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         table = self._to_arrow_internal(timeout)

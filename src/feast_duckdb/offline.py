@@ -19,7 +19,13 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import AwareDatetime, Field
 
 from feast_duckdb.job import Connection, DuckDBRetrievalJob
-from feast_duckdb.point_in_time import newest_rows_query, point_in_time_query, timestamp
+from feast_duckdb.key_ranges import KeyRange, key_ranges
+from feast_duckdb.point_in_time import (
+    newest_rows_query,
+    point_in_time_query,
+    rows_of_moment,
+    timestamp,
+)
 from feast_known.conditions import known_conditions, with_source
 from feast_known.names import quoted
 from feast_known.view_query import ViewQuery, view_query
@@ -92,17 +98,22 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
             project,
             span,
         )
-        query = point_in_time_query(
-            entity_rows,
-            list(columns),
-            time,
-            [view_query(one, full_feature_names) for one in contexts],
-            moment,
-            config.offline_store.unique_rows,
-        )
+        queries = [view_query(one, full_feature_names) for one in contexts]
+
+        def query_of(within: KeyRange | None) -> str:
+            unique = config.offline_store.unique_rows
+            return point_in_time_query(
+                entity_rows, list(columns), time, queries, moment, unique, within
+            )
+
+        def ranges(opened: duckdb.DuckDBPyConnection) -> list[KeyRange]:
+            if moment is None:
+                return []
+            return key_ranges(opened, queries, [rows_of_moment(one, moment) for one in queries])
+
         return DuckDBRetrievalJob(
             connection,
-            query,
+            query_of(None),
             full_feature_names,
             OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             RetrievalMetadata(
@@ -111,6 +122,8 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
                 min_event_timestamp=span[0],
                 max_event_timestamp=span[1],
             ),
+            ranges,
+            query_of,
         )
 
     @staticmethod

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from feast_duckdb.key_ranges import KeyRange
 from feast_known.names import quoted
 from feast_known.view_query import ViewQuery
 
@@ -18,13 +20,19 @@ def point_in_time_query(
     views: Sequence[ViewQuery],
     moment: datetime | None = None,
     unique_rows: bool = False,
+    within: KeyRange | None = None,
 ) -> str:
     """SQL of the `columns` of `entity_rows`, each row with the views' features as of its event
     timestamp: of each view its row before that is the newest, by event time and created time.
 
     `moment` is that of all rows, where it is known: rows after it aren't read then. With
-    `unique_rows`, no two rows of a view are equal in its keys, event time and created time.
+    `unique_rows`, no two rows of a view are equal in its keys, event time and created time. Only
+    entity rows `within` a range of keys, which all views have, are joined.
     """
+    if within is not None:
+        in_range = within.condition(within.key)
+        entity_rows = f"(SELECT * FROM {entity_rows} AS given WHERE {in_range})"
+        views = [_within(view, within) for view in views]
     if moment is None:
         return _of_many_moments(entity_rows, columns, event_timestamp, views)
     return _of_one_moment(entity_rows, columns, views, moment, unique_rows)
@@ -33,6 +41,11 @@ def point_in_time_query(
 def timestamp(moment: datetime) -> str:
     """The moment, which has a time zone, as a literal in DuckDB's SQL."""
     return f"'{moment.astimezone(UTC).isoformat(sep=' ')}'::timestamptz"
+
+
+def rows_of_moment(view: ViewQuery, moment: datetime) -> str:
+    """SQL of the keys and features of the view's rows that have this event time."""
+    return _rows(view, moment, "=")
 
 
 def newest_rows_query(view: ViewQuery, moment: datetime, unique_rows: bool = False) -> str:
@@ -164,6 +177,11 @@ def _newest_of_each(view: ViewQuery) -> str:
 
 def _keys(view: ViewQuery) -> list[str]:
     return [*map(quoted, view.keys)]
+
+
+def _within(view: ViewQuery, keys: KeyRange) -> ViewQuery:
+    condition = keys.condition(view.keys[keys.key])
+    return replace(view, source=f"(SELECT * FROM {view.source} AS given WHERE {condition})")
 
 
 def _named(what: str, number: int) -> str:

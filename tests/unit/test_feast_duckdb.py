@@ -101,9 +101,11 @@ AT_LATE = {(1, 11): (bits(float("nan")), 7), (11, 1): (bits(1.5), None), (2, 2):
 
 
 @pytest.mark.parametrize("how", [{}, {"moment": LATE}], ids=["any moments", "one moment"])
+@pytest.mark.parametrize("most_rows", [1_000_000, 1], ids=["at once", "by ranges of keys"])
 def test_the_newest_row_that_was_known_comes_to_the_last_bit(
-    store: Any, how: dict[str, Any]
+    store: Any, how: dict[str, Any], most_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("feast_duckdb.key_ranges._MOST_ROWS", most_rows)
     assert features(store, ENTITIES.format(LATE), **how) == AT_LATE
     store.config.offline_store.known_at = datetime(2024, 3, 2, tzinfo=UTC)
     assert features(store, ENTITIES.format(LATE), **how)[1, 11] == (bits(2.5), 6)

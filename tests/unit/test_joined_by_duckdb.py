@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import duckdb
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_duckdb.point_in_time import newest_rows_query, point_in_time_query
+from feast_duckdb.key_ranges import key_ranges
+from feast_duckdb.point_in_time import newest_rows_query, point_in_time_query, rows_of_moment
 from feast_known.view_query import ViewQuery
 
 MOMENT = datetime(2024, 2, 29, tzinfo=UTC)
@@ -75,13 +77,41 @@ def test_each_entity_row_comes_once_with_the_newest_row_of_each_view(
         connection.execute("SET TimeZone = 'UTC'; SET asof_loop_join_threshold = 0")
         for number, table in enumerate(tables):
             add(connection, f"rows_{number}", table)
-        found = connection.execute(query, {"entities": ENTITIES, "moment": MOMENT}).fetchall()
+        asked = {"entities": ENTITIES, "moment": MOMENT}
+        found = connection.execute(query, asked).fetchall()
+        if one_moment:
+            parts = [
+                connection.execute(part, asked).fetchall()
+                for part in by_ranges(connection, rows, views, unique_rows)
+            ]
+            assert sorted(map(repr, chain(*parts))) == sorted(map(repr, found))
+            ids = [row[0] for row in chain(*(sorted(part, key=in_order) for part in parts))]
+            assert ids == ["A", "a", "a", "é", None]
     assert sorted(map(str, (row[0] for row in found))) == sorted(map(str, ENTITIES))
     for key, moment, there, other, *values in found:
         assert (moment, there, other) == (MOMENT, 7, 8)
         for value, table in zip(values, tables, strict=True):
             # Null isn't a key.
             assert repr(value) in (newest(table, key, ttl_days) if key is not None else ["None"])
+
+
+def by_ranges(
+    connection: duckdb.DuckDBPyConnection, rows: str, views: list[ViewQuery], unique_rows: bool
+) -> list[str]:
+    """The queries by ranges of keys, where three rows are too many for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("feast_duckdb.key_ranges._MOST_ROWS", 3)
+        ranges = key_ranges(connection, views, [rows_of_moment(one, MOMENT) for one in views])
+    return [
+        point_in_time_query(
+            f"(SELECT * FROM {rows})", NAMES, NAMES[1], views, MOMENT, unique_rows, within
+        )
+        for within in ranges or [None]
+    ]
+
+
+def in_order(row: tuple[str | None, ...]) -> tuple[bool, bytes]:
+    return row[0] is None, (row[0] or "").encode()
 
 
 @pytest.mark.parametrize("moment", [None, MOMENT])
