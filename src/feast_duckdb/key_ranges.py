@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 # Values of a range, in the rows that are joined.
-_MOST_CELLS = 16_000_000
+_MOST_CELLS = 32_000_000
 _MOST_ROWS = 1_000_000
 _SAMPLED_KEYS = 20_000
 
