@@ -32,6 +32,8 @@ POSTGRES_TYPES = {
     "date": "date",
 }
 
+# Of a batch, so that no batch takes much memory as a frame of pandas.
+_MOST_ROWS = 65_536
 
 # A column of events may be a time besides.
 EVENT_TYPES = {**POSTGRES_TYPES, "datetime64": "timestamp with time zone"}
@@ -85,7 +87,7 @@ def read_checked(
             report(violation)
 
     read = read_batches if month is None else month.batches
-    for batch in read(path, table, report_once):
+    for batch in _smaller(read(path, table, report_once)):
         typed = _typed(batch, types, table, path.name, report_once)
         _check_rows(typed, contract, path.name, report_once)
         rows += typed.num_rows
@@ -96,6 +98,13 @@ def read_checked(
         if month is not None:
             rule = f"a file has at least one row whose {month.column} is that of {month.as_of}"
         report(Violation(path.name, None, None, None, rule))
+
+
+def _smaller(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in smaller batches."""
+    for batch in batches:
+        for first in range(0, max(batch.num_rows, 1), _MOST_ROWS):
+            yield batch.slice(first, _MOST_ROWS)
 
 
 def _typed(

@@ -15,7 +15,7 @@ from streamflow.use_case import Csv
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK_BYTES = 2 * 1024 * 1024
+CHUNK_BYTES = 8 * 1024 * 1024
 # By their first bytes; UTF-32 isn't written by anything that people use.
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # What a damaged or cut gzip file raises.
