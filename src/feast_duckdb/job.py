@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _ROWS_PER_BATCH = 100_000
 _NULLABLE_INTEGERS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
 
-# Makes the query of the rows within a range of keys.
-QueryOfRange = Callable[[KeyRange], str]
+# By ranges of keys, in their order, the query of the rows within each.
+ByRange = Callable[["DuckDBPyConnection"], Mapping[KeyRange, str]]
 # `connection` opens one for the block; entity rows of a frame are registered in it.
 Connection = Callable[[], AbstractContextManager["DuckDBPyConnection"]]
 
@@ -30,7 +30,7 @@ Connection = Callable[[], AbstractContextManager["DuckDBPyConnection"]]
 class DuckDBRetrievalJob(RetrievalJob):  # type: ignore[misc]
     """A query, run at each reading. `to_df` keeps integers with nulls as Int32 or Int64.
 
-    With `ranges`, the queries of these ranges of keys are run in place of it, if there are any.
+    With `by_range`, the queries of these ranges of keys are run in place of it, if there are any.
     """
 
     def __init__(
@@ -40,11 +40,10 @@ class DuckDBRetrievalJob(RetrievalJob):  # type: ignore[misc]
         full_feature_names: bool = False,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         metadata: RetrievalMetadata | None = None,
-        ranges: Callable[[DuckDBPyConnection], Sequence[KeyRange]] | None = None,
-        query_of_range: QueryOfRange | None = None,
+        by_range: ByRange | None = None,
     ) -> None:
         self._connection, self._query = connection, query
-        self._ranges, self._query_of_range = ranges, query_of_range
+        self._by_range = by_range
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = on_demand_feature_views or []
         self._metadata = metadata
@@ -96,13 +95,11 @@ class DuckDBRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     def _queries(self, connection: DuckDBPyConnection, ordered_by: Sequence[str] = ()) -> list[str]:
         """The queries whose rows, one after the other, are those of the query."""
-        if self._ranges is None or self._query_of_range is None:
-            return [self._query]
-        ranges = self._ranges(connection)
+        parts = self._by_range(connection) if self._by_range is not None else {}
         # Ranges ascend by their key alone.
-        if ranges and ordered_by and ordered_by[0] != ranges[0].key:
-            ranges = []
-        return [*map(self._query_of_range, ranges)] or [self._query]
+        if ordered_by and any(one.key != ordered_by[0] for one in parts):
+            parts = {}
+        return [*parts.values()] or [self._query]
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         table = self._to_arrow_internal(timeout)

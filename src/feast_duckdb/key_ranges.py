@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from feast_known.names import quoted
+from feast_known.names import literal, quoted
 from feast_known.view_query import ViewQuery
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class KeyRange:
         text = f"{quoted(column)}::varchar"
         bounds = []
         if self.first is not None:
-            bounds.append(f"{text} >= {_literal(self.first)}")
+            bounds.append(f"{text} >= {literal(self.first)}")
         if self.end is not None:
-            bounds.append(f"{text} < {_literal(self.end)}")
+            bounds.append(f"{text} < {literal(self.end)}")
         condition = " AND ".join(bounds) or "true"
         return f"({condition} OR {quoted(column)} IS NULL)" if self.end is None else condition
 
@@ -66,7 +66,3 @@ def key_ranges(
     bounds = sorted({keys[place * len(keys) // number] for place in range(1, number)})
     texts = [None, *(bound.decode() for bound in bounds), None]
     return [KeyRange(key, *pair) for pair in pairwise(texts)]
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -27,7 +27,7 @@ from feast_duckdb.point_in_time import (
     timestamp,
 )
 from feast_known.conditions import known_conditions, with_source
-from feast_known.names import quoted
+from feast_known.names import literal, quoted
 from feast_known.view_query import ViewQuery, view_query
 
 if TYPE_CHECKING:
@@ -106,10 +106,11 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
                 entity_rows, list(columns), time, queries, moment, unique, within
             )
 
-        def ranges(opened: duckdb.DuckDBPyConnection) -> list[KeyRange]:
+        def by_range(opened: duckdb.DuckDBPyConnection) -> dict[KeyRange, str]:
             if moment is None:
-                return []
-            return key_ranges(opened, queries, [rows_of_moment(one, moment) for one in queries])
+                return {}
+            rows = [rows_of_moment(one, moment) for one in queries]
+            return {one: query_of(one) for one in key_ranges(opened, queries, rows)}
 
         return DuckDBRetrievalJob(
             connection,
@@ -122,8 +123,7 @@ class DuckDBOfflineStore(OfflineStore):  # type: ignore[misc]
                 min_event_timestamp=span[0],
                 max_event_timestamp=span[1],
             ),
-            ranges,
-            query_of,
+            by_range,
         )
 
     @staticmethod
@@ -234,8 +234,7 @@ def known_rows(config: RepoConfig, source: DataSource) -> str:
 
 def _all_rows(source: DataSource) -> str:
     if isinstance(source, FileSource):
-        path: str = source.path.replace("'", "''")
-        return f"read_parquet('{path}')"
+        return f"read_parquet({literal(source.path)})"
     return str(source.get_table_query_string())
 
 
