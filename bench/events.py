@@ -78,6 +78,10 @@ def fill(ready: Platform, use_case: UseCase, events: int, entities: int) -> None
     with ready.database.connection() as connection:
         connection.execute("SELECT setseed(0.5)")
         connection.execute(
+            "SELECT streamflow.create_month('bench_events', 'people_history', %s, 'user_id')",
+            [AS_OF],
+        )
+        connection.execute(
             "INSERT INTO bench_events.people_history (user_id, as_of, recorded_at, ingestion_id) "
             "SELECT 'user-' || one, %s, %s, 1 FROM generate_series(1, %s) AS one",
             [AS_OF, RECORDED_AT, entities],

@@ -71,6 +71,10 @@ def append(database: Database, case: UseCase, one: Ingestion) -> int:
         number: int = row["ingestion_id"]
         for table, rows in one.rows.items():
             history = Table.history_of(table)
+            execute(
+                "SELECT streamflow.create_month(%s, %s, %s, %s)",
+                (case.name, history, one.as_of, KEY),
+            )
             for entity, values in rows.items():
                 columns = [KEY, "as_of", "recorded_at", "ingestion_id", *values]
                 execute(

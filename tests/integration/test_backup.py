@@ -31,6 +31,7 @@ from pydantic import SecretStr
 from tests import promoting, tiny_case
 from tests.columnar_history import stored
 from tests.conftest import url_of
+from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
 from streamflow.errors import InvalidSettings, NotPermitted, SchemaTooNew
@@ -399,17 +400,31 @@ def test_a_backup_of_each_schema_that_could_be_backed_up_is_restored(
         patched.setattr(migrations, "migrations", lambda: known[:number])
         migrations.migrate(database)
         database.execute("create_history_schema", {"schema": sql.Identifier("failures")})
+        if number > OLDEST:
+            add_history(database)
         backup(older, tmp_path / "older", NOW)
     assert restore(settings, tmp_path / "older").migrated == list(map(str, known[number:]))
     with Database(url_of(settings)) as database:
         assert migrations.deviations(database) == []
-        database.execute(
-            "create_history",
-            use_case="failures",
-            history="one",
-            key="id",
-            columns='[["a", "text"]]',
-        )
+        if number == OLDEST:
+            add_history(database)
+        assert [row["id"] for row in execute(database, "TABLE failures.one_history")] == ["x"]
+
+
+def add_history(database: Database) -> None:
+    """A history of one row."""
+    use_case, history, key = "failures", "one_history", "id"
+    database.execute(
+        "create_history", use_case=use_case, history=history, key=key, columns='[["a", "text"]]'
+    )
+    if database.row("newest_migration")["number"] > 26:
+        database.execute("create_month", use_case=use_case, history=history, key=key, as_of=JANUARY)
+    execute(
+        database,
+        "INSERT INTO failures.one_history (id, as_of, recorded_at, ingestion_id) "
+        "VALUES ('x', %s, now(), 1)",
+        [JANUARY],
+    )
 
 
 def test_a_file_that_is_there_is_never_replaced(source: Source, tmp_path: Path) -> None:

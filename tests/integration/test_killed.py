@@ -63,7 +63,13 @@ def test_a_step_killed_at_any_instant_and_run_again_ends_as_if_undisturbed(
 
 
 PLACES = {
-    "ingest": ["after create_history", "before record_ingestion"],
+    "ingest": [
+        "after create_history",
+        "after begin_month",
+        "after key_month",
+        "after finish_month",
+        "before record_ingestion",
+    ],
     "materialize": ["before record_materialization"],
     "train": ["after log_batch", "before create_model_version", "after create_model_version"],
     "promote": ["after transition_model_version_stage", "before record_model_change"],

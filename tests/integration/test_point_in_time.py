@@ -444,7 +444,8 @@ def test_a_join_that_multiplies_rows_is_refused(database: Database) -> None:
     """History can't hold such rows, unless somebody takes its key away."""
     execute(
         database,
-        "ALTER TABLE churn.subscriptions_history DROP CONSTRAINT subscriptions_history_pkey",
+        "ALTER TABLE churn.subscriptions_history_20240131 "
+        "DROP CONSTRAINT subscriptions_history_20240131_pkey",
     )
     execute(
         database,

@@ -399,10 +399,24 @@ FORBIDDEN = {
     "SELECT streamflow.drop_prediction_partition(current_date)": EVERYBODY,
     "SELECT streamflow.drop_prediction_partition(current_date - 1)": EVERYBODY,
     "SELECT streamflow.drop_prediction_partition(current_date + 1)": EVERYBODY,
-    "SELECT streamflow.create_history('streamflow', 'another', 'key', '[]')": EVERYBODY,
-    "SELECT streamflow.create_history('pg_catalog', 'another', 'key', '[]')": EVERYBODY,
-    "SELECT streamflow.create_history('failures', 'another', 'key', '[[\"a\", \"xml\"]]')": (
+    "SELECT streamflow.create_history('streamflow', 'another_history', 'key', '[]')": EVERYBODY,
+    "SELECT streamflow.create_history('pg_catalog', 'another_history', 'key', '[]')": EVERYBODY,
+    "SELECT streamflow.create_history('failures', 'x_history', 'key', '[[\"a\", \"xml\"]]')": (
         EVERYBODY
+    ),
+    "SELECT streamflow.create_history('failures', 'another', 'key', '[]')": EVERYBODY,
+    "DELETE FROM failures.machines_history_20240131": EVERYBODY,
+    "SELECT streamflow.begin_month('streamflow', 'x_history', '2024-01-31')": EVERYBODY,
+    "SELECT streamflow.key_month('streamflow', 'x_history', '2024-01-31', 'key', now())": EVERYBODY,
+    "SELECT streamflow.finish_month('streamflow', 'x_history', '2024-01-31', 1)": EVERYBODY,
+    "SELECT streamflow.create_month('streamflow', 'x_history', '2024-01-31', 'key')": EVERYBODY,
+    "SELECT streamflow.analyze_month('streamflow', 'x_history', '2024-01-31')": EVERYBODY,
+    "SELECT streamflow.month_partition('failures', 'machines_history', '2024-01-31')": EVERYBODY,
+    "SELECT streamflow.begin_month('failures', 'machines_history', '2030-01-31')": (
+        *("api", "feast", "reader"),
+    ),
+    "SELECT streamflow.create_month('failures', 'machines_history', '2030-02-28', 'machine_id')": (
+        *("api", "feast", "reader"),
     ),
     "SELECT streamflow.create_events('streamflow', 'x_events', 'key', 'at', '[]')": EVERYBODY,
     "SELECT streamflow.create_events('pg_catalog', 'x_events', 'key', 'at', '[]')": EVERYBODY,

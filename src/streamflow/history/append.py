@@ -14,6 +14,7 @@ from streamflow.history.history_table import content_columns, history_table
 from streamflow.history.iceberg.session import IcebergSession
 from streamflow.history.labels import labels_as_recorded
 from streamflow.history.recorded_columns import RecordedColumns
+from streamflow.history.staged.new_month import NewMonth, finish_month
 from streamflow.history.staging import staging_table
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
@@ -75,9 +76,11 @@ def append(
     file: Path,
     sha256: Sha256,
     recorded: RecordedColumns,
+    month: NewMonth | None = None,
 ) -> IngestedTable:
     """Append the staged rows that are new to the table's history, and count them.
 
+    `month` is the table that has the rows, if history has none of the as_of.
     Raises RecordedAtRefused if a changed row, or one of an entity that a complete file lacks, was
     recorded at the ingestion's time or later.
     """
@@ -103,8 +106,12 @@ def append(
     database.execute("begin_appending")
     narrower = recorded.not_recorded(table.history, stored)
     rows, only_in_history, absent = database.row("count_staging", names)["rows"], 0, 0
+    null_labels = _null_labels(database, use_case, table)
     new_entities = 0
-    if not database.row("month_exists", names, as_of=as_of)["exists"]:
+    if month is not None:
+        finish_month(database, month, names["staging"], ingestion.ingestion_id)
+        added = rows
+    elif not database.row("month_exists", names, as_of=as_of)["exists"]:
         added = _add(database, "add_all", names, ingestion, table, values)
     else:
         database.execute("create_latest", names, as_of=as_of)
@@ -129,7 +136,10 @@ def append(
             database.execute("add_absences", names, **values, **_in_history(ingestion, table))
         else:
             only_in_history = left["entities"]
-    database.execute("analyze_history", use_case=use_case.name, history=table.history)
+    history = {"use_case": use_case.name, "history": table.history}
+    if month is None:
+        database.execute("analyze_month", as_of=as_of, **history)
+    database.execute("analyze_history", **history)
     return IngestedTable(
         file.name,
         sha256,
@@ -137,7 +147,7 @@ def append(
         added,
         unchanged=rows - added,
         only_in_history=only_in_history,
-        null_labels=_null_labels(database, use_case, table),
+        null_labels=null_labels,
         columns=list(table.contract.columns),
         absent=absent,
         new_entities=new_entities,
@@ -159,6 +169,13 @@ def _add(
         return database.add_rows(
             name, names, use_case, table.history, **values, event_timestamp=moment
         )
+    database.execute(
+        "create_month",
+        use_case=ingestion.use_case.name,
+        history=table.history,
+        as_of=ingestion.as_of,
+        key=ingestion.use_case.join_key,
+    )
     return database.execute(name, names, **values).rowcount
 
 

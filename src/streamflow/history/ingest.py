@@ -34,6 +34,7 @@ from streamflow.history.staged.another_month import (
     same_rows,
     what_to_type,
 )
+from streamflow.history.staged.new_month import NewMonth
 from streamflow.history.staging import stage
 from streamflow.history.violations import Violations
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
@@ -104,6 +105,7 @@ def ingest(
             if one.name in files
         ]
         hashes, forgotten, later = {}, {}, []
+        months: dict[str, NewMonth | None] = {}
         for table in arrived:
             progress(table.name)
             hashes[table.name] = _hash(files[table.name], table.name, month)
@@ -118,9 +120,17 @@ def ingest(
                     month,
                 )
                 continue
-            forgotten[table.name] = stage(
-                database, use_case, table, files[table.name], violations.add, month
+            staged = stage(
+                database,
+                use_case,
+                table,
+                files[table.name],
+                as_of,
+                recorded_at,
+                violations.add,
+                month,
             )
+            forgotten[table.name], months[table.name] = staged.forgotten, staged.month
             report = None if really else violations.add
             later += later_dates(database, table, files[table.name].name, as_of, report)
         violations.raise_if_any(folder, what_to_type(later, folder, as_of, now))
@@ -142,7 +152,8 @@ def ingest(
             progress(table.name)
             file, sha256 = files[table.name], hashes[table.name]
             if table.events is None:
-                appended = append(database, ingestion, table, file, sha256, recorded)
+                new = months[table.name]
+                appended = append(database, ingestion, table, file, sha256, recorded, new)
             else:
                 appended = append_aggregated(
                     database,

@@ -19,7 +19,12 @@ STAGED_WRITES = frozenset({"create_staging", "create_latest", "create_gone", "cr
 # Those whose rows go to tables of PostgreSQL, with the COPY that takes them.
 COPIED = {"add_absences": "copy_absences", "record_departed": "copy_departed"}
 # Those that there is nothing to do for.
-UNNEEDED = frozenset({"analyze_staging", "analyze_history", "enlarge_memory", "begin_appending"})
+UNNEEDED = frozenset(
+    {
+        *("analyze_staging", "analyze_history", "analyze_month", "create_month"),
+        *("enlarge_memory", "begin_appending"),
+    }
+)
 
 # Of these, values are regular expressions as Python and PostgreSQL write them.
 _WITH_PATTERNS = frozenset({"refused_ids", "similar_entities", "similar_ids"})

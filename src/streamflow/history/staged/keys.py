@@ -32,17 +32,19 @@ def check_keys(
     names: Mapping[str, Composable],
     file: str,
     report: Report,
+    *,
+    unique: bool,
 ) -> None:
     """Report each key that breaks a rule.
 
     `names` has the staging table, the key, the history that is known, and the staging table of the
-    `entities`.
+    `entities`. With `unique`, the staging table has an index by which a key is there once.
     """
 
     def violation(line: int, value: str, rule: str) -> None:
         report(Violation(file, line, use_case.join_key, value, rule))
 
-    for row in database.rows("duplicate_keys", names):
+    for row in [] if unique else database.rows("duplicate_keys", names):
         violation(row["line"], row["value"], "a key is there once")
     if table.name != use_case.entity_table:
         for line, value in _unknown(database, names, use_case.entity_table):

@@ -54,7 +54,8 @@ def reclaim(
             skipped.append(f"{schema}.{table}")
         elif not _statistics_cleared(database, schema, table):
             skipped.append(f"statistics of {schema}.{table}")
-    for row in database.rows("partitioned_with_statistics", schema=OWN_SCHEMA):
+    ours = [OWN_SCHEMA, use_case.name]
+    for row in database.rows("partitioned_with_statistics", schemas=ours):
         names = {"table": identifier(row["schema"], row["table"])}
         database.execute("analyze_partitioned", names)
         if not _statistics_cleared(database, row["schema"], row["table"]):
@@ -117,8 +118,8 @@ def _tables(database: Database, use_case: UseCase, deleted: Iterable[str]) -> li
     for name in deleted:
         # Only the schema is ours: a table online has a point in its name.
         schema, _, table = name.partition(".")
-        if database.row("table_exists", schema=schema, table=table)["exists"]:
-            found.add((schema, table))
+        rows = database.rows("files_of_table", schema=schema, table=table)
+        found.update((row["schema"], row["table"]) for row in rows)
     return sorted(found, key=lambda one: (one[0] != OWN_SCHEMA, one))
 
 

@@ -74,7 +74,9 @@ def delete(
 ) -> dict[str, dict[str, int]]:
     """Delete the entities' rows; by entity and table, or partition, how many there were."""
     found: dict[str, dict[str, int]] = {}
-    for row in database.rows("delete_entities", _names(database, use_case, table), ids=entities):
+    by_partition = subquery(str(table.schema == OWN_SCHEMA))
+    names = {**_names(database, use_case, table), "by_partition": by_partition}
+    for row in database.rows("delete_entities", names, ids=entities):
         name = f"{row['schema']}.{row['table']}"
         found.setdefault(row["entity"], {})[name] = row["rows"]
     return found

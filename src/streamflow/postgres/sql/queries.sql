@@ -187,6 +187,27 @@ CREATE TEMPORARY TABLE {staging} (line bigint NOT NULL, {key} text {definitions}
 -- name: copy_staging
 COPY {staging} FROM STDIN WITH (FORMAT csv)
 
+-- name: begin_month
+SELECT streamflow.begin_month(%(use_case)s, %(history)s, %(as_of)s) AS name
+
+-- name: show_as_staging
+CREATE TEMPORARY VIEW {staging} AS TABLE {month}
+
+-- name: copy_month
+COPY {month} ({columns}) FROM STDIN WITH (FORMAT csv)
+
+-- name: key_month
+SELECT streamflow.key_month(%(use_case)s, %(history)s, %(as_of)s, %(key)s, %(recorded_at)s) AS has_key
+
+-- name: hide_staging
+DROP VIEW {staging}
+
+-- name: finish_month
+SELECT streamflow.finish_month(%(use_case)s, %(history)s, %(as_of)s, %(ingestion_id)s)
+
+-- name: create_month
+SELECT streamflow.create_month(%(use_case)s, %(history)s, %(as_of)s, %(key)s)
+
 -- name: copy_query
 COPY ({query}) TO STDOUT (FORMAT csv, HEADER)
 
@@ -292,7 +313,7 @@ list_id IN (SELECT list_id FROM streamflow.lists WHERE model = %(model)s)
 unfinished_id IN (SELECT unfinished_id FROM streamflow.unfinished_scorings WHERE model = %(model)s)
 
 -- name: delete_entities
--- A partition is told by its own name.
+-- A partition is told by its own name, a month of history by its history's.
 WITH gone AS (
     DELETE FROM {table} AS known
     WHERE {column} = ANY(%(ids)s) AND {condition}
@@ -300,7 +321,9 @@ WITH gone AS (
 )
 SELECT entity, nspname AS schema, relname AS table, count(*) AS rows
 FROM gone
-JOIN pg_class ON pg_class.oid = gone.tableoid
+LEFT JOIN pg_inherits ON inhrelid = gone.tableoid
+JOIN pg_class ON pg_class.oid = CASE WHEN {by_partition} THEN gone.tableoid
+                                     ELSE coalesce(inhparent, gone.tableoid) END
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
 GROUP BY entity, nspname, relname
 
@@ -337,10 +360,13 @@ WHERE n_dead_tup > 0
   ))
 ORDER BY schemaname, relname
 
--- name: table_exists
-SELECT EXISTS (
-    SELECT FROM pg_tables WHERE schemaname = %(schema)s AND tablename = %(table)s
-) AS exists
+-- name: files_of_table
+-- The table, or the partitions that it consists of.
+SELECT nspname AS schema, relname AS table
+FROM pg_partition_tree(to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)))
+JOIN pg_class ON pg_class.oid = relid
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE isleaf
 
 -- name: file_of_table
 SELECT pg_relation_filenode(pg_class.oid)::bigint AS number
@@ -359,7 +385,7 @@ SELECT DISTINCT nspname AS schema, relname AS table
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
 JOIN pg_stats ON pg_stats.schemaname = nspname AND pg_stats.tablename = relname
-WHERE relkind = 'p' AND nspname = %(schema)s
+WHERE relkind = 'p' AND nspname = ANY(%(schemas)s)
 ORDER BY nspname, relname
 
 -- name: analyze_partitioned
@@ -729,6 +755,9 @@ WHERE latest.{key} IS NULL
 -- Without statistics the planner expects few rows in a new month and joins by nested loops.
 SELECT streamflow.analyze_history(%(use_case)s, %(history)s)
 
+-- name: analyze_month
+SELECT streamflow.analyze_month(%(use_case)s, %(history)s, %(as_of)s)
+
 -- name: count_only_in_history
 SELECT count(*) AS entities, max(latest.recorded_at) AS recorded_at
 FROM {latest} AS latest
@@ -764,7 +793,7 @@ CREATE INDEX ON {table} ({key})
 SELECT relname AS table_name
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE nspname = %(use_case)s AND relkind = 'r' AND right(relname, 8) = '_history'
+WHERE nspname = %(use_case)s AND relkind = 'p' AND right(relname, 8) = '_history'
 ORDER BY relname
 
 -- name: months_of_history
@@ -829,7 +858,7 @@ WHERE catalog_name = 'streamflow' AND namespace = %(use_case)s AND property_key 
 SELECT EXISTS (
     SELECT FROM pg_class
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE nspname = %(use_case)s AND right(relname, 8) = '_history' AND relkind = 'r'
+    WHERE nspname = %(use_case)s AND right(relname, 8) = '_history' AND relkind = 'p'
 ) AS here
 
 -- name: create_history_elsewhere
@@ -1996,7 +2025,7 @@ BEGIN
         SELECT attrelid
         FROM pg_attribute
         JOIN pg_class ON pg_class.oid = attrelid
-        WHERE relkind = 'r' AND right(relname, 8) = '_history'
+        WHERE (relkind = 'p' AND right(relname, 8) = '_history' OR relkind = 'r' AND relispartition)
           AND attname IN ('as_of', 'event_timestamp', 'recorded_at', 'ingestion_id')
         GROUP BY attrelid
         HAVING count(*) = 4

@@ -85,7 +85,11 @@ GRANT INSERT ON streamflow.absences TO streamflow_pipeline;
 GRANT EXECUTE ON FUNCTION
     streamflow.create_history(text, text, text, json),
     streamflow.create_events(text, text, text, text, json), streamflow.analyze_history(text, text),
-    streamflow.change_history(text, text, text, text, text, text)
+    streamflow.change_history(text, text, text, text, text, text),
+    streamflow.begin_month(text, text, date),
+    streamflow.key_month(text, text, date, text, timestamptz),
+    streamflow.finish_month(text, text, date, bigint),
+    streamflow.create_month(text, text, date, text), streamflow.analyze_month(text, text, date)
     TO streamflow_pipeline;
 GRANT SELECT ON streamflow.history_changes TO streamflow_pipeline;
 GRANT USAGE ON SEQUENCE streamflow.ingestions_ingestion_id_seq TO streamflow_pipeline;
