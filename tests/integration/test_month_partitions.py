@@ -193,7 +193,7 @@ def test_rows_that_are_written_past_our_commands_are_noticed_in_a_partition_too(
 def test_long_names_that_begin_alike_have_partitions_of_their_own(
     database: Database, months: Path, tmp_path: Path
 ) -> None:
-    names = [f"{'of_a_long_name' * 3}_ending_{end}" for end in ("one", "two")]
+    names = [f"{'of_a_long_name' * 3}_of_machine_{number}" for number in (1, 2)]
     contract = DataFrameSchema({"machine_id": Column("string")})
     longer = (*use_case.tables(), *(Table(name, contract) for name in names))
     folder = correct(months / "month_000", tmp_path / "longer")
