@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -177,6 +178,19 @@ def test_a_month_that_is_refused_leaves_no_table(
     assert left == []
     load(database, months / "month_000", JANUARY)
     assert partitions(database, "readings") == {"readings_history_20240131": MACHINES}
+
+
+@pytest.mark.parametrize("table", ["machines", "readings"])
+def test_a_key_that_no_index_takes_is_told_as_the_others_are(
+    database: Database, months: Path, tmp_path: Path, table: str
+) -> None:
+    folder = correct(months / "month_000", tmp_path / "long")
+    numbers = random.Random(1)  # what repeats would be compressed
+    key = "".join(numbers.choice("0123456789abcdef") for _ in range(9_000))
+    with (folder / f"{table}.csv").open("a") as file:
+        file.write({"machines": f"{key},mill,1\n", "readings": f"{key},50,0,\n"}[table])
+    with pytest.raises(ContractViolation, match=rf"{table}\.csv, line 32, column 'machine_id'"):
+        load(database, folder, JANUARY)
 
 
 def test_rows_that_are_written_past_our_commands_are_noticed_in_a_partition_too(

@@ -55,7 +55,8 @@ def begin_month(
 def key_month(database: Database, month: NewMonth, recorded_at: datetime) -> bool:
     """Give the rows their recorded_at (UTC), a key and statistics.
 
-    False if a key is there twice, or a row has none; such a month can't be finished.
+    False if a key is there twice, a row has none, or one is longer than an index takes; such a
+    month can't be finished.
     """
     found = database.row("key_month", key=month.key, recorded_at=recorded_at, **month._values)
     has_key: bool = found["has_key"]

@@ -207,7 +207,7 @@ END
 $$;
 
 -- Give all rows of that table their recorded_at, a key and statistics. False if a key is there twice,
--- or a row has none; it has no key then.
+-- a row has none, or one is longer than an index takes; the table has no key then.
 CREATE FUNCTION streamflow.key_month(
     use_case text, history text, month date, key text, recorded_at timestamptz
 ) RETURNS boolean
@@ -228,7 +228,7 @@ BEGIN
             'ALTER TABLE %I.%I ADD PRIMARY KEY (%I, event_timestamp, recorded_at)',
             use_case, name, key
         );
-    EXCEPTION WHEN unique_violation OR not_null_violation THEN
+    EXCEPTION WHEN unique_violation OR not_null_violation OR program_limit_exceeded THEN
         RETURN false;
     END;
     RETURN true;
