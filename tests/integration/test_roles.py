@@ -59,7 +59,7 @@ from streamflow.use_case import Count, Events, Generation, Table
 
 pytestmark = pytest.mark.history_in_postgres("rights on tables of PostgreSQL")
 
-JANUARY = date(2024, 1, 31)
+JANUARY, FEBRUARY = date(2024, 1, 31), date(2024, 2, 29)
 KNOWN = datetime(2024, 2, 1, 8, tzinfo=UTC)
 NOW = datetime(2024, 3, 1, 8, tzinfo=UTC)
 ROLES = ("pipeline", "api", "feast", "mlflow", "reader")
@@ -543,7 +543,15 @@ def test_only_who_owns_the_tables_forgets_a_person(server: Server) -> None:
     with server.open("pipeline") as ready:
         month = server.settings.home / "months" / "month_000"
         again = ingest(ready, month, JANUARY, None, NOW, "test")
+        new = ingest(ready, month, FEBRUARY, None, NOW, "test", really=True)
     assert {one.forgotten for one in again.tables.values()} == {1}
+    # Of a month that history hadn't, rows are taken out of the table that is to be its partition.
+    assert {(one.forgotten, one.added) for one in new.tables.values()} == {(1, 299)}
+    with (
+        psycopg.connect(server.url("pipeline")) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("DELETE FROM failures.machines_history_20240229")
 
 
 def test_a_role_that_may_not_migrate_says_who_may(
