@@ -363,10 +363,10 @@ ORDER BY schemaname, relname
 -- name: files_of_table
 -- The table, or the partitions that it consists of.
 SELECT nspname AS schema, relname AS table
-FROM pg_partition_tree(to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)))
-JOIN pg_class ON pg_class.oid = relid
+FROM to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) AS whole
+JOIN pg_class ON pg_class.oid = whole OR pg_class.oid IN (SELECT relid FROM pg_partition_tree(whole))
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE isleaf
+WHERE relkind = 'r'
 
 -- name: file_of_table
 SELECT pg_relation_filenode(pg_class.oid)::bigint AS number

@@ -298,13 +298,16 @@ $$;
 -- which the pages that were appended come.
 CREATE OR REPLACE FUNCTION streamflow.analyze_history(use_case text, history text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    whole regclass := format('%I.%I', use_case, history);
 BEGIN
     PERFORM brin_summarize_new_values(pg_index.indexrelid)
-    FROM pg_partition_tree(format('%I.%I', use_case, history)::regclass)
-    JOIN pg_index ON pg_index.indrelid = relid
+    FROM pg_index
     JOIN pg_class ON pg_class.oid = pg_index.indexrelid
     JOIN pg_am ON pg_am.oid = pg_class.relam
-    WHERE pg_am.amname = 'brin';
+    WHERE pg_am.amname = 'brin'
+      AND (pg_index.indrelid = whole
+           OR pg_index.indrelid IN (SELECT relid FROM pg_partition_tree(whole)));
     EXECUTE format(
         'ANALYZE %s %I.%I',
         CASE WHEN current_setting('server_version_num')::integer >= 180000 THEN 'ONLY' END,
