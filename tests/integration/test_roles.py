@@ -28,6 +28,7 @@ from streamflow.cli.terminal import operator
 from streamflow.errors import AccessRefused, NotPermitted, SchemaTooOld
 from streamflow.features import feature_store
 from streamflow.history import months
+from streamflow.history.history_changes import follow_contract
 from streamflow.history.months import AbsentEntities
 from streamflow.keys import api_keys
 from streamflow.keys.api_keys import Scope
@@ -596,6 +597,51 @@ def test_roles_may_come_after_the_tables(
     with platform(theirs) as ready:
         apply(ready)
         materialize(ready, JANUARY, NOW)
+
+
+def test_history_of_before_there_were_partitions_is_migrated_and_goes_on_with_its_roles(
+    server: Server, new_database: Callable[..., str], server_url: str, tmp_path: Path
+) -> None:
+    url = new_database()
+    database = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        owner = sql.Identifier(OWNER)
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, owner))
+    with Database(as_user(url, OWNER, "owns")) as owned:
+        migrations.apply(owned, migrations.migrations()[:26])
+        for table in tiny_case.tables():
+            with owned.transaction():
+                follow_contract(owned, tiny_case.use_case, table)
+        owned.script(
+            "INSERT INTO failures.machines_history (machine_id, as_of, recorded_at, ingestion_id) "
+            "VALUES ('m-0001', '2023-12-31', '2024-01-02Z', 1);"
+            "ALTER SCHEMA failures OWNER TO streamflow_owner;"
+            "ALTER TABLE failures.machines_history OWNER TO streamflow_owner;"
+            "GRANT SELECT, INSERT ON failures.machines_history TO streamflow_pipeline"
+        )
+        migrations.migrate(owned)
+        kept = execute(
+            owned,
+            "SELECT pg_get_userbyid(relowner) AS owner, relkind::text AS kind, "
+            "has_table_privilege('streamflow_pipeline', oid, 'INSERT') AS may_insert "
+            "FROM pg_class WHERE oid = 'failures.machines_history'::regclass",
+        ).fetchone()
+        assert kept == {"owner": "streamflow_owner", "kind": "p", "may_insert": True}
+        roles.grant(owned, HISTORY, PASSWORDS)
+    url = as_user(url, "streamflow_pipeline", PASSWORDS["pipeline"].get_secret_value())
+    settings = load_settings(home=tmp_path, database_url=url, use_case="tests.tiny_case")
+    with platform(settings) as ready:
+        month = server.settings.home / "months" / "month_000"
+        ingested = ingest(ready, month, JANUARY, None, NOW, "test").tables
+        counted = execute(
+            ready.database,
+            "SELECT tableoid::regclass::text AS part, count(*) AS rows "
+            "FROM failures.machines_history GROUP BY 1 ORDER BY 1",
+        ).fetchall()
+    assert [(row["part"], row["rows"]) for row in counted] == [
+        ("failures.machines_history_20240131", ingested["machines"].rows),
+        ("failures.machines_history_before", 1),
+    ]
 
 
 def test_a_role_that_owns_no_table_brings_history_to_a_changed_contract(
