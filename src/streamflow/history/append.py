@@ -108,10 +108,12 @@ def append(
     rows, only_in_history, absent = database.row("count_staging", names)["rows"], 0, 0
     null_labels = _null_labels(database, use_case, table)
     new_entities = 0
+    history = {"use_case": use_case.name, "history": table.history}
     if month is not None:
         finish_month(database, month, names["staging"], ingestion.ingestion_id)
         added = rows
     elif not database.row("month_exists", names, as_of=as_of)["exists"]:
+        database.execute("create_month", as_of=as_of, key=use_case.join_key, **history)
         added = _add(database, "add_all", names, ingestion, table, values)
     else:
         database.execute("create_latest", names, as_of=as_of)
@@ -136,7 +138,6 @@ def append(
             database.execute("add_absences", names, **values, **_in_history(ingestion, table))
         else:
             only_in_history = left["entities"]
-    history = {"use_case": use_case.name, "history": table.history}
     if month is None:
         database.execute("analyze_month", as_of=as_of, **history)
     database.execute("analyze_history", **history)
@@ -169,13 +170,6 @@ def _add(
         return database.add_rows(
             name, names, use_case, table.history, **values, event_timestamp=moment
         )
-    database.execute(
-        "create_month",
-        use_case=ingestion.use_case.name,
-        history=table.history,
-        as_of=ingestion.as_of,
-        key=ingestion.use_case.join_key,
-    )
     return database.execute(name, names, **values).rowcount
 
 

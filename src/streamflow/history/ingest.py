@@ -34,8 +34,7 @@ from streamflow.history.staged.another_month import (
     same_rows,
     what_to_type,
 )
-from streamflow.history.staged.new_month import NewMonth
-from streamflow.history.staging import stage
+from streamflow.history.staging import Staged, stage
 from streamflow.history.violations import Violations
 from streamflow.history.withdrawals.known_rows import FOR_EVER, known_rows
 from streamflow.postgres.database import Database
@@ -104,13 +103,13 @@ def ingest(
             for one in tables
             if one.name in files
         ]
-        hashes, forgotten, later = {}, {}, []
-        months: dict[str, NewMonth | None] = {}
+        hashes, later = {}, []
+        staged: dict[str, Staged] = {}
         for table in arrived:
             progress(table.name)
             hashes[table.name] = _hash(files[table.name], table.name, month)
             if table.events is not None:
-                forgotten[table.name] = stage_events(
+                dropped = stage_events(
                     database,
                     use_case,
                     table,
@@ -119,8 +118,9 @@ def ingest(
                     violations.add,
                     month,
                 )
+                staged[table.name] = Staged(dropped)
                 continue
-            staged = stage(
+            staged[table.name] = stage(
                 database,
                 use_case,
                 table,
@@ -130,7 +130,6 @@ def ingest(
                 violations.add,
                 month,
             )
-            forgotten[table.name], months[table.name] = staged.forgotten, staged.month
             report = None if really else violations.add
             later += later_dates(database, table, files[table.name].name, as_of, report)
         violations.raise_if_any(folder, what_to_type(later, folder, as_of, now))
@@ -152,7 +151,7 @@ def ingest(
             progress(table.name)
             file, sha256 = files[table.name], hashes[table.name]
             if table.events is None:
-                new = months[table.name]
+                new = staged[table.name].month
                 appended = append(database, ingestion, table, file, sha256, recorded, new)
             else:
                 appended = append_aggregated(
@@ -177,7 +176,7 @@ def ingest(
                     *(str(one) for one in later if one.table == table.name),
                     *([str(same)] if same and table.name == use_case.entity_table else []),
                 ],
-                forgotten=forgotten[table.name],
+                forgotten=staged[table.name].forgotten,
             )
         ingested = _with_rows_counted(ingested, use_case.entity_table)
         if any(one.withdrawn_at is not None for one in before):

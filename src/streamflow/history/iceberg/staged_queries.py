@@ -21,7 +21,7 @@ COPIED = {"add_absences": "copy_absences", "record_departed": "copy_departed"}
 # Those that there is nothing to do for.
 UNNEEDED = frozenset(
     {
-        *("analyze_staging", "analyze_history", "analyze_month"),
+        *("analyze_staging", "analyze_history", "analyze_month", "create_month"),
         *("enlarge_memory", "begin_appending"),
     }
 )

@@ -2030,9 +2030,7 @@ BEGIN
         GROUP BY attrelid
         HAVING count(*) = 4
     LOOP
-        EXECUTE 'CREATE TRIGGER rewritten AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON '
-            || history
-            || ' FOR EACH STATEMENT EXECUTE FUNCTION streamflow.record_rewritten_history()';
+        PERFORM streamflow.watch_history(history);
     END LOOP;
 END
 $$

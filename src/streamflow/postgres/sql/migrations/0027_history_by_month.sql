@@ -20,15 +20,39 @@ BEGIN
 END
 $$;
 
+-- Raise an error if the schema is no use case's.
+CREATE FUNCTION streamflow.require_use_case(use_case text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF use_case IN ('streamflow', 'feast', 'online', 'mlflow', 'public', 'information_schema')
+        OR starts_with(use_case, 'pg_') THEN
+        RAISE EXCEPTION 'the schema % is not for history', use_case
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$$;
+
 -- Raise an error if no history can have this name.
 CREATE FUNCTION streamflow.require_history(use_case text, history text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF use_case IN ('streamflow', 'feast', 'online', 'mlflow', 'public', 'information_schema')
-        OR starts_with(use_case, 'pg_') OR right(history, 8) <> '_history' THEN
+    PERFORM streamflow.require_use_case(use_case);
+    IF right(history, 8) <> '_history' THEN
         RAISE EXCEPTION 'the table %.% is not for history', use_case, history
             USING ERRCODE = 'insufficient_privilege';
     END IF;
+END
+$$;
+
+-- Record what is written to the table of a history, or to a partition, past our commands.
+CREATE FUNCTION streamflow.watch_history(history regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format(
+        'CREATE TRIGGER rewritten AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s
+         FOR EACH STATEMENT EXECUTE FUNCTION streamflow.record_rewritten_history()',
+        history
+    );
 END
 $$;
 
@@ -69,11 +93,7 @@ BEGIN
         ) PARTITION BY RANGE (as_of)',
         use_case, history, key, coalesce(definitions, '')
     );
-    EXECUTE format(
-        'CREATE TRIGGER rewritten AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I.%I
-         FOR EACH STATEMENT EXECUTE FUNCTION streamflow.record_rewritten_history()',
-        use_case, history
-    );
+    PERFORM streamflow.watch_history(format('%I.%I', use_case, history)::regclass);
 END
 $$;
 
@@ -86,11 +106,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     exceeding bigint;
 BEGIN
-    IF use_case IN ('streamflow', 'feast', 'online', 'mlflow', 'public', 'information_schema')
-        OR starts_with(use_case, 'pg_') THEN
-        RAISE EXCEPTION 'the schema % is not for history', use_case
-            USING ERRCODE = 'insufficient_privilege';
-    END IF;
+    PERFORM streamflow.require_use_case(use_case);
     IF type NOT IN ('text', 'bigint', 'double precision', 'boolean', 'date') THEN
         RAISE EXCEPTION 'history has no columns of the type %', type
             USING ERRCODE = 'insufficient_privilege';
@@ -135,12 +151,19 @@ BEGIN
 END
 $$;
 
--- The name of the partition with a month's rows; a long one would be cut off.
+-- The name of a partition, with an ending of at most 9 bytes; a long name would be cut off.
+CREATE FUNCTION streamflow.partition_name(history text, ending text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN octet_length(history) <= 54 THEN history ELSE md5(history) END || ending;
+END
+$$;
+
+-- The name of the partition with a month's rows.
 CREATE FUNCTION streamflow.month_table(history text, month date) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN CASE WHEN octet_length(history) <= 54 THEN history ELSE md5(history) END
-        || to_char(month, '_YYYYMMDD');
+    RETURN streamflow.partition_name(history, to_char(month, '_YYYYMMDD'));
 END
 $$;
 
@@ -257,11 +280,7 @@ BEGIN
         use_case, name, ingestion_id
     );
     EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN ingestion_id DROP DEFAULT', use_case, name);
-    EXECUTE format(
-        'CREATE TRIGGER rewritten AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I.%I
-         FOR EACH STATEMENT EXECUTE FUNCTION streamflow.record_rewritten_history()',
-        use_case, name
-    );
+    PERFORM streamflow.watch_history(format('%I.%I', use_case, name)::regclass);
     EXECUTE format(
         'ALTER TABLE %I.%I ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)',
         use_case, history, use_case, name, month, month + 1
@@ -284,12 +303,17 @@ BEGIN
 END
 $$;
 
--- Statistics of the partition that takes the month's rows.
+-- Statistics of the partition that takes the month's rows, if one does.
 CREATE FUNCTION streamflow.analyze_month(use_case text, history text, month date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part regclass;
 BEGIN
     PERFORM streamflow.require_history(use_case, history);
-    EXECUTE format('ANALYZE %s', streamflow.month_partition(use_case, history, month));
+    part := streamflow.month_partition(use_case, history, month);
+    IF part IS NOT NULL THEN  -- of no table, it would be of the whole database
+        EXECUTE format('ANALYZE %s', part);
+    END IF;
 END
 $$;
 
@@ -317,7 +341,9 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION
-    streamflow.require_history(text, text), streamflow.month_table(text, date),
+    streamflow.require_use_case(text), streamflow.require_history(text, text),
+    streamflow.watch_history(regclass), streamflow.partition_name(text, text),
+    streamflow.month_table(text, date),
     streamflow.month_partition(text, text, date), streamflow.begin_month(text, text, date),
     streamflow.key_month(text, text, date, text, timestamptz),
     streamflow.finish_month(text, text, date, bigint),
@@ -342,8 +368,7 @@ BEGIN
         GROUP BY pg_class.oid, nspname, relname, relowner
         HAVING count(*) = 4
     LOOP
-        before := CASE WHEN octet_length(one.relname) <= 54 THEN one.relname ELSE md5(one.relname) END
-            || '_before';
+        before := streamflow.partition_name(one.relname, '_before');
         EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', one.nspname, one.relname, before);
         EXECUTE format(
             'CREATE TABLE %1$I.%2$I (LIKE %1$I.%3$I INCLUDING GENERATED) PARTITION BY RANGE (as_of)',
@@ -362,11 +387,7 @@ BEGIN
                 pg_get_userbyid(permitted.grantee)
             );
         END LOOP;
-        EXECUTE format(
-            'CREATE TRIGGER rewritten AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I.%I
-             FOR EACH STATEMENT EXECUTE FUNCTION streamflow.record_rewritten_history()',
-            one.nspname, one.relname
-        );
+        PERFORM streamflow.watch_history(format('%I.%I', one.nspname, one.relname)::regclass);
         EXECUTE format('SELECT max(as_of) FROM %I.%I', one.nspname, before) INTO newest;
         IF newest IS NULL THEN
             EXECUTE format('DROP TABLE %I.%I', one.nspname, before);
