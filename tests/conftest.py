@@ -2,7 +2,8 @@
 
 With STREAMFLOW_DATABASE_URL set, the tests make (and drop) databases of their own on that server;
 without it, the embedded server is started for the session. With STREAMFLOW_ENGINE and
-STREAMFLOW_HISTORY set, history is read and stored so: see `make test-engines`.
+STREAMFLOW_HISTORY set, history is read and stored so: see `make test-engines`. Slow tests run with
+STREAMFLOW_SLOW_TESTS, and with STREAMFLOW_TEST_MINUTES none of them begins after so many minutes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -53,6 +55,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         stored = item.get_closest_marker("history_in_postgres")
         if stored and HISTORIES != "postgres":
             item.add_marker(pytest.mark.skip(f"not over Apache Iceberg: {stored.args[0]}"))
+
+
+_BEGINNING = time.monotonic()
+_MINUTES = float(os.environ.get("STREAMFLOW_TEST_MINUTES", "inf"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before a fixture of the test is made
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a slow test, saying so, where the time for them is over."""
+    over = time.monotonic() - _BEGINNING > _MINUTES * 60
+    if over and item.get_closest_marker("slow"):
+        pytest.skip(f"slow: the {_MINUTES:g} minutes of STREAMFLOW_TEST_MINUTES are over")
 
 
 @pytest.fixture(scope="module", autouse=True)
