@@ -49,6 +49,7 @@ from streamflow.postgres import migrations, roles
 from streamflow.postgres.database import Database
 from streamflow.scores import scorings
 from streamflow.scores.campaigns.selection import Limits
+from streamflow.scores.everyone import score
 from streamflow.scores.scorings import NoScoring
 from streamflow.serving import prediction_log_partitions as partitions
 from streamflow.serving.postgres_online_store import PostgresStore
@@ -680,3 +681,45 @@ def test_a_role_that_owns_no_table_brings_history_to_a_changed_contract(
             "SELECT column_name, changed_by FROM streamflow.history_changes"
         ).fetchall()
     assert written == [("maker", "streamflow_pipeline")]
+
+
+def test_each_role_does_its_work_with_history_in_iceberg(
+    server: Server, server_url: str, new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    url = new_database()
+    names = (sql.Identifier(str(conninfo_to_dict(url)["dbname"])), sql.Identifier(OWNER))
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*names))
+    url = as_user(url, OWNER, "owns")
+    with Database(url) as owned:
+        migrations.migrate(owned)
+        roles.grant(owned, HISTORY, PASSWORDS)
+    settings = load_settings(
+        home=tmp_path / "home",
+        database_url=url,
+        use_case="tests.tiny_case",
+        engine="duckdb",
+        history=f"file://{tmp_path}/histories",
+    )
+    elsewhere = Server(url, settings)
+    month = server.settings.home / "months" / "month_000"
+    with elsewhere.open("pipeline") as ready:
+        ready.registry.prepare()
+        ingest(ready, month, JANUARY, None, KNOWN, "test")
+        apply(ready)
+        trained = train.train(ready, JANUARY, None, 1, NOW)
+        promoting.promote(ready, trained.version, "Production", "a test", "test", NOW)
+        evaluate(ready, trained.version, JANUARY, "test", NOW)
+        materialize(ready, JANUARY, NOW)
+        assert score(ready, JANUARY, "test", NOW).scoring.entities == 300
+        again = ingest(ready, month, JANUARY, None, NOW, "test").tables
+        assert {table.added for table in again.values()} == {0}
+    with elsewhere.open("api") as ready:
+        assert predict(production_predictor(ready), "m-0001", NOW)["prediction"] in (0, 1)
+        absent = months.recorded_absent_entities(ready.database, ready.use_case)
+        assert absent == AbsentEntities(JANUARY, entities=300, absent=0, departed=None)
+    for role in ("api", "feast", "reader"):
+        with psycopg.connect(elsewhere.url(role), autocommit=True) as connection:
+            for change in ("DELETE FROM {}", "UPDATE {} SET metadata_location = ''"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(change.format("streamflow.iceberg_tables"))  # type: ignore[arg-type]
