@@ -144,7 +144,10 @@ def test_a_backup_whose_database_is_killed_is_none_and_made_again_is_whole(
     assert not file.exists()
     forking.do("backup", place)
     assert not [*place.home.glob("*.partial")]
-    restored = Place(server.new_database(), tmp_path)
-    restore(load_settings(home=tmp_path, database_url=restored.url, use_case="churn"), file)
+    history = load_settings().history
+    location = history if history == "postgres" else f"{history}/restored {number}"
+    restored = Place(server.new_database(), tmp_path, {"history": location})
+    settings = {"database_url": restored.url, "use_case": "churn", **restored.settings}
+    restore(load_settings(home=tmp_path, **settings), file)
     assert forking.do("nothing", restored) == expected.registry
     assert history_and_online(restored) == expected.rows
