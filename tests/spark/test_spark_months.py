@@ -126,7 +126,8 @@ def test_months_on_spark_leave_what_they_leave_on_postgresql(
     assert here.data_hashes() == there.data_hashes()
     found = left(there.place)
     for name, rows in left(here.place).items():
-        if in_files and name.endswith("_history"):
+        # With each month as a partition of its own.
+        if in_files and name.startswith("failures.") and "_history" in name:
             assert name not in found
         else:
             assert found[name] == rows, name
