@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 CLUSTER = ("spark-master", "spark-worker-1", "spark-worker-2")
 SCORES = """
-SELECT json_agg(of_one ORDER BY scoring_id) FROM (
+SELECT jsonb_agg(of_one ORDER BY scoring_id) FROM (
     SELECT scoring_id, count(*) AS entities, md5(string_agg(concat_ws(
         ',', entity_id, float8send(probability), label, rank, decile), ';' ORDER BY entity_id))
         AS scores
