@@ -89,10 +89,9 @@ def bars(
         said = f"score on spark: at most 1.5 times the same by hand, {place[0]:,} users"
         lines.append(f"| {said} | {ours[place][0] / theirs[place][0]:.2f} |")
     small, large = found.get(("score", "postgres"), {}), found.get(("score", "iceberg"), {})
-    if small and large:
-        first = max(small)
-        # Of as many months, which are measured in one run; more of them are in the table above.
-        last = max(place for place in large if place[1] == first[1])
+    first = max(small, default=(0, 0))
+    # Of as many months, which are measured in one run; more of them are in the table above.
+    if last := max((place for place in large if place[1] == first[1]), default=None):
         growth = _per_user(large, last) / _per_user(small, first)
         said = f"score of {last[0]:,} users over Iceberg: at most 1.3 times the time per user of"
         lines.append(f"| {said} {first[0]:,} from PostgreSQL | {growth:.2f} |")
