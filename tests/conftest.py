@@ -89,6 +89,11 @@ def place_of_histories(request: pytest.FixtureRequest) -> Iterator[None]:
             folder.parent.rmdir()
 
 
+def beside(history: str, name: str) -> str:
+    """A location of its own for the history of another database, if histories have locations."""
+    return history if history == "postgres" else f"{history}/{name}"
+
+
 @pytest.fixture(scope="session")
 def homes() -> Iterator[Path]:
     """A folder for homes with a cluster: gone at the end, or with the next tests if it's killed.

@@ -427,12 +427,10 @@ def leftovers(place: Place) -> list[str]:
         ).fetchall()
         left = [str(name) for (name,) in tables]
         histories = connection.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'churn'"
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = 'churn' AND table_type = 'BASE TABLE'"
         ).fetchall()
-        elsewhere = histories_elsewhere(place)
         for (name,) in histories:
-            if name in elsewhere:
-                continue
             query = sql.SQL(
                 "SELECT count(*) FROM {} WHERE ingestion_id NOT IN "
                 "(SELECT ingestion_id FROM streamflow.ingestions)"

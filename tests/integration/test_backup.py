@@ -30,7 +30,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 from tests import promoting, tiny_case
 from tests.columnar_history import stored
-from tests.conftest import url_of
+from tests.conftest import beside, url_of
 from tests.statements import execute
 
 from streamflow.bootstrap import platform, production_predictor
@@ -125,9 +125,8 @@ def at(settings: Settings, home: Path, database_url: str | None) -> Settings:
     changed = {
         "home": home,
         "database_url": SecretStr(database_url) if database_url else None,
+        "history": beside(settings.history, str(next(_locations))),
     }
-    if settings.history != "postgres":
-        changed["history"] = f"{settings.history}/{next(_locations)}"
     return settings.model_copy(update=changed)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests import killing, postgres_processes
-from tests.conftest import make_database, name_of, named, prepare, turn_off
+from tests.conftest import beside, make_database, name_of, named, prepare, turn_off
 from tests.killing import (
     KILLS,
     Copies,
@@ -144,9 +144,8 @@ def test_a_backup_whose_database_is_killed_is_none_and_made_again_is_whole(
     assert not file.exists()
     forking.do("backup", place)
     assert not [*place.home.glob("*.partial")]
-    history = load_settings().history
-    location = history if history == "postgres" else f"{history}/restored {number}"
-    restored = Place(server.new_database(), tmp_path, {"history": location})
+    history = beside(load_settings().history, f"restored {number}")
+    restored = Place(server.new_database(), tmp_path, {"history": history})
     settings = {"database_url": restored.url, "use_case": "churn", **restored.settings}
     restore(load_settings(home=tmp_path, **settings), file)
     assert forking.do("nothing", restored) == expected.registry

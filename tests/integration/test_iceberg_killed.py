@@ -73,16 +73,11 @@ def session_of(place: Place, database: Database) -> IcebergSession:
 
 def seen(place: Place) -> list[str]:
     """All rows that a reader sees; not of which ingestion."""
-    with Database(place.url) as database:
-        session = session_of(place, database)
-        tables = [row["table_name"] for row in database.rows("iceberg_tables", use_case="churn")]
-        found = []
-        for table in tables:
-            for batch in session.batches(f'SELECT * FROM "churn"."{table}"'):
-                for row in batch.to_pylist():
-                    found.append(f"{table} {plain({**row, 'ingestion_id': None})}")
-        session.close()
-    return sorted(found)
+    return sorted(
+        f"{table} {plain({**row, 'ingestion_id': None})}"
+        for table, rows in killing.histories_elsewhere(place).items()
+        for row in rows
+    )
 
 
 @pytest.mark.parametrize("instant", INSTANTS, ids=str)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.conftest import beside
 
 from churn.generator import generate
 from streamflow.bootstrap import platform
@@ -64,9 +65,7 @@ def test_runs_come_out_identical_on_a_restored_database_and_back(
 ) -> None:
     def settings(name: str, url: str) -> Settings:
         made = load_settings(home=tmp_path / name, database_url=url, use_case="churn")
-        if made.history == "postgres":
-            return made
-        return made.model_copy(update={"history": f"{made.history}/{name}"})
+        return made.model_copy(update={"history": beside(made.history, name)})
 
     def reproduced(settings: Settings) -> list[Reproduction]:
         with platform(settings) as ready:

@@ -117,15 +117,19 @@ def server(
     made = Server(url, settings)
     tiny_case.generate(Generation(settings.home / "months", users=300, months=1, seed=5))
     with made.open("pipeline") as ready:
-        ready.registry.prepare()
-        month = settings.home / "months" / "month_000"
-        ingest(ready, month, JANUARY, None, KNOWN, "test")
-        apply(ready)
-        trained = train.train(ready, JANUARY, None, 1, NOW)
-        promoting.promote(ready, trained.version, "Production", "a test", "test", NOW)
-        evaluate(ready, trained.version, JANUARY, "test", NOW)
-        materialize(ready, JANUARY, NOW)
+        do_the_work(ready, settings.home / "months" / "month_000")
     return made
+
+
+def do_the_work(ready: Platform, month: Path) -> None:
+    """All that the pipeline does up to features online and a version in Production."""
+    ready.registry.prepare()
+    ingest(ready, month, JANUARY, None, KNOWN, "test")
+    apply(ready)
+    trained = train.train(ready, JANUARY, None, 1, NOW)
+    promoting.promote(ready, trained.version, "Production", "a test", "test", NOW)
+    evaluate(ready, trained.version, JANUARY, "test", NOW)
+    materialize(ready, JANUARY, NOW)
 
 
 @pytest.fixture
@@ -704,13 +708,7 @@ def test_each_role_does_its_work_with_history_in_iceberg(
     elsewhere = Server(url, settings)
     month = server.settings.home / "months" / "month_000"
     with elsewhere.open("pipeline") as ready:
-        ready.registry.prepare()
-        ingest(ready, month, JANUARY, None, KNOWN, "test")
-        apply(ready)
-        trained = train.train(ready, JANUARY, None, 1, NOW)
-        promoting.promote(ready, trained.version, "Production", "a test", "test", NOW)
-        evaluate(ready, trained.version, JANUARY, "test", NOW)
-        materialize(ready, JANUARY, NOW)
+        do_the_work(ready, month)
         assert score(ready, JANUARY, "test", NOW).scoring.entities == 300
         again = ingest(ready, month, JANUARY, None, NOW, "test").tables
         assert {table.added for table in again.values()} == {0}
