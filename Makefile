@@ -14,7 +14,7 @@ IN_TWO = $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # runs with STREAMFLOW_SLOW_TESTS=1.
 ENGINE_TESTS ?= tests/e2e tests/integration
 
-.PHONY: docs demo test test-all test-plain-http test-engines test-browser test-spark pictures check bench lock env images images-spark stack stack-test
+.PHONY: docs demo test test-all test-plain-http test-slow test-engines test-browser test-spark pictures check bench lock env images images-spark stack stack-test
 .DELETE_ON_ERROR:
 
 .venv/installed: requirements.lock pyproject.toml
@@ -37,6 +37,9 @@ test-plain-http: .venv/installed ## the API's tests again, without its direct HT
 	  tests/unit/test_api.py tests/unit/test_api_*.py tests/unit/test_direct_requests.py \
 	  tests/unit/test_server.py tests/unit/test_tracing.py \
 	  tests/e2e/test_keys.py::test_a_server_for_others_holds_against_what_is_tried
+
+test-slow: .venv/installed ## what `make test` leaves out as it takes many seconds
+	STREAMFLOW_SLOW_TESTS=1 $(IN_TWO) -m slow -rs
 
 test-engines: .venv/installed ## the suite again, by DuckDB: over PostgreSQL, then over Apache Iceberg
 	STREAMFLOW_ENGINE=duckdb $(IN_TWO) $(ENGINE_TESTS)

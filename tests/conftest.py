@@ -3,7 +3,8 @@
 With STREAMFLOW_DATABASE_URL set, the tests make (and drop) databases of their own on that server;
 without it, the embedded server is started for the session. With STREAMFLOW_ENGINE and
 STREAMFLOW_HISTORY set, history is read and stored so: see `make test-engines`. Slow tests run with
-STREAMFLOW_SLOW_TESTS, and with STREAMFLOW_TEST_MINUTES none of them begins after so many minutes.
+STREAMFLOW_SLOW_TESTS (`make test-slow`), and with STREAMFLOW_TEST_MINUTES none of them begins after
+so many minutes.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     that has it there."""
     for item in items:
         if item.get_closest_marker("slow") and not os.environ.get("STREAMFLOW_SLOW_TESTS"):
-            item.add_marker(pytest.mark.skip("slow: STREAMFLOW_SLOW_TESTS=1"))
+            item.add_marker(pytest.mark.skip("slow: make test-slow"))
         stored = item.get_closest_marker("history_in_postgres")
         if stored and HISTORIES != "postgres":
             item.add_marker(pytest.mark.skip(f"not over Apache Iceberg: {stored.args[0]}"))

@@ -29,6 +29,7 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     "README.md": {
         "make demo": "tests/e2e/test_story.py tells its story",
         "make test ": "it would run this test",
+        "make test-slow": "it would run this test",
         "make check": "it is what checks the sources, and runs before each test in .ci/run",
         "make docs": "tests/unit/test_pages.py builds them",
         "make test-browser": "it runs tests/browser",
