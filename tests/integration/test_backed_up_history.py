@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests import crafted_backups, tiny_case
+from tests import crafted_backups, event_case, tiny_case
 from tests.columnar_history import stored
 from tests.conftest import url_of
 from tests.integration.test_forgetting import FEBRUARY, JANUARY, NOW, PERSON
@@ -28,6 +28,7 @@ from streamflow.operations.history_files.compact_history import compact_history
 from streamflow.operations.restore import restore
 from streamflow.pipeline import train
 from streamflow.pipeline.apply import apply
+from streamflow.pipeline.ingest import ingest
 from streamflow.pipeline.withdraw import withdraw
 from streamflow.platform import Platform
 from streamflow.settings import Settings, load_settings
@@ -66,6 +67,10 @@ def rows_of(ready: Platform) -> dict[str, list[str]]:
     assert session is not None
     session.refresh(use_case.name)
     return {one.history: stored(session, use_case, one) for one in use_case.tables()}
+
+
+def rows_by_postgresql(ready: Platform) -> list[list[str]]:
+    return [stored(ready.database, ready.use_case, one) for one in ready.use_case.tables()]
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +237,29 @@ def test_a_member_of_another_name_is_refused(
     crafted_backups.write({**members, name: b"content"}, tmp_path / "crafted")
     with pytest.raises(BackupRefused):
         restore(empty(), tmp_path / "crafted")
+
+
+def test_of_two_use_cases_in_two_places_the_one_with_files_is_restored_by_name(
+    source: Source, empty: Empty, tmp_path: Path
+) -> None:
+    first = empty()
+    restore(first, source.file)
+    other = {"use_case": "tests.event_case", "history": "postgres"}
+    with platform(first.model_copy(update=other)) as ready:
+        stops = event_case.stops(JANUARY, 20)
+        folder = event_case.write(tmp_path / "events", JANUARY, stops)
+        ingest(ready, folder, JANUARY, None, NOW, "me")
+        events = rows_by_postgresql(ready)
+    backup(first, tmp_path / "of both", NOW)
+
+    second = empty()
+    with pytest.raises(InvalidSettings, match=r"STREAMFLOW_USE_CASE to .*: failures"):
+        restore(second.model_copy(update={"use_case": "tests.event_case"}), tmp_path / "of both")
+    assert not restore(second, tmp_path / "of both").before
+    with platform(second) as ready:
+        assert rows_of(ready) == source.rows
+    with platform(second.model_copy(update=other)) as ready:
+        assert rows_by_postgresql(ready) == events
 
 
 def test_no_place_for_the_files_is_told_before_anything_is_written(

@@ -470,6 +470,18 @@ def test_what_is_there_is_left_alone_and_told(source: Source, empty: Empty) -> N
     assert files_of(settings) == {}
 
 
+@pytest.mark.history_in_postgres("the backup's is there, and is asked for elsewhere")
+def test_another_place_for_the_history_is_refused_before_anything_is_written(
+    source: Source, empty: Empty, tmp_path: Path
+) -> None:
+    settings = empty()
+    elsewhere = {"history": f"file://{tmp_path}/histories", "engine": "duckdb"}
+    with pytest.raises(InvalidSettings, match="in PostgreSQL, and STREAMFLOW_HISTORY=file"):
+        restore(settings.model_copy(update=elsewhere), source.file)
+    assert not files_of(settings)
+    assert not restore(settings, source.file).before
+
+
 def test_another_file_in_the_place_of_an_artifact_is_refused(source: Source, empty: Empty) -> None:
     settings = empty()
     name = min(source.files)

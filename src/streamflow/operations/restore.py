@@ -79,6 +79,7 @@ def restore(
             migrated: list[migrations.Migration] = []
             if not before:
                 with backup_content.checked(database, backup, programs, progress) as content:
+                    backed_up.require_place(content, history, settings.history)
                     _restore(settings, database, mlflow, content, progress)
                 migrated += content.migrated
         migrated += migrations.migrate(database)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from streamflow.errors import FeatureStoreUnavailable
+from streamflow.errors import FeatureStoreUnavailable, InvalidSettings
 from streamflow.history.iceberg.written_files import WrittenFiles, remove
 from streamflow.operations.backup_archive import Archive, ReadMember
+from streamflow.operations.backup_content import Content
 from streamflow.operations.backup_errors import BackupRefused
 from streamflow.operations.backup_manifest import HISTORY, Manifest, shown
 from streamflow.postgres.database import Database
@@ -88,6 +89,23 @@ def require_location(backup: Archive, location: str) -> None:
             "Set STREAMFLOW_HISTORY to a location of its own, such as file:///srv/history, and "
             "STREAMFLOW_ENGINE=duckdb.",
         )
+
+
+def require_place(content: Content, use_case: str, location: str) -> None:
+    """Raise InvalidSettings if the use case's history in the backup is in PostgreSQL, and
+    `location` is elsewhere."""
+    if location == "postgres":
+        return
+    if not content.temporary.row("history_is_here", use_case=use_case)["here"]:
+        return
+    elsewhere = ", ".join(_named(content.backup.manifest))
+    raise InvalidSettings(
+        f"{content.backup.file} has the history of {use_case!r} in PostgreSQL, and "
+        f"STREAMFLOW_HISTORY={location}.",
+        f"Set STREAMFLOW_USE_CASE to one whose history is in Apache Iceberg there: {elsewhere}."
+        if elsewhere
+        else "Set STREAMFLOW_HISTORY=postgres; `streamflow move-history` takes it along later.",
+    )
 
 
 def put(database: Database, location: str, backup: Archive, progress: Progress) -> Iterator[bytes]:
